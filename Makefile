@@ -1,0 +1,70 @@
+# Everything a developer runs. Needs make and one Python >= 3.11; the rest is installed into .venv.
+# Candidates, best first: the first that runs, is new enough and can make an environment is taken.
+# `make setup PYTHON=/path/to/python` names one.
+PYTHON ?= python3.13 python3.12 python3.11 python3
+
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+# The second name is what newer pips read for the build backend; both stay relative, because pip
+# splits the value at spaces.
+export PIP_CONSTRAINT := constraints.txt
+export PIP_BUILD_CONSTRAINT := constraints.txt
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help setup demo test unit lint types contracts coverage format clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' Makefile
+
+setup: $(STAMP) ## Make .venv with everything pinned in constraints.txt
+
+$(STAMP): pyproject.toml constraints.txt
+	@rm -f $(STAMP); \
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || for candidate in $(PYTHON); do \
+		"$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+		"$$candidate" -m venv --clear .venv >/dev/null 2>&1 && break; \
+	done; \
+	if ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+		echo 'No Python >= 3.11 that can make a virtual environment among: $(PYTHON)' >&2; exit 1; \
+	fi
+	@echo "Installing into .venv"
+	@$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	@touch $(STAMP)
+
+demo: $(STAMP) ## Start a control plane and workers, and watch jobs go through
+	@$(BIN)/python -m bench.demo
+
+test: lint types contracts ## Everything CI runs: lint, types, contracts, then all tests
+	@printf '\n== Tests\n'
+	@$(BIN)/python -m pytest
+
+unit: $(STAMP) ## The tests that start no process
+	@$(BIN)/python -m pytest -m 'not e2e'
+
+lint: $(STAMP) ## Format and lint, changing nothing
+	@printf '\n== Lint\n'
+	@$(BIN)/python -m ruff format --check .
+	@$(BIN)/python -m ruff check .
+
+types: $(STAMP) ## Check types
+	@printf '\n== Types\n'
+	@$(BIN)/python -m mypy
+
+contracts: $(STAMP) ## Check which module may import which
+	@printf '\n== Contracts\n'
+	@$(BIN)/lint-imports
+
+coverage: $(STAMP) ## Lines and branches that no test without a process reaches
+	@$(BIN)/python -m coverage run -m pytest -q -m 'not e2e'
+	@$(BIN)/python -m coverage report
+
+format: $(STAMP) ## Format and apply safe fixes
+	@$(BIN)/python -m ruff check --fix .
+	@$(BIN)/python -m ruff format .
+
+clean: ## Remove everything make made
+	rm -rf .venv dist build .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find control workers store bench tests -name __pycache__ -type d -prune -exec rm -rf {} +
