@@ -55,15 +55,18 @@ types: $(STAMP) ## Check types
 
 contracts: $(STAMP) ## Check which module may import which
 	@printf '\n== Contracts\n'
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 
 coverage: $(STAMP) ## Lines and branches that no test without a process reaches
 	@$(BIN)/python -m coverage run -m pytest -q -m 'not e2e'
 	@$(BIN)/python -m coverage report
 
-format: $(STAMP) ## Format and apply safe fixes
-	@$(BIN)/python -m ruff check --fix .
-	@$(BIN)/python -m ruff format .
+# `make format FILES="a.py b.py"` leaves the files of others alone.
+FILES ?= .
+
+format: $(STAMP) ## Format and apply safe fixes, to the whole tree or to FILES
+	@$(BIN)/python -m ruff check --fix $(FILES)
+	@$(BIN)/python -m ruff format $(FILES)
 
 clean: ## Remove everything make made
 	rm -rf .venv dist build .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

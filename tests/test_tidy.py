@@ -1,0 +1,221 @@
+"""Decides what the source tree must look like; each rule lists every place that breaks it."""
+
+import ast
+import functools
+import os
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+PACKAGES: Final = ("control", "workers", "store", "tui")
+PYTHON_FOLDERS: Final = (*PACKAGES, "bench", "tests", "docs", "examples")
+SKIPPED_FOLDERS: Final = {"__pycache__", "build", "dist"}
+
+MODULE_LINES_MAX: Final = 400
+FUNCTION_LINES_MAX: Final = 60
+
+# The joints keep this file from finding itself.
+UNFINISHED: Final = re.compile(r"\b(TO" r"DO|FIX" r"ME|X" r"XX)\b")
+MACHINE_PATH: Final = re.compile(r"(?<![\w.~}/-])/(home|root|Users|work)/\w")
+VAGUE_NAMES: Final = {"common", "helper", "helpers", "manager", "managers", "util", "utils"}
+
+TOPICS_OWNER: Final = "control/model/names.py"
+TOPICS: Final = {
+    "task_runs",
+    "task_runs_load_balanced",
+    "task_run_results",
+    "query_task_run_results",
+    "notification_task_run_results",
+    "task_run_events",
+    "task_commands",
+}
+
+# Time and chance come in here and travel on as arguments.
+CLOCK_OWNERS: Final = {"control/app.py", "workers/app.py"}
+CLOCK_CALLS: Final = re.compile(
+    r"(datetime\.)?(datetime\.(now|utcnow|today)|date\.today)"
+    r"|time\.(time|monotonic|perf_counter)(_ns)?|(uuid\.)?uuid[14]|random\.\w+"
+)
+
+
+@functools.cache
+def text_files() -> dict[str, str]:
+    """Return every text file of the tree by its path, without what tools leave behind."""
+    found = {}
+    for folder, folders, files in os.walk(ROOT):
+        folders[:] = [
+            name
+            for name in folders
+            if name not in SKIPPED_FOLDERS and (name == ".ci" or not name.startswith("."))
+        ]
+        for file in files:
+            path = Path(folder, file)
+            if path.suffix == ".pyc" or file.startswith(".coverage"):
+                continue
+            try:
+                found[path.relative_to(ROOT).as_posix()] = path.read_text("utf-8")
+            except UnicodeDecodeError:
+                continue  # An image or a database has no style.
+    return found
+
+
+@functools.cache
+def modules() -> dict[str, ast.Module]:
+    """Return the syntax tree of every Python file of ours by its path."""
+    return {
+        path: ast.parse(text, path)
+        for path, text in text_files().items()
+        if path.endswith(".py") and path.split("/")[0] in PYTHON_FOLDERS
+    }
+
+
+def in_packages(path: str) -> bool:
+    """Tell whether a file is part of what users install."""
+    return path.split("/", maxsplit=1)[0] in PACKAGES
+
+
+def dotted(path: str) -> str:
+    """Return the name a Python file is imported by."""
+    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def docstrings(tree: ast.Module) -> set[int]:
+    """Return the identities of the nodes that are documentation, not values."""
+    return {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.body
+        and isinstance(node.body[0], ast.Expr)
+    }
+
+
+def strings(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Yield the line and value of every string literal that is not documentation."""
+    documentation = docstrings(tree)
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Constant) or id(node) in documentation:
+            continue
+        if isinstance(node.value, str):
+            yield node.lineno, node.value
+
+
+def lines_matching(pattern: re.Pattern[str]) -> list[str]:
+    """Return `path:line: text` wherever the pattern stands in a text file."""
+    return [
+        f"{path}:{number}: {line.strip()}"
+        for path, text in text_files().items()
+        for number, line in enumerate(text.splitlines(), 1)
+        if pattern.search(line)
+    ]
+
+
+def test_modules_are_short() -> None:
+    lengths = {path: text_files()[path].count("\n") for path in modules()}
+    too_long = {path: lines for path, lines in lengths.items() if lines > MODULE_LINES_MAX}
+    assert not too_long
+
+
+def test_functions_are_short() -> None:
+    too_long = [
+        f"{path}:{node.lineno}: {node.name} has {length} lines"
+        for path, tree in modules().items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (length := (node.end_lineno or node.lineno) - node.lineno + 1) > FUNCTION_LINES_MAX
+    ]
+    assert not too_long
+
+
+def test_modules_say_what_they_decide_or_own() -> None:
+    silent = [
+        path
+        for path, tree in modules().items()
+        if tree.body and not (ast.get_docstring(tree) or "").split("\n")[0].strip()
+    ]
+    assert not silent
+
+
+def test_package_markers_are_empty() -> None:
+    filled = [
+        path for path, tree in modules().items() if path.endswith("/__init__.py") and tree.body
+    ]
+    assert not filled
+
+
+def test_nothing_is_left_unfinished() -> None:
+    assert not lines_matching(UNFINISHED)
+
+
+def test_names_are_not_vague() -> None:
+    vague = [
+        path
+        for path in modules()
+        if VAGUE_NAMES & {word for part in Path(path).parts for word in re.split(r"[_.]", part)}
+    ]
+    assert not vague
+
+
+def test_topics_are_named_in_one_place() -> None:
+    strays = [
+        f"{path}:{line}: {value}"
+        for path, tree in modules().items()
+        if (in_packages(path) or path.startswith("bench/")) and path != TOPICS_OWNER
+        for line, value in strings(tree)
+        if value in TOPICS
+    ]
+    assert not strays
+
+
+def test_time_and_chance_come_in_at_the_top() -> None:
+    strays = [
+        f"{path}:{node.lineno}: {ast.unparse(node.func)}"
+        for path, tree in modules().items()
+        if in_packages(path) and path not in CLOCK_OWNERS
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and CLOCK_CALLS.fullmatch(ast.unparse(node.func))
+    ]
+    assert not strays
+
+
+def test_no_path_of_one_machine() -> None:
+    here = re.compile(re.escape(f"{ROOT}/"))
+    assert not lines_matching(MACHINE_PATH) + lines_matching(here)
+
+
+def references(tree: ast.Module) -> Iterator[str]:
+    """Yield every dotted name a module imports, or names in a string (`module:attribute` too)."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+    for _, value in strings(tree):
+        yield value.partition(":")[0]
+
+
+def entry_points() -> Iterator[str]:
+    """Yield the modules the installed scripts and plug-ins start in."""
+    project = tomllib.loads(text_files()["pyproject.toml"])["project"]
+    groups = [project.get("scripts", {}), *project.get("entry-points", {}).values()]
+    for group in groups:
+        for target in group.values():
+            yield target.partition(":")[0]
+
+
+def test_no_module_is_dead() -> None:
+    alive = set(entry_points())
+    for path, tree in modules().items():
+        alive.update(name for name in references(tree) if name != dotted(path))
+    dead = [
+        path
+        for path in modules()
+        if in_packages(path)
+        and not path.endswith(("/__init__.py", "/__main__.py"))
+        and dotted(path) not in alive
+    ]
+    assert not dead
