@@ -1,0 +1,98 @@
+"""Owns the errors: each class says whose fault it is, its docstring is the default message.
+
+`Rejected` is the caller's fault, `Unavailable` asks to try later, `JobFailed` is user code.
+`control/api/problems.py` turns classes into HTTP statuses, `control/cli/errors.py` into exit codes.
+"""
+
+import msgspec
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One thing wrong with an input: where, what, and what would be right."""
+
+    path: str
+    message: str
+    line: int | None = None  # In YAML input, from 1.
+    hint: str | None = None
+
+
+class TaskplaneError(Exception):
+    """Something went wrong in Taskplane."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or type(self).__doc__)
+
+
+class Rejected(TaskplaneError):
+    """The request cannot be carried out as it stands."""
+
+
+class Invalid(Rejected):
+    """The input is not valid; every problem found is listed."""
+
+    def __init__(self, problems: "tuple[Problem, ...]", message: str | None = None) -> None:
+        super().__init__(message or _summary(problems))
+        self.problems = problems
+
+
+class NotFound(Rejected):
+    """There is no such thing here."""
+
+
+class Conflict(Rejected):
+    """What was asked does not fit the present state."""
+
+
+class IllegalTransition(Conflict):
+    """This state cannot be left in the way that was asked."""
+
+
+class LeaseLost(Conflict):
+    """The lease ended or went to another worker; this result is refused."""
+
+
+class Forbidden(Rejected):
+    """The client's role does not allow this."""
+
+
+class Unauthenticated(Rejected):
+    """The client id or its secret is missing or wrong."""
+
+
+class QueueFull(Rejected):
+    """The queue is at its limit; try again later."""
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class ProtocolError(Rejected):
+    """The other side sent a frame that the protocol does not allow here."""
+
+
+class Unavailable(TaskplaneError):
+    """Not possible right now; try again later."""
+
+
+class StoreFailed(Unavailable):
+    """The state database could not be written; nothing of the request was stored."""
+
+
+class BusUnavailable(Unavailable):
+    """The bus cannot be reached."""
+
+
+class ConfigError(TaskplaneError):
+    """The configuration is not valid."""
+
+
+class JobFailed(TaskplaneError):
+    """The job's own work failed."""
+
+
+def _summary(problems: "tuple[Problem, ...]") -> str:
+    if len(problems) == 1:
+        only = problems[0]
+        return f"{only.path}: {only.message}" if only.path else only.message
+    return f"{len(problems)} problems found"

@@ -1,0 +1,108 @@
+"""Owns what a kind is, and finds the kinds installed here through their entry points.
+
+A kind is one way of executing a job. A class that derives from `Kind` is named in the
+entry-point group `taskplane.kinds`; the control plane uses its params Struct to refuse what
+does not fit, the worker calls `run`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import ClassVar, Generic, Protocol, TypeVar
+
+import msgspec
+
+from control.model.errors import ConfigError
+from control.model.names import KINDS_ENTRY_POINTS
+
+P = TypeVar("P", bound=msgspec.Struct)
+
+
+class Reporter(Protocol):
+    """What a running attempt may tell: log lines and progress. Neither ever blocks for long."""
+
+    async def log(self, text: str) -> None:
+        """Add text to the attempt's log, as it came; lines end with a newline."""
+
+    async def progress(self, fraction: float) -> None:
+        """Say how much is done, from 0 to 1."""
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """What one attempt knows about itself. `input` is the JSON of CONTRACT.md section 2."""
+
+    run_id: int
+    job_id: int
+    attempt: int
+    name: str
+    input: msgspec.Raw
+    env: Mapping[str, str]
+    directory: Path  # Its own, empty, gone afterwards.
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """What an attempt gives back when it did not raise. `output` is any JSON."""
+
+    output: msgspec.Raw = msgspec.Raw(b"null")
+    exit_code: int | None = None
+
+
+class Kind(ABC, Generic[P]):
+    """One way of executing jobs. One instance serves all slots of a worker.
+
+    `run` raises `control.model.errors.JobFailed` with the reason in words when the work failed;
+    it is cancelled (trio's `Cancelled`) on time-out and on order, and must then leave nothing
+    behind. Templates in `params` have been filled in before `run` is called.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[str]
+    summary: ClassVar[str]
+    params: type[P]
+    # Names of params (top level) in which a template's value is inserted shell-quoted.
+    shell_quoted: ClassVar[frozenset[str]] = frozenset()
+
+    @abstractmethod
+    async def run(self, job: Job, params: P, report: Reporter) -> Result:
+        """Execute one attempt to its end."""
+
+    async def aclose(self) -> None:
+        """Release what the kind holds between jobs; called once when the worker stops."""
+        return
+
+
+class KindRegistry:
+    """The kinds found, by name and version; the newest version is a job's default."""
+
+    def __init__(self, kinds: Mapping[str, Mapping[str, type[Kind[msgspec.Struct]]]]) -> None:
+        self._kinds = kinds
+
+    def names(self) -> list[str]:
+        """Every kind's name, sorted."""
+        return sorted(self._kinds)
+
+    def versions(self, name: str) -> list[str]:
+        """A kind's versions, oldest first; empty when there is no such kind."""
+        return sorted(self._kinds.get(name, {}), key=version_key)
+
+    def get(self, name: str, version: str) -> type[Kind[msgspec.Struct]]:
+        """The class of one version; raises KeyError."""
+        return self._kinds[name][version]
+
+
+def version_key(version: str) -> tuple[int, ...]:
+    """Order for semantic versions without pre-release parts."""
+    return tuple(int(part) for part in version.split("."))
+
+
+def installed_kinds() -> KindRegistry:
+    """Load every kind that an installed distribution names; raises ConfigError."""
+    found: dict[str, dict[str, type[Kind[msgspec.Struct]]]] = {}
+    for entry in entry_points(group=KINDS_ENTRY_POINTS):
+        loaded = entry.load()
+        if not (isinstance(loaded, type) and issubclass(loaded, Kind)):
+            msg = f"the entry point {entry.name!r} of {KINDS_ENTRY_POINTS} is not a Kind class"
+            raise ConfigError(msg)
+        found.setdefault(loaded.name, {})[loaded.version] = loaded
+    return KindRegistry(found)

@@ -1,0 +1,68 @@
+"""Owns every limit; a queue, body, name, retry, or wait without a line here is a bug."""
+
+from typing import Final
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+
+# What clients send.
+BODY_BYTES_MAX: Final = 16 * MIB
+PIPELINE_BYTES_MAX: Final = 1 * MIB
+YAML_DEPTH_MAX: Final = 64
+YAML_NODES_MAX: Final = 100_000  # After aliases are expanded: what a YAML bomb makes grow.
+PIPELINE_JOBS_MAX: Final = 1_000
+PIPELINE_STAGES_MAX: Final = 100
+PIPELINE_SCHEDULES_MAX: Final = 100
+PIPELINE_TRIGGERS_MAX: Final = 100
+TRIGGER_DEPTH_MAX: Final = 32  # Pipelines that trigger each other in a circle end here.
+NAME_CHARS_MAX: Final = 128
+TEXT_CHARS_MAX: Final = 4_096
+ENV_VARS_MAX: Final = 1_000
+LABELS_MAX: Final = 100
+PRIORITY_ABS_MAX: Final = 1_000_000
+RETRY_ATTEMPT_MAX: Final = 1_000
+SECONDS_MAX: Final = 10 * 366 * 86_400
+INPUT_BYTES_MAX: Final = 1 * MIB
+OUTPUT_BYTES_MAX: Final = 1 * MIB
+JOB_INPUT_BYTES_MAX: Final = 8 * MIB  # A run's input and all outputs a job waited for, together.
+BATCH_RUNS_MAX: Final = 10_000
+PAGE_DEFAULT: Final = 50
+PAGE_MAX: Final = 1_000
+IDEMPOTENCY_KEY_CHARS_MAX: Final = 255
+IDEMPOTENCY_TTL_MS: Final = 24 * 3_600_000
+
+# Queues between our own parts.
+QUEUE_SIZE_DEFAULT: Final = 100_000
+WRITER_QUEUE_MAX: Final = 10_000
+WRITER_GROUP_MAX: Final = 512
+SUBSCRIPTION_RECORDS_MAX: Final = 200_000  # Read-ahead of one subscription, in records.
+RECEIVE_RECORDS_MAX: Final = 2_000
+FACTS_QUEUE_MAX: Final = 50_000
+EVENTS_PER_SECOND_MAX: Final = 10
+EVENT_STREAMS_MAX: Final = 64
+FRAME_BYTES_MAX: Final = 32 * MIB
+FRAME_MESSAGES_MAX: Final = 2_000
+SEND_QUEUE_MAX: Final = 1_000
+
+# Leases, workers.
+HEARTBEAT_S: Final = 2.0
+SILENCE_S: Final = 10.0  # A worker that says nothing for so long is lost.
+RECONNECT_GRACE_S: Final = 1.0
+RESTART_GRACE_S: Final = 2.0  # After a start: how long workers have to claim what they run.
+ATTEMPT_LOST_MAX: Final = 5  # A job that loses this many workers ends in ERROR.
+SLOTS_MAX: Final = 4_096
+PREFETCH_JOBS_MAX: Final = 512  # A worker's jobs assigned beyond its free slots.
+ACK_S: Final = 5.0
+GRACE_S: Final = 10.0
+SHELL_KILL_S: Final = 5.0  # Between SIGTERM and SIGKILL of a job's process group.
+
+# Logs of attempts.
+LOG_LINE_BYTES_MAX: Final = 16 * KIB
+LOG_ATTEMPT_BYTES_MAX: Final = 4 * MIB
+LOG_CHUNK_BYTES_MAX: Final = 64 * KIB
+
+# The planner.
+PLAN_AHEAD_MS: Final = 48 * 3_600_000
+PLAN_PER_SCHEDULE_MAX: Final = 200_000  # 48 h of seconds.
+MISSED_ALL_MAX: Final = 1_000  # `missed: all` after a long outage.
+BACKFILL_MAX: Final = 1_000

@@ -1,0 +1,243 @@
+"""Owns what is written to the bus: one frozen Struct a message, one union, one decoder.
+
+`forbid_unknown_fields` stays off here on purpose: a newer service may add a field (the rule for
+`schema: 1`), and an older reader must go on. Raw fields hold JSON that nobody on the way needs to
+understand.
+"""
+
+from typing import Final
+
+import msgspec
+from msgspec import Raw
+
+from control.model.states import Outcome, Speed
+
+NULL: Final = Raw(b"null")
+
+PriorityKey = tuple[int, int, int, int]
+"""Client, run, stage, and job priority: the strict global order of CONTRACT.md section 3."""
+
+
+class _Message(msgspec.Struct, frozen=True, kw_only=True):
+    schema: int = 1
+
+
+class JobReady(_Message, frozen=True, kw_only=True, tag="job_ready"):
+    """A job whose predecessors have ended: it may run as soon as a slot is free.
+
+    `work` is what only the worker reads: `{"params": …, "env": …}`. `input` is
+    `{"run": …, "jobs": …}`. Times are UTC milliseconds, durations seconds.
+    """
+
+    run_id: int
+    job_id: int
+    attempt: int
+    pipeline: str
+    name: str
+    stage: str
+    client: str
+    kind: str
+    version: str
+    order: PriorityKey
+    created_ms: int  # Of the run: later stages keep the place of their run.
+    ready_ms: int
+    retries_left: int = 0
+    lost: int = 0  # How many workers this job has lost so far.
+    timeout: float | None = None
+    max_running: int | None = None  # The client's.
+    labels: tuple[str, ...] = ()
+    work: Raw = NULL
+    input: Raw = NULL
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What durations are learned by: the pipeline and the job's name."""
+        return (self.pipeline, self.name)
+
+
+class Placed(_Message, frozen=True, kw_only=True, tag="placed"):
+    """A job bound to a partition and a worker's slot; its offset is the lease's epoch."""
+
+    job: JobReady
+    partition: int
+    worker: str
+    speed: Speed
+    expected: float  # Seconds.
+
+
+class Started(_Message, frozen=True, kw_only=True, tag="started"):
+    """An attempt began to execute."""
+
+    run_id: int
+    job_id: int
+    attempt: int
+    worker: str
+    partition: int
+    started_ms: int
+
+
+class Progressed(_Message, frozen=True, kw_only=True, tag="progressed"):
+    """An attempt says how much is done: from 0 to 1."""
+
+    run_id: int
+    job_id: int
+    attempt: int
+    progress: float
+
+
+class Finished(_Message, frozen=True, kw_only=True, tag="finished"):
+    """How one attempt ended. Published together with the receipt of its `Placed`, so only once."""
+
+    run_id: int
+    job_id: int
+    attempt: int
+    pipeline: str
+    name: str
+    stage: str
+    client: str
+    kind: str
+    version: str
+    worker: str
+    partition: int
+    speed: Speed
+    outcome: Outcome
+    final: bool  # False: it failed or was lost, and will be tried again.
+    expected: float  # Seconds the balancer had expected.
+    ready_ms: int
+    started_ms: int | None  # None: it never began.
+    finished_ms: int
+    wait_seconds: float
+    duration_seconds: float
+    exit_code: int | None = None
+    error: str | None = None
+    log_bytes: int = 0
+    input: Raw = NULL
+    output: Raw = NULL
+
+
+class Skipped(_Message, frozen=True, kw_only=True, tag="skipped"):
+    """A job ended without an attempt: it was cancelled before it began."""
+
+    run_id: int
+    job_id: int
+    attempt: int
+    pipeline: str
+    name: str
+    kind: str
+    client: str
+    ready_ms: int
+    finished_ms: int
+    reason: str
+
+
+class Hold(msgspec.Struct, frozen=True, kw_only=True):
+    """A job that a dispatcher holds a lease for."""
+
+    job_id: int
+    attempt: int
+    client: str
+    pipeline: str
+    name: str
+    speed: Speed
+    expected: float
+    started_ms: int | None = None
+
+
+class WorkerUp(_Message, frozen=True, kw_only=True, tag="worker_up"):
+    """A worker connected, came back, or changed; replaces all that was known of it."""
+
+    worker: str
+    dispatcher: str
+    host: str
+    slots: int
+    labels: tuple[str, ...]
+    kinds: tuple[tuple[str, tuple[str, ...]], ...]  # Names with versions.
+    partitions: tuple[int, ...]  # One for each slot.
+    draining: bool
+    connected_ms: int
+    holds: tuple[Hold, ...] = ()
+
+
+class WorkerDown(_Message, frozen=True, kw_only=True, tag="worker_down"):
+    """A worker's socket closed or fell silent. Its jobs follow as LOST when the grace is over."""
+
+    worker: str
+    dispatcher: str
+    reason: str
+
+
+class DispatcherUp(_Message, frozen=True, kw_only=True, tag="dispatcher_up"):
+    """A dispatcher started or was asked to announce itself: all that it knows.
+
+    Replaces everything known of this dispatcher. `adrift` are leases without a worker.
+    """
+
+    dispatcher: str
+    partitions: tuple[int, ...]
+    workers: tuple[WorkerUp, ...]
+    adrift: tuple[Hold, ...]
+
+
+class LogChunk(_Message, frozen=True, kw_only=True, tag="log_chunk"):
+    """Text of an attempt's log from byte `offset` on. A later offset than expected is a gap."""
+
+    job_id: int
+    attempt: int
+    offset: int
+    text: str
+
+
+class CancelJob(_Message, frozen=True, kw_only=True, tag="cancel_job"):
+    """Take this job out of every queue; stop it where it runs."""
+
+    job_id: int
+    attempt: int
+    reason: str
+
+
+class ReorderJob(_Message, frozen=True, kw_only=True, tag="reorder_job"):
+    """A waiting job's place in the order changed."""
+
+    job_id: int
+    order: PriorityKey
+
+
+class ClientChanged(_Message, frozen=True, kw_only=True, tag="client_changed"):
+    """A client's limits changed; they hold for its waiting jobs too."""
+
+    client: str
+    priority: int
+    max_running: int | None
+
+
+class DrainWorker(_Message, frozen=True, kw_only=True, tag="drain_worker"):
+    """Give this worker no new jobs; it leaves when the running ones have ended."""
+
+    worker: str
+
+
+class Announce(_Message, frozen=True, kw_only=True, tag="announce"):
+    """Every dispatcher answers with a `DispatcherUp`."""
+
+
+Message = (
+    JobReady
+    | Placed
+    | Started
+    | Progressed
+    | Finished
+    | Skipped
+    | WorkerUp
+    | WorkerDown
+    | DispatcherUp
+    | LogChunk
+    | CancelJob
+    | ReorderJob
+    | ClientChanged
+    | DrainWorker
+    | Announce
+)
+
+ENCODER: Final = msgspec.json.Encoder()
+BATCH_DECODER: Final = msgspec.json.Decoder(list[Message])
+

@@ -1,0 +1,57 @@
+"""Owns the names other programs see: topics, groups, environment variables, entry points."""
+
+from enum import StrEnum
+from typing import Final
+
+
+class Topic(StrEnum):
+    """The bus's topics; the comment says who writes and who reads."""
+
+    TASK_RUNS = "task_runs"  # State's owner -> balancer; key: run id.
+    TASK_RUNS_LOAD_BALANCED = "task_runs_load_balanced"  # Balancer -> dispatcher; by partition.
+    TASK_RUN_EVENTS = "task_run_events"  # Dispatcher -> balancer, trigger.
+    TASK_RUN_RESULTS = "task_run_results"  # Dispatcher -> trigger, balancer, statistics.
+    QUERY_TASK_RUN_RESULTS = "query_task_run_results"  # The same results, of kind Query.
+    NOTIFICATION_TASK_RUN_RESULTS = "notification_task_run_results"  # Of kind Notification.
+    TASK_COMMANDS = "task_commands"  # State's owner -> balancer, dispatcher.
+
+
+class Group(StrEnum):
+    """The bus's consumer groups: one for each service."""
+
+    BALANCER = "balancer"
+    DISPATCHER = "dispatcher"
+    TRIGGER = "trigger"
+    STATISTICS = "statistics"
+
+
+class Service(StrEnum):
+    """What `--services` takes. `scheduler` is the planner with the publisher."""
+
+    API = "api"
+    SCHEDULER = "scheduler"
+    TRIGGER = "trigger"
+    STATISTICS = "statistics"
+    BALANCER = "balancer"
+    DISPATCHER = "dispatcher"
+
+
+KINDS_ENTRY_POINTS: Final = "taskplane.kinds"
+
+# Environment variables users set.
+ENV_DATA_DIR: Final = "TP_DATA_DIR"
+ENV_URL: Final = "TP_URL"
+ENV_CLIENT_ID: Final = "TP_CLIENT_ID"
+ENV_CLIENT_SECRET: Final = "TP_CLIENT_SECRET"  # noqa: S105 - the variable's name.
+
+# Environment variables a job sees.
+ENV_INPUT: Final = "TP_INPUT"
+ENV_OUTPUT: Final = "TP_OUTPUT"
+ENV_RUN_ID: Final = "TP_RUN_ID"
+ENV_JOB_ID: Final = "TP_JOB_ID"
+ENV_JOB_NAME: Final = "TP_JOB_NAME"
+ENV_ATTEMPT: Final = "TP_ATTEMPT"
+
+STATE_FILE: Final = "state.db"
+FACTS_FILE: Final = "facts.duckdb"
+CREDENTIALS_FILE: Final = "credentials.toml"

@@ -1,0 +1,26 @@
+"""Owns how instants are written: integer UTC milliseconds inside, RFC 3339 outside."""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_RFC3339: Final = re.compile(
+    r"^\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$", re.ASCII
+)
+
+
+def to_rfc3339(at_ms: int) -> str:
+    """Write an instant as `2026-11-22T09:30:00.000Z`."""
+    return (_EPOCH + timedelta(milliseconds=at_ms)).strftime("%Y-%m-%dT%H:%M:%S.") + (
+        f"{at_ms % 1000:03d}Z"
+    )
+
+
+def from_rfc3339(text: str) -> int:
+    """Read an instant; raises ValueError with what would be right."""
+    if not _RFC3339.match(text):
+        msg = f"{text!r} is not an RFC 3339 time; write it like 2026-11-22T09:30:00Z"
+        raise ValueError(msg)
+    moment = datetime.fromisoformat(text.upper())
+    return int((moment - _EPOCH) / timedelta(milliseconds=1))
