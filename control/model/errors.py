@@ -90,6 +90,10 @@ class ConfigError(TaskplaneError):
 class JobFailed(TaskplaneError):
     """The job's own work failed."""
 
+    def __init__(self, message: str | None = None, *, exit_code: int | None = None) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
 
 def _summary(problems: "tuple[Problem, ...]") -> str:
     if len(problems) == 1:

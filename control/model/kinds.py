@@ -38,7 +38,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     input: msgspec.Raw
     env: Mapping[str, str]
-    directory: Path  # Its own, empty, gone afterwards.
+    directory: Path  # Its own, empty, gone afterwards; exists if the kind `wants_directory`.
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +62,8 @@ class Kind(ABC, Generic[P]):
     params: type[P]
     # Names of params (top level) in which a template's value is inserted shell-quoted.
     shell_quoted: ClassVar[frozenset[str]] = frozenset()
+    # A directory for each attempt costs more than many a job, so a kind asks for it.
+    wants_directory: ClassVar[bool] = False
 
     @abstractmethod
     async def run(self, job: Job, params: P, report: Reporter) -> Result:

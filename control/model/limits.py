@@ -17,6 +17,7 @@ PIPELINE_TRIGGERS_MAX: Final = 100
 TRIGGER_DEPTH_MAX: Final = 32  # Pipelines that trigger each other in a circle end here.
 NAME_CHARS_MAX: Final = 128
 TEXT_CHARS_MAX: Final = 4_096
+PROBLEMS_MAX: Final = 1_000  # Listed of one input; the rest is only said to exist.
 ENV_VARS_MAX: Final = 1_000
 LABELS_MAX: Final = 100
 PRIORITY_ABS_MAX: Final = 1_000_000
@@ -55,11 +56,21 @@ PREFETCH_JOBS_MAX: Final = 512  # A worker's jobs assigned beyond its free slots
 ACK_S: Final = 5.0
 GRACE_S: Final = 10.0
 SHELL_KILL_S: Final = 5.0  # Between SIGTERM and SIGKILL of a job's process group.
+RECONNECT_MIN_S: Final = 0.1  # A worker's pause after the first failed connection; then doubled.
+RECONNECT_MAX_S: Final = 5.0
+SPOOL_BYTES_MAX: Final = 16 * MIB  # Acknowledged results a spool may hold until it is rewritten.
+SLOT_BURST_S: Final = 0.005  # How long one slot may work off jobs that never wait.
+PYTHON_IDLE_MAX: Final = 32  # Child interpreters kept for the next call.
+WORKER_NAMES_MAX: Final = 64  # Workers of one host that take numbered names by themselves.
+HTTP_CONNECT_S: Final = 30.0
 
 # Logs of attempts.
 LOG_LINE_BYTES_MAX: Final = 16 * KIB
 LOG_ATTEMPT_BYTES_MAX: Final = 4 * MIB
 LOG_CHUNK_BYTES_MAX: Final = 64 * KIB
+LOG_BUFFER_BYTES_MAX: Final = 8 * MIB  # A worker's log text that the gateway has not taken yet.
+LOG_FLUSH_S: Final = 0.1
+LOG_WAIT_S: Final = 0.5  # How long a job waits for room in that buffer before its text is dropped.
 
 # The planner.
 PLAN_AHEAD_MS: Final = 48 * 3_600_000
