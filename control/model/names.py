@@ -42,7 +42,7 @@ KINDS_ENTRY_POINTS: Final = "taskplane.kinds"
 ENV_DATA_DIR: Final = "TP_DATA_DIR"
 ENV_URL: Final = "TP_URL"
 ENV_CLIENT_ID: Final = "TP_CLIENT_ID"
-ENV_CLIENT_SECRET: Final = "TP_CLIENT_SECRET"  # noqa: S105 - the variable's name.
+ENV_CLIENT_SECRET: Final = "TP_CLIENT_SECRET"
 
 # Environment variables a job sees.
 ENV_INPUT: Final = "TP_INPUT"

@@ -1,0 +1,288 @@
+"""Decides what happens to a run when something happened to one of its jobs.
+
+`Advance` is one transaction's work on one run: feed it what happened, call `settle`, then write
+what it collected. No I/O, no clock: times are arguments.
+"""
+
+from collections.abc import Sequence
+
+from control.core.graph import Graph
+from control.core.lifecycle import JOB, RUN, Event, after
+from control.core.retry import retry_delay_ms
+from control.model import limits
+from control.model.errors import Conflict
+from control.model.messages import Finished, Started
+from control.model.rows import AttemptRow, JobRow, RunRow
+from control.model.states import FINAL, Outcome, State, When
+
+WAITS = "waits for a free slot"
+WAITS_FOR_JOBS = "waits for the jobs before it"
+_FAILED = frozenset({Outcome.FAILED, Outcome.TIMED_OUT})
+
+
+class Advance:
+    """One run's next step. The lists are what the shell has to store and to publish."""
+
+    def __init__(self, run: RunRow, graph: Graph, now_ms: int) -> None:
+        self.run = run
+        self.graph = graph
+        self.now_ms = now_ms
+        self.changed: dict[int, JobRow] = {}  # By idx.
+        self.released: list[JobRow] = []  # May run as soon as `ready_ms` has come.
+        self.skipped: list[JobRow] = []  # Ended without an attempt.
+        self.stopped: list[JobRow] = []  # Were with a worker (or on the way) and must be stopped.
+        self.archived: list[AttemptRow] = []
+        self.run_changed = False
+        self.ended = False
+        self.waiting_delta = 0  # How many more jobs wait (state READY) than before.
+
+    def started(self, message: Started) -> bool:
+        """An attempt began. False: it is not the one that should run, and must be stopped."""
+        job = self._job(message.job_id)
+        if job.attempt != message.attempt or job.state in FINAL:
+            return False
+        if job.state == State.READY:
+            self._start(job, message.worker, message.partition, message.started_ms)
+        return True
+
+    def finished(self, message: Finished, *, jitter: float) -> bool:
+        """An attempt ended. False: refused, because it does not count (any more)."""
+        job = self._job(message.job_id)
+        if job.attempt != message.attempt or job.state in FINAL:
+            return False
+        spec = self.graph.pipeline.jobs[job.idx]
+        began = job.state == State.IN_PROGRESS or message.started_ms is not None
+        if job.state == State.READY:
+            at_ms = message.started_ms or message.finished_ms
+            self._start(job, message.worker, message.partition, at_ms)
+        job.finished_ms = message.finished_ms
+        job.exit_code, job.error, job.log_bytes = (
+            message.exit_code,
+            message.error,
+            message.log_bytes,
+        )
+        if message.outcome == Outcome.DONE:
+            job.progress = None
+            self._move(job, Event.SUCCEED, "done")
+        elif message.outcome == Outcome.LOST:
+            job.lost += began
+            if job.lost >= limits.ATTEMPT_LOST_MAX:
+                self._move(job, Event.FAIL, f"it lost its worker {job.lost} times")
+            else:
+                self._again(job, message, self.now_ms, f"its worker {message.worker} was lost")
+        elif message.outcome in _FAILED:
+            job.failures += 1
+            error = message.error or "it failed"
+            if job.failures <= spec.retry_attempt:
+                delay_ms = retry_delay_ms(spec, job.failures, jitter)
+                why = f"attempt {job.attempt} failed: {error}"
+                self._again(job, message, self.now_ms + delay_ms, why)
+            else:
+                self._move(job, Event.FAIL, error)
+        else:
+            self._move(job, Event.CANCEL, message.error or "cancelled")
+        return True
+
+    def progressed(self, job_id: int, attempt: int, progress: float) -> None:
+        """An attempt told how far it is."""
+        job = self._job(job_id)
+        if job.attempt == attempt and job.state == State.IN_PROGRESS:
+            job.progress = progress
+            self.changed[job.idx] = job
+
+    def cancel(self, reason: str) -> None:
+        """End the run now: everything that has not ended is cancelled."""
+        if self.run.state in FINAL:
+            message = f"run {self.run.id} is {self.run.state} already"
+            raise Conflict(message)
+        for job in self.run.jobs:
+            if job.state not in FINAL:
+                self._cancel(job, reason)
+        self._end(Event.CANCEL, reason)
+
+    def time_out(self) -> None:
+        """The whole run took too long."""
+        reason = f"the run's time-out of {self.graph.pipeline.timeout:g} s was reached"
+        for job in self.run.jobs:
+            if job.state not in FINAL:
+                self._cancel(job, reason)
+        self._end(Event.FAIL, reason)
+
+    def cancel_job(self, job_id: int, reason: str) -> None:
+        """End one job; what waits for it follows the rules of `when`."""
+        job = self._job(job_id)
+        if job.state in FINAL:
+            message = f"job {job.id} is {job.state} already"
+            raise Conflict(message)
+        self._cancel(job, reason)
+
+    def retry(self) -> None:
+        """By hand: the failed and cancelled jobs once more."""
+        if self.run.state not in FINAL:
+            message = f"run {self.run.id} is {self.run.state}; only a run that has ended is retried"
+            raise Conflict(message)
+        again = [job for job in self.run.jobs if job.state in {State.ERROR, State.CANCELLED}]
+        if not again:
+            message = f"run {self.run.id} has no failed or cancelled jobs"
+            raise Conflict(message)
+        for job in again:
+            if job.started_ms is not None:
+                self._archive(job, Outcome.FAILED if job.state == State.ERROR else Outcome.CANCELLED)
+            if job.started_ms is not None or job.ready_ms is not None:
+                job.attempt += 1  # The old number may still be on its way somewhere.
+            self._move(job, Event.RETRY, WAITS_FOR_JOBS)
+            self._clear(job)
+            job.ready_ms, job.failures, job.lost = None, 0, 0
+        self._move_run(Event.RETRY, "retried")
+        self.run.finished_ms, self.run.allowed_failures = None, 0
+        timeout = self.graph.pipeline.timeout
+        self.run.deadline_ms = None if timeout is None else self.now_ms + round(timeout * 1000)
+
+    def fail_unstarted(self, job: JobRow, reason: str) -> None:
+        """A job that may start cannot: its input is too large, say."""
+        self._start(job, None, None, self.now_ms)
+        job.finished_ms = self.now_ms
+        job.error = reason
+        self._move(job, Event.FAIL, reason)
+        self.released.remove(job)
+
+    def settle(self) -> None:
+        """Release or skip every job whose predecessors have ended; end the run after its last."""
+        if self.run.state in FINAL:
+            return
+        jobs, graph = self.run.jobs, self.graph
+        open_jobs = 0
+        stage, earlier_open, earlier_bad = 0, False, False
+        stage_open, stage_bad = False, False
+        good = [True] * len(jobs)
+        for idx in graph.order:
+            if graph.stage_of[idx] != stage:
+                stage = graph.stage_of[idx]
+                earlier_open, earlier_bad = earlier_open or stage_open, earlier_bad or stage_bad
+                stage_open = stage_bad = False
+            needed = graph.needs[idx]
+            if needed is None:
+                waits, bad = earlier_open, earlier_bad
+            else:
+                waits = any(jobs[other].state not in FINAL for other in needed)
+                bad = not all(good[other] for other in needed)
+            job = jobs[idx]
+            if job.state == State.READY and job.ready_ms is None and not waits:
+                self._release(job, bad=bad)
+            good[idx] = self._is_good(job, bad=bad)
+            stage_open = stage_open or job.state not in FINAL
+            stage_bad = stage_bad or not good[idx]
+            open_jobs += job.state not in FINAL
+        if not open_jobs:
+            self._conclude(good)
+
+    def _release(self, job: JobRow, *, bad: bool) -> None:
+        when = self.graph.pipeline.jobs[job.idx].when
+        if when == When.ON_SUCCESS and bad:
+            self._skip(job, "a job before it did not succeed")
+        elif when == When.ON_FAILURE and not bad:
+            self._skip(job, "it runs only on failure, and nothing before it failed")
+        else:
+            job.ready_ms = self.now_ms
+            job.reason = WAITS
+            self.changed[job.idx] = job
+            self.released.append(job)
+
+    def _is_good(self, job: JobRow, *, bad: bool) -> bool:
+        """Whether what follows on success may go on after this job."""
+        spec = self.graph.pipeline.jobs[job.idx]
+        if job.state == State.ERROR:
+            return spec.allow_failure
+        if job.state == State.CANCELLED:  # Skipped as there was no failure: stands in no one's way.
+            return spec.when == When.ON_FAILURE and not bad
+        return True
+
+    def _conclude(self, good: Sequence[bool]) -> None:
+        jobs, specs = self.run.jobs, self.graph.pipeline.jobs
+        failed = [job for job in jobs if job.state == State.ERROR]
+        self.run.allowed_failures = sum(specs[job.idx].allow_failure for job in failed)
+        fatal = [job for job in failed if not specs[job.idx].allow_failure]
+        if fatal:
+            more = f" (and {len(fatal) - 1} more)" if len(fatal) > 1 else ""
+            self._end(Event.FAIL, f"{specs[fatal[0].idx].name}: {fatal[0].reason}{more}")
+            return
+        stopped = [job for job in jobs if job.state == State.CANCELLED and not good[job.idx]]
+        if stopped:
+            self._end(Event.CANCEL, f"{specs[stopped[0].idx].name}: {stopped[0].reason}")
+        else:
+            self._end(Event.SUCCEED, "done")
+
+    def _start(
+        self, job: JobRow, worker: str | None, partition: int | None, started_ms: int
+    ) -> None:
+        job.worker, job.partition, job.started_ms = worker, partition, started_ms
+        self._move(job, Event.START, f"runs on {worker}" if worker else "starts")
+        if self.run.state == State.READY:
+            self.run.started_ms = started_ms
+            self._move_run(Event.START, "in progress")
+
+    def _again(self, job: JobRow, message: Finished, ready_ms: int, why: str) -> None:
+        self._archive(job, message.outcome)
+        wait_s = (ready_ms - self.now_ms) / 1000
+        when = f"next attempt in {wait_s:g} s" if wait_s > 0 else WAITS
+        self._move(job, Event.REPEAT, f"{why}; {when}")
+        self._clear(job)
+        job.attempt += 1
+        job.ready_ms = ready_ms
+        self.released.append(job)
+
+    def _archive(self, job: JobRow, outcome: Outcome) -> None:
+        self.archived.append(
+            AttemptRow(
+                job_id=job.id,
+                attempt=job.attempt,
+                outcome=outcome,
+                worker=job.worker,
+                partition=job.partition,
+                error=job.error,
+                exit_code=job.exit_code,
+                log_bytes=job.log_bytes,
+                started_ms=job.started_ms,
+                finished_ms=job.finished_ms or self.now_ms,
+            )
+        )
+
+    def _clear(self, job: JobRow) -> None:
+        job.worker = job.partition = job.progress = job.error = job.exit_code = None
+        job.started_ms = job.finished_ms = None
+        job.log_bytes = 0
+
+    def _cancel(self, job: JobRow, reason: str) -> None:
+        if job.ready_ms is None:
+            self._skip(job, reason)
+            return
+        self.stopped.append(job)
+        job.finished_ms = self.now_ms
+        if job.state == State.READY:
+            self.skipped.append(job)
+        self._move(job, Event.CANCEL, reason)
+
+    def _skip(self, job: JobRow, reason: str) -> None:
+        job.finished_ms = self.now_ms
+        self._move(job, Event.CANCEL, reason)
+        self.skipped.append(job)
+
+    def _move(self, job: JobRow, event: Event, reason: str) -> None:
+        before = job.state
+        job.state = after(JOB, before, event)
+        job.reason = reason
+        self.waiting_delta += (job.state == State.READY) - (before == State.READY)
+        self.changed[job.idx] = job
+
+    def _move_run(self, event: Event, reason: str) -> None:
+        self.run.state = after(RUN, self.run.state, event)
+        self.run.reason = reason
+        self.run_changed = True
+
+    def _end(self, event: Event, reason: str) -> None:
+        self._move_run(event, reason)
+        self.run.finished_ms = self.now_ms
+        self.ended = True
+
+    def _job(self, job_id: int) -> JobRow:
+        return self.run.jobs[job_id - self.run.jobs[0].id]

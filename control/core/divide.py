@@ -1,0 +1,108 @@
+"""Decides what a new run consists of, and what the message about a job that may run says."""
+
+from collections.abc import Mapping
+
+from msgspec import Raw
+
+from control.core.advance import WAITS_FOR_JOBS, Advance
+from control.core.graph import Graph
+from control.model.messages import ENCODER, JobReady, PriorityKey, Skipped
+from control.model.rows import JobRow, NewRun, RunRow
+from control.model.states import State
+
+
+def divide(new: NewRun, graph: Graph, *, run_id: int, first_job_id: int) -> Advance:
+    """A run with all its jobs; `released` are those that may start at once."""
+    pipeline = graph.pipeline
+    timeout = pipeline.timeout
+    run = RunRow(
+        id=run_id,
+        revision_id=new.revision_id,
+        pipeline=pipeline.name,
+        client=new.client,
+        client_priority=new.client_priority,
+        max_running=new.max_running,
+        state=State.READY,
+        reason="waits for its first job to start",
+        priority=pipeline.priority if new.priority is None else new.priority,
+        trigger=new.trigger,
+        allowed_failures=0,
+        created_ms=new.created_ms,
+        started_ms=None,
+        finished_ms=None,
+        deadline_ms=None if timeout is None else new.created_ms + round(timeout * 1000),
+        schedule_id=new.schedule_id,
+        depth=new.depth,
+        jobs=[
+            JobRow(
+                id=first_job_id + idx,
+                idx=idx,
+                state=State.READY,
+                reason=WAITS_FOR_JOBS,
+                priority=job.priority,
+                attempt=1,
+            )
+            for idx, job in enumerate(pipeline.jobs)
+        ],
+    )
+    step = Advance(run, graph, new.created_ms)
+    step.settle()
+    step.waiting_delta = sum(job.state == State.READY for job in run.jobs)
+    return step
+
+
+def order_of(run: RunRow, graph: Graph, job: JobRow) -> PriorityKey:
+    """A job's place in the strict global order; smaller goes first."""
+    return (run.client_priority, run.priority, graph.stage_of[job.idx], job.priority)
+
+
+def job_ready(run: RunRow, graph: Graph, job: JobRow, job_input: Raw) -> JobReady:
+    """The message that lets the balancer have a job."""
+    spec = graph.pipeline.jobs[job.idx]
+    assert job.ready_ms is not None
+    return JobReady(
+        run_id=run.id,
+        job_id=job.id,
+        attempt=job.attempt,
+        pipeline=run.pipeline,
+        name=spec.name,
+        stage=spec.stage,
+        client=run.client,
+        kind=spec.kind,
+        version=spec.version,
+        order=order_of(run, graph, job),
+        created_ms=run.created_ms,
+        ready_ms=job.ready_ms,
+        retries_left=max(spec.retry_attempt - job.failures, 0),
+        lost=job.lost,
+        timeout=spec.timeout,
+        max_running=run.max_running,
+        labels=spec.labels,
+        work=graph.work[job.idx],
+        input=job_input,
+    )
+
+
+def skipped(run: RunRow, graph: Graph, job: JobRow, now_ms: int) -> Skipped:
+    """The message about a job that ended without an attempt."""
+    spec = graph.pipeline.jobs[job.idx]
+    return Skipped(
+        run_id=run.id,
+        job_id=job.id,
+        attempt=job.attempt,
+        pipeline=run.pipeline,
+        name=spec.name,
+        kind=spec.kind,
+        client=run.client,
+        ready_ms=job.ready_ms or now_ms,
+        finished_ms=now_ms,
+        reason=job.reason,
+    )
+
+
+def job_input(run_input: bytes, outputs: Mapping[str, bytes]) -> Raw:
+    """`{"run": <the run's input>, "jobs": {<name>: <output>}}`, put together undecoded."""
+    parts = [b'{"run":', run_input, b',"jobs":{']
+    for at, (name, output) in enumerate(outputs.items()):
+        parts += [b"," if at else b"", ENCODER.encode(name), b":", output]
+    return Raw(b"".join([*parts, b"}}"]))

@@ -1,0 +1,195 @@
+"""Owns the state database's schema: migrations are frozen text, never built from today's code."""
+
+import sqlite3
+from typing import Final
+
+import sqlite_utils
+from sqlite_utils.migrations import Migrations
+
+STATE: Final = Migrations("taskplane.state")
+
+_FIRST = """
+CREATE TABLE clients (
+    client_id TEXT PRIMARY KEY,
+    role TEXT NOT NULL CHECK (role IN ('admin', 'operator', 'submitter', 'viewer', 'worker')),
+    priority INTEGER NOT NULL,
+    max_queued INTEGER,
+    max_running INTEGER,
+    enabled INTEGER NOT NULL CHECK (enabled IN (0, 1)),
+    secret_hash TEXT NOT NULL,
+    waiting INTEGER NOT NULL DEFAULT 0 CHECK (waiting >= 0),
+    created_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE revisions (
+    id INTEGER PRIMARY KEY,
+    pipeline TEXT NOT NULL,
+    revision INTEGER,
+    definition TEXT NOT NULL,
+    digest BLOB NOT NULL,
+    client_id TEXT NOT NULL,
+    created_ms INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX revisions_by_number ON revisions (pipeline, revision)
+    WHERE revision IS NOT NULL;
+CREATE UNIQUE INDEX revisions_unnamed ON revisions (digest) WHERE revision IS NULL;
+
+CREATE TABLE pipelines (
+    name TEXT PRIMARY KEY,
+    revision_id INTEGER NOT NULL REFERENCES revisions (id),
+    client_id TEXT NOT NULL,
+    created_ms INTEGER NOT NULL,
+    updated_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE schedules (
+    id INTEGER PRIMARY KEY,
+    pipeline TEXT NOT NULL REFERENCES pipelines (name) ON DELETE CASCADE,
+    spec TEXT NOT NULL,
+    paused INTEGER NOT NULL DEFAULT 0 CHECK (paused IN (0, 1)),
+    planned_until_ms INTEGER NOT NULL,
+    created_ms INTEGER NOT NULL
+) STRICT;
+CREATE INDEX schedules_by_pipeline ON schedules (pipeline);
+
+CREATE TABLE scheduled_runs (
+    schedule_id INTEGER NOT NULL REFERENCES schedules (id) ON DELETE CASCADE,
+    nominal_ms INTEGER NOT NULL,
+    due_ms INTEGER NOT NULL,
+    backfill INTEGER NOT NULL DEFAULT 0 CHECK (backfill IN (0, 1)),
+    PRIMARY KEY (schedule_id, nominal_ms)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX scheduled_runs_due ON scheduled_runs (due_ms);
+
+CREATE TABLE runs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    revision_id INTEGER NOT NULL REFERENCES revisions (id),
+    pipeline TEXT NOT NULL,
+    client_id TEXT NOT NULL,
+    trigger TEXT NOT NULL CHECK (trigger IN ('manual', 'api', 'schedule', 'hook', 'pipeline')),
+    state TEXT NOT NULL
+        CHECK (state IN ('READY', 'IN_PROGRESS', 'DONE', 'CANCELLED', 'ERROR')),
+    reason TEXT NOT NULL,
+    priority INTEGER NOT NULL,
+    input TEXT,
+    allowed_failures INTEGER NOT NULL DEFAULT 0,
+    created_ms INTEGER NOT NULL,
+    started_ms INTEGER,
+    finished_ms INTEGER,
+    deadline_ms INTEGER,
+    schedule_id INTEGER,
+    scheduled_for_ms INTEGER,
+    depth INTEGER NOT NULL DEFAULT 0,
+    first_job_id INTEGER NOT NULL,
+    job_count INTEGER NOT NULL
+) STRICT;
+CREATE INDEX runs_by_pipeline ON runs (pipeline, id);
+CREATE INDEX runs_by_client ON runs (client_id, id);
+CREATE INDEX runs_by_revision ON runs (revision_id);
+-- Few runs are open or failed at any time: these stay small however long the history is.
+CREATE INDEX runs_open ON runs (id) WHERE state IN ('READY', 'IN_PROGRESS');
+CREATE INDEX runs_failed ON runs (state, id) WHERE state IN ('ERROR', 'CANCELLED');
+CREATE UNIQUE INDEX runs_once ON runs (schedule_id, scheduled_for_ms)
+    WHERE scheduled_for_ms IS NOT NULL;
+CREATE INDEX runs_of_schedule ON runs (schedule_id)
+    WHERE schedule_id IS NOT NULL AND state IN ('READY', 'IN_PROGRESS');
+
+-- A run's jobs have the ids first_job_id … first_job_id + job_count - 1, so no index is needed.
+CREATE TABLE jobs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    run_id INTEGER NOT NULL,
+    idx INTEGER NOT NULL,
+    state TEXT NOT NULL
+        CHECK (state IN ('READY', 'IN_PROGRESS', 'DONE', 'CANCELLED', 'ERROR')),
+    reason TEXT NOT NULL,
+    priority INTEGER NOT NULL,
+    attempt INTEGER NOT NULL DEFAULT 1,
+    failures INTEGER NOT NULL DEFAULT 0,
+    lost INTEGER NOT NULL DEFAULT 0,
+    worker TEXT,
+    partition INTEGER,
+    progress REAL,
+    error TEXT,
+    exit_code INTEGER,
+    log_bytes INTEGER NOT NULL DEFAULT 0,
+    ready_ms INTEGER,
+    started_ms INTEGER,
+    finished_ms INTEGER
+) STRICT;
+
+-- Attempts that another one followed; the newest is in `jobs`.
+CREATE TABLE attempts (
+    job_id INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    outcome TEXT NOT NULL,
+    worker TEXT,
+    partition INTEGER,
+    error TEXT,
+    exit_code INTEGER,
+    log_bytes INTEGER NOT NULL DEFAULT 0,
+    started_ms INTEGER,
+    finished_ms INTEGER NOT NULL,
+    PRIMARY KEY (job_id, attempt)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE outputs (job_id INTEGER PRIMARY KEY, output TEXT NOT NULL) STRICT;
+
+CREATE TABLE hooks (
+    id INTEGER PRIMARY KEY,
+    pipeline TEXT NOT NULL REFERENCES pipelines (name) ON DELETE CASCADE,
+    client_id TEXT NOT NULL,
+    token_digest BLOB NOT NULL UNIQUE,
+    created_ms INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE idempotency (
+    client_id TEXT NOT NULL,
+    key TEXT NOT NULL,
+    digest BLOB NOT NULL,
+    run_id INTEGER NOT NULL,
+    created_ms INTEGER NOT NULL,
+    PRIMARY KEY (client_id, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX idempotency_by_age ON idempotency (created_ms);
+
+-- The embedded bus: one row a batch, deleted when every group is past it.
+CREATE TABLE bus_log (
+    topic TEXT NOT NULL,
+    partition INTEGER NOT NULL,
+    first_offset INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    body BLOB NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX bus_log_by_offset ON bus_log (topic, partition, first_offset);
+
+CREATE TABLE bus_groups (
+    name TEXT NOT NULL,
+    topic TEXT NOT NULL,
+    partition INTEGER NOT NULL,
+    progress BLOB NOT NULL,
+    PRIMARY KEY (name, topic, partition)
+) STRICT, WITHOUT ROWID;
+"""
+
+
+@STATE()
+def m001_first(db: sqlite_utils.Database) -> None:
+    """Everything of the first release."""
+    for statement in _split(_FIRST):
+        db.execute(statement)
+
+
+def migrate(conn: sqlite3.Connection) -> None:
+    """Bring the database up to date; each migration is one transaction."""
+    STATE.apply(sqlite_utils.Database(conn))
+
+
+def _split(script: str) -> list[str]:
+    # executescript() would commit the migration's own transaction.
+    statements, current = [], ""
+    for line in script.splitlines(keepends=True):
+        current += line
+        if sqlite3.complete_statement(current):
+            statements.append(current)
+            current = ""
+    return statements

@@ -1,0 +1,199 @@
+"""Owns the tables of runs and jobs as the services that move them use them.
+
+Everything here runs inside the writer's transaction and works on many rows at once.
+"""
+
+import sqlite3
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+import msgspec
+
+from control.model.rows import AttemptRow, JobRow, NewRun, RunRow
+from store.queries import Statements
+
+_SQL = Statements("runs")
+_INSERT_RUNS = _SQL.bulk("insert_runs")
+_INSERT_JOBS = _SQL.bulk("insert_jobs")
+_SAVE_JOBS = _SQL.bulk("save_jobs")
+_SAVE_RUNS = _SQL.bulk("save_runs")
+_INSERT_OUTPUTS = _SQL.bulk("insert_outputs")
+_INSERT_ATTEMPTS = _SQL.bulk("insert_attempts")
+_RUNS = msgspec.json.Decoder(list[RunRow])
+_NULL = b"null"
+
+
+def next_ids(conn: sqlite3.Connection) -> tuple[int, int]:
+    """The next free run id and job id; ids are never used twice, also after deletions."""
+    runs, jobs = conn.execute(_SQL["sequences"]).fetchone()
+    return runs + 1, jobs + 1
+
+
+def insert(conn: sqlite3.Connection, runs: Sequence[tuple[NewRun, RunRow]]) -> None:
+    """Store new runs with their jobs."""
+    _INSERT_RUNS.run(
+        conn,
+        [
+            (
+                run.id,
+                run.revision_id,
+                run.pipeline,
+                run.client,
+                run.trigger,
+                run.state,
+                run.reason,
+                run.priority,
+                None if (text := bytes(new.input)) == _NULL else text.decode(),
+                run.allowed_failures,
+                run.created_ms,
+                run.started_ms,
+                run.finished_ms,
+                run.deadline_ms,
+                run.schedule_id,
+                new.scheduled_for_ms,
+                run.depth,
+                run.jobs[0].id,
+                len(run.jobs),
+            )
+            for new, run in runs
+        ],
+    )
+    _INSERT_JOBS.run(
+        conn,
+        [
+            (j.id, run.id, j.idx, j.state, j.reason, j.priority, j.ready_ms, j.finished_ms)
+            for _, run in runs
+            for j in run.jobs
+        ],
+    )
+
+
+def load(conn: sqlite3.Connection, run_ids: Iterable[int]) -> list[RunRow]:
+    """The runs that exist among these, with all their jobs by index."""
+    wanted = msgspec.json.encode(list(run_ids)).decode()
+    found: str = conn.execute(_SQL["load"], (wanted,)).fetchone()[0]
+    return _RUNS.decode(found)
+
+
+def save_jobs(conn: sqlite3.Connection, jobs: Sequence[JobRow]) -> None:
+    """Write jobs back."""
+    changed = _SAVE_JOBS.run(
+        conn,
+        [
+            (
+                j.id,
+                j.state,
+                j.reason,
+                j.priority,
+                j.attempt,
+                j.failures,
+                j.lost,
+                j.worker,
+                j.partition,
+                j.progress,
+                j.error,
+                j.exit_code,
+                j.log_bytes,
+                j.ready_ms,
+                j.started_ms,
+                j.finished_ms,
+            )
+            for j in jobs
+        ],
+    )
+    assert changed == len(jobs), "a job vanished inside a transaction"
+
+
+def save_runs(conn: sqlite3.Connection, runs: Sequence[RunRow]) -> None:
+    """Write runs back, without their jobs."""
+    _SAVE_RUNS.run(
+        conn,
+        [
+            (
+                run.id,
+                run.state,
+                run.reason,
+                run.priority,
+                run.allowed_failures,
+                run.started_ms,
+                run.finished_ms,
+                run.deadline_ms,
+            )
+            for run in runs
+        ],
+    )
+
+
+def insert_outputs(conn: sqlite3.Connection, outputs: Sequence[tuple[int, str]]) -> None:
+    """Keep jobs' outputs (JSON text); a retried job's newer one replaces the older."""
+    _INSERT_OUTPUTS.run(conn, outputs)
+
+
+def outputs(conn: sqlite3.Connection, job_ids: Collection[int]) -> dict[int, bytes]:
+    """The outputs of those of these jobs that have one, as JSON."""
+    if not job_ids:
+        return {}
+    wanted = msgspec.json.encode(list(job_ids)).decode()
+    return {job: text.encode() for job, text in conn.execute(_SQL["outputs"], (wanted,))}
+
+
+def inputs(conn: sqlite3.Connection, run_ids: Collection[int]) -> dict[int, bytes]:
+    """The inputs of those of these runs that have one, as JSON."""
+    wanted = msgspec.json.encode(list(run_ids)).decode()
+    return {run: text.encode() for run, text in conn.execute(_SQL["inputs"], (wanted,))}
+
+
+def insert_attempts(conn: sqlite3.Connection, attempts: Sequence[AttemptRow]) -> None:
+    """Keep attempts that others followed."""
+    _INSERT_ATTEMPTS.run(
+        conn,
+        [
+            (
+                a.job_id,
+                a.attempt,
+                a.outcome,
+                a.worker,
+                a.partition,
+                a.error,
+                a.exit_code,
+                a.log_bytes,
+                a.started_ms,
+                a.finished_ms,
+            )
+            for a in attempts
+        ],
+    )
+
+
+def add_waiting(conn: sqlite3.Connection, deltas: Mapping[str, int]) -> None:
+    """Keep each client's count of waiting jobs: nothing ever has to count them."""
+    for client, delta in deltas.items():
+        if delta:
+            conn.execute(_SQL["add_waiting"], (delta, client))
+
+
+def waiting(conn: sqlite3.Connection) -> int:
+    """How many jobs wait, of all clients."""
+    return conn.execute(_SQL["waiting"]).fetchone()[0] or 0
+
+
+def client_queue(conn: sqlite3.Connection, client: str) -> tuple[int, int | None]:
+    """How many jobs of this client wait, and how many may."""
+    row = conn.execute(_SQL["client_queue"], (client,)).fetchone()
+    return (0, None) if row is None else (row[0], row[1])
+
+
+def definition(conn: sqlite3.Connection, revision_id: int) -> bytes:
+    """A revision's pipeline definition, as JSON."""
+    text: str = conn.execute(_SQL["definition"], (revision_id,)).fetchone()[0]
+    return text.encode()
+
+
+def run_of_job(conn: sqlite3.Connection, job_id: int) -> int | None:
+    """The run a job belongs to; None when there is no such job."""
+    row = conn.execute(_SQL["run_of_job"], (job_id,)).fetchone()
+    return None if row is None else row[0]
+
+
+def timers(conn: sqlite3.Connection, now_ms: int) -> list[tuple[int, int | None, int | None]]:
+    """Open runs with their deadline and their next retry, if they have one."""
+    return conn.execute(_SQL["open_runs_with_timers"], (now_ms,)).fetchall()

@@ -1,0 +1,87 @@
+-- name: sequences
+SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'runs'), 0),
+       coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'jobs'), 0)
+
+-- name: insert_runs
+INSERT INTO runs (
+    id, revision_id, pipeline, client_id, trigger, state, reason, priority, input,
+    allowed_failures, created_ms, started_ms, finished_ms, deadline_ms, schedule_id,
+    scheduled_for_ms, depth, first_job_id, job_count
+) VALUES /* rows */ (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: insert_jobs
+INSERT INTO jobs (id, run_id, idx, state, reason, priority, ready_ms, finished_ms)
+VALUES /* rows */ (?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: load
+-- One row with everything as JSON: each row fetched from Python costs a turn of the interpreter
+-- lock. The jobs of a run are a range of ids.
+SELECT json_group_array(json_array(
+    r.id, r.revision_id, r.pipeline, r.client_id, coalesce(c.priority, 10), c.max_running,
+    r.state, r.reason, r.priority, r.trigger, r.allowed_failures, r.created_ms, r.started_ms,
+    r.finished_ms, r.deadline_ms, r.schedule_id, r.depth,
+    (SELECT json_group_array(json_array(
+        j.id, j.idx, j.state, j.reason, j.priority, j.attempt, j.failures, j.lost, j.worker,
+        j.partition, j.progress, j.error, j.exit_code, j.log_bytes, j.ready_ms, j.started_ms,
+        j.finished_ms))
+     FROM jobs AS j WHERE j.id BETWEEN r.first_job_id AND r.first_job_id + r.job_count - 1)))
+FROM json_each(?) AS wanted
+JOIN runs AS r ON r.id = wanted.value
+LEFT JOIN clients AS c ON c.client_id = r.client_id
+
+-- name: save_jobs
+-- Read, decided upon, and written in one transaction: the guard is there to fail loudly.
+UPDATE jobs SET
+    state = v.column2, reason = v.column3, priority = v.column4, attempt = v.column5,
+    failures = v.column6, lost = v.column7, worker = v.column8, partition = v.column9,
+    progress = v.column10, error = v.column11, exit_code = v.column12, log_bytes = v.column13,
+    ready_ms = v.column14, started_ms = v.column15, finished_ms = v.column16
+FROM (VALUES /* rows */ (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)) AS v
+WHERE jobs.id = v.column1
+
+-- name: save_runs
+UPDATE runs SET
+    state = v.column2, reason = v.column3, priority = v.column4, allowed_failures = v.column5,
+    started_ms = v.column6, finished_ms = v.column7, deadline_ms = v.column8
+FROM (VALUES /* rows */ (?, ?, ?, ?, ?, ?, ?, ?)) AS v
+WHERE runs.id = v.column1
+
+-- name: insert_outputs
+INSERT INTO outputs (job_id, output) VALUES /* rows */ (?, ?)
+ON CONFLICT (job_id) DO UPDATE SET output = excluded.output
+
+-- name: outputs
+SELECT job_id, output FROM outputs WHERE job_id IN (SELECT value FROM json_each(?))
+
+-- name: inputs
+SELECT id, input FROM runs WHERE id IN (SELECT value FROM json_each(?)) AND input IS NOT NULL
+
+-- name: insert_attempts
+INSERT INTO attempts (
+    job_id, attempt, outcome, worker, partition, error, exit_code, log_bytes, started_ms,
+    finished_ms
+) VALUES /* rows */ (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT DO NOTHING
+
+-- name: add_waiting
+UPDATE clients SET waiting = max(waiting + ?, 0) WHERE client_id = ?
+
+-- name: waiting
+SELECT sum(waiting) FROM clients
+
+-- name: client_queue
+SELECT waiting, max_queued FROM clients WHERE client_id = ?
+
+-- name: definition
+SELECT definition FROM revisions WHERE id = ?
+
+-- name: run_of_job
+SELECT run_id FROM jobs WHERE id = ?
+
+-- name: open_runs_with_timers
+-- What the trigger must wake up for after a restart: retries that are due later, deadlines.
+SELECT r.id, r.deadline_ms,
+       (SELECT min(j.ready_ms) FROM jobs AS j
+        WHERE j.id BETWEEN r.first_job_id AND r.first_job_id + r.job_count - 1
+          AND j.state = 'READY' AND j.ready_ms > ?1)
+FROM runs AS r WHERE r.state IN ('READY', 'IN_PROGRESS')

@@ -1,0 +1,164 @@
+"""Owns the only write connection: pieces of work wait together and commit together.
+
+Services hand in functions. All that wait run inside one `BEGIN IMMEDIATE … COMMIT`, each in its
+own savepoint, and their tasks wake once: one fsync serves everybody. What a piece publishes or
+acknowledges joins the same transaction through the participant (the embedded bus's log, or an
+outbox).
+"""
+
+import sqlite3
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, Protocol, TypeVar
+
+import outcome
+import structlog
+import trio
+
+from control.model import limits
+from control.model.errors import StoreFailed
+from control.model.records import Receipts, Record
+
+T = TypeVar("T")
+C = TypeVar("C")
+LOG = structlog.get_logger("store")
+
+
+class Offload(Protocol):
+    """Runs a function where it may block: `trio.to_thread.run_sync`, or inline in tests."""
+
+    def __call__(self, sync_fn: Callable[[], T], /) -> Awaitable[T]:
+        """Call it and give its value back."""
+
+
+class Tx:
+    """One piece of work's view of the transaction. `publish` and `ack` happen if it commits."""
+
+    def __init__(self, conn: sqlite3.Connection) -> None:
+        self.conn = conn
+        self.published: list[Record] = []
+        self.acked: list[Receipts] = []
+
+    def publish(self, records: Sequence[Record]) -> None:
+        """Put records on the bus, in this transaction."""
+        self.published.extend(records)
+
+    def ack(self, receipts: Sequence[Receipts]) -> None:
+        """Mark records as finished, in this transaction."""
+        self.acked.extend(receipts)
+
+
+class Participant(Protocol):
+    """Takes part in each commit, for the whole group of pieces at once."""
+
+    def persist(self, conn: sqlite3.Connection, pieces: Sequence[Tx]) -> Callable[[], None]:
+        """Write what the pieces published and acked. The returned call follows the commit."""
+
+    def rolled_back(self) -> None:
+        """Forget what `persist` did since the last commit."""
+
+
+class _Piece(Generic[T]):
+    def __init__(self, work: Callable[[Tx], T]) -> None:
+        self.work = work
+        self.done = trio.Event()
+        self.result: outcome.Outcome[T] | None = None
+
+
+class Writer:
+    """Runs pieces of work in groups. One instance, one connection, one task."""
+
+    def __init__(
+        self, conn: sqlite3.Connection, offload: Offload, participant: Participant
+    ) -> None:
+        self._conn = conn
+        self._offload = offload
+        self._participant = participant
+        self._waiting: deque[_Piece[object]] = deque()
+        self._arrived = trio.Event()
+        self._room = trio.CapacityLimiter(limits.WRITER_QUEUE_MAX)
+        self.failing: str | None = None  # Why the last commit failed; None after one that did not.
+
+    async def write(self, work: Callable[[Tx], T]) -> T:
+        """Run `work` in a transaction; durable when it returns.
+
+        An exception of `work` undoes only its own changes and is raised here. Raises
+        `StoreFailed` when the database could not be written: then nothing was changed. Once
+        taken up, the work ends before a cancellation is delivered.
+        """
+        piece: _Piece[T] = _Piece(work)
+        async with self._room:
+            self._waiting.append(piece)  # type: ignore[arg-type]  # Results are opaque here.
+            self._arrived.set()
+            with trio.CancelScope(shield=True):
+                await piece.done.wait()
+        assert piece.result is not None
+        return piece.result.unwrap()
+
+    async def insist(self, work: Callable[[Tx], T]) -> T:
+        """Like `write`, for our own services: while the store fails, wait and try again."""
+        while True:
+            try:
+                return await self.write(work)
+            except StoreFailed:
+                # The writer has said why; a full disk needs an operator, not a crash loop.
+                await trio.sleep(1.0)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled; what was handed in before that is still written."""
+        task_status.started()
+        while True:
+            try:
+                await self._arrived.wait()
+            except trio.Cancelled:
+                with trio.CancelScope(shield=True):
+                    await self._drain()
+                raise
+            await self._drain()
+
+    async def _drain(self) -> None:
+        while self._waiting:
+            count = min(len(self._waiting), limits.WRITER_GROUP_MAX)
+            group = [self._waiting.popleft() for _ in range(count)]
+            with trio.CancelScope(shield=True):
+                after = await self._offload(lambda group=group: self._commit(group))  # type: ignore[misc]
+            after()
+            for piece in group:
+                piece.done.set()
+        self._arrived = trio.Event()
+
+    def _commit(self, group: Sequence[_Piece[object]]) -> Callable[[], None]:
+        conn = self._conn
+        try:
+            conn.execute("BEGIN IMMEDIATE")
+            pieces = []
+            for piece in group:
+                tx = Tx(conn)
+                conn.execute("SAVEPOINT piece")
+                piece.result = outcome.capture(piece.work, tx)
+                if isinstance(piece.result, outcome.Error):
+                    if isinstance(piece.result.error, sqlite3.OperationalError):
+                        raise piece.result.error
+                    conn.execute("ROLLBACK TO piece")
+                else:
+                    pieces.append(tx)
+                conn.execute("RELEASE piece")
+            after = self._participant.persist(conn, pieces)
+            conn.execute("COMMIT")
+        except sqlite3.Error as error:
+            return self._failed(group, error)
+        self.failing = None
+        return after
+
+    def _failed(self, group: Sequence[_Piece[object]], error: sqlite3.Error) -> Callable[[], None]:
+        # A full disk, an I/O error: everybody in the group hears it, and nothing was changed.
+        if self._conn.in_transaction:
+            self._conn.execute("ROLLBACK")
+        self._participant.rolled_back()
+        self.failing = str(error)
+        LOG.error("store.failed", error=str(error), pieces=len(group))
+        for piece in group:
+            failure = StoreFailed(f"the state database could not be written: {error}")
+            failure.__cause__ = error
+            piece.result = outcome.Error(failure)
+        return lambda: None
