@@ -11,10 +11,20 @@ from control.model.states import Fold, Gap, Missed, Overlap, When
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,127}$"
 JOB_NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 ENV_NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
-VERSION_PATTERN = r"^(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})\.(0|[1-9]\d{0,5})$"
+STAGE_PATTERN = r"^[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]{0,127}$"
+LABEL_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._/:=-]{0,127}$"
+VERSION_PATTERN = r"^(0|[1-9][0-9]{0,5})\.(0|[1-9][0-9]{0,5})\.(0|[1-9][0-9]{0,5})$"
 
 Name = Annotated[str, Meta(pattern=NAME_PATTERN, examples=["nightly-report"])]
 JobName = Annotated[str, Meta(pattern=JOB_NAME_PATTERN, examples=["pull-orders"])]
+StageName = Annotated[str, Meta(pattern=STAGE_PATTERN, examples=["extract"])]
+Label = Annotated[str, Meta(pattern=LABEL_PATTERN, examples=["gpu"])]
+Version = Annotated[str, Meta(pattern=VERSION_PATTERN, examples=["1.0.0"])]
+EnvName = Annotated[
+    str,
+    Meta(pattern=ENV_NAME_PATTERN, max_length=limits.NAME_CHARS_MAX, examples=["API_URL"]),
+]
+ShortText = Annotated[str, Meta(min_length=1, max_length=limits.NAME_CHARS_MAX)]
 Text = Annotated[str, Meta(max_length=limits.TEXT_CHARS_MAX)]
 Priority = Annotated[
     int,
@@ -42,8 +52,8 @@ class Dst(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 class ScheduleSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One entry of `schedules`: when runs of the pipeline start by themselves."""
 
-    cron: str
-    timezone: str = "UTC"
+    cron: Annotated[str, Meta(min_length=1, max_length=limits.TEXT_CHARS_MAX)]
+    timezone: ShortText = "UTC"
     input: msgspec.Raw = msgspec.Raw(b"null")
     missed: Missed = Missed.LAST
     overlap: Overlap = Overlap.ALLOW
@@ -63,8 +73,8 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """One entry of `jobs`. `version` is always filled in once a pipeline is accepted."""
 
     name: JobName
-    stage: str
-    kind: str
+    stage: StageName
+    kind: ShortText
     version: str = ""
     priority: Priority = PRIORITY_DEFAULT
     params: msgspec.Raw = msgspec.Raw(b"{}")
@@ -73,20 +83,24 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     retry_delay_max: Seconds = RETRY_DELAY_MAX_DEFAULT_S
     allow_failure: bool = False
     timeout: PositiveSeconds | None = None
-    needs: tuple[str, ...] | None = None
+    needs: Annotated[tuple[str, ...], Meta(max_length=limits.PIPELINE_JOBS_MAX)] | None = None
     when: When = When.ON_SUCCESS
-    labels: tuple[str, ...] = ()
-    env: dict[str, str] = {}
+    labels: Annotated[tuple[Label, ...], Meta(max_length=limits.LABELS_MAX)] = ()
+    env: Annotated[dict[EnvName, str], Meta(max_length=limits.ENV_VARS_MAX)] = {}
 
 
 class Pipeline(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A valid pipeline definition. Stages are in running order."""
 
     name: Name
-    stages: tuple[str, ...]
-    jobs: tuple[JobSpec, ...]
+    stages: Annotated[
+        tuple[StageName, ...], Meta(min_length=1, max_length=limits.PIPELINE_STAGES_MAX)
+    ]
+    jobs: Annotated[tuple[JobSpec, ...], Meta(min_length=1, max_length=limits.PIPELINE_JOBS_MAX)]
     description: Text = ""
     priority: Priority = PRIORITY_DEFAULT
     timeout: PositiveSeconds | None = None
-    schedules: tuple[ScheduleSpec, ...] = ()
-    triggers: tuple[TriggerSpec, ...] = ()
+    schedules: Annotated[
+        tuple[ScheduleSpec, ...], Meta(max_length=limits.PIPELINE_SCHEDULES_MAX)
+    ] = ()
+    triggers: Annotated[tuple[TriggerSpec, ...], Meta(max_length=limits.PIPELINE_TRIGGERS_MAX)] = ()

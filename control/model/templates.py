@@ -1,0 +1,224 @@
+"""Owns the templates in `params` and `env`: their syntax, what they name, how they are filled in.
+
+A template is `${{ PATH }}`. A path starts with `run` (the run's input) or `jobs` (the outputs of
+the jobs waited for) and goes on with `.name`, `[0]`, `["any key"]`, or `['any key']`. What was
+filled in is never looked at again, so data cannot become a template.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
+
+import msgspec
+
+from control.model import limits
+from control.model.errors import Invalid, JobFailed, Problem
+from control.model.values import Json, Path, Step, cut, show, write_path
+
+OPENING: Final = "${{"
+_NAMES_SHOWN_MAX: Final = 10
+_STEP: Final = re.compile(
+    r"""\.(?P<name>[A-Za-z0-9_][A-Za-z0-9_-]*+)
+      | \[\s*+(?P<index>[0-9]{1,9})\s*+\]
+      | \[\s*+(?P<double>"(?:[^"\\]|\\.)*+")\s*+\]
+      | \[\s*+'(?P<single>[^']*+)'\s*+\]""",
+    re.VERBOSE,
+)
+_START: Final = re.compile(r"\$\{\{\s*+(?P<root>run|jobs)(?![A-Za-z0-9_-])")
+_END: Final = re.compile(r"\s*+\}\}")
+
+
+class Reference(msgspec.Struct, frozen=True, kw_only=True):
+    """One template of a text: where it stands, and the place in the job's input it names."""
+
+    start: int
+    end: int
+    path: Path
+
+    @property
+    def job(self) -> str | None:
+        """The job whose output is named, if it is one job's."""
+        if self.path[0] == "jobs" and len(self.path) > 1:
+            return str(self.path[1])
+        return None
+
+
+def references(text: str) -> tuple[Reference, ...]:
+    """Find every template of a text; raises Invalid with every one that cannot be read."""
+    found: list[Reference] = []
+    problems: list[Problem] = []
+    at = text.find(OPENING)
+    while at >= 0:
+        read = _read(text, at)
+        if isinstance(read, Reference):
+            found.append(read)
+            at = text.find(OPENING, read.end)
+        else:
+            problems.append(read)
+            at = text.find(OPENING, at + len(OPENING))
+        if len(problems) >= limits.PROBLEMS_MAX:
+            break
+    if problems:
+        raise Invalid(tuple(problems))
+    return tuple(found)
+
+
+def is_whole(text: str) -> bool:
+    """Tell whether a text is exactly one template, which takes the type of what it names."""
+    if not (text.startswith(OPENING) and text.endswith("}}")):
+        return False
+    read = _read(text, 0)
+    return isinstance(read, Reference) and read.end == len(text)
+
+
+def render(
+    value: Json, data: Mapping[str, Json], quote: Callable[[str], str] | None = None
+) -> Json:
+    """Fill in every string inside `value`; raises JobFailed when a template names nothing.
+
+    A string that is exactly one template becomes what it names, of whatever type. Inside other
+    text a string is inserted as it is and anything else as JSON. With `quote` each inserted text
+    goes through it, and every string stays a string. Keys of objects are left alone.
+    """
+    return _Renderer(data, quote).value(value)
+
+
+def render_text(
+    text: str, data: Mapping[str, Json], quote: Callable[[str], str] | None = None
+) -> str:
+    """Fill in one string that must stay a string, such as a value of `env`."""
+    return _Renderer(data, quote).text(text)
+
+
+class _Renderer:
+    """Fills in templates from one job's input, up to a size: few bytes can name many."""
+
+    def __init__(self, data: Mapping[str, Json], quote: Callable[[str], str] | None) -> None:
+        self._data: dict[str, Json] = dict(data)
+        self._quote = quote
+        self._found: dict[Path, Json] = {}
+        self._texts: dict[Path, str] = {}
+        self._chars = 0
+
+    def value(self, value: Json) -> Json:
+        if isinstance(value, str):
+            if self._quote is None and is_whole(value):
+                return self._whole(references(value)[0], value)
+            return self.text(value)
+        if isinstance(value, list):
+            return [self.value(item) for item in value]
+        if isinstance(value, dict):
+            return {key: self.value(item) for key, item in value.items()}
+        return value
+
+    def text(self, text: str) -> str:
+        return "".join(self._pieces(text)) if OPENING in text else text
+
+    def _pieces(self, text: str) -> Iterator[str]:
+        try:
+            templates = references(text)
+        except Invalid as error:
+            raise JobFailed(str(error)) from error
+        at = 0
+        for reference in templates:
+            yield text[at : reference.start]
+            inserted = self._text_of(reference, text)
+            self._spend(len(inserted))
+            yield inserted
+            at = reference.end
+        yield text[at:]
+
+    def _whole(self, reference: Reference, text: str) -> Json:
+        self._spend(len(self._text_of(reference, text)))
+        return self._value_of(reference, text)
+
+    def _text_of(self, reference: Reference, text: str) -> str:
+        if reference.path not in self._texts:
+            value = self._value_of(reference, text)
+            plain = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+            self._texts[reference.path] = self._quote(plain) if self._quote else plain
+        return self._texts[reference.path]
+
+    def _value_of(self, reference: Reference, text: str) -> Json:
+        if reference.path not in self._found:
+            template = cut(text[reference.start : reference.end])
+            self._found[reference.path] = _look_up(self._data, reference.path, template)
+        return self._found[reference.path]
+
+    def _spend(self, chars: int) -> None:
+        self._chars += chars
+        if self._chars > limits.JOB_INPUT_BYTES_MAX:
+            msg = f"the templates fill in more than {limits.JOB_INPUT_BYTES_MAX} characters"
+            raise JobFailed(msg)
+
+
+def _read(text: str, at: int) -> Reference | Problem:
+    """Read the template that opens at `at`."""
+    start = _START.match(text, at)
+    if start is None:
+        return _unreadable(text, at, "a template starts with run or jobs")
+    steps: list[Step] = [start["root"]]
+    at_step = start.end()
+    while step := _STEP.match(text, at_step):
+        try:
+            steps.append(_step_of(step))
+        except ValueError:
+            return _unreadable(text, at, "a key in double quotes is written like a JSON string")
+        at_step = step.end()
+    end = _END.match(text, at_step)
+    if end is None:
+        return _unreadable(text, at, None)
+    if steps[0] == "jobs" and len(steps) > 1 and isinstance(steps[1], int):
+        return _unreadable(text, at, "jobs are named, not numbered")
+    return Reference(start=at, end=end.end(), path=tuple(steps))
+
+
+def _step_of(step: re.Match[str]) -> Step:
+    if step["index"] is not None:
+        return int(step["index"])
+    if step["double"] is not None:
+        key = str(json.loads(step["double"]))
+        key.encode()  # Half a surrogate pair is no text, and names nothing.
+        return key
+    return step["name"] if step["name"] is not None else str(step["single"])
+
+
+def _unreadable(text: str, at: int, why: str | None) -> Problem:
+    closing = text.find("}}", at)
+    shown = show(text[at : closing + 2] if closing >= 0 else text[at:])
+    if closing < 0:
+        why = "its closing }} is missing"
+    return Problem(
+        path="",
+        message=f"cannot read the template {shown}" + (f": {why}" if why else ""),
+        hint="write ${{ run.x }}, ${{ jobs.NAME.x[0] }}, or ${{ jobs['NAME']['any key'] }}",
+    )
+
+
+def _look_up(data: dict[str, Json], path: Path, template: str) -> Json:
+    here: Json = data
+    for depth, step in enumerate(path):
+        match here, step:
+            case dict(), str() if step in here:
+                here = here[step]
+            case list(), int() if step < len(here):
+                here = here[step]
+            case _:
+                exists = _what_exists(here, path[:depth])
+                msg = f"the template {template} names nothing: {exists}"
+                raise JobFailed(msg)
+    return here
+
+
+def _what_exists(here: Json, path: Path) -> str:
+    where = write_path(path) if path else "the job's input"
+    if isinstance(here, dict):
+        if not here:
+            return f"{where} is empty"
+        names = ", ".join(write_path((key,)) for key in list(here)[:_NAMES_SHOWN_MAX])
+        return f"{where} has {names}" + (", …" if len(here) > _NAMES_SHOWN_MAX else "")
+    if isinstance(here, list):
+        last = f", [0] to [{len(here) - 1}]" if here else ""
+        return f"{where} is a list of {len(here)}{last}"
+    return f"{where} is {show(here)}, which has no parts"
