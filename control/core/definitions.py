@@ -119,7 +119,8 @@ class _Definition:
                 first = f"stages[{self._stages[stage]}]"
                 message = f"the stage {show(stage)} is listed twice, first as {first}"
                 self._findings.add((*self._path, "stages", place), message)
-        for job in self._jobs:
+        # Without any stages every job would repeat what is said about those.
+        for job in self._jobs if self._stages else ():
             named = job.fields.get("stage")
             if isinstance(named, str) and named not in self._stages:
                 hint = self._findings.suggest(named, self._stages)

@@ -1,10 +1,11 @@
-"""Decides which jobs a job waits for, and finds the circles in what jobs say they need."""
+"""Decides what jobs wait for in a definition not yet known to be valid, and finds circles in it.
+
+`control/core/graph.py` decides the same for valid pipelines, where nothing can be missing.
+"""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 import msgspec
-
-from control.model.pipelines import Pipeline
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,14 +25,6 @@ def predecessors(jobs: Sequence[Waiting]) -> dict[str, Collection[str]]:
         earlier[stage] = tuple(before)
         before.extend(job.name for job in jobs if job.stage == stage)
     return {job.name: earlier[job.stage] if job.needs is None else tuple(job.needs) for job in jobs}
-
-
-def pipeline_predecessors(pipeline: Pipeline) -> dict[str, Collection[str]]:
-    """The names each job of a valid pipeline waits for; jobs of a stage share one tuple."""
-    places = {stage: place for place, stage in enumerate(pipeline.stages)}
-    return predecessors(
-        [Waiting(name=j.name, stage=places[j.stage], needs=j.needs) for j in pipeline.jobs]
-    )
 
 
 def find_circles(needs: Mapping[str, Sequence[str]]) -> list[tuple[str, ...]]:

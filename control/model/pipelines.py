@@ -19,7 +19,6 @@ Name = Annotated[str, Meta(pattern=NAME_PATTERN, examples=["nightly-report"])]
 JobName = Annotated[str, Meta(pattern=JOB_NAME_PATTERN, examples=["pull-orders"])]
 StageName = Annotated[str, Meta(pattern=STAGE_PATTERN, examples=["extract"])]
 Label = Annotated[str, Meta(pattern=LABEL_PATTERN, examples=["gpu"])]
-Version = Annotated[str, Meta(pattern=VERSION_PATTERN, examples=["1.0.0"])]
 EnvName = Annotated[
     str,
     Meta(pattern=ENV_NAME_PATTERN, max_length=limits.NAME_CHARS_MAX, examples=["API_URL"]),
