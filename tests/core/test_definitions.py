@@ -99,6 +99,11 @@ jobs:
         ({"schedules": [{}]}, "schedules[0].cron", "required, but missing"),
         ({"schedules": [{"cron": "*"}]}, "schedules[0].cron", "five fields"),
         (
+            {"schedules": [{"cron": "* * * * *", "input": "\x01" * 200_000}]},
+            "schedules[0].input",
+            "bytes of JSON",
+        ),
+        (
             {"schedules": [{"cron": "* * * * *", "timezone": "Mars"}]},
             "schedules[0].timezone",
             "unknown",
