@@ -162,6 +162,8 @@ def test_bombs_do_not_go_off() -> None:
     # Anchors in a list, so that the last is reached before those it takes from.
     merges = [f"&a{n} {{<<: {f'*a{n - 1}' if n else '{}'}, k{n}: 1}}" for n in range(1000)]
     assert "aliases are expanded" in refused("- " + "\n- ".join(merges))[0].message
+    unread = "k: 1\nk: [" + ", ".join(merges[:100]) + "]\nz: {<<: *a99}"
+    assert "merge keys" in refused(unread)[0].message
     nested = "{<<: " * 60 + "{x: 1}" + "}" * 60
     assert read_yaml(nested.encode()).value == {"x": 1}
     text = "a: &a " + "x" * 100_000 + "\nb: [" + "*a, " * 100 + "]"
