@@ -56,6 +56,7 @@ CREATE TABLE scheduled_runs (
     schedule_id INTEGER NOT NULL REFERENCES schedules (id) ON DELETE CASCADE,
     nominal_ms INTEGER NOT NULL,
     due_ms INTEGER NOT NULL,
+    waiting INTEGER NOT NULL DEFAULT 0 CHECK (waiting IN (0, 1)),
     backfill INTEGER NOT NULL DEFAULT 0 CHECK (backfill IN (0, 1)),
     PRIMARY KEY (schedule_id, nominal_ms)
 ) STRICT, WITHOUT ROWID;

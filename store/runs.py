@@ -197,3 +197,9 @@ def run_of_job(conn: sqlite3.Connection, job_id: int) -> int | None:
 def timers(conn: sqlite3.Connection, now_ms: int) -> list[tuple[int, int | None, int | None]]:
     """Open runs with their deadline and their next retry, if they have one."""
     return conn.execute(_SQL["open_runs_with_timers"], (now_ms,)).fetchall()
+
+
+def current_revision(conn: sqlite3.Connection, pipeline: str) -> int | None:
+    """The newest revision of a stored pipeline; None when there is no such pipeline."""
+    row = conn.execute(_SQL["current_revision"], (pipeline,)).fetchone()
+    return None if row is None else row[0]

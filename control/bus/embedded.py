@@ -130,7 +130,8 @@ class EmbeddedSubscription:
         return [self._records.popleft() for _ in range(count)]
 
     async def _catch_up(self) -> None:
-        assert self._positions is not None and self._group is not None
+        assert self._positions is not None
+        assert self._group is not None
         topic, group = self._topic, self._group
         # Cleared first: an offer during the read does not fit our position and sets it again.
         self._behind = False

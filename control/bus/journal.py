@@ -39,9 +39,7 @@ class LogRows(Protocol):
     ) -> None:
         """Add one batch."""
 
-    def batches(
-        self, conn: sqlite3.Connection, lane: tuple[str, int]
-    ) -> Sequence[tuple[int, int]]:
+    def batches(self, conn: sqlite3.Connection, lane: tuple[str, int]) -> Sequence[tuple[int, int]]:
         """First offset and count of every batch kept, in order."""
 
     def bodies(
@@ -87,7 +85,7 @@ class Journal:
         trackers = self._groups[topic].setdefault(group, {})
         for lane in [lane for lane in self._ends if lane[0] == topic]:
             self._tracker(trackers, lane)
-        for partition in trackers or {0: None}:
+        for partition in list(trackers) or [0]:
             tracker = self._tracker(trackers, (topic, partition))
             self._rows.save(conn, group, (topic, partition), tracker.encode())
         return {partition: tracker.watermark for partition, tracker in trackers.items()}

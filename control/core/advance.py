@@ -127,7 +127,9 @@ class Advance:
             raise Conflict(message)
         for job in again:
             if job.started_ms is not None:
-                self._archive(job, Outcome.FAILED if job.state == State.ERROR else Outcome.CANCELLED)
+                self._archive(
+                    job, Outcome.FAILED if job.state == State.ERROR else Outcome.CANCELLED
+                )
             if job.started_ms is not None or job.ready_ms is not None:
                 job.attempt += 1  # The old number may still be on its way somewhere.
             self._move(job, Event.RETRY, WAITS_FOR_JOBS)

@@ -34,11 +34,11 @@ IDEMPOTENCY_TTL_MS: Final = 24 * 3_600_000
 
 # Queues between our own parts.
 QUEUE_SIZE_DEFAULT: Final = 100_000
+RETRY_AFTER_S: Final = 5  # What a client is told to wait when a queue is full.
 WRITER_QUEUE_MAX: Final = 10_000
 WRITER_GROUP_MAX: Final = 512
 SUBSCRIPTION_RECORDS_MAX: Final = 200_000  # Read-ahead of one subscription, in records.
 RECEIVE_RECORDS_MAX: Final = 2_000
-FACTS_QUEUE_MAX: Final = 50_000
 EVENTS_PER_SECOND_MAX: Final = 10
 EVENT_STREAMS_MAX: Final = 64
 FRAME_BYTES_MAX: Final = 32 * MIB
@@ -77,3 +77,18 @@ PLAN_AHEAD_MS: Final = 48 * 3_600_000
 PLAN_PER_SCHEDULE_MAX: Final = 200_000  # 48 h of seconds.
 MISSED_ALL_MAX: Final = 1_000  # `missed: all` after a long outage.
 BACKFILL_MAX: Final = 1_000
+
+# Statistics.
+FACTS_BATCH_MAX: Final = 4_000  # Facts that start a flush before its second is over.
+FACTS_FLUSH_S: Final = 1.0
+FACTS_RETRY_S: Final = 1.0  # Between tries while the file of facts cannot be written.
+FACT_ERROR_CHARS_MAX: Final = 200
+FACTS_MEMORY_BYTES_MAX: Final = 512 * MIB
+FACTS_SPILL_BYTES_MAX: Final = 1024 * MIB  # On disk, when a report needs more memory than that.
+REPORT_ROWS_MAX: Final = 1_000
+QUERY_ROWS_MAX: Final = 10_000
+QUERY_S: Final = 10.0
+WARM_KEYS_MAX: Final = 10_000  # Pairs of pipeline and job the balancer learns from at its start,
+WARM_DURATIONS_MAX: Final = 64  # and durations of each.
+WINDOW_S_MAX: Final = 366 * 86_400
+TREND_BUCKETS: Final = 24

@@ -13,6 +13,7 @@ class Topic(StrEnum):
     TASK_RUN_RESULTS = "task_run_results"  # Dispatcher -> trigger, balancer, statistics.
     QUERY_TASK_RUN_RESULTS = "query_task_run_results"  # The same results, of kind Query.
     NOTIFICATION_TASK_RUN_RESULTS = "notification_task_run_results"  # Of kind Notification.
+    TASK_RUN_LOGS = "task_run_logs"  # Dispatcher -> job logs; never stored on the embedded bus.
     TASK_COMMANDS = "task_commands"  # State's owner -> balancer, dispatcher.
 
 

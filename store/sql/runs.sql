@@ -85,3 +85,6 @@ SELECT r.id, r.deadline_ms,
         WHERE j.id BETWEEN r.first_job_id AND r.first_job_id + r.job_count - 1
           AND j.state = 'READY' AND j.ready_ms > ?1)
 FROM runs AS r WHERE r.state IN ('READY', 'IN_PROGRESS')
+
+-- name: current_revision
+SELECT revision_id FROM pipelines WHERE name = ?

@@ -1,0 +1,309 @@
+"""Decides which waiting job goes to which partition and worker next, and when.
+
+The events of BALANCING.md section 7 map so: `submit(job, now)` is `submit`, `started` needs no
+part here, `done(…)` is `finished`, `room`, `lane_up` and `lane_down` are `worker_up` and
+`worker_down` (a lane is a worker's slots in one partition), and `assign` gives the assignments to
+send now. Jobs stay here until a slot is free (late binding), so priority is global to the last
+moment. Slow jobs leave a reserve of slots free, so a fast one always finds one soon.
+"""
+
+from collections import OrderedDict
+
+import msgspec
+
+from control.core.estimates import Estimates
+from control.core.slots import Lane, LoadOfPartition, Shape, Slots
+from control.core.speed import Threshold, partition_classes
+from control.core.waiting import Cause, Waiting, WaitingJobs
+from control.model import limits
+from control.model.messages import DispatcherUp, Finished, Hold, JobReady, PriorityKey, WorkerUp
+from control.model.states import Outcome, Speed
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """What operators set."""
+
+    partitions: int = 10
+    slow_share: float = 0.6
+    slow_threshold_s: float | None = None  # None: learned ("auto").
+    lend: bool = True
+    reserve_share: float = 0.05
+
+
+class Assignment(msgspec.Struct, frozen=True):
+    """A job to send now, and the offset that is finished with that."""
+
+    job: JobReady
+    offset: int
+    partition: int
+    worker: str
+    speed: Speed
+    expected_s: float
+
+
+class _Outstanding(msgspec.Struct):
+    attempt: int
+    client: str
+    speed: Speed
+    expected_s: float
+    lane: Lane | None  # None: nobody is known to have it; its dispatcher waits for its worker.
+    placed_ms: int
+
+
+_UPDATE_EVERY = 256  # Ends between two looks at the threshold.
+
+
+class Balancer:
+    """The whole policy, without I/O. Offsets are those of the topic the jobs came from."""
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.classes = partition_classes(policy.partitions, policy.slow_share)
+        self.estimates = Estimates()
+        self.threshold = Threshold(policy.slow_threshold_s)
+        self.slots = Slots(self.classes)
+        self.waiting = WaitingJobs(self.estimates.index)
+        self._outstanding: dict[int, _Outstanding] = {}
+        self._slow_running = 0
+        self._client_running: dict[str, int] = {}
+        self._client_max: dict[str, int | None] = {}
+        self._cancelled: OrderedDict[tuple[int, int], None] = OrderedDict()
+        self._ends = 0
+
+    # What happened.
+
+    def submit(self, job: JobReady, offset: int) -> bool:
+        """A job may run. False: it was cancelled already, its offset is finished."""
+        if self._cancelled.pop((job.job_id, job.attempt), self) is None:
+            return False
+        # A job that a dispatcher gave back unstarted comes again while it counts as placed.
+        self._settle(job.job_id)
+        self._client_max[job.client] = job.max_running
+        self.waiting.add(job, offset)
+        return True
+
+    def cancel(self, job_id: int, attempt: int) -> int | None:
+        """A job was cancelled; gives its offset if it waited here."""
+        waiting = self.waiting.jobs.get(job_id)
+        if waiting is not None:
+            self._remove(waiting)
+            return waiting.offset
+        if job_id not in self._outstanding:  # Its message may be still to come.
+            self._cancelled[job_id, attempt] = None
+            if len(self._cancelled) > limits.SUBSCRIPTION_RECORDS_MAX:
+                self._cancelled.popitem(last=False)
+        return None
+
+    def reorder(self, job_id: int, order: PriorityKey) -> None:
+        """A waiting job's place in the order changed."""
+        waiting = self.waiting.jobs.get(job_id)
+        if waiting is not None:
+            self._remove(waiting)
+            self.waiting.add(msgspec.structs.replace(waiting.job, order=order), waiting.offset)
+
+    def client_changed(self, client: str, priority: int, max_running: int | None) -> None:
+        """A client's limits changed; they hold for what waits already."""
+        self._client_max[client] = max_running
+        for waiting in [w for w in self.waiting.jobs.values() if w.job.client == client]:
+            if waiting.job.order[0] != priority:
+                self.reorder(waiting.job.job_id, (priority, *waiting.job.order[1:]))
+        self.waiting.release(("client", client))
+
+    def finished(self, message: Finished) -> None:
+        """An attempt ended (or was lost)."""
+        known = self._outstanding.get(message.job_id)
+        if known is not None and known.attempt == message.attempt:
+            self._settle(message.job_id)
+        if message.outcome == Outcome.DONE:
+            self.estimates.learn((message.pipeline, message.name), message.duration_seconds)
+            self._ends += 1
+            if self._ends % _UPDATE_EVERY == 0:
+                self._update_threshold()
+
+    def worker_up(self, info: WorkerUp) -> None:
+        """A worker connected or changed. What it holds counts as placed with it."""
+        self.slots.remove(info.worker)
+        worker = self.slots.add(info)
+        for known in self._outstanding.values():
+            if known.lane is not None and known.lane.worker.info.worker == info.worker:
+                lane = worker.lanes.get(known.lane.partition) or next(iter(worker.lanes.values()))
+                known.lane = lane
+                worker.take(lane, known.expected_s)
+        for hold in info.holds:
+            if hold.job_id not in self._outstanding:
+                lane = max(worker.lanes.values(), key=lambda lane: lane.free)
+                self._hold(hold, lane)
+            elif (known := self._outstanding[hold.job_id]).lane is None:
+                known.lane = max(worker.lanes.values(), key=lambda lane: lane.free)
+                worker.take(known.lane, known.expected_s)
+        for lane in worker.lanes.values():
+            self.slots.offer(lane)
+        self._room()
+
+    def worker_down(self, name: str) -> None:
+        """A worker is gone; its jobs come back one by one, as ends or as ready again."""
+        self.slots.remove(name)
+
+    def drain(self, name: str) -> None:
+        """A worker takes nothing new."""
+        self.slots.drain(name)
+
+    def dispatcher_up(self, message: DispatcherUp) -> None:
+        """A dispatcher told all it knows: replaces what was known of it."""
+        theirs = {info.worker for info in message.workers}
+        for name, worker in list(self.slots.workers.items()):
+            if worker.info.dispatcher == message.dispatcher and name not in theirs:
+                self.worker_down(name)
+        for hold in message.adrift:
+            if hold.job_id not in self._outstanding:
+                self._hold(hold, None)
+        for info in message.workers:
+            self.worker_up(info)
+
+    # What follows.
+
+    def assign(self, now_ms: int, limit: int) -> list[Assignment]:
+        """The assignments to send now, at most `limit`, in order."""
+        made: list[Assignment] = []
+        for waiting in self.waiting.heads():
+            queue = waiting.queue
+            expected_s = self.estimates.expected(queue.key)
+            speed = self.threshold.speed(expected_s)
+            found = self._place(queue.client, queue.shape, speed, expected_s)
+            if isinstance(found, tuple):
+                self.waiting.park(queue, found)
+                continue
+            self._remove(waiting)
+            job = waiting.job
+            lane = found
+            lane.worker.take(lane, expected_s)
+            self.slots.offer(lane)
+            self._count(
+                job.job_id,
+                _Outstanding(job.attempt, job.client, speed, expected_s, lane, now_ms),
+            )
+            made.append(
+                Assignment(
+                    job,
+                    waiting.offset,
+                    lane.partition,
+                    lane.worker.info.worker,
+                    speed,
+                    expected_s,
+                )
+            )
+            if len(made) >= limit:
+                break
+        return made
+
+    def refusal(self, client: str, shape: Shape, cause: Cause | None) -> str:
+        """Why a job waits, in words."""
+        if cause is None:
+            return "its turn comes next"
+        if cause[0] == "client":
+            running = self._client_running.get(client, 0)
+            return f"{client} is at max_running: {running} of {self._client_max.get(client)}"
+        if cause[0] == "reserve":
+            return f"slow jobs hold {self._slow_running} slots; the rest is kept for fast ones"
+        if not self.slots.workers:
+            return "no worker is connected"
+        if not self.slots.any_can(shape):
+            kind, version, labels = shape
+            needs = f"{kind} {version}" + (f" with labels {', '.join(labels)}" if labels else "")
+            return f"no connected worker can run {needs}"
+        return "no free slot"
+
+    def partitions(self) -> list[LoadOfPartition]:
+        """Every partition's load, as far as jobs have been placed there."""
+        count = self.policy.partitions
+        slots, depth, expected = [0] * count, [0] * count, [0.0] * count
+        names: list[set[str]] = [set() for _ in range(count)]
+        oldest: list[int | None] = [None] * count
+        for name, worker in self.slots.workers.items():
+            for partition in worker.info.partitions:
+                slots[partition] += 1
+                names[partition].add(name)
+        for known in self._outstanding.values():
+            if known.lane is not None:
+                at = known.lane.partition
+                depth[at] += 1
+                expected[at] += known.expected_s
+                first = oldest[at]
+                oldest[at] = known.placed_ms if first is None else min(first, known.placed_ms)
+        return [
+            LoadOfPartition(
+                partition=at,
+                speed=self.classes[at],
+                slots=slots[at],
+                running=min(depth[at], slots[at]),
+                depth=max(depth[at] - slots[at], 0),
+                expected_s=expected[at],
+                oldest_ms=oldest[at],
+                workers=tuple(sorted(names[at])),
+            )
+            for at in range(count)
+        ]
+
+    def _place(self, client: str, shape: Shape, speed: Speed, expected_s: float) -> Lane | Cause:
+        allowed = self._client_max.get(client)
+        if allowed is not None and self._client_running.get(client, 0) >= allowed:
+            return ("client", client)
+        if speed == Speed.SLOW and self._slow_running >= self._slow_limit():
+            return ("reserve",)
+        other = Speed.FAST if speed == Speed.SLOW else Speed.SLOW
+        lane = self.slots.free_lane(speed, shape)
+        if lane is None and self.policy.lend:
+            lane = self.slots.free_lane(other, shape)
+        if lane is None and speed == Speed.FAST:
+            lane = self.slots.window_lane(shape, expected_s)
+        return lane if lane is not None else ("slots", shape[0], shape[1], *shape[2])
+
+    def _slow_limit(self) -> int:
+        total = self.slots.total
+        if total <= 1:
+            return total
+        return total - max(round(total * self.policy.reserve_share), 1)
+
+    def _remove(self, waiting: Waiting) -> None:
+        self.waiting.remove(waiting)
+        self.waiting.requeued(waiting.queue)
+
+    def _hold(self, hold: Hold, lane: Lane | None) -> None:
+        if lane is not None:
+            lane.worker.take(lane, hold.expected)
+        self._count(
+            hold.job_id,
+            _Outstanding(
+                hold.attempt, hold.client, hold.speed, hold.expected, lane, hold.started_ms or 0
+            ),
+        )
+
+    def _count(self, job_id: int, known: _Outstanding) -> None:
+        self._outstanding[job_id] = known
+        self._client_running[known.client] = self._client_running.get(known.client, 0) + 1
+        self._slow_running += known.speed == Speed.SLOW
+
+    def _settle(self, job_id: int) -> None:
+        known = self._outstanding.pop(job_id, None)
+        if known is None:
+            return
+        left = self._client_running[known.client] - 1
+        if left:
+            self._client_running[known.client] = left
+        else:
+            del self._client_running[known.client]
+        self._slow_running -= known.speed == Speed.SLOW
+        lane = known.lane
+        if lane is not None:
+            lane.worker.give(lane, known.expected_s)
+            self.slots.offer(lane)
+        self.waiting.release(("client", known.client))
+        self._room()
+
+    def _room(self) -> None:
+        for cause in self.waiting.causes():
+            if cause[0] != "client":
+                self.waiting.release(cause)
+
+    def _update_threshold(self) -> None:
+        self.threshold.update(self.estimates.samples())

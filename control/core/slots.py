@@ -1,0 +1,194 @@
+"""Decides where a job may be placed: the free slots of workers, by the class of their partition.
+
+A lane is one worker's slots in one partition. Late binding: a lane takes what it can start now,
+plus, of jobs so short that a slot would stand idle for the round trip, just enough to cover it.
+"""
+
+import heapq
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from control.model import limits
+from control.model.messages import JobReady, WorkerUp
+from control.model.states import Speed
+
+WINDOW_S: Final = 0.02  # Expected seconds of work a slot may have ahead: one round trip.
+Shape = tuple[str, str, tuple[str, ...]]
+"""What a worker must be able to do: kind, version, labels."""
+
+
+def shape_of(job: JobReady) -> Shape:
+    """What this job asks of a worker."""
+    return (job.kind, job.version, job.labels)
+
+
+class Lane:
+    """One worker's slots in one partition."""
+
+    __slots__ = ("free", "partition", "speed", "worker")
+
+    def __init__(self, worker: "Worker", partition: int, speed: Speed) -> None:
+        self.worker = worker
+        self.partition = partition
+        self.speed = speed
+        self.free = 0  # Below zero: that many are prefetched.
+
+
+class Worker:
+    """A connected worker and what has been placed with it."""
+
+    __slots__ = ("_can", "ahead_s", "draining", "info", "lanes", "outstanding", "slow")
+
+    def __init__(self, info: WorkerUp, classes: Sequence[Speed]) -> None:
+        self.info = info
+        self.draining = info.draining
+        self.lanes: dict[int, Lane] = {}
+        for partition in info.partitions:
+            lane = self.lanes.get(partition)
+            if lane is None:
+                lane = self.lanes[partition] = Lane(self, partition, classes[partition])
+            lane.free += 1
+        self.outstanding = 0
+        self.slow = 0  # Of those, how many hold a slot for longer than the window.
+        self.ahead_s = 0.0  # Expected seconds of the outstanding jobs that do not.
+        self._can: dict[Shape, bool] = {}
+
+    def can(self, shape: Shape) -> bool:
+        """Whether it has the kind in this version, and all the labels."""
+        known = self._can.get(shape)
+        if known is None:
+            kind, version, labels = shape
+            versions = dict(self.info.kinds).get(kind, ())
+            known = version in versions and set(labels) <= set(self.info.labels)
+            self._can[shape] = known
+        return known
+
+    def has_window(self, expected_s: float) -> bool:
+        """Whether a job this short may wait at the worker for a slot to come free."""
+        quick = self.info.slots - self.slow
+        return (
+            quick > 0
+            and expected_s <= WINDOW_S
+            and self.ahead_s + expected_s <= WINDOW_S * quick
+            and self.outstanding < self.info.slots + limits.PREFETCH_JOBS_MAX
+        )
+
+    def take(self, lane: Lane, expected_s: float) -> None:
+        """A job was placed in this lane."""
+        lane.free -= 1
+        self.outstanding += 1
+        if expected_s > WINDOW_S:
+            self.slow += 1
+        else:
+            self.ahead_s += expected_s
+
+    def give(self, lane: Lane, expected_s: float) -> None:
+        """A job placed in this lane is over."""
+        lane.free += 1
+        self.outstanding -= 1
+        if expected_s > WINDOW_S:
+            self.slow -= 1
+        else:
+            self.ahead_s = max(self.ahead_s - expected_s, 0.0) if self.outstanding else 0.0
+
+
+class Slots:
+    """All workers' lanes; finds the emptiest lane of a class."""
+
+    def __init__(self, classes: Sequence[Speed]) -> None:
+        self._classes = classes
+        self.workers: dict[str, Worker] = {}
+        self.total = 0
+        # Emptiest first; entries whose count is out of date are dropped when they surface.
+        self._free: dict[Speed, list[tuple[int, int, Lane]]] = {speed: [] for speed in Speed}
+        self._seq = 0
+
+    def add(self, info: WorkerUp) -> Worker:
+        """A worker connected; its lanes are empty until `take`."""
+        worker = Worker(info, self._classes)
+        self.workers[info.worker] = worker
+        if not worker.draining:
+            self.total += info.slots
+            for lane in worker.lanes.values():
+                self.offer(lane)
+        return worker
+
+    def remove(self, name: str) -> None:
+        """A worker is gone."""
+        worker = self.workers.pop(name, None)
+        if worker is not None:
+            if not worker.draining:
+                self.total -= worker.info.slots
+            worker.draining = True  # Its entries in the heaps are void.
+
+    def drain(self, name: str) -> None:
+        """Place nothing more with this worker."""
+        worker = self.workers.get(name)
+        if worker is not None and not worker.draining:
+            worker.draining = True
+            self.total -= worker.info.slots
+
+    def offer(self, lane: Lane) -> None:
+        """The lane has (more) free slots."""
+        if lane.free > 0 and not lane.worker.draining:
+            self._seq += 1
+            heapq.heappush(self._free[lane.speed], (-lane.free, self._seq, lane))
+
+    def has_free(self, speeds: Sequence[Speed]) -> bool:
+        """Whether any lane of these classes has a free slot."""
+        return any(self._peek(self._free[speed]) is not None for speed in speeds)
+
+    def free_lane(self, speed: Speed, shape: Shape) -> Lane | None:
+        """The emptiest lane of the class whose worker can run the shape."""
+        heap, unfit = self._free[speed], []
+        found: Lane | None = None
+        while (lane := self._peek(heap)) is not None:
+            if lane.worker.can(shape):
+                found = lane
+                break
+            unfit.append(heapq.heappop(heap))
+        for entry in unfit:
+            heapq.heappush(heap, entry)
+        return found
+
+    def window_lane(self, shape: Shape, expected_s: float) -> Lane | None:
+        """A lane of the least loaded worker that may be sent a short job ahead of a free slot."""
+        best: Worker | None = None
+        for worker in self.workers.values():
+            if (
+                not worker.draining
+                and worker.has_window(expected_s)
+                and worker.can(shape)
+                and (best is None or worker.ahead_s < best.ahead_s)
+            ):
+                best = worker
+        if best is None:
+            return None
+        return max(best.lanes.values(), key=lambda lane: lane.free)
+
+    def any_can(self, shape: Shape) -> bool:
+        """Whether any connected worker could run the shape."""
+        return any(worker.can(shape) for worker in self.workers.values())
+
+    def _peek(self, heap: list[tuple[int, int, Lane]]) -> Lane | None:
+        while heap:
+            free, _, lane = heap[0]
+            if -free == lane.free and not lane.worker.draining:
+                return lane
+            heapq.heappop(heap)
+        return None
+
+
+class LoadOfPartition(msgspec.Struct, frozen=True, kw_only=True):
+    """What the balancer knows of one partition."""
+
+    partition: int
+    speed: Speed
+    slots: int
+    running: int
+    depth: int
+    expected_s: float
+    oldest_ms: int | None
+    workers: tuple[str, ...]

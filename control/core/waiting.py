@@ -1,0 +1,156 @@
+"""Decides which waiting job comes next: strict priority, then shorter expected work, aged.
+
+Jobs with the same priority, pipeline, name, client, and needs are one queue, ordered by the
+arrival of their run. Queues whose head cannot be placed are parked under the cause, and cost
+nothing until the cause is gone.
+"""
+
+import heapq
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from control.core.slots import Shape, shape_of
+from control.model.messages import JobReady, PriorityKey
+
+AGE_WEIGHT: Final = 200.0
+"""A: a job of index x that has waited w is not overtaken by one of index y once w > A (x - y)."""
+
+_SAME_MS: Final = 50.0  # Ranks closer than this are not worth moving a queue for.
+
+Cause = tuple[str, ...]
+"""Why a queue is parked: ("client", id), ("reserve",), ("slots", kind, version, *labels)."""
+
+
+class Waiting:
+    """A job in the balancer's hands, with the offset that answers for it."""
+
+    __slots__ = ("gone", "job", "offset", "queue")
+
+    def __init__(self, job: JobReady, offset: int, queue: "Queue") -> None:
+        self.job = job
+        self.offset = offset
+        self.queue = queue
+        self.gone = False  # Placed or cancelled; its entry is dropped when it surfaces.
+
+
+class Queue:
+    """Waiting jobs that only their arrival tells apart."""
+
+    __slots__ = ("client", "heap", "key", "level", "parked", "shape", "size", "version")
+
+    def __init__(self, job: JobReady) -> None:
+        self.level = job.order
+        self.key = job.key
+        self.client = job.client
+        self.shape: Shape = shape_of(job)
+        self.heap: list[tuple[int, int, Waiting]] = []
+        self.size = 0
+        self.parked: Cause | None = None
+        self.version = 0  # Which entry in its level's heap is the current one.
+
+    def head(self) -> Waiting | None:
+        """The first job, or None."""
+        heap = self.heap
+        while heap and heap[0][2].gone:
+            heapq.heappop(heap)
+        return heap[0][2] if heap else None
+
+
+class WaitingJobs:
+    """All waiting jobs. `index` gives the length by which a key is ordered, in seconds."""
+
+    def __init__(self, index: Callable[[tuple[str, str]], float]) -> None:
+        self._index = index
+        self.jobs: dict[int, Waiting] = {}
+        self._queues: dict[tuple[object, ...], Queue] = {}
+        self._levels: dict[PriorityKey, list[tuple[float, int, int, Queue]]] = {}
+        self._order: list[PriorityKey] = []  # Heap of the levels in use.
+        self._parked: dict[Cause, list[Queue]] = {}
+        self._seq = 0
+
+    def add(self, job: JobReady, offset: int) -> None:
+        """A job waits."""
+        key = (job.order, job.pipeline, job.name, job.client, job.kind, job.version, job.labels)
+        queue = self._queues.get(key)
+        if queue is None:
+            queue = self._queues[key] = Queue(job)
+        waiting = Waiting(job, offset, queue)
+        self.jobs[job.job_id] = waiting
+        self._seq += 1
+        before = queue.head()
+        # The run's arrival, so that later stages keep its place; job ids tell equals apart.
+        heapq.heappush(queue.heap, (job.created_ms, job.job_id, waiting))
+        queue.size += 1
+        if queue.parked is None and queue.head() is not before:
+            self._rank(queue)
+
+    def remove(self, waiting: Waiting) -> None:
+        """The job was placed or cancelled."""
+        waiting.gone = True
+        del self.jobs[waiting.job.job_id]
+        queue = waiting.queue
+        queue.size -= 1
+        if not queue.size:
+            job = waiting.job
+            key = (job.order, *queue.key, queue.client, *queue.shape)
+            self._queues.pop(key, None)
+            queue.version += 1
+
+    def requeued(self, queue: Queue) -> None:
+        """The queue's head changed."""
+        if queue.size and queue.parked is None:
+            self._rank(queue)
+
+    def park(self, queue: Queue, cause: Cause) -> None:
+        """Its head cannot be placed until `release(cause)`."""
+        queue.parked = cause
+        queue.version += 1
+        self._parked.setdefault(cause, []).append(queue)
+
+    def release(self, cause: Cause) -> None:
+        """The cause may be gone: look at these queues again."""
+        for queue in self._parked.pop(cause, ()):
+            queue.parked = None
+            self.requeued(queue)
+
+    def causes(self) -> list[Cause]:
+        """Everything queues are parked for."""
+        return list(self._parked)
+
+    def heads(self) -> Iterator[Waiting]:
+        """Heads in the order in which they should be placed.
+
+        Between two steps the caller removes or parks the head it was given, or stops.
+        """
+        while self._order:
+            level = self._order[0]
+            heap = self._levels[level]
+            while heap:
+                rank, _, version, queue = heap[0]
+                head = queue.head() if version == queue.version else None
+                if head is None:
+                    heapq.heappop(heap)
+                    continue
+                now = self._rank_of(queue, head)
+                if now > rank + _SAME_MS:
+                    heapq.heappop(heap)  # It has grown longer since: to its new place.
+                    self._rank(queue)
+                    continue
+                yield head
+            heapq.heappop(self._order)
+            del self._levels[level]
+
+    def _rank(self, queue: Queue) -> None:
+        head = queue.head()
+        if head is None:
+            return
+        heap = self._levels.get(queue.level)
+        if heap is None:
+            heap = self._levels[queue.level] = []
+            heapq.heappush(self._order, queue.level)
+        queue.version += 1
+        self._seq += 1
+        heapq.heappush(heap, (self._rank_of(queue, head), self._seq, queue.version, queue))
+
+    def _rank_of(self, queue: Queue, head: Waiting) -> float:
+        return head.job.created_ms + 1000 * AGE_WEIGHT * self._index(queue.key)

@@ -1,0 +1,244 @@
+"""Owns the transactions that start runs and move them on.
+
+Each function runs inside one transaction of the writer: it reads what is true, lets
+`control.core` decide, and writes state and messages together.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from control.core.advance import Advance
+from control.core.divide import divide, job_input, job_ready, order_of, skipped
+from control.core.triggers import fires, trigger_problem
+from control.model import limits
+from control.model.errors import Conflict, NotFound, QueueFull
+from control.model.messages import CancelJob, Message, ReorderJob
+from control.model.names import Topic
+from control.model.records import Record
+from control.model.rows import NewRun, RunRow
+from control.model.states import State, Trigger
+from control.transactions.graphs import Graphs
+from store import runs
+from store.writer import Tx
+
+_NULL = b"null"
+
+
+class Ledger:
+    """What may be done to runs. `queue_size` bounds the jobs waiting, of all clients."""
+
+    def __init__(self, graphs: Graphs, queue_size: int) -> None:
+        self._graphs = graphs
+        self._queue_size = queue_size
+
+    def submit(self, tx: Tx, news: Sequence[NewRun]) -> list[RunRow]:
+        """Start runs, all or none; raises `QueueFull` when a limit would be passed."""
+        steps = self._divide(tx, news)
+        self._check_room(tx, steps)
+        self._insert(tx, news, steps)
+        return [step.run for step in steps]
+
+    def _divide(self, tx: Tx, news: Sequence[NewRun]) -> list[Advance]:
+        run_id, job_id = runs.next_ids(tx.conn)
+        steps: list[Advance] = []
+        for new in news:
+            graph = self._graphs.get(tx.conn, new.revision_id)
+            steps.append(divide(new, graph, run_id=run_id, first_job_id=job_id))
+            run_id, job_id = run_id + 1, job_id + len(graph.stage_of)
+        return steps
+
+    def _insert(self, tx: Tx, news: Sequence[NewRun], steps: Sequence[Advance]) -> None:
+        runs.insert(tx.conn, [(new, step.run) for new, step in zip(news, steps, strict=True)])
+        messages: list[Record] = []
+        for new, step in zip(news, steps, strict=True):
+            ready_input = job_input(bytes(new.input), {})
+            for job in step.released:
+                ready = job_ready(step.run, step.graph, job, ready_input)
+                messages.append(Record(Topic.TASK_RUNS, ready, step.run.id))
+            messages += self._ends(step)
+        tx.publish(messages)
+        runs.add_waiting(tx.conn, _waiting_deltas(steps))
+
+    def load(self, tx: Tx, run_ids: Iterable[int], *, now_ms: int) -> dict[int, Advance]:
+        """Runs to work on, by id; those that do not exist (any more) are missing."""
+        return {
+            run.id: Advance(run, self._graphs.get(tx.conn, run.revision_id), now_ms)
+            for run in runs.load(tx.conn, run_ids)
+        }
+
+    def save(self, tx: Tx, steps: Sequence[Advance]) -> None:
+        """Settle, store, and publish everything that happened to these runs."""
+        for step in steps:
+            step.settle()
+        ready = self._ready(tx, [step for step in steps if step.released])
+        for step in steps:
+            if step.ended and step.graph.pipeline.triggers:
+                self._start_triggered(tx, step)
+        jobs = [job for step in steps for job in step.changed.values()]
+        runs.save_jobs(tx.conn, jobs)
+        runs.save_runs(tx.conn, [step.run for step in steps if step.run_changed])
+        archived = [attempt for step in steps for attempt in step.archived]
+        if archived:
+            runs.insert_attempts(tx.conn, archived)
+        messages = ready
+        for step in steps:
+            messages += self._ends(step)
+        tx.publish(messages)
+        runs.add_waiting(tx.conn, _waiting_deltas(steps))
+
+    def release_due(self, tx: Tx, run_ids: Iterable[int], *, now_ms: int) -> None:
+        """Publish the retries of these runs whose delay is over."""
+        messages = []
+        for step in self.load(tx, run_ids, now_ms=now_ms).values():
+            for job in step.run.jobs:
+                if job.state == State.READY and job.attempt > 1 and job.ready_ms is not None:
+                    step.released += [job] if job.ready_ms <= now_ms else []
+            messages += self._ready(tx, [step])
+        tx.publish(messages)
+
+    def cancel_run(self, tx: Tx, run_id: int, reason: str, *, now_ms: int) -> RunRow:
+        """End a run; raises `NotFound` or `Conflict`."""
+        step = self._one(tx, run_id, now_ms)
+        step.cancel(reason)
+        self.save(tx, [step])
+        return step.run
+
+    def retry_run(self, tx: Tx, run_id: int, *, now_ms: int) -> Advance:
+        """Run the failed and cancelled jobs again; raises `NotFound`, `Conflict`, `QueueFull`."""
+        step = self._one(tx, run_id, now_ms)
+        step.retry()
+        self._check_room(tx, [step])
+        self.save(tx, [step])
+        return step
+
+    def cancel_job(self, tx: Tx, job_id: int, reason: str, *, now_ms: int) -> None:
+        """End one job; raises `NotFound` or `Conflict`."""
+        step = self._one(tx, self._run_of(tx, job_id), now_ms)
+        step.cancel_job(job_id, reason)
+        self.save(tx, [step])
+
+    def set_priority(self, tx: Tx, job_id: int, priority: int, *, now_ms: int) -> None:
+        """Move a waiting job in the order; raises `NotFound` or `Conflict`."""
+        step = self._one(tx, self._run_of(tx, job_id), now_ms)
+        job = step.run.jobs[job_id - step.run.jobs[0].id]
+        if job.state != State.READY:
+            message = f"job {job_id} is {job.state}; its priority counts only while it is READY"
+            raise Conflict(message)
+        job.priority = priority
+        runs.save_jobs(tx.conn, [job])
+        order = order_of(step.run, step.graph, job)
+        tx.publish([Record(Topic.TASK_COMMANDS, ReorderJob(job_id=job_id, order=order))])
+
+    def _start_triggered(self, tx: Tx, step: Advance) -> None:
+        """Start what `triggers` says. These runs are let in over the queue limits: refusing
+        them here would lose them."""
+        run, pipeline = step.run, step.graph.pipeline
+        wanted = [spec.pipeline for spec in pipeline.triggers if fires(spec, run.state)]
+        outputs = runs.outputs(tx.conn, [job.id for job in run.jobs])
+        named = {
+            spec.name: outputs.get(job.id, _NULL)
+            for spec, job in zip(pipeline.jobs, run.jobs, strict=True)
+        }
+        value = job_input(runs.inputs(tx.conn, [run.id]).get(run.id, _NULL), named)
+        for name in wanted:
+            revision_id = runs.current_revision(tx.conn, name)
+            problem = trigger_problem(name, revision_id, run.depth, len(bytes(value)))
+            if problem or revision_id is None:
+                run.reason = f"{run.reason}; {problem}"
+                continue
+            new = NewRun(
+                revision_id=revision_id,
+                client=run.client,
+                client_priority=run.client_priority,
+                max_running=run.max_running,
+                trigger=Trigger.PIPELINE,
+                created_ms=step.now_ms,
+                input=value,
+                depth=run.depth + 1,
+            )
+            self._insert(tx, [new], self._divide(tx, [new]))
+
+    def _one(self, tx: Tx, run_id: int, now_ms: int) -> Advance:
+        found = self.load(tx, [run_id], now_ms=now_ms)
+        if run_id not in found:
+            message = f"there is no run {run_id}"
+            raise NotFound(message)
+        return found[run_id]
+
+    def _run_of(self, tx: Tx, job_id: int) -> int:
+        run_id = runs.run_of_job(tx.conn, job_id)
+        if run_id is None:
+            message = f"there is no job {job_id}"
+            raise NotFound(message)
+        return run_id
+
+    def _check_room(self, tx: Tx, steps: Sequence[Advance]) -> None:
+        deltas = _waiting_deltas(steps)
+        asked = sum(deltas.values())
+        waiting = runs.waiting(tx.conn)
+        if asked and waiting + asked > self._queue_size:
+            message = (
+                f"{waiting} of {self._queue_size} jobs wait already (QUEUE_SIZE); "
+                f"{asked} more do not fit"
+            )
+            raise QueueFull(message, retry_after_s=limits.RETRY_AFTER_S)
+        for client, delta in deltas.items():
+            queued, max_queued = runs.client_queue(tx.conn, client)
+            if max_queued is not None and queued + delta > max_queued:
+                message = (
+                    f"{queued} of {max_queued} jobs of {client} wait already (max_queued); "
+                    f"{delta} more do not fit"
+                )
+                raise QueueFull(message, retry_after_s=limits.RETRY_AFTER_S)
+
+    def _ready(self, tx: Tx, steps: Sequence[Advance]) -> list[Record]:
+        """Messages about released jobs, with the outputs of those they waited for."""
+        due = [
+            (step, job, step.graph.before(job.idx))
+            for step in steps
+            for job in list(step.released)
+            if (job.ready_ms or 0) <= step.now_ms
+        ]
+        if not due:
+            return []
+        inputs = runs.inputs(tx.conn, {step.run.id for step, _, _ in due})
+        wanted = {step.run.jobs[at].id for step, _, before in due for at in before}
+        outputs = runs.outputs(tx.conn, wanted)
+        records = []
+        for step, job, before in due:
+            jobs, specs = step.run.jobs, step.graph.pipeline.jobs
+            known = {specs[at].name: outputs.get(jobs[at].id, _NULL) for at in before}
+            value = job_input(inputs.get(step.run.id, _NULL), known)
+            if len(bytes(value)) > limits.JOB_INPUT_BYTES_MAX:
+                allowed = limits.JOB_INPUT_BYTES_MAX // limits.MIB
+                step.fail_unstarted(
+                    job, f"the outputs it waited for are more than {allowed} MiB together"
+                )
+                step.settle()
+                continue
+            ready = job_ready(step.run, step.graph, job, value)
+            records.append(Record(Topic.TASK_RUNS, ready, step.run.id))
+        return records
+
+    def _ends(self, step: Advance) -> list[Record]:
+        """Messages about jobs that ended without an attempt, and about those to be stopped."""
+        key = step.run.id
+        messages: list[tuple[Topic, Message]] = [
+            (Topic.TASK_RUN_RESULTS, skipped(step.run, step.graph, job, step.now_ms))
+            for job in step.skipped
+        ]
+        messages += [
+            (
+                Topic.TASK_COMMANDS,
+                CancelJob(job_id=job.id, attempt=job.attempt, reason=job.reason),
+            )
+            for job in step.stopped
+        ]
+        return [Record(topic, message, key) for topic, message in messages]
+
+
+def _waiting_deltas(steps: Sequence[Advance]) -> Counter[str]:
+    deltas: Counter[str] = Counter()
+    for step in steps:
+        deltas[step.run.client] += step.waiting_delta
+    return deltas
