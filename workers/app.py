@@ -1,0 +1,171 @@
+"""Composes one worker: gives its parts clock, chance, and each other, and decides when it ends."""
+
+import random
+import signal
+import time
+
+import structlog
+import trio
+
+from control.model import limits
+from control.model.errors import ConfigError
+from control.model.kinds import KindRegistry
+from control.model.wire import Drain, Welcome
+from workers.config import WorkerConfig, name_from_host
+from workers.doorbell import Doorbell
+from workers.executor import Executor
+from workers.home import Home, open_home
+from workers.link import Link, NotWelcome
+from workers.logs import LogBuffer
+from workers.protocol import Assigned, Event, Identity, Stop, WorkerProtocol
+from workers.spool import Spool
+from workers.work import AnyKind
+
+_log = structlog.get_logger()
+
+
+class Worker:
+    """One worker process."""
+
+    def __init__(
+        self, config: WorkerConfig, kinds: dict[tuple[str, str], AnyKind], home: Home
+    ) -> None:
+        self._config = config
+        self._name = home.name
+        self._bell = Doorbell()
+        self._spool = Spool(home.directory)
+        self._killed = False
+        self._was_ready = False
+        self._protocol = WorkerProtocol(
+            Identity(
+                worker=home.name,
+                host=config.host,
+                slots=config.slots,
+                labels=config.labels,
+                kinds=_versions(kinds),
+            ),
+            LogBuffer(self._bell),
+            self._spool.results,
+        )
+        self._executor = Executor(
+            slots=config.slots,
+            kinds=kinds,
+            protocol=self._protocol,
+            bell=self._bell,
+            directory=home.jobs,
+            now_ms=_now_ms,
+        )
+        self._link = Link(
+            urls=config.urls,
+            client_id=config.client_id,
+            client_secret=config.client_secret,
+            protocol=self._protocol,
+            spool=self._spool,
+            bell=self._bell,
+            deliver=self._deliver,
+            pulse=self._executor.pulse,
+            now_ms=_now_ms,
+            random=random.random,
+        )
+
+    async def run(self) -> bool:
+        """Work until drained (True) or killed (False); raises NotWelcome."""
+        refusals: list[NotWelcome] = []
+        try:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(self._executor.run)
+                await nursery.start(self._watch_signals, nursery.cancel_scope)
+                await nursery.start(self._link.run)
+                await self._link.idle.wait()
+                with trio.move_on_after(limits.GRACE_S):
+                    await self._link.closed.wait()
+                nursery.cancel_scope.cancel()
+        except* NotWelcome as group:
+            refusals += [error for error in group.exceptions if isinstance(error, NotWelcome)]
+        finally:
+            self._spool.close()
+        if refusals:
+            raise refusals[0]
+        kept = len(self._spool.results)
+        _log.info("worker.stopped", worker=self._name, results_kept=kept, killed=self._killed)
+        return not self._killed
+
+    def _deliver(self, event: Event) -> None:
+        match event:
+            case Assigned():
+                self._executor.wake()
+            case Stop():
+                self._executor.stop(event.lease, event.reason)
+            case Drain():
+                self._drain("the gateway ordered it")
+            case Welcome():
+                _log.info(
+                    "worker back" if self._was_ready else "worker ready",
+                    worker=self._name,
+                    slots=self._config.slots,
+                    gateway=self._link.url,
+                )
+                self._was_ready = True
+            case _:
+                pass  # The link has dealt with it.
+
+    def _drain(self, why: str) -> None:
+        _log.info("worker.draining", reason=why)
+        self._protocol.drain()
+        self._bell.ring()
+
+    async def _watch_signals(
+        self,
+        scope: trio.CancelScope,
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            task_status.started()
+            async for number in signals:
+                if self._protocol.draining:
+                    break
+                self._drain(signal.Signals(number).name)
+        _log.warning("worker.killed")
+        self._killed = True
+        scope.cancel()
+
+
+def run_worker(config: WorkerConfig, registry: KindRegistry) -> bool:
+    """Run a worker to its end: True when it drained; raises ConfigError or NotWelcome."""
+    kinds = chosen_kinds(config, registry)
+    home = open_home(
+        name=config.name,
+        state_dir=config.state_dir,
+        workers_dir=config.workers_dir,
+        default_name=name_from_host(config.host),
+    )
+    try:
+        return trio.run(Worker(config, kinds, home).run)
+    finally:
+        home.close()
+
+
+def chosen_kinds(config: WorkerConfig, registry: KindRegistry) -> dict[tuple[str, str], AnyKind]:
+    """Make one instance of every version of the kinds to execute; raises ConfigError."""
+    unknown = sorted(set(config.kinds) - set(registry.names()))
+    if unknown:
+        known = ", ".join(registry.names())
+        msg = f"no kind {unknown[0]!r} is installed here; there are: {known}"
+        raise ConfigError(msg)
+    return {
+        (name, version): registry.get(name, version)()
+        for name in config.kinds or registry.names()
+        for version in registry.versions(name)
+    }
+
+
+def _versions(kinds: dict[tuple[str, str], AnyKind]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for name, version in kinds:
+        found[name] = (*found.get(name, ()), version)
+    return found
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,113 @@
+"""Owns the command `tpworker`: its flags, its log on stderr, its exit codes."""
+
+import logging
+import os
+import socket
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+
+from control.model.errors import ConfigError
+from control.model.kinds import installed_kinds
+from workers.app import run_worker
+from workers.config import Flags, load_config
+from workers.link import NotWelcome
+
+EXIT_USAGE = 2
+EXIT_NOT_ALLOWED = 3
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+class LogLevel(StrEnum):
+    """How much the worker says about itself."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@app.command()
+def tpworker(  # noqa: PLR0917 - Typer passes them by name; each is a flag.
+    url: Annotated[
+        list[str] | None,
+        typer.Option(help="A worker gateway, ws://HOST:8701. Several are tried in turn."),
+    ] = None,
+    slots: Annotated[
+        int | None, typer.Option(min=1, max=4096, help="Jobs at a time. Default: the cores.")
+    ] = None,
+    label: Annotated[
+        list[str] | None, typer.Option(help="What jobs can ask for. May be repeated.")
+    ] = None,
+    kind: Annotated[
+        list[str] | None, typer.Option(help="A kind to execute. Default: all installed.")
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="The worker's name. Default: the host's, numbered if taken.")
+    ] = None,
+    data_dir: Annotated[
+        Path | None,
+        typer.Option(help="The control plane's data directory, with credentials.toml in it."),
+    ] = None,
+    state_dir: Annotated[
+        Path | None,
+        typer.Option(help="Where unsent results are kept. Default: DATA_DIR/workers/NAME."),
+    ] = None,
+    log_level: Annotated[LogLevel, typer.Option(help="On stderr.")] = LogLevel.INFO,
+) -> None:
+    """Execute jobs for a control plane.
+
+    The credentials are those of a client with role worker or admin: TP_CLIENT_ID and
+    TP_CLIENT_SECRET, or else what credentials.toml in the data directory holds. SIGTERM and Ctrl-C
+    drain: running jobs finish, waiting ones are handed back. A second one kills.
+    """
+    _log_to_stderr(log_level)
+    flags = Flags(
+        urls=url or (),
+        slots=slots,
+        labels=label or (),
+        kinds=kind or (),
+        name=name,
+        data_dir=data_dir,
+        state_dir=state_dir,
+    )
+    try:
+        config = load_config(flags, os.environ, socket.gethostname())
+        drained = run_worker(config, installed_kinds())
+    except ConfigError as error:
+        typer.echo(f"tpworker: {error}", err=True)
+        raise typer.Exit(EXIT_USAGE) from error
+    except NotWelcome as error:
+        typer.echo(f"tpworker: {error}", err=True)
+        raise typer.Exit(EXIT_NOT_ALLOWED) from error
+    raise typer.Exit(0 if drained else EXIT_INTERRUPTED)
+
+
+def _log_to_stderr(level: LogLevel) -> None:
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.dev.ConsoleRenderer(
+                colors=sys.stderr.isatty() and not os.getenv("NO_COLOR"),
+                # Not the pretty one, which shows the values of variables: params are secrets.
+                exception_formatter=structlog.dev.plain_traceback,
+            ),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.getLevelNamesMapping()[level.upper()]
+        ),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+def main() -> None:
+    """Run the command."""
+    app()

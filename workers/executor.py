@@ -1,0 +1,261 @@
+"""Decides what executes now: slots take assigned attempts in order and bring each to its end.
+
+A slot is one task that executes attempts one after another. Attempts that never wait (a no-op)
+are worked off in one go: no task, cancel scope, or trip through the event loop for each.
+"""
+
+import math
+import shutil
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+import trio
+
+from control.model import limits
+from control.model.errors import JobFailed
+from control.model.kinds import Job, Result
+from control.model.states import Outcome
+from control.model.wire import Assign, Ended, Lease
+from workers.doorbell import Doorbell
+from workers.logs import AttemptLog
+from workers.protocol import WorkerProtocol
+from workers.work import AnyKind, WorkReader
+
+_log = structlog.get_logger()
+_NOTHING: Final = Result()
+
+
+class _Slot:
+    """One job at a time."""
+
+    __slots__ = ("assign", "began", "log", "scope", "spent", "started_ms", "stopped")
+
+    def __init__(self) -> None:
+        self.scope = trio.CancelScope()
+        self.spent = False  # The scope was cancelled, so it cannot serve another attempt.
+        self.stopped: str | None = None  # Why somebody ordered it to stop.
+        self.assign: Assign | None = None
+        self.log: AttemptLog | None = None
+        self.began = 0.0
+        self.started_ms = 0
+
+
+class _Reporter:
+    """What a kind may tell about the attempt that it executes."""
+
+    __slots__ = ("_bell", "_log", "_protocol")
+
+    def __init__(self, log: AttemptLog, protocol: WorkerProtocol, bell: Doorbell) -> None:
+        self._log = log
+        self._protocol = protocol
+        self._bell = bell
+
+    async def log(self, text: str) -> None:
+        await self._log.write(text)
+
+    async def progress(self, fraction: float) -> None:
+        self._protocol.progress(self._log.lease, fraction)
+        self._bell.ring()
+
+
+class Executor:
+    """Executes what the protocol holds, on a fixed number of slots."""
+
+    def __init__(
+        self,
+        *,
+        slots: int,
+        kinds: Mapping[tuple[str, str], AnyKind],
+        protocol: WorkerProtocol,
+        bell: Doorbell,
+        directory: Path,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._slots = [_Slot() for _ in range(slots)]
+        self._kinds = {key: (kind, WorkReader(kind)) for key, kind in kinds.items()}
+        self._protocol = protocol
+        self._bell = bell
+        self._directory = directory
+        self._now_ms = now_ms
+        self._resting = trio.lowlevel.ParkingLot()
+        self._waking = False  # A slot was woken and has not looked at the queue yet.
+        self._begun = 0
+        self._begun_at_pulse = 0
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Execute until cancelled; running attempts are then stopped and not reported."""
+        try:
+            async with trio.open_nursery() as nursery:
+                for slot in self._slots:
+                    nursery.start_soon(self._serve, slot)
+                task_status.started()
+        finally:
+            for kind, _ in self._kinds.values():
+                with trio.move_on_after(limits.SHELL_KILL_S, shield=True):
+                    await kind.aclose()
+
+    def wake(self) -> None:
+        """Let a resting slot look at the queue; it wakes the next one if there is more."""
+        if not self._waking and self._protocol.waiting and self._resting:
+            self._waking = True
+            self._resting.unpark()
+
+    def stop(self, lease: Lease, reason: str) -> None:
+        """Stop a running attempt."""
+        for slot in self._slots:
+            if slot.assign is not None and slot.assign.lease == lease:
+                slot.stopped = reason
+                slot.spent = True
+                slot.scope.cancel()
+
+    def pulse(self) -> bool:
+        """Tell whether the job loop moved since the last call, or had no reason to."""
+        stuck = self._protocol.waiting and self._resting and self._begun == self._begun_at_pulse
+        self._begun_at_pulse = self._begun
+        return not stuck
+
+    async def _serve(self, slot: _Slot) -> None:
+        while True:
+            slot.spent = False
+            broke = None
+            try:
+                with trio.CancelScope() as slot.scope:
+                    await self._take_attempts(slot)
+            except Exception as bug:  # noqa: BLE001 - A kind's bug costs its attempt, no more.
+                broke = f"unexpected error while it was stopped: {_describe(bug)}"
+                _log.error("attempt.cleanup_failed", exc_info=bug)
+            if slot.assign is not None:
+                self._end_stopped(slot, slot.assign, broke)
+
+    async def _take_attempts(self, slot: _Slot) -> None:
+        burst_ends = 0.0
+        while not slot.spent:
+            assign = self._protocol.begin(self._now_ms())
+            if assign is None:
+                await self._resting.park()
+                self._waking = False
+                burst_ends = trio.current_time() + limits.SLOT_BURST_S
+                continue
+            self._begun += 1
+            self._bell.ring()
+            self.wake()
+            await self._attempt(slot, assign)
+            if trio.current_time() > burst_ends:
+                await trio.lowlevel.checkpoint()
+                burst_ends = trio.current_time() + limits.SLOT_BURST_S
+
+    async def _attempt(self, slot: _Slot, assign: Assign) -> None:
+        """Execute one attempt to its end, unless the slot's scope is cancelled meanwhile."""
+        log = AttemptLog(assign.lease, self._protocol.logs)
+        slot.assign, slot.log, slot.stopped = assign, log, None
+        slot.started_ms, slot.began = self._now_ms(), trio.current_time()
+        if assign.timeout is not None:
+            slot.scope.deadline = slot.began + assign.timeout
+        result, error = _NOTHING, None
+        try:
+            result = await self._execute(assign, log)
+        except JobFailed as failure:
+            result, error = Result(exit_code=failure.exit_code), str(failure)
+        except Exception as bug:  # noqa: BLE001 - A kind's bug costs its attempt, no more.
+            error = f"unexpected error in kind {assign.kind}: {_describe(bug)}"
+            _log.error("attempt.kind_broke", kind=assign.kind, job_id=assign.lease.job_id)
+            await log.write("".join(traceback.format_exception(bug)))
+        if assign.timeout is not None:
+            slot.spent = slot.spent or slot.scope.cancel_called
+            slot.scope.deadline = math.inf
+        self._end(slot, Outcome.DONE if error is None else Outcome.FAILED, result, error)
+
+    async def _execute(self, assign: Assign, log: AttemptLog) -> Result:
+        found = self._kinds.get((assign.kind, assign.version))
+        if found is None:
+            msg = f"this worker has no kind {assign.kind} {assign.version}"
+            raise JobFailed(msg)
+        kind, reader = found
+        work = reader.read(assign)
+        lease = assign.lease
+        directory = self._directory
+        if kind.wants_directory:
+            directory /= f"{lease.job_id}-{lease.attempt}-{lease.epoch}"
+        job = Job(
+            run_id=assign.run_id,
+            job_id=lease.job_id,
+            attempt=lease.attempt,
+            name=assign.name,
+            input=assign.input,
+            env=work.env,
+            directory=directory,
+        )
+        report = _Reporter(log, self._protocol, self._bell)
+        if not kind.wants_directory:
+            return _checked(await kind.run(job, work.params, report))
+        directory.mkdir(mode=0o700)
+        try:
+            return _checked(await kind.run(job, work.params, report))
+        finally:
+            await _remove(directory)
+
+    def _end_stopped(self, slot: _Slot, assign: Assign, broke: str | None) -> None:
+        """End an attempt whose scope was cancelled: by an order, or else by its time-out."""
+        if slot.stopped is not None:
+            self._end(slot, Outcome.CANCELLED, _NOTHING, slot.stopped)
+        elif assign.timeout is not None and slot.scope.cancel_called:
+            error = f"timed out after {assign.timeout:g} s"
+            self._end(slot, Outcome.TIMED_OUT, _NOTHING, error)
+        else:
+            self._end(slot, Outcome.FAILED, _NOTHING, broke)
+
+    def _end(self, slot: _Slot, outcome: Outcome, result: Result, error: str | None) -> None:
+        assert slot.assign is not None
+        assert slot.log is not None
+        slot.log.finish()
+        ended = Ended(
+            lease=slot.assign.lease,
+            outcome=outcome,
+            started_ms=slot.started_ms,
+            finished_ms=self._now_ms(),
+            duration=max(0.0, trio.current_time() - slot.began),
+            exit_code=result.exit_code,
+            error=None if error is None else _cut(error),
+            log_bytes=slot.log.size,
+            output=result.output,
+        )
+        slot.assign = slot.log = None
+        self._protocol.end(ended)
+        self._bell.ring()
+
+
+def _checked(result: Result) -> Result:
+    """Refuse an output over its limit; make it one line, because the spool has one per result."""
+    size = len(result.output)
+    if size > limits.OUTPUT_BYTES_MAX:
+        msg = f"the output has {size} bytes; at most {limits.OUTPUT_BYTES_MAX} are kept"
+        raise JobFailed(msg, exit_code=result.exit_code)
+    output = bytes(result.output)
+    if b"\n" in output or b"\r" in output:
+        # JSON has line breaks only between its tokens; inside strings they are escaped.
+        one_line = msgspec.Raw(output.replace(b"\n", b" ").replace(b"\r", b" "))
+        return Result(output=one_line, exit_code=result.exit_code)
+    return result
+
+
+async def _remove(directory: Path) -> None:
+    try:
+        directory.rmdir()  # noqa: ASYNC240 - One system call, shorter than a trip to a thread.
+    except OSError:  # Not empty: the job left files, maybe many.
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + limits.ACK_S):
+            await trio.to_thread.run_sync(lambda: shutil.rmtree(directory, ignore_errors=True))
+
+
+def _cut(text: str) -> str:
+    text = text.encode(errors="replace").decode()
+    if len(text) <= limits.TEXT_CHARS_MAX:
+        return text
+    return text[: limits.TEXT_CHARS_MAX - 1] + "…"
+
+
+def _describe(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

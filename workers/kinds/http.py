@@ -1,0 +1,153 @@
+"""Owns the kind `HTTP`: one request, its answer as the output, and no surprises in between.
+
+Redirects are not followed, and no cookie is kept, since one client serves the jobs of everybody.
+"""
+
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Annotated, ClassVar, Final
+
+import httpx
+import msgspec
+from msgspec import Meta, Raw
+
+from control.model import limits
+from control.model.errors import JobFailed
+from control.model.kinds import Job, Kind, Reporter, Result
+
+_BODY_SHOWN_CHARS: Final = 500
+_ABSENT: Final = Raw(b"null")
+Status = Annotated[int, Meta(ge=100, le=599)]
+
+
+class HTTPParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The request, and which answers are good."""
+
+    url: Annotated[
+        str,
+        Meta(pattern="^[hH][tT][tT][pP][sS]?://", examples=["https://example.com/api/orders"]),
+    ]
+    method: Annotated[
+        str, Meta(pattern="^[A-Za-z]{1,32}$", description="The HTTP method.", examples=["POST"])
+    ] = "GET"
+    headers: Annotated[
+        dict[str, str], Meta(description="Header fields.", examples=[{"accept": "text/csv"}])
+    ] = {}
+    query: Annotated[
+        dict[str, str | int | float | bool | list[str | int | float]],
+        Meta(description="Added to the URL's query.", examples=[{"page": 1}]),
+    ] = {}
+    body: Annotated[
+        Raw, Meta(description="A text is sent as it is, anything else as JSON.", examples=[{}])
+    ] = _ABSENT
+    expect: Annotated[
+        Status | list[Status] | None,
+        Meta(description="The status codes that are success. Default: 2xx.", examples=[[200, 404]]),
+    ] = None
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """The output of a job of this kind."""
+
+    status: int
+    headers: dict[str, str]
+    body: Raw
+
+
+class HTTP(Kind[HTTPParams]):
+    """Sends one request and keeps the answer."""
+
+    name: ClassVar[str] = "HTTP"
+    version: ClassVar[str] = "1.0.0"
+    summary: ClassVar[str] = "Send an HTTP request; the output is the answer."
+    params = HTTPParams
+
+    def __init__(self) -> None:
+        self._client: httpx.AsyncClient | None = None
+
+    async def run(self, job: Job, params: HTTPParams, report: Reporter) -> Result:  # noqa: ARG002 - The interface of all kinds.
+        """Send the request; how long it may take is the job's time-out."""
+        client = self._client = self._client or _make_client()
+        content, headers = _content(params)
+        try:
+            async with client.stream(
+                params.method.upper(),
+                params.url,
+                params=params.query or None,
+                headers=headers,
+                content=content,
+            ) as response:
+                body = await _read(response)
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.CookieConflict) as error:
+            msg = f"the request failed: {type(error).__name__}: {error}"
+            raise JobFailed(msg) from error
+        except (UnicodeError, ValueError) as error:
+            raise JobFailed(f"the request cannot be sent: {error}") from error
+        text = body.decode(response.charset_encoding or "utf-8", errors="replace")
+        if not _expected(response.status_code, params.expect):
+            shown = text[:_BODY_SHOWN_CHARS] + ("…" if len(text) > _BODY_SHOWN_CHARS else "")
+            msg = f"the answer was {response.status_code} {response.reason_phrase}: {shown}"
+            raise JobFailed(msg)
+        answer = Answer(
+            status=response.status_code,
+            headers=dict(response.headers),
+            body=_json(response, body) or Raw(msgspec.json.encode(text)),
+        )
+        return Result(output=Raw(msgspec.json.encode(answer)))
+
+    async def aclose(self) -> None:
+        """Close the connections kept for the next request."""
+        if self._client is not None:
+            await self._client.aclose()
+
+
+def _make_client() -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        follow_redirects=False,
+        timeout=httpx.Timeout(None, connect=limits.HTTP_CONNECT_S),
+        # Slots are the bound.
+        limits=httpx.Limits(max_connections=None, max_keepalive_connections=32),
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+    )
+
+
+def _content(params: HTTPParams) -> tuple[bytes | None, dict[str, str]]:
+    """Return the body to send, and the headers with its type unless one is given."""
+    raw = bytes(params.body)
+    if raw == b"null":
+        return None, params.headers
+    text = raw.startswith(b'"')
+    content = msgspec.json.decode(raw, type=str).encode() if text else raw
+    content_type = "text/plain; charset=utf-8" if text else "application/json"
+    given = {name.lower() for name in params.headers}
+    added = {} if "content-type" in given else {"content-type": content_type}
+    return content, params.headers | added
+
+
+async def _read(response: httpx.Response) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    async for part in response.aiter_bytes():
+        size += len(part)
+        if size > limits.OUTPUT_BYTES_MAX:
+            msg = f"the answer's body has more than {limits.OUTPUT_BYTES_MAX} bytes"
+            raise JobFailed(msg)
+        parts.append(part)
+    return b"".join(parts)
+
+
+def _json(response: httpx.Response, body: bytes) -> Raw | None:
+    """Return the body as JSON if the answer says that it is, and it is."""
+    media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json" and not media_type.endswith("+json"):
+        return None
+    try:
+        msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeError):
+        return None
+    return Raw(body)
+
+
+def _expected(status: int, expect: int | list[int] | None) -> bool:
+    if expect is None:
+        return httpx.codes.is_success(status)
+    return status in ([expect] if isinstance(expect, int) else expect)

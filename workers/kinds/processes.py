@@ -1,0 +1,132 @@
+"""Owns how user code runs beside the worker: its environment, its output, and its certain end."""
+
+import codecs
+import contextlib
+import os
+import signal
+from typing import Final
+
+import trio
+
+from control.model import limits, names
+from control.model.kinds import Job, Reporter
+
+# What user code inherits; in particular not the worker's own credentials.
+_INHERITED: Final = frozenset(
+    {"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR"}
+)
+_READ_BYTES: Final = 64 * limits.KIB
+_LAST_READS_MAX: Final = 16  # As much as a pipe holds; whoever still writes is not ours any more.
+_GROUP_POLL_S: Final = 0.05
+_SIGNAL_BASE: Final = 128  # A shell's exit code after a signal is this and its number.
+
+
+def inherited_environment() -> dict[str, str]:
+    """The part of the worker's environment that user code gets."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name in _INHERITED or name.startswith("LC_")
+    }
+
+
+def job_environment(job: Job) -> dict[str, str]:
+    """The variables that tell user code which attempt it is."""
+    return {
+        names.ENV_RUN_ID: str(job.run_id),
+        names.ENV_JOB_ID: str(job.job_id),
+        names.ENV_JOB_NAME: job.name,
+        names.ENV_ATTEMPT: str(job.attempt),
+    }
+
+
+class OutputPump:
+    """Carries what arrives in a pipe into an attempt's log."""
+
+    def __init__(self, pipe: int, report: Reporter) -> None:
+        os.set_blocking(pipe, False)
+        self._pipe = pipe
+        self._report = report
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._stopping = False
+        self._waiting = trio.CancelScope()
+
+    async def run(self) -> None:
+        """Carry until the pipe ends or `stop` is called, and then what is in the pipe already.
+
+        Cancellation does not end it, so that the last words of a stopped job are not lost.
+        """
+        with trio.CancelScope(shield=True):
+            reads_left = _LAST_READS_MAX
+            while reads_left:
+                data = self._read()
+                if data is None and not self._stopping:
+                    with trio.CancelScope() as self._waiting:
+                        await trio.lowlevel.wait_readable(self._pipe)
+                    continue
+                reads_left -= self._stopping
+                await self._log(data or b"", final=not data)
+                if not data:
+                    return
+
+    def stop(self) -> None:
+        """Let `run` end when it has carried what is there."""
+        self._stopping = True
+        self._waiting.cancel()
+
+    def _read(self) -> bytes | None:
+        """Return what is there, nothing at the pipe's end, None when one would have to wait."""
+        try:
+            return os.read(self._pipe, _READ_BYTES)
+        except BlockingIOError:
+            return None
+
+    async def _log(self, data: bytes, *, final: bool) -> None:
+        text = self._decoder.decode(data, final)
+        if text:
+            await self._report.log(text)
+
+
+async def end_group(process: trio.Process) -> None:
+    """Leave nothing of a process and its children: ask if it still runs, then kill."""
+    if process.returncode is None:
+        signal_group(process, signal.SIGTERM)
+        with trio.move_on_after(limits.SHELL_KILL_S):
+            await process.wait()
+            while _group_lives(process.pid):  # noqa: ASYNC110 - Nothing tells when a group is gone.
+                await trio.sleep(_GROUP_POLL_S)
+    signal_group(process, signal.SIGKILL)
+    await process.wait()
+
+
+def signal_group(process: trio.Process, number: signal.Signals) -> None:
+    """Signal a process that leads its group, and all its children in it."""
+    # Gone, or (for a child with another user's rights) not ours to signal.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, number)
+
+
+def describe_exit(returncode: int) -> tuple[str, int]:
+    """Say how a process ended, and the exit code a shell would give it."""
+    if returncode < 0:
+        return f"killed by {_signal_name(-returncode)}", _SIGNAL_BASE - returncode
+    number = returncode - _SIGNAL_BASE
+    if number in {*signal.Signals}:
+        return f"exit code {returncode} (as after {_signal_name(number)})", returncode
+    return f"exit code {returncode}", returncode
+
+
+def _signal_name(number: int) -> str:
+    with contextlib.suppress(ValueError):
+        return f"signal {number} ({signal.Signals(number).name})"
+    return f"signal {number}"
+
+
+def _group_lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -1,0 +1,232 @@
+"""Owns the kind `Python`: calls a function in a child interpreter, kept for the next call.
+
+A crash, `exit()`, or a stop costs that child and nothing else. Children are shared only by jobs
+with the same interpreter, path, and environment; module globals live as long as their child.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from collections import OrderedDict
+from importlib.util import find_spec
+from typing import Annotated, Any, ClassVar, Final, TypeAlias
+
+import msgspec
+import trio
+from msgspec import Meta, Raw
+
+from control.model import limits
+from control.model.errors import JobFailed
+from control.model.kinds import Job, Kind, Reporter, Result
+from workers.kinds.processes import (
+    OutputPump,
+    describe_exit,
+    inherited_environment,
+    job_environment,
+    signal_group,
+)
+
+_CHILD: Final = find_spec("workers.kinds.python_child")
+_REPLY_BYTES_MAX: Final = limits.OUTPUT_BYTES_MAX + 64 * limits.KIB
+Key: TypeAlias = tuple[str, tuple[str, ...], tuple[tuple[str, str], ...]]
+
+
+class PythonParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which function to call, with what, and in which interpreter."""
+
+    call: Annotated[
+        str,
+        Meta(
+            pattern=r"^[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*$",
+            description="module:function.",
+            examples=["reports.daily:build"],
+        ),
+    ]
+    args: Annotated[list[Any], Meta(description="Positional.", examples=[[1, "two"]])] = []
+    kwargs: Annotated[dict[str, Any], Meta(description="Named.", examples=[{"day": 1}])] = {}
+    python: Annotated[
+        str | None,
+        Meta(
+            description="The interpreter, 3.8 or newer. Default: the worker's.",
+            examples=["/srv/reports/.venv/bin/python"],
+        ),
+    ] = None
+    path: Annotated[
+        str | list[str],
+        Meta(description="Folders to import from, before all others.", examples=["/srv/reports"]),
+    ] = []
+
+
+class _Request(msgspec.Struct, frozen=True, kw_only=True):
+    call: str
+    args: list[Any]
+    kwargs: dict[str, Any]
+    env: dict[str, str]
+    directory: str
+    output_bytes_max: int = limits.OUTPUT_BYTES_MAX
+
+
+class _Reply(msgspec.Struct, frozen=True, kw_only=True):
+    output: Raw | None = None
+    error: str | None = None
+    stale: bool = False  # A module has changed since the child loaded it: ask another child.
+
+
+_reply = msgspec.json.Decoder(_Reply)
+
+
+class _Child:
+    """One child interpreter, and our ends of its pipes."""
+
+    def __init__(self, process: trio.Process, requests: int, replies: int, output: int) -> None:
+        self.process = process
+        self.output = output
+        self._requests = trio.lowlevel.FdStream(requests)
+        self._replies = trio.lowlevel.FdStream(replies)
+
+    async def call(self, request: _Request, report: Reporter) -> _Reply:
+        """Make one call; raises JobFailed if the child does not live to see its end."""
+        reply: bytes | None = None
+        pump = OutputPump(self.output, report)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(pump.run)
+            try:
+                async with trio.open_nursery() as race:
+                    # What the child forked may keep the pipes open, so both are watched.
+                    race.start_soon(self._watch, race.cancel_scope)
+                    reply = await self._exchange(msgspec.json.encode(request) + b"\n")
+                    race.cancel_scope.cancel()
+            finally:
+                if reply is None:
+                    signal_group(self.process, signal.SIGKILL)
+                pump.stop()
+        if reply is None:
+            with trio.CancelScope(shield=True):
+                words, exit_code = describe_exit(await self.process.wait())
+            msg = f"the interpreter ended with {words} before the function returned"
+            raise JobFailed(msg, exit_code=exit_code)
+        return _reply.decode(reply)
+
+    async def aclose(self) -> None:
+        """Kill it and everything it started."""
+        with trio.CancelScope(shield=True):
+            signal_group(self.process, signal.SIGKILL)
+            await self.process.wait()
+            await self._requests.aclose()
+            await self._replies.aclose()
+        os.close(self.output)
+
+    async def _watch(self, scope: trio.CancelScope) -> None:
+        await self.process.wait()
+        scope.cancel()
+
+    async def _exchange(self, line: bytes) -> bytes | None:
+        """Send a request and return its reply; None if the child closed a pipe."""
+        try:
+            await self._requests.send_all(line)
+            reply = bytearray()
+            while not reply.endswith(b"\n"):
+                data = await self._replies.receive_some()
+                if not data or len(reply) > _REPLY_BYTES_MAX:
+                    await self.process.wait()
+                    return None
+                reply += data
+        except trio.BrokenResourceError:
+            await self.process.wait()
+            return None
+        return bytes(reply)
+
+
+class Python(Kind[PythonParams]):
+    """Calls functions in child interpreters."""
+
+    name: ClassVar[str] = "Python"
+    version: ClassVar[str] = "1.0.0"
+    summary: ClassVar[str] = "Call a Python function; the output is what it returns."
+    params = PythonParams
+    wants_directory: ClassVar[bool] = True
+
+    def __init__(self) -> None:
+        self._idle: OrderedDict[_Child, Key] = OrderedDict()  # Longest idle first.
+
+    async def run(self, job: Job, params: PythonParams, report: Reporter) -> Result:
+        """Call the function; the child is killed when cancelled."""
+        path = (params.path,) if isinstance(params.path, str) else tuple(params.path)
+        key = (params.python or sys.executable, path, tuple(sorted(job.env.items())))
+        request = _Request(
+            call=params.call,
+            args=params.args,
+            kwargs=params.kwargs,
+            env=job_environment(job),
+            directory=str(job.directory),
+        )
+        child = self._take_idle(key) or await _start(key)
+        reply = await self._call(child, key, request, report)
+        if reply.stale:
+            reply = await self._call(await _start(key), key, request, report)
+        if reply.output is None:
+            raise JobFailed(reply.error)
+        return Result(output=reply.output)
+
+    async def aclose(self) -> None:
+        """Kill the idle children."""
+        while self._idle:
+            child, _ = self._idle.popitem()
+            await child.aclose()
+
+    async def _call(self, child: _Child, key: Key, request: _Request, report: Reporter) -> _Reply:
+        reply = None
+        try:
+            reply = await child.call(request, report)
+        finally:
+            if reply is None or reply.stale:
+                await child.aclose()
+        if not reply.stale:
+            self._idle[child] = key
+            if len(self._idle) > limits.PYTHON_IDLE_MAX:
+                oldest, _ = self._idle.popitem(last=False)
+                await oldest.aclose()
+        return reply
+
+    def _take_idle(self, key: Key) -> _Child | None:
+        for child in reversed(self._idle):
+            if self._idle[child] == key and child.process.poll() is None:
+                del self._idle[child]
+                return child
+        return None
+
+
+async def _start(key: Key) -> _Child:
+    """Start a child interpreter; raises JobFailed if there is none."""
+    python, path, env = key
+    assert _CHILD is not None
+    assert _CHILD.origin is not None
+    ours: list[int] = []
+    theirs: list[int] = []
+    for reads in (False, True, True):
+        read_end, write_end = os.pipe()
+        ours.append(read_end if reads else write_end)
+        theirs.append(write_end if reads else read_end)
+    requests, replies, output = theirs
+    try:
+        process = await trio.lowlevel.open_process(
+            [python, "-u", _CHILD.origin, str(requests), str(replies), *path],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=(requests, replies),
+            env=inherited_environment() | dict(env),
+            start_new_session=True,
+        )
+    except BaseException as error:
+        for pipe in ours:
+            os.close(pipe)
+        if isinstance(error, OSError | ValueError):
+            msg = f"the interpreter {python} could not be started: {error}"
+            raise JobFailed(msg) from error
+        raise
+    finally:
+        for pipe in theirs:
+            os.close(pipe)
+    return _Child(process, *ours)

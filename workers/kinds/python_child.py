@@ -1,0 +1,122 @@
+"""Decides nothing of ours: this file runs in the user's interpreter (3.8 or newer, stdlib only).
+
+It calls one function after another, as it is told through a pipe, and writes how each ended into
+another pipe; stdout and stderr belong to the user's code. When the worker is gone, so is it.
+
+    python -u python_child.py REQUESTS_FD REPLIES_FD [PATH...]
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import queue
+import signal
+import sys
+import threading
+import traceback
+
+# Types are in comments only where 3.8 could not read them.
+_times: dict[str, float] = {}
+
+
+class _Refusal(Exception):
+    """The call cannot be made; the message says all."""
+
+
+def _call(request: dict) -> str:  # type: ignore[type-arg]
+    module_name, _, path = request["call"].partition(":")
+    function = importlib.import_module(module_name)
+    for name in path.split("."):
+        try:
+            function = getattr(function, name)
+        except AttributeError:
+            msg = f"module {module_name!r} has no {path!r}"
+            raise _Refusal(msg) from None
+    if not callable(function):
+        msg = f"{request['call']!r} cannot be called"
+        raise _Refusal(msg)
+    value = function(*request["args"], **request["kwargs"])
+    try:
+        output = json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        msg = f"the function returned what is not JSON: {error}"
+        raise _Refusal(msg) from None
+    if len(output) > request["output_bytes_max"]:
+        msg = f"the output has {len(output)} bytes; at most {request['output_bytes_max']} are kept"
+        raise _Refusal(msg)
+    return output
+
+
+def _handle(request: dict) -> str:  # type: ignore[type-arg]
+    """Make one call; return the line that says how it ended."""
+    os.environ.update(request["env"])
+    os.chdir(request["directory"])
+    try:
+        return '{"output":' + _call(request) + "}"
+    except _Refusal as refusal:
+        return json.dumps({"error": str(refusal)})
+    except SystemExit:
+        raise
+    except BaseException as error:  # noqa: BLE001 - Whatever the user's code raises is its result.
+        kind, _, trace = sys.exc_info()
+        # Without the frames of this file.
+        while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+            trace = trace.tb_next
+        traceback.print_exception(kind, error, trace)
+        return json.dumps({"error": f"{type(error).__name__}: {error}".rstrip(": ")})
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.chdir("/")
+
+
+def _changed() -> bool:
+    """Tell whether the source of a loaded module is not what it was, so that we run old code."""
+    for file, modified in _times.items():
+        try:
+            if os.stat(file).st_mtime != modified:
+                return True
+        except OSError:
+            return True
+    return False
+
+
+def _note_modules() -> None:
+    for module in list(sys.modules.values()):
+        file = getattr(module, "__file__", None)
+        if isinstance(file, str) and file not in _times:
+            if file.startswith((sys.prefix, sys.base_prefix)) or not os.path.isfile(file):
+                continue  # What is installed does not change between two jobs.
+            _times[file] = os.stat(file).st_mtime
+
+
+def _read(requests: int, lines: queue.Queue) -> None:  # type: ignore[type-arg]
+    """Pass requests on; at the pipe's end the worker is gone, and so must be all we started."""
+    with open(requests, "rb") as reader:
+        for line in reader:
+            lines.put(line)
+    os.killpg(os.getpgrp(), signal.SIGKILL)
+
+
+def main() -> None:
+    """Serve calls until the worker closes the pipe."""
+    requests, replies = int(sys.argv[1]), int(sys.argv[2])
+    for pipe in (requests, replies):
+        os.set_inheritable(pipe, False)
+    sys.path[:1] = sys.argv[3:]  # The first was this file's folder.
+    sys.argv = [""]
+    lines: queue.Queue = queue.Queue()  # type: ignore[type-arg]
+    threading.Thread(target=_read, args=(requests, lines), daemon=True).start()
+    while True:
+        request = json.loads(lines.get())
+        reply = '{"stale":true}' if _changed() else _handle(request)
+        _note_modules()
+        data = reply.encode() + b"\n"
+        while data:
+            data = data[os.write(replies, data) :]
+
+
+if __name__ == "__main__":
+    main()

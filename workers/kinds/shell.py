@@ -1,0 +1,134 @@
+"""Owns the kind `Shell`: a command in a process group of its own, of which nothing outlives it."""
+
+import os
+import stat
+import subprocess
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import msgspec
+import trio
+from msgspec import Meta, Raw
+
+from control.model import limits, names
+from control.model.errors import JobFailed
+from control.model.kinds import Job, Kind, Reporter, Result
+from workers.kinds.processes import (
+    OutputPump,
+    describe_exit,
+    end_group,
+    inherited_environment,
+    job_environment,
+)
+
+_Argument = Annotated[str, Meta(max_length=limits.PIPELINE_BYTES_MAX)]
+
+
+class ShellParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What to run, and where."""
+
+    command: Annotated[
+        Annotated[str, Meta(min_length=1)] | Annotated[list[_Argument], Meta(min_length=1)],
+        Meta(
+            description="A text for /bin/sh -c, or a program and its arguments for no shell.",
+            examples=["make pull", ["make", "pull"]],
+        ),
+    ]
+    cwd: Annotated[
+        str | None,
+        Meta(
+            description="The directory to run in. Default: an empty one, removed afterwards.",
+            examples=["/srv/reports"],
+        ),
+    ] = None
+
+
+class Shell(Kind[ShellParams]):
+    """Runs a command; exit code 0 is success."""
+
+    name: ClassVar[str] = "Shell"
+    version: ClassVar[str] = "1.0.0"
+    summary: ClassVar[str] = "Run a command; its output is the JSON that it writes to $TP_OUTPUT."
+    params = ShellParams
+    shell_quoted: ClassVar[frozenset[str]] = frozenset({"command"})
+    wants_directory: ClassVar[bool] = True
+
+    async def run(self, job: Job, params: ShellParams, report: Reporter) -> Result:
+        """Run the command to its end; SIGTERM and then SIGKILL when cancelled."""
+        (job.directory / "input.json").write_bytes(job.input)
+        (job.directory / "work").mkdir()
+        output = job.directory / "output.json"
+        process, pipe = await _start(job, params, output)
+        try:
+            pump = OutputPump(pipe, report)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(pump.run)
+                try:
+                    await process.wait()
+                finally:
+                    with trio.CancelScope(shield=True):
+                        await end_group(process)
+                    pump.stop()
+        finally:
+            os.close(pipe)
+        assert process.returncode is not None
+        if process.returncode:
+            words, exit_code = describe_exit(process.returncode)
+            raise JobFailed(f"the command ended with {words}", exit_code=exit_code)
+        return Result(output=_read_output(output), exit_code=0)
+
+
+async def _start(job: Job, params: ShellParams, output: Path) -> tuple[trio.Process, int]:
+    """Start the command; returns it, and the pipe of its stdout and stderr."""
+    given = params.command
+    command = ["/bin/sh", "-c", given] if isinstance(given, str) else given
+    env = {**inherited_environment(), **job.env, **job_environment(job)}
+    env[names.ENV_INPUT] = str(job.directory / "input.json")
+    env[names.ENV_OUTPUT] = str(output)
+    pipe, child_end = os.pipe()
+    try:
+        process = await trio.lowlevel.open_process(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=child_end,
+            stderr=child_end,
+            cwd=params.cwd or job.directory / "work",
+            env=env,
+            start_new_session=True,
+        )
+    except (OSError, ValueError) as error:
+        os.close(pipe)
+        raise JobFailed(f"the command could not be started: {error}") from error
+    except BaseException:
+        os.close(pipe)
+        raise
+    finally:
+        os.close(child_end)
+    return process, pipe
+
+
+def _read_output(path: Path) -> Raw:
+    """Read what the command wrote to $TP_OUTPUT; raises JobFailed if that is not JSON."""
+    name = f"${names.ENV_OUTPUT}"
+    try:
+        # Were it a named pipe by now, reading it would stop the worker.
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return Raw(b"null")
+    except OSError as error:
+        raise JobFailed(f"{name} cannot be read: {error.strerror}", exit_code=0) from error
+    with open(file, "rb") as reader:
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            raise JobFailed(f"{name} is not a file any more", exit_code=0)
+        data = reader.read(limits.OUTPUT_BYTES_MAX + 1).strip()
+    if len(data) > limits.OUTPUT_BYTES_MAX:
+        msg = f"{name} has more than {limits.OUTPUT_BYTES_MAX} bytes"
+        raise JobFailed(msg, exit_code=0)
+    if not data:
+        return Raw(b"null")
+    try:
+        msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeError) as error:
+        msg = f"what the command wrote to {name} is not JSON: {error}"
+        raise JobFailed(msg, exit_code=0) from error
+    return Raw(data)

@@ -1,0 +1,231 @@
+"""Owns the worker's socket: connects, says hello, carries messages, and comes back when it broke.
+
+Jobs do not notice whether there is a connection. What they produce goes to disk first, and is
+sent as soon as a gateway has welcomed the worker.
+"""
+
+import base64
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+import structlog
+import trio
+from trio_websocket import (
+    ConnectionClosed,
+    ConnectionRejected,
+    DisconnectionTimeout,
+    HandshakeError,
+    WebSocketConnection,
+    open_websocket_url,
+)
+
+from control.model import limits, wire
+from control.model.errors import ProtocolError, TaskplaneError, Unavailable
+from control.model.wire import Refused, Welcome
+from workers.doorbell import Doorbell
+from workers.protocol import Event, Forgotten, Phase, WorkerProtocol
+from workers.spool import Spool
+
+_NOT_ALLOWED: Final = frozenset({401, 403})
+_RECEIVE_BYTES: Final = 256 * limits.KIB
+_PROTOCOL_ERROR: Final = 1002
+_log = structlog.get_logger()
+
+
+class NotWelcome(TaskplaneError):
+    """The gateway does not accept this worker."""
+
+
+class _Lost(Unavailable):
+    """The connection is gone."""
+
+
+class Link:
+    """The worker's connection to whichever gateway takes it."""
+
+    def __init__(
+        self,
+        *,
+        urls: Sequence[str],
+        client_id: str,
+        client_secret: str,
+        protocol: WorkerProtocol,
+        spool: Spool,
+        bell: Doorbell,
+        deliver: Callable[[Event], None],
+        pulse: Callable[[], bool],
+        now_ms: Callable[[], int],
+        random: Callable[[], float],
+    ) -> None:
+        self._urls = urls
+        token = base64.b64encode(f"{client_id}:{client_secret}".encode())
+        self._headers = [(b"Authorization", b"Basic " + token)]
+        self._protocol = protocol
+        self._spool = spool
+        self._bell = bell  # Rung by whoever has something to say.
+        self._deliver = deliver
+        self._pulse = pulse
+        self._now_ms = now_ms
+        self._random = random
+        self._to_send = Doorbell()
+        self.url = urls[0]  # Of the gateway that welcomed us last.
+        self._welcomed = False  # Ever.
+        self._tries = 0  # Since the last welcome.
+        self._turn = 0  # Whose of the URLs it is.
+        self._trouble = ""
+        self.idle = trio.Event()  # Draining, and no job is left.
+        self.finished = trio.Event()  # And everything is acknowledged.
+        self.closed = trio.Event()  # And the socket is closed.
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Stay connected until finished; raises NotWelcome if the first gateway refuses."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._keep)
+            task_status.started()
+            while not self.finished.is_set():
+                await self._connect(self._urls[self._turn])
+                if self._tries:
+                    self._turn = (self._turn + 1) % len(self._urls)
+                self._tries += 1
+                with trio.move_on_after(pause_s(self._tries, self._random())):
+                    await self.finished.wait()
+            self.closed.set()
+
+    async def _keep(self) -> None:
+        """Put results on disk in groups, whether connected or not, and let them be sent then."""
+        while True:
+            await self._bell.wait()
+            fresh = self._protocol.unkept()
+            if fresh:
+                self._spool.add(fresh)
+            self._look_whether_done(sent=self._protocol.phase is not Phase.OPEN)
+            self._to_send.ring()
+
+    async def _connect(self, url: str) -> None:
+        """Serve one connection to its end."""
+        try:
+            async with open_websocket_url(
+                url,
+                subprotocols=[wire.SUBPROTOCOL],
+                extra_headers=self._headers,
+                max_message_size=limits.FRAME_BYTES_MAX,
+                connect_timeout=limits.SILENCE_S,
+                disconnect_timeout=limits.ACK_S,
+                receive_buffer_size=_RECEIVE_BYTES,
+            ) as socket:
+                await self._serve(socket, url)
+        except ConnectionRejected as error:
+            self._rejected(url, error.status_code)
+        except HandshakeError as error:
+            self._failed(url, str(error.__cause__ or error) or type(error).__name__)
+        except (ConnectionClosed, DisconnectionTimeout, trio.TooSlowError):
+            self._failed(url, "the gateway did not answer")
+        except (ProtocolError, _Lost) as error:
+            self._failed(url, str(error))
+        finally:
+            self._protocol.disconnected()
+
+    async def _serve(self, socket: WebSocketConnection, url: str) -> None:
+        await socket.send_message(self._protocol.hello(self._now_ms()))
+        ends: list[TaskplaneError] = []
+        try:
+            with trio.fail_after(limits.SILENCE_S):
+                self._take_in(await socket.get_message(), url)
+        except ProtocolError as error:
+            ends.append(error)
+        else:
+            async with trio.open_nursery() as nursery:
+                for task in (self._receive, self._send, self._beat):
+                    nursery.start_soon(_until_it_ends, task, socket, url, nursery, ends)
+                await self.finished.wait()
+                nursery.cancel_scope.cancel()
+        if not ends:
+            return
+        if isinstance(ends[0], ProtocolError):
+            await socket.aclose(_PROTOCOL_ERROR)
+        raise ends[0]
+
+    async def _receive(self, socket: WebSocketConnection, url: str) -> None:
+        while True:
+            self._take_in(await socket.get_message(), url)
+
+    def _take_in(self, message: bytes | str, url: str) -> None:
+        for event in self._protocol.receive(message, self._now_ms()):
+            match event:
+                case Forgotten():
+                    self._spool.forget(event.leases)
+                case Welcome():
+                    self._tries, self._welcomed, self._trouble = 0, True, ""
+                    self.url = url
+                case Refused():
+                    self._refused(url, event.reason)
+            self._deliver(event)
+        self._bell.ring()
+
+    async def _send(self, socket: WebSocketConnection, _url: str) -> None:
+        while True:
+            while (message := self._protocol.take()) is not None:
+                await socket.send_message(message)
+            self._look_whether_done(sent=True)
+            await self._to_send.wait()
+
+    async def _beat(self, socket: WebSocketConnection, _url: str) -> None:
+        """Tell the gateway that the job loop lives, and find out whether the gateway does."""
+        while True:
+            await trio.sleep(limits.HEARTBEAT_S)
+            if self._pulse():
+                self._protocol.beat(self._now_ms())
+                self._to_send.ring()
+            else:
+                _log.error("link.job_loop_stuck")
+            with trio.fail_after(limits.SILENCE_S):
+                await socket.ping()
+
+    def _look_whether_done(self, *, sent: bool) -> None:
+        if self._protocol.draining and self._protocol.idle:
+            self.idle.set()
+            if sent and self._protocol.finished:
+                self.finished.set()
+
+    def _rejected(self, url: str, status: int) -> None:
+        if status in _NOT_ALLOWED:
+            self._refused(url, f"the client id, its secret, or its role does not do ({status})")
+        else:
+            self._failed(url, f"the gateway answered with HTTP status {status}")
+
+    def _refused(self, url: str, reason: str) -> None:
+        if not self._welcomed:
+            msg = f"{url} refuses this worker: {reason}"
+            raise NotWelcome(msg)
+        self._failed(url, f"refused: {reason}")
+
+    def _failed(self, url: str, trouble: str) -> None:
+        """Say it once, not at every try."""
+        if trouble != self._trouble:
+            self._trouble = trouble
+            _log.warning("link.down", gateway=url, error=trouble)
+
+
+async def _until_it_ends(
+    task: Callable[[WebSocketConnection, str], Awaitable[None]],
+    socket: WebSocketConnection,
+    url: str,
+    nursery: trio.Nursery,
+    ends: list[TaskplaneError],
+) -> None:
+    """Run one task of a connection; the first to fail says why, and ends the others."""
+    try:
+        await task(socket, url)
+    except ProtocolError as error:
+        ends.append(error)
+    except ConnectionClosed:
+        ends.append(_Lost("the connection was lost"))
+    except trio.TooSlowError:
+        ends.append(_Lost("the gateway went silent"))
+    nursery.cancel_scope.cancel()
+
+
+def pause_s(tries: int, chance: float) -> float:
+    """How long to wait after so many failed tries; `chance` (0 to 1) keeps workers apart."""
+    longest = min(limits.RECONNECT_MAX_S, limits.RECONNECT_MIN_S * 2.0 ** min(tries - 1, 16))
+    return longest * (0.5 + chance / 2)

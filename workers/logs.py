@@ -1,0 +1,206 @@
+"""Decides what of an attempt's log is kept, and owns the log text that is not sent yet.
+
+Nothing is dropped in silence: a cut line says how much it lost, an attempt over its limit says so
+in its last line, and offsets count what was dropped while the link was slow, so that gaps show.
+"""
+
+from typing import Final
+
+import trio
+
+from control.model import limits
+from control.model.wire import Lease, Log
+from workers.doorbell import Doorbell
+
+_BYTES_PER_CHAR_MAX: Final = 4
+
+
+class LogTrimmer:
+    """Cuts one attempt's log to the limits of a line and of the whole."""
+
+    def __init__(
+        self,
+        line_bytes_max: int = limits.LOG_LINE_BYTES_MAX,
+        attempt_bytes_max: int = limits.LOG_ATTEMPT_BYTES_MAX,
+    ) -> None:
+        self._line_bytes_max = line_bytes_max
+        self._attempt_bytes_left = attempt_bytes_max
+        self._line_bytes = 0  # Of the line being written.
+        self._line_cut = 0
+        self._cut = 0  # After the attempt's limit.
+
+    def feed(self, text: str) -> str:
+        """Return what of the text goes into the log."""
+        size = len(text) if text.isascii() else len(text.encode())
+        if self._line_bytes + size > self._line_bytes_max or self._line_cut:
+            text = "".join(map(self._line, text.splitlines(keepends=True)))
+            size = len(text.encode())
+        else:
+            last = text.rfind("\n") + 1
+            tail = text[last:]
+            self._line_bytes = len(tail.encode()) + (0 if last else self._line_bytes)
+        if size <= self._attempt_bytes_left:
+            self._attempt_bytes_left -= size
+            return text
+        kept = _first_bytes(text, self._attempt_bytes_left)
+        self._cut += size - len(kept.encode())
+        self._attempt_bytes_left -= len(kept.encode())
+        return kept
+
+    def finish(self) -> str:
+        """Return the last words: what the limits have cost, if anything."""
+        last = self._end_line("") if self._line_cut else ""
+        if self._cut:
+            last += f"\n[… log limit reached: {self._cut} more bytes were dropped]\n"
+        return last
+
+    def _line(self, line: str) -> str:
+        """Cut one line, or a part of one that goes on in the next text."""
+        ending = "\n" if line.endswith("\n") else ""
+        body = line.removesuffix("\n")
+        room = max(0, self._line_bytes_max - self._line_bytes)
+        kept = _first_bytes(body, room)
+        self._line_bytes += len(kept.encode())
+        self._line_cut += len(body.encode()) - len(kept.encode())
+        return kept + (self._end_line(ending) if ending else "")
+
+    def _end_line(self, ending: str) -> str:
+        note = f" [… {self._line_cut} more bytes of this line were dropped]"
+        cut, self._line_cut, self._line_bytes = self._line_cut, 0, 0
+        return (note if cut else "") + ending
+
+
+class LogBuffer:
+    """Log text of all attempts that waits to be sent, in order for each attempt."""
+
+    def __init__(self, bell: Doorbell, bytes_max: int = limits.LOG_BUFFER_BYTES_MAX) -> None:
+        self._bell = bell
+        self._bytes_max = bytes_max
+        self._bytes = 0
+        self._waiting: dict[Lease, list[Log]] = {}
+        self._room = trio.lowlevel.ParkingLot()
+
+    def __contains__(self, lease: Lease) -> bool:
+        return lease in self._waiting
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def has_room(self, size: int) -> bool:
+        """Tell whether so many bytes fit."""
+        return self._bytes + size <= self._bytes_max
+
+    async def wait_for_room(self) -> None:
+        """Sleep until something was sent."""
+        await self._room.park()
+
+    def add(self, lease: Lease, offset: int, text: str, size: int) -> None:
+        """Add text that stands at this offset (in bytes) of its attempt's log."""
+        for start, piece in _chunks(text, size):
+            self._waiting.setdefault(lease, []).append(
+                Log(lease=lease, offset=offset + start, text=piece)
+            )
+        self._bytes += size
+        self._bell.ring()
+
+    def take(self, frames_max: int, bytes_max: int) -> list[Log]:
+        """Remove and return frames to send, merged where they follow each other."""
+        taken: list[Log] = []
+        size = 0
+        while self._waiting and len(taken) < frames_max and size < bytes_max:
+            lease = next(iter(self._waiting))
+            frames = _merge(self._waiting.pop(lease))
+            while frames and len(taken) < frames_max and size < bytes_max:
+                taken.append(frames.pop(0))
+                size += len(taken[-1].text.encode())
+            if frames:
+                self._waiting[lease] = frames
+        self._bytes -= size
+        if taken:
+            self._room.unpark_all()
+        return taken
+
+    def forget(self, lease: Lease) -> None:
+        """Drop what waits of an attempt that is no longer ours."""
+        gone = self._waiting.pop(lease, ())
+        self._bytes -= sum(len(frame.text.encode()) for frame in gone)
+
+
+class AttemptLog:
+    """One attempt's log on its way from the kind to the buffer."""
+
+    __slots__ = ("_buffer", "_dropped", "_trimmer", "lease", "size")
+
+    def __init__(self, lease: Lease, buffer: LogBuffer) -> None:
+        self.lease = lease
+        self.size = 0  # Bytes so far, with what a slow link made us drop.
+        self._buffer = buffer
+        self._trimmer: LogTrimmer | None = None  # Most short jobs never say anything.
+        self._dropped = 0
+
+    async def write(self, text: str) -> None:
+        """Add text; wait a moment when the buffer is full, then drop and go on."""
+        self._trimmer = self._trimmer or LogTrimmer()
+        kept = self._trimmer.feed(text)
+        size = len(kept.encode())
+        if not size:
+            return
+        if not self._buffer.has_room(size):
+            with trio.move_on_after(0 if self._dropped else limits.LOG_WAIT_S):
+                while not self._buffer.has_room(size):
+                    await self._buffer.wait_for_room()
+        self._add(kept, size)
+
+    def finish(self) -> None:
+        """Say what was dropped; nothing may be written afterwards."""
+        if self._trimmer is None:
+            return
+        last = self._trimmer.finish()
+        if self._dropped:
+            last += f"\n[… the link was slow: {self._dropped} bytes were dropped]\n"
+        if last:
+            # Small and the last: it goes in even when the buffer is full.
+            size = len(last.encode())
+            self._buffer.add(self.lease, self.size, last, size)
+            self.size += size
+
+    def _add(self, text: str, size: int) -> None:
+        if self._buffer.has_room(size):
+            self._buffer.add(self.lease, self.size, text, size)
+        else:
+            self._dropped += size
+        self.size += size  # What is dropped counts, so that the gap shows.
+
+
+def _first_bytes(text: str, size: int) -> str:
+    """The longest beginning of at most so many bytes that does not split a character."""
+    return text.encode()[:size].decode(errors="ignore")
+
+
+def _chunks(text: str, size: int) -> list[tuple[int, str]]:
+    """Cut text to the size of a frame; each piece with its place in bytes."""
+    if size <= limits.LOG_CHUNK_BYTES_MAX:
+        return [(0, text)]
+    chars = limits.LOG_CHUNK_BYTES_MAX // _BYTES_PER_CHAR_MAX
+    pieces = [text[start : start + chars] for start in range(0, len(text), chars)]
+    placed, at = [], 0
+    for piece in pieces:
+        placed.append((at, piece))
+        at += len(piece.encode())
+    return placed
+
+
+def _merge(frames: list[Log]) -> list[Log]:
+    merged: list[Log] = []
+    texts: list[str] = []
+    start, end = 0, -1
+    for frame in frames:
+        size = len(frame.text.encode())
+        if frame.offset != end or end + size - start > limits.LOG_CHUNK_BYTES_MAX:
+            if texts:
+                merged.append(Log(lease=frame.lease, offset=start, text="".join(texts)))
+            texts, start, end = [], frame.offset, frame.offset
+        texts.append(frame.text)
+        end += size
+    merged.append(Log(lease=frames[-1].lease, offset=start, text="".join(texts)))
+    return merged

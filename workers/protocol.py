@@ -1,0 +1,328 @@
+"""Decides the worker's half of the protocol: what is held, what is said, what a frame changes.
+
+No I/O happens here. Whoever owns the socket passes messages to `receive`, and sends what `take`
+returns; a job loop calls `begin` and `end`; results go through `unkept` to disk before `take`
+gives them out, and are given out again after each reconnect until they are acknowledged.
+"""
+
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Mapping
+from enum import Enum, auto
+from typing import Final, TypeAlias
+
+import msgspec
+
+from control.model import limits, wire
+from control.model.errors import ProtocolError
+from control.model.states import Outcome
+from control.model.wire import (
+    Ack,
+    Assign,
+    Beat,
+    Began,
+    Cancel,
+    Drain,
+    Ended,
+    HandedBack,
+    Hello,
+    Lease,
+    Leaving,
+    Progress,
+    Refused,
+    TakeBack,
+    Welcome,
+)
+from workers.logs import LogBuffer
+
+# Shares of limits.FRAME_MESSAGES_MAX and limits.FRAME_BYTES_MAX that one message may use; JSON
+# can make six bytes of one byte of log text.
+_OTHER_MAX: Final = 50
+_BEGAN_MAX: Final = 500
+_PROGRESS_MAX: Final = 50
+_LOGS_MAX: Final = 400
+_LOG_BYTES_MAX: Final = 1 * limits.MIB
+_RESULTS_MAX: Final = 1_000
+_RESULT_BYTES_MAX: Final = 8 * limits.MIB
+
+
+class Phase(Enum):
+    """Where the connection stands."""
+
+    DISCONNECTED = auto()
+    GREETING = auto()  # `hello` was sent; only `welcome` or `refused` may come.
+    OPEN = auto()
+    REFUSED = auto()
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """What every `hello` of this worker says."""
+
+    worker: str
+    host: str
+    slots: int
+    labels: tuple[str, ...]
+    kinds: Mapping[str, tuple[str, ...]]
+
+
+class Assigned(msgspec.Struct, frozen=True):
+    """There may be jobs to begin."""
+
+
+class Stop(msgspec.Struct, frozen=True):
+    """A running attempt must stop. If it still is ours, `end` is called as for any other."""
+
+    lease: Lease
+    reason: str
+
+
+class Forgotten(msgspec.Struct, frozen=True):
+    """These results need not be kept any longer."""
+
+    leases: tuple[Lease, ...]
+
+
+Event: TypeAlias = Assigned | Stop | Forgotten | Welcome | Refused | Drain
+
+
+class WorkerProtocol:
+    """The state of one worker towards its gateway, over all its connections."""
+
+    def __init__(
+        self, identity: Identity, logs: LogBuffer, results: Mapping[Lease, bytes] | None = None
+    ) -> None:
+        self.logs = logs
+        self.phase = Phase.DISCONNECTED
+        self.draining = False
+        self._identity = identity
+        self._queued: OrderedDict[Lease, Assign] = OrderedDict()
+        self._running: dict[Lease, int] = {}  # Value: when it began.
+        self._untold: dict[Lease, int] = {}  # Running, but this gateway does not know it yet.
+        self._unkept: list[tuple[Lease, bytes]] = []
+        self._results: dict[Lease, bytes] = dict(results or {})  # Not acknowledged.
+        self._to_send: deque[Lease] = deque()  # Of the results, on this connection.
+        self._progress: dict[Lease, float] = {}
+        self._other: list[bytes] = []
+        self._queue_max = identity.slots + limits.PREFETCH_JOBS_MAX
+
+    @property
+    def waiting(self) -> int:
+        """How many assigned attempts have not begun."""
+        return len(self._queued)
+
+    @property
+    def idle(self) -> bool:
+        """Nothing runs and nothing waits."""
+        return not self._running and not self._queued
+
+    @property
+    def finished(self) -> bool:
+        """Idle, everything was said, and the gateway has acknowledged every result."""
+        return self.idle and not (self._results or self.logs or self._other)
+
+    # The job loop's side.
+
+    def begin(self, now_ms: int) -> Assign | None:
+        """Take the next attempt to execute, if one waits."""
+        if not self._queued:
+            return None
+        lease, assign = self._queued.popitem(last=False)
+        self._running[lease] = self._untold[lease] = now_ms
+        return assign
+
+    def progress(self, lease: Lease, fraction: float) -> None:
+        """Note how much of a running attempt is done; only the newest is sent."""
+        if lease in self._running:
+            self._progress[lease] = min(1.0, max(0.0, fraction))
+
+    def end(self, ended: Ended) -> None:
+        """Note how a running attempt ended; ignored when it was dropped meanwhile."""
+        if self._running.pop(ended.lease, None) is None:
+            self.logs.forget(ended.lease)
+            return
+        self._progress.pop(ended.lease, None)
+        self._finish(ended)
+
+    def drain(self) -> None:
+        """Take nothing new, and give back what has not begun."""
+        if self.draining:
+            return
+        self.draining = True
+        self._hand_back(tuple(self._queued))
+        self._say(Leaving())
+
+    def unkept(self) -> list[tuple[Lease, bytes]]:
+        """Hand out the results that are not on disk; once they are, `take` may give them out."""
+        fresh, self._unkept = self._unkept, []
+        if self.phase is Phase.OPEN:
+            self._to_send.extend(lease for lease, _ in fresh)
+        return fresh
+
+    # The socket's side.
+
+    def hello(self, now_ms: int) -> bytes:
+        """Return the first message of a new connection."""
+        self.phase = Phase.GREETING
+        hello = Hello(
+            version=wire.VERSION,
+            worker=self._identity.worker,
+            host=self._identity.host,
+            slots=self._identity.slots,
+            labels=self._identity.labels,
+            kinds=dict(self._identity.kinds),
+            # A result that was not acknowledged is held too, or its job would be given away.
+            holding=(*self._running, *self._queued, *self._results),
+            draining=self.draining,
+            now_ms=now_ms,
+        )
+        return wire.ENCODER.encode([hello])
+
+    def disconnected(self) -> None:
+        """Note that the connection is gone; jobs go on."""
+        self.phase = Phase.DISCONNECTED
+        self._to_send.clear()
+        self._other.clear()
+
+    def receive(self, message: bytes | str, now_ms: int) -> list[Event]:
+        """Take in one message; raises ProtocolError, after which the socket must be closed."""
+        try:
+            frames = wire.TO_WORKER.decode(message)
+        except (msgspec.DecodeError, UnicodeError) as error:
+            msg = f"the gateway sent a malformed message: {error}"
+            raise ProtocolError(msg) from error
+        if len(frames) > limits.FRAME_MESSAGES_MAX:
+            msg = f"the gateway sent {len(frames)} frames in one message"
+            raise ProtocolError(msg)
+        events: list[Event] = []
+        assigned = False
+        for frame in frames:
+            if type(frame) is Assign and self.phase is Phase.OPEN:
+                self._assigned(frame)
+                assigned = True
+            else:
+                self._received(frame, events, now_ms)
+        if assigned:
+            events.append(Assigned())
+        return events
+
+    def beat(self, now_ms: int) -> None:
+        """Say that the job loop is alive."""
+        self._say(Beat(now_ms=now_ms))
+
+    def take(self) -> bytes | None:
+        """Return the next message to send; None when there is nothing to say."""
+        if self.phase is not Phase.OPEN:
+            return None
+        encode = wire.ENCODER.encode
+        logs = [encode(log) for log in self.logs.take(_LOGS_MAX, _LOG_BYTES_MAX)]
+        results = self._take_results()
+        parts, self._other = self._other[:_OTHER_MAX], self._other[_OTHER_MAX:]
+        for lease in list(self._untold)[:_BEGAN_MAX]:
+            parts.append(encode(Began(lease=lease, started_ms=self._untold.pop(lease))))
+        for lease in list(self._progress)[:_PROGRESS_MAX]:
+            fraction = self._progress.pop(lease)
+            parts.append(encode(Progress(lease=lease, progress=fraction)))
+        parts += logs
+        parts += results
+        return b"[%b]" % b",".join(parts) if parts else None
+
+    def _take_results(self) -> list[bytes]:
+        results: list[bytes] = []
+        behind_logs: list[Lease] = []
+        size = 0
+        while self._to_send and len(results) < _RESULTS_MAX and size < _RESULT_BYTES_MAX:
+            lease = self._to_send.popleft()
+            frame = self._results.get(lease)
+            if frame is None:
+                continue  # Dropped since.
+            if self.logs and lease in self.logs:
+                behind_logs.append(lease)
+                continue
+            self._untold.pop(lease, None)
+            results.append(frame)
+            size += len(frame)
+        self._to_send.extendleft(reversed(behind_logs))
+        return results
+
+    def _received(self, frame: wire.ToWorker, events: list[Event], now_ms: int) -> None:
+        match frame:
+            case Welcome() if self.phase is Phase.GREETING:
+                self._welcomed(frame, events)
+            case Refused() if self.phase is Phase.GREETING:
+                self.phase = Phase.REFUSED
+                events.append(frame)
+            case Ack() if self.phase is Phase.OPEN:
+                for lease in frame.leases:
+                    self._results.pop(lease, None)
+                events.append(Forgotten(frame.leases))
+            case Cancel() if self.phase is Phase.OPEN:
+                self._cancelled(frame, events, now_ms)
+            case TakeBack() if self.phase is Phase.OPEN:
+                self._hand_back(tuple(at for at in frame.leases if at in self._queued))
+            case Drain() if self.phase is Phase.OPEN:
+                events.append(frame)
+            case _:
+                name = type(frame).__struct_config__.tag
+                msg = f"the gateway sent `{name}` while {self.phase.name.lower()}"
+                raise ProtocolError(msg)
+
+    def _welcomed(self, frame: Welcome, events: list[Event]) -> None:
+        if frame.version != wire.VERSION:
+            msg = f"the gateway speaks version {frame.version}, this worker {wire.VERSION}"
+            raise ProtocolError(msg)
+        self.phase = Phase.OPEN
+        for lease in frame.drop:
+            self._queued.pop(lease, None)
+            self._results.pop(lease, None)
+            if self._running.pop(lease, None) is not None:
+                events.append(Stop(lease, "the gateway gave it to another worker"))
+            self._progress.pop(lease, None)
+            self.logs.forget(lease)
+        if frame.drop:
+            events.append(Forgotten(frame.drop))
+        # This gateway may be another than before, and may have missed what the last one was told.
+        self._untold = dict(self._running)
+        unkept = {lease for lease, _ in self._unkept}
+        self._to_send = deque(lease for lease in self._results if lease not in unkept)
+        if self.draining:
+            self._say(Leaving())
+        events.append(frame)
+
+    def _assigned(self, frame: Assign) -> None:
+        lease = frame.lease
+        if lease in self._running or lease in self._queued:
+            return  # Said twice; we are at it.
+        if lease in self._results:
+            self._to_send.append(lease)  # The gateway does not know that it is done.
+        elif self.draining or len(self._queued) >= self._queue_max:
+            self._say(HandedBack(leases=(lease,)))
+        else:
+            self._queued[lease] = frame
+
+    def _cancelled(self, frame: Cancel, events: list[Event], now_ms: int) -> None:
+        if frame.lease in self._running:
+            events.append(Stop(frame.lease, frame.reason))
+        elif self._queued.pop(frame.lease, None) is not None:
+            ended = Ended(
+                lease=frame.lease,
+                outcome=Outcome.CANCELLED,
+                finished_ms=now_ms,
+                duration=0.0,
+                error=frame.reason[: limits.TEXT_CHARS_MAX],
+            )
+            self._finish(ended)
+
+    def _finish(self, ended: Ended) -> None:
+        frame = wire.ENCODER.encode(ended)
+        self._results[ended.lease] = frame
+        self._unkept.append((ended.lease, frame))
+
+    def _hand_back(self, leases: Iterable[Lease]) -> None:
+        given = tuple(leases)
+        for lease in given:
+            del self._queued[lease]
+        if given:
+            self._say(HandedBack(leases=given))
+
+    def _say(self, frame: wire.FromWorker) -> None:
+        if self.phase is Phase.OPEN:
+            self._other.append(wire.ENCODER.encode(frame))

@@ -1,0 +1,70 @@
+"""Decides what a kind gets to execute: reads `work`, fills in templates, checks it against params.
+
+Most work has no template and is read in one step, straight into the kind's params.
+"""
+
+from typing import Any, Generic, TypeAlias, TypeVar
+
+import msgspec
+
+from control.model.errors import JobFailed
+from control.model.kinds import Kind
+from control.model.templates import render, render_text
+from control.model.values import Json
+from control.model.wire import Assign
+
+P = TypeVar("P")
+AnyKind: TypeAlias = Kind[msgspec.Struct]
+
+
+class Work(msgspec.Struct, Generic[P], frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What `Assign.work` says: the kind's params, and the job's own environment."""
+
+    params: P
+    env: dict[str, str] = {}
+
+
+class _Unread(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    params: dict[str, Any]  # Json, which msgspec cannot read: it refers to itself.
+    env: dict[str, str] = {}
+
+
+_unread = msgspec.json.Decoder(_Unread)
+_data = msgspec.json.Decoder(dict[str, Any])
+
+
+class WorkReader:
+    """Reads the work of one kind."""
+
+    def __init__(self, kind: AnyKind) -> None:
+        self._kind = kind
+        self._decoder: msgspec.json.Decoder[Work[msgspec.Struct]] = msgspec.json.Decoder(
+            Work[kind.params]  # type: ignore[name-defined]
+        )
+
+    def read(self, assign: Assign) -> Work[msgspec.Struct]:
+        """Return what to execute; raises JobFailed, in words, when it does not fit."""
+        work = bytes(assign.work)
+        try:
+            # A template may hide behind JSON's escapes (\u007b is a brace).
+            if b"{{" in work or b"\\u00" in work:
+                work = self._fill_in(work, assign)
+            return self._decoder.decode(work)
+        except (msgspec.DecodeError, UnicodeError) as error:
+            msg = f"the params do not fit {self._kind.name} {self._kind.version}: {error}"
+            raise JobFailed(msg) from error
+
+    def _fill_in(self, work: bytes, assign: Assign) -> bytes:
+        unread = _unread.decode(work)
+        data = _data.decode(assign.input)
+        params: dict[str, Json] = {}
+        for name, value in unread.params.items():
+            quoted = isinstance(value, str) and name in self._kind.shell_quoted
+            params[name] = render(value, data, _quote if quoted else None)
+        env = {name: render_text(value, data) for name, value in unread.env.items()}
+        return msgspec.json.encode(_Unread(params=params, env=env))
+
+
+def _quote(text: str) -> str:
+    """Quote for a POSIX shell: nothing but the closing quote is special between single quotes."""
+    return "'" + text.replace("'", "'\"'\"'") + "'"
