@@ -98,14 +98,21 @@ class EmbeddedSubscription:
         self._arrived = trio.Event()
         self._overrun = False
         self._behind = positions is not None
+        self._held: list[tuple[int, Sequence[Delivery]]] | None = None  # A list: during a read.
 
     def offer(self, partition: int, deliveries: Sequence[Delivery]) -> None:
         """Take freshly committed records; called on the event loop."""
+        if self._held is not None:
+            self._held.append((partition, deliveries))
+            return
         room = len(self._records) + len(deliveries) <= limits.SUBSCRIPTION_RECORDS_MAX
         if self._positions is None:
             self._overrun = self._overrun or not room
         else:
-            if not room or self._positions.get(partition, 0) != deliveries[0].offset:
+            position = self._positions.get(partition, 0)
+            if deliveries[-1].offset < position:
+                return  # Committed before a read that found them.
+            if not room or position != deliveries[0].offset:
                 self._behind = True  # They are in the log; read back in their turn.
                 self._arrived.set()
                 return
@@ -132,13 +139,17 @@ class EmbeddedSubscription:
     async def _catch_up(self) -> None:
         assert self._positions is not None
         assert self._group is not None
-        topic, group = self._topic, self._group
-        # Cleared first: an offer during the read does not fit our position and sets it again.
-        self._behind = False
-        wanted = dict(self._positions)
-        found, reached, more = await self._write(
-            lambda tx: self._journal.read(tx.conn, topic, group, wanted)
-        )
-        self._positions = reached
-        self._records.extend(found)
-        self._behind = self._behind or more
+        topic, group, wanted = self._topic, self._group, dict(self._positions)
+        # What is committed meanwhile may be among what is found, or come right after it; only the
+        # position reached tells. A cancelled read leaves us behind, to be read again.
+        held: list[tuple[int, Sequence[Delivery]]] = []
+        self._held = held
+        try:
+            found, self._positions, self._behind = await self._write(
+                lambda tx: self._journal.read(tx.conn, topic, group, wanted)
+            )
+            self._records.extend(found)
+        finally:
+            self._held = None
+            for partition, deliveries in held:
+                self.offer(partition, deliveries)

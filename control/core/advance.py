@@ -34,6 +34,7 @@ class Advance:
         self.archived: list[AttemptRow] = []
         self.run_changed = False
         self.ended = False
+        self.deadline_set = False  # The run has a (new) deadline to be watched.
         self.waiting_delta = 0  # How many more jobs wait (state READY) than before.
 
     def started(self, message: Started) -> bool:
@@ -139,6 +140,7 @@ class Advance:
         self.run.finished_ms, self.run.allowed_failures = None, 0
         timeout = self.graph.pipeline.timeout
         self.run.deadline_ms = None if timeout is None else self.now_ms + round(timeout * 1000)
+        self.deadline_set = True
 
     def fail_unstarted(self, job: JobRow, reason: str) -> None:
         """A job that may start cannot: its input is too large, say."""

@@ -12,7 +12,7 @@ from collections import OrderedDict
 import msgspec
 
 from control.core.estimates import Estimates
-from control.core.slots import Lane, LoadOfPartition, Shape, Slots
+from control.core.slots import WINDOW_S, Lane, LoadOfPartition, Shape, Slots
 from control.core.speed import Threshold, partition_classes
 from control.core.waiting import Cause, Waiting, WaitingJobs
 from control.model import limits
@@ -50,6 +50,7 @@ class _Outstanding(msgspec.Struct):
     placed_ms: int
 
 
+OVERRUN_EXPECTED_S = 1.0  # Of a short job that has overrun; nothing better is known.
 _UPDATE_EVERY = 256  # Ends between two looks at the threshold.
 
 
@@ -118,7 +119,7 @@ class Balancer:
             self.estimates.learn((message.pipeline, message.name), message.duration_seconds)
             self._ends += 1
             if self._ends % _UPDATE_EVERY == 0:
-                self._update_threshold()
+                self.threshold.update(self.estimates.samples())
 
     def worker_up(self, info: WorkerUp) -> None:
         """A worker connected or changed. What it holds counts as placed with it."""
@@ -139,6 +140,17 @@ class Balancer:
         for lane in worker.lanes.values():
             self.slots.offer(lane)
         self._room()
+
+    def overran(self, name: str, job_ids: tuple[int, ...]) -> None:
+        """These jobs take far longer than expected: each holds its slot until it ends."""
+        worker = self.slots.workers.get(name)
+        for job_id in job_ids:
+            known = self._outstanding.get(job_id)
+            if worker is None or known is None or known.expected_s > WINDOW_S:
+                continue
+            if known.lane is not None and known.lane.worker is worker:
+                worker.overran(known.expected_s)
+                known.expected_s = OVERRUN_EXPECTED_S
 
     def worker_down(self, name: str) -> None:
         """A worker is gone; its jobs come back one by one, as ends or as ready again."""
@@ -304,6 +316,3 @@ class Balancer:
         for cause in self.waiting.causes():
             if cause[0] != "client":
                 self.waiting.release(cause)
-
-    def _update_threshold(self) -> None:
-        self.threshold.update(self.estimates.samples())

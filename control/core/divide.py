@@ -46,6 +46,7 @@ def divide(new: NewRun, graph: Graph, *, run_id: int, first_job_id: int) -> Adva
         ],
     )
     step = Advance(run, graph, new.created_ms)
+    step.deadline_set = True
     step.settle()
     step.waiting_delta = sum(job.state == State.READY for job in run.jobs)
     return step

@@ -93,6 +93,11 @@ class Worker:
         else:
             self.ahead_s = max(self.ahead_s - expected_s, 0.0) if self.outstanding else 0.0
 
+    def overran(self, expected_s: float) -> None:
+        """A job that was taken as a short one holds its slot for long."""
+        self.slow += 1
+        self.ahead_s = max(self.ahead_s - expected_s, 0.0)
+
 
 class Slots:
     """All workers' lanes; finds the emptiest lane of a class."""

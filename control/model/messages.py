@@ -166,6 +166,13 @@ class WorkerDown(_Message, frozen=True, kw_only=True, tag="worker_down"):
     reason: str
 
 
+class Overran(_Message, frozen=True, kw_only=True, tag="overran"):
+    """These jobs take far longer than expected; what waited behind them was called back."""
+
+    worker: str
+    job_ids: tuple[int, ...]
+
+
 class DispatcherUp(_Message, frozen=True, kw_only=True, tag="dispatcher_up"):
     """A dispatcher started or was asked to announce itself: all that it knows.
 
@@ -216,6 +223,13 @@ class DrainWorker(_Message, frozen=True, kw_only=True, tag="drain_worker"):
     worker: str
 
 
+class Deadline(_Message, frozen=True, kw_only=True, tag="deadline"):
+    """A run must have ended by then."""
+
+    run_id: int
+    at_ms: int
+
+
 class Announce(_Message, frozen=True, kw_only=True, tag="announce"):
     """Every dispatcher answers with a `DispatcherUp`."""
 
@@ -229,15 +243,16 @@ Message = (
     | Skipped
     | WorkerUp
     | WorkerDown
+    | Overran
     | DispatcherUp
     | LogChunk
     | CancelJob
     | ReorderJob
     | ClientChanged
     | DrainWorker
+    | Deadline
     | Announce
 )
 
 ENCODER: Final = msgspec.json.Encoder()
 BATCH_DECODER: Final = msgspec.json.Decoder(list[Message])
-

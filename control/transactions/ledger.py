@@ -12,7 +12,7 @@ from control.core.divide import divide, job_input, job_ready, order_of, skipped
 from control.core.triggers import fires, trigger_problem
 from control.model import limits
 from control.model.errors import Conflict, NotFound, QueueFull
-from control.model.messages import CancelJob, Message, ReorderJob
+from control.model.messages import CancelJob, Deadline, Message, ReorderJob
 from control.model.names import Topic
 from control.model.records import Record
 from control.model.rows import NewRun, RunRow
@@ -221,7 +221,7 @@ class Ledger:
         return records
 
     def _ends(self, step: Advance) -> list[Record]:
-        """Messages about jobs that ended without an attempt, and about those to be stopped."""
+        """Messages about jobs that ended without an attempt, those to be stopped, a deadline."""
         key = step.run.id
         messages: list[tuple[Topic, Message]] = [
             (Topic.TASK_RUN_RESULTS, skipped(step.run, step.graph, job, step.now_ms))
@@ -234,6 +234,9 @@ class Ledger:
             )
             for job in step.stopped
         ]
+        if step.deadline_set and step.run.deadline_ms is not None:
+            deadline = Deadline(run_id=key, at_ms=step.run.deadline_ms)
+            messages.append((Topic.TASK_COMMANDS, deadline))
         return [Record(topic, message, key) for topic, message in messages]
 
 

@@ -1,0 +1,89 @@
+"""Decides what is said about a lease: to the worker, to the balancer, and at its end."""
+
+from typing import Final
+
+from control.model import limits, wire
+from control.model.messages import Finished, Hold, JobReady, Placed
+from control.model.names import Topic
+from control.model.records import Record
+from control.model.states import Outcome
+
+# Results of these kinds go to a topic of their own as well.
+_EXTRA_TOPICS: Final = {
+    "Query": Topic.QUERY_TASK_RUN_RESULTS,
+    "Notification": Topic.NOTIFICATION_TASK_RUN_RESULTS,
+}
+
+
+def assign_frame(job: JobReady, lease: wire.Lease) -> wire.Assign:
+    """What the worker needs to execute an attempt."""
+    return wire.Assign(
+        lease=lease,
+        run_id=job.run_id,
+        name=job.name,
+        kind=job.kind,
+        version=job.version,
+        timeout=job.timeout,
+        work=job.work,
+        input=job.input,
+    )
+
+
+def hold_of(placed: Placed, started_ms: int | None) -> Hold:
+    """What the balancer needs to count a lease."""
+    job = placed.job
+    return Hold(
+        job_id=job.job_id,
+        attempt=job.attempt,
+        client=job.client,
+        pipeline=job.pipeline,
+        name=job.name,
+        speed=placed.speed,
+        expected=placed.expected,
+        started_ms=started_ms,
+    )
+
+
+def result_records(
+    placed: Placed, frame: wire.Ended, *, worker: str, started_ms: int | None, now_ms: int
+) -> list[Record]:
+    """The attempt's one result, for every topic it belongs on."""
+    job = placed.job
+    result = Finished(
+        run_id=job.run_id,
+        job_id=job.job_id,
+        attempt=job.attempt,
+        pipeline=job.pipeline,
+        name=job.name,
+        stage=job.stage,
+        client=job.client,
+        kind=job.kind,
+        version=job.version,
+        worker=worker,
+        partition=placed.partition,
+        speed=placed.speed,
+        outcome=frame.outcome,
+        final=_is_final(job, frame.outcome),
+        expected=placed.expected,
+        ready_ms=job.ready_ms,
+        started_ms=started_ms,
+        finished_ms=now_ms,
+        wait_seconds=max((started_ms or now_ms) - job.ready_ms, 0) / 1000,
+        duration_seconds=frame.duration,
+        exit_code=frame.exit_code,
+        error=frame.error,
+        log_bytes=frame.log_bytes,
+        input=job.input,
+        output=frame.output,
+    )
+    records = [Record(Topic.TASK_RUN_RESULTS, result, job.run_id)]
+    extra = _EXTRA_TOPICS.get(job.kind)
+    if extra is not None:
+        records.append(Record(extra, result, job.run_id))
+    return records
+
+
+def _is_final(job: JobReady, outcome: Outcome) -> bool:
+    if outcome == Outcome.LOST:
+        return job.lost + 1 >= limits.ATTEMPT_LOST_MAX
+    return outcome in {Outcome.DONE, Outcome.CANCELLED} or job.retries_left == 0

@@ -1,0 +1,170 @@
+"""Owns the dispatcher: placed jobs go to workers, what workers say goes to the bus.
+
+Decisions are in `control.core.leases`; here each batch is decided, published with its receipts,
+and only then acknowledged to the workers.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+import structlog
+import trio
+
+from control.bus.base import Bus, Subscription
+from control.bus.peers import Arrival, Connected, Disconnected, Peer, Said
+from control.core.leases import Leases, Outbox
+from control.model import wire
+from control.model.messages import Announce, CancelJob, DrainWorker, Placed
+from control.model.names import Group, Topic
+from control.model.records import Receipts, Record
+from control.model.states import Speed
+
+LOG = structlog.get_logger("dispatcher")
+
+
+class Dispatcher:
+    """One dispatcher with its workers."""
+
+    def __init__(
+        self,
+        name: str,
+        bus: Bus,
+        classes: Sequence[Speed],
+        arrivals: trio.MemoryReceiveChannel[Arrival],
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._name = name
+        self._bus = bus
+        self._classes = classes
+        self._arrivals = arrivals
+        self._now_ms = now_ms
+        self._peers: dict[str, Peer] = {}
+        self._changed = trio.Event()
+        self.leases = Leases(name, classes, now_ms())
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled."""
+        self.leases = Leases(self._name, self._classes, self._now_ms())
+        placed = await self._bus.subscribe(Topic.TASK_RUNS_LOAD_BALANCED, Group.DISPATCHER)
+        commands = await self._bus.subscribe(Topic.TASK_COMMANDS, Group.DISPATCHER)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._place, placed)
+            nursery.start_soon(self._listen)
+            nursery.start_soon(self._obey, commands)
+            nursery.start_soon(self._expire)
+            out = Outbox()
+            self.leases.announce(out)
+            await self._carry_out(out)
+            task_status.started()
+
+    async def _place(self, subscription: Subscription) -> None:
+        while True:
+            deliveries = await subscription.receive()
+            out, now_ms = Outbox(), self._now_ms()
+            for delivery in deliveries:
+                if isinstance(delivery.message, Placed):
+                    self.leases.place(delivery.message, delivery.offset, out, now_ms)
+            await self._carry_out(out)
+
+    async def _listen(self) -> None:
+        async for first in self._arrivals:
+            out, now_ms = Outbox(), self._now_ms()
+            self._hear(first, out, now_ms)
+            while True:  # Everything that has arrived shares one commit.
+                try:
+                    self._hear(self._arrivals.receive_nowait(), out, now_ms)
+                except (trio.WouldBlock, trio.EndOfChannel):
+                    break
+            await self._carry_out(out)
+
+    async def _obey(self, subscription: Subscription) -> None:
+        while True:
+            deliveries = await subscription.receive()
+            out = Outbox()
+            for delivery in deliveries:
+                match delivery.message:
+                    case CancelJob() as message:
+                        self.leases.cancel(message, out)
+                    case DrainWorker(worker=worker):
+                        self.leases.drain(worker, out)
+                    case Announce():
+                        self.leases.announce(out)
+                    case _:
+                        pass  # For the balancer.
+            offsets = [delivery.offset for delivery in deliveries]
+            await self._carry_out(out, Receipts(Group.DISPATCHER, Topic.TASK_COMMANDS, 0, offsets))
+
+    async def _expire(self) -> None:
+        while True:
+            self._changed = trio.Event()
+            next_ms = self.leases.next_ms()
+            wait_s = math.inf if next_ms is None else max(next_ms - self._now_ms(), 0) / 1000
+            with trio.move_on_after(wait_s):
+                await self._changed.wait()
+                continue
+            out = Outbox()
+            self.leases.expire(out, self._now_ms())
+            await self._carry_out(out)
+
+    def _hear(self, arrival: Arrival, out: Outbox, now_ms: int) -> None:
+        peer = arrival.peer
+        match arrival:
+            case Connected(hello=hello):
+                former = self._peers.get(peer.worker)
+                if former is not None:  # It came back before its old socket was seen to close.
+                    former.close()
+                self._peers[peer.worker] = peer
+                self.leases.connected(hello, out, now_ms)
+                LOG.info("worker.connected", worker=peer.worker, slots=hello.slots)
+            case Disconnected(reason=reason):
+                if self._peers.get(peer.worker) is peer:
+                    del self._peers[peer.worker]
+                    self.leases.disconnected(peer.worker, reason, out, now_ms)
+                    LOG.info("worker.disconnected", worker=peer.worker, reason=reason)
+            case Said(frames=frames):
+                if self._peers.get(peer.worker) is peer:
+                    self._frames(peer, frames, out, now_ms)
+
+    def _frames(
+        self, peer: Peer, frames: Sequence[wire.FromWorker], out: Outbox, now_ms: int
+    ) -> None:
+        leases, worker = self.leases, peer.worker
+        for frame in frames:
+            match frame:
+                case wire.Ended():
+                    leases.ended(worker, frame, out, now_ms)
+                case wire.Began():
+                    leases.began(worker, frame, out)
+                case wire.Log():
+                    leases.logged(worker, frame, out)
+                case wire.Progress():
+                    leases.progressed(worker, frame, out)
+                case wire.HandedBack():
+                    leases.handed_back(worker, frame.leases, out)
+                case wire.Leaving():
+                    leases.leaving(worker, out)
+                case wire.Hello():
+                    LOG.warning("worker.dropped", worker=worker, reason="a second hello")
+                    peer.close()
+                case wire.Beat():
+                    pass  # Hearing it was the point.
+
+    async def _carry_out(self, out: Outbox, *receipts: Receipts) -> None:
+        """Publish, then tell the workers. Assignments need not wait for what is published here."""
+        for worker, frames in out.frames.items():
+            peer = self._peers.get(worker)
+            if peer is not None:
+                peer.send(frames)
+        acked = [
+            Receipts(Group.DISPATCHER, Topic.TASK_RUNS_LOAD_BALANCED, partition, offsets)
+            for partition, offsets in out.receipts.items()
+        ]
+        acked += receipts
+        records: list[Record] = out.records
+        if acked or records:
+            await self._bus.forward(acked, records)
+        for worker, leases in out.acks.items():
+            peer = self._peers.get(worker)
+            if peer is not None:
+                peer.send([wire.Ack(leases=tuple(leases))])
+        self._changed.set()

@@ -1,0 +1,166 @@
+"""Owns the workers' websockets: lets them in, decodes frames, sends frames, notices silence.
+
+It meets the dispatcher at one bounded channel (what workers say) and one queue a worker (what
+they are told). A full channel stops reading from the sockets: TCP tells the workers to wait.
+"""
+
+import base64
+import binascii
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+import msgspec
+import structlog
+import trio
+from trio_websocket import (
+    ConnectionClosed,
+    WebSocketConnection,
+    WebSocketRequest,
+    WebSocketServer,
+    serve_websocket,
+)
+
+from control.bus.peers import Arrival, Connected, Disconnected, Peer, Said
+from control.model import limits, wire
+from control.model.states import Role
+
+LOG = structlog.get_logger("gateway")
+Authenticate = Callable[[str, str], Awaitable[Role | None]]
+_MAY_WORK = frozenset({Role.WORKER, Role.ADMIN})
+
+
+class Gateway:
+    """The server side of the worker protocol."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        authenticate: Authenticate,
+        arrivals: trio.MemorySendChannel[Arrival],
+    ) -> None:
+        self._host = host
+        self._port = port
+        self._authenticate = authenticate
+        self._arrivals = arrivals
+
+    async def run(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled; reports the port that was bound."""
+        async with trio.open_nursery() as nursery:
+            server: WebSocketServer = await nursery.start(
+                partial(
+                    serve_websocket,
+                    self._let_in,
+                    self._host,
+                    self._port,
+                    None,
+                    handler_nursery=nursery,
+                    message_queue_size=2,
+                    max_message_size=limits.FRAME_BYTES_MAX,
+                    connect_timeout=limits.SILENCE_S,
+                    disconnect_timeout=limits.ACK_S,
+                )
+            )
+            task_status.started(server.port)
+            await trio.sleep_forever()
+
+    async def _let_in(self, request: WebSocketRequest) -> None:
+        client, secret = _credentials(request)
+        role = await self._authenticate(client, secret)
+        if role not in _MAY_WORK:
+            LOG.warning("worker.refused", client=client, role=role)
+            if role is None:
+                await request.reject(401, body=b"wrong or missing client id and secret\n")
+            else:
+                await request.reject(403, body=b"the client needs the role worker or admin\n")
+            return
+        if wire.SUBPROTOCOL not in request.proposed_subprotocols:
+            text = f"this gateway speaks {wire.SUBPROTOCOL}\n"
+            await request.reject(400, body=text.encode())
+            return
+        socket = await request.accept(subprotocol=wire.SUBPROTOCOL)
+        try:
+            await self._serve(socket)
+        except ConnectionClosed:
+            return
+        finally:
+            with trio.move_on_after(limits.ACK_S, shield=True):
+                await socket.aclose()
+
+    async def _serve(self, socket: WebSocketConnection) -> None:
+        first = await _receive(socket)
+        if isinstance(first, str) or not isinstance(first[0], wire.Hello):
+            reason = first if isinstance(first, str) else "the first frame must be hello"
+            await _refuse(socket, reason)
+            return
+        hello = first[0]
+        if hello.version != wire.VERSION:
+            await _refuse(socket, f"protocol version {hello.version} is not {wire.VERSION}")
+            return
+        peer = Peer(hello.worker)
+        await self._arrivals.send(Connected(peer, hello))
+        reason = "the connection was closed"
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_send, socket, peer, nursery.cancel_scope)
+                reason = await self._read(socket, peer, first[1:])
+                nursery.cancel_scope.cancel(reason)
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._arrivals.send(Disconnected(peer, reason))
+
+    async def _read(
+        self, socket: WebSocketConnection, peer: Peer, frames: list[wire.FromWorker]
+    ) -> str:
+        while True:
+            if frames:
+                await self._arrivals.send(Said(peer, frames))
+            received = await _receive(socket)
+            if isinstance(received, str):
+                LOG.warning("worker.dropped", worker=peer.worker, reason=received)
+                return received
+            frames = received
+
+
+async def _send(socket: WebSocketConnection, peer: Peer, done: trio.CancelScope) -> None:
+    try:
+        while frames := await peer.take():
+            await socket.send_message(wire.ENCODER.encode(frames))
+    except ConnectionClosed:
+        pass
+    done.cancel("nothing more can be sent")
+
+
+async def _receive(socket: WebSocketConnection) -> list[wire.FromWorker] | str:
+    """The next frames, or why there are none."""
+    try:
+        with trio.fail_after(limits.SILENCE_S):
+            message = await socket.get_message()
+    except trio.TooSlowError:
+        return f"nothing was heard of it for {limits.SILENCE_S:g} s"
+    except ConnectionClosed:
+        return "the connection was closed"
+    try:
+        frames = wire.FROM_WORKER.decode(message)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        return f"malformed frames: {error}"
+    if not 1 <= len(frames) <= limits.FRAME_MESSAGES_MAX:
+        return f"{len(frames)} frames in one message; allowed are 1 to {limits.FRAME_MESSAGES_MAX}"
+    return frames
+
+
+async def _refuse(socket: WebSocketConnection, reason: str) -> None:
+    LOG.warning("worker.refused", reason=reason)
+    await socket.send_message(wire.ENCODER.encode([wire.Refused(reason=reason)]))
+
+
+def _credentials(request: WebSocketRequest) -> tuple[str, str]:
+    for name, value in request.headers:
+        if name.lower() == b"authorization" and value[:6].lower() == b"basic ":
+            try:
+                text = base64.b64decode(value[6:], validate=True).decode()
+            except (binascii.Error, UnicodeDecodeError):
+                return "", ""
+            client, _, secret = text.partition(":")
+            return client, secret
+    return "", ""
