@@ -1,0 +1,172 @@
+"""Owns how results become facts: each is counted once, and never in the way of a job.
+
+A batch is stored together with the offsets it comes from, and acknowledged after that. So what a
+crash in between delivers again is recognised by its offset and only acknowledged.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
+
+import structlog
+import trio
+
+from control.bus.base import Bus
+from control.model import limits
+from control.model.errors import StoreFailed
+from control.model.messages import Finished, Skipped
+from control.model.names import Group, Topic
+from control.model.records import Delivery, Receipts
+from control.model.states import Outcome
+from store.facts import Fact, Facts
+
+T = TypeVar("T")
+LOG = structlog.get_logger("statistics")
+_TOPIC = Topic.TASK_RUN_RESULTS
+
+
+class Offload(Protocol):
+    """Runs a function where it may block."""
+
+    async def __call__(self, sync_fn: Callable[[], T], /) -> T:
+        """Call it and give its value back."""
+
+
+class Batch:
+    """What waits to be stored: small facts instead of messages, which may hold megabytes."""
+
+    def __init__(self) -> None:
+        self.offsets: defaultdict[int, list[int]] = defaultdict(list)
+        self.facts: defaultdict[int, dict[int, Fact]] = defaultdict(dict)  # By offset.
+        self.size = 0
+
+    def add(self, deliveries: Sequence[Delivery]) -> None:
+        """Keep what counts of these, and all offsets."""
+        for delivery in deliveries:
+            self.offsets[delivery.partition].append(delivery.offset)
+            fact = fact_of(delivery)
+            if fact is not None:
+                self.facts[delivery.partition][delivery.offset] = fact
+        self.size += len(deliveries)
+
+    def after(self, reached: dict[int, int]) -> list[Fact]:
+        """The facts that are not stored yet."""
+        return [
+            fact
+            for partition, facts in self.facts.items()
+            for offset, fact in facts.items()
+            if offset > reached.get(partition, -1)
+        ]
+
+    def ends(self, reached: dict[int, int]) -> dict[int, int]:
+        """The last offset of each partition that has moved."""
+        ends = {partition: max(offsets) for partition, offsets in self.offsets.items()}
+        return {p: end for p, end in ends.items() if end > reached.get(p, -1)}
+
+    def receipts(self) -> list[Receipts]:
+        """What to acknowledge."""
+        return [
+            Receipts(Group.STATISTICS, _TOPIC, partition, offsets)
+            for partition, offsets in self.offsets.items()
+        ]
+
+
+class Statistics:
+    """Reads the results, appends them to the facts. `failing` says why it cannot, if so."""
+
+    def __init__(self, bus: Bus, facts: Facts, offload: Offload) -> None:
+        self._bus = bus
+        self._facts = facts
+        self._offload = offload
+        self._reached: dict[int, int] | None = None  # None: to be read from the file first.
+        self.failing: str | None = None
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled; what was received by then is still stored, if it can be soon."""
+        subscription = await self._bus.subscribe(_TOPIC, Group.STATISTICS)
+        task_status.started()
+        while True:
+            batch = Batch()
+            batch.add(await subscription.receive())
+            try:
+                with trio.move_on_after(limits.FACTS_FLUSH_S):
+                    while batch.size < limits.FACTS_BATCH_MAX:
+                        batch.add(await subscription.receive())
+                # Nothing is received meanwhile: while the file fails, memory stays bounded.
+                await self._flush(batch)
+            except trio.Cancelled:
+                with trio.move_on_after(limits.ACK_S, shield=True):
+                    await self._flush(batch)
+                raise
+
+    async def _flush(self, batch: Batch) -> None:
+        while True:
+            try:
+                await self._offload(lambda: self._append(batch))
+                break
+            except StoreFailed as error:
+                self._reached = None  # The commit may have happened all the same: ask the file.
+                self._say(str(error))
+            await trio.sleep(limits.FACTS_RETRY_S)
+        self._say(None)
+        await self._bus.forward(batch.receipts(), [])
+
+    def _say(self, failing: str | None) -> None:
+        if failing != self.failing:
+            LOG.warning("statistics.failing" if failing else "statistics.recovered", error=failing)
+        self.failing = failing
+
+    def _append(self, batch: Batch) -> None:
+        if self._reached is None:
+            self._reached = self._facts.reached(_TOPIC)
+        ends = batch.ends(self._reached)
+        if ends:
+            self._facts.append(batch.after(self._reached), _TOPIC, ends)
+            self._reached |= ends
+
+
+def fact_of(delivery: Delivery) -> Fact | None:
+    """The row of one message; None if it is none that ends anything."""
+    match delivery.message:
+        case Finished() as ended:
+            began = ended.started_ms is not None
+            return Fact(
+                run_id=ended.run_id,
+                job_id=ended.job_id,
+                attempt=ended.attempt,
+                pipeline=ended.pipeline,
+                job=ended.name,
+                stage=ended.stage,
+                kind=ended.kind,
+                client=ended.client,
+                worker=ended.worker,
+                partition=ended.partition,
+                speed=ended.speed,
+                outcome=ended.outcome,
+                final=ended.final,
+                expected=ended.expected,
+                ready_ms=ended.ready_ms,
+                started_ms=ended.started_ms,
+                finished_ms=ended.finished_ms,
+                # The clocks of two hosts may differ: an attempt seems to begin before it was ready.
+                wait_seconds=max(0.0, ended.wait_seconds) if began else None,
+                duration_seconds=max(0.0, ended.duration_seconds) if began else None,
+                exit_code=ended.exit_code,
+                error=ended.error and ended.error[: limits.FACT_ERROR_CHARS_MAX],
+            )
+        case Skipped() as ended:
+            return Fact(
+                run_id=ended.run_id,
+                job_id=ended.job_id,
+                attempt=ended.attempt,
+                pipeline=ended.pipeline,
+                job=ended.name,
+                kind=ended.kind,
+                client=ended.client,
+                outcome=Outcome.CANCELLED,
+                final=True,
+                ready_ms=ended.ready_ms,
+                finished_ms=ended.finished_ms,
+                error=ended.reason[: limits.FACT_ERROR_CHARS_MAX],
+            )
+    return None
