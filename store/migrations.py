@@ -21,8 +21,9 @@ CREATE TABLE clients (
     created_ms INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- AUTOINCREMENT: services keep revisions decoded by id, so an id must never mean another one.
 CREATE TABLE revisions (
-    id INTEGER PRIMARY KEY,
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
     pipeline TEXT NOT NULL,
     revision INTEGER,
     definition TEXT NOT NULL,

@@ -55,6 +55,7 @@ ATTEMPT_LOST_MAX: Final = 5  # A job that loses this many workers ends in ERROR.
 OVERRUN_S: Final = 0.25  # What was sent ahead and has not begun by then is called back.
 SLOTS_MAX: Final = 4_096
 PARTITIONS_MAX: Final = 10_000
+PORT_MAX: Final = 65_535
 PREFETCH_JOBS_MAX: Final = 512  # A worker's jobs assigned beyond its free slots.
 ACK_S: Final = 5.0
 GRACE_S: Final = 10.0

@@ -1,4 +1,4 @@
-"""Owns what the API shows of runs, jobs, pipelines, and clients; field descriptions are its docs."""
+"""Owns what the API shows of runs, jobs, pipelines, clients; field descriptions are its docs."""
 
 from typing import Annotated, Generic, TypeVar
 
