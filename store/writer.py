@@ -17,6 +17,7 @@ import trio
 
 from control.model import limits
 from control.model.errors import StoreFailed
+from control.model.names import Change
 from control.model.records import Receipts, Record
 
 T = TypeVar("T")
@@ -38,6 +39,11 @@ class Tx:
         self.conn = conn
         self.published: list[Record] = []
         self.acked: list[Receipts] = []
+        self.touched: set[Change] = set()
+
+    def touch(self, change: Change) -> None:
+        """Wake who waits for this kind of change, once it is committed."""
+        self.touched.add(change)
 
     def publish(self, records: Sequence[Record]) -> None:
         """Put records on the bus, in this transaction."""
@@ -77,6 +83,7 @@ class Writer:
         self._waiting: deque[_Piece[object]] = deque()
         self._arrived = trio.Event()
         self._room = trio.CapacityLimiter(limits.WRITER_QUEUE_MAX)
+        self._changes = {change: trio.Event() for change in Change}
         self.failing: str | None = None  # Why the last commit failed; None after one that did not.
 
     async def write(self, work: Callable[[Tx], T]) -> T:
@@ -103,6 +110,10 @@ class Writer:
             except StoreFailed:
                 # The writer has said why; a full disk needs an operator, not a crash loop.
                 await trio.sleep(1.0)
+
+    def changed(self, change: Change) -> trio.Event:
+        """Set by the next commit that touches this; get it before looking, wait after."""
+        return self._changes[change]
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled; what was handed in before that is still written."""
@@ -148,7 +159,15 @@ class Writer:
         except sqlite3.Error as error:
             return self._failed(group, error)
         self.failing = None
-        return after
+        touched = set().union(*(tx.touched for tx in pieces))
+
+        def committed() -> None:
+            after()
+            for change in touched:
+                self._changes[change].set()
+                self._changes[change] = trio.Event()
+
+        return committed
 
     def _failed(self, group: Sequence[_Piece[object]], error: sqlite3.Error) -> Callable[[], None]:
         # A full disk, an I/O error: everybody in the group hears it, and nothing was changed.

@@ -81,6 +81,10 @@ PLAN_AHEAD_MS: Final = 48 * 3_600_000
 PLAN_PER_SCHEDULE_MAX: Final = 200_000  # 48 h of seconds.
 MISSED_ALL_MAX: Final = 1_000  # `missed: all` after a long outage.
 BACKFILL_MAX: Final = 1_000
+PLAN_STEP_MS: Final = 60_000  # Moving the 48 h on by less is not worth a commit.
+PLAN_EVERY_S: Final = 60.0  # How often the planner moves the 48 h on.
+MISSED_AFTER_MS: Final = 60_000  # Due longer ago than this: it was missed.
+PUBLISH_PORTION_MAX: Final = 1_000  # Decisions carried out in one transaction.
 
 # Statistics.
 FACTS_BATCH_MAX: Final = 4_000  # Facts that start a flush before its second is over.

@@ -37,6 +37,13 @@ class Service(StrEnum):
     DISPATCHER = "dispatcher"
 
 
+class Change(StrEnum):
+    """Kinds of changes in the state database that services there can wait for."""
+
+    SCHEDULES = "schedules"  # A schedule itself, or a run of one has ended.
+    PLAN = "plan"  # The next planned run.
+
+
 KINDS_ENTRY_POINTS: Final = "taskplane.kinds"
 
 # Environment variables users set.

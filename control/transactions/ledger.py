@@ -13,7 +13,7 @@ from control.core.triggers import fires, trigger_problem
 from control.model import limits
 from control.model.errors import Conflict, NotFound, QueueFull
 from control.model.messages import CancelJob, Deadline, Message, ReorderJob
-from control.model.names import Topic
+from control.model.names import Change, Topic
 from control.model.records import Record
 from control.model.rows import NewRun, RunRow
 from control.model.states import State, Trigger
@@ -74,6 +74,8 @@ class Ledger:
         for step in steps:
             if step.ended and step.graph.pipeline.triggers:
                 self._start_triggered(tx, step)
+            if step.ended and step.run.schedule_id is not None:
+                tx.touch(Change.SCHEDULES)  # The next one may be waiting for this end.
         jobs = [job for step in steps for job in step.changed.values()]
         runs.save_jobs(tx.conn, jobs)
         runs.save_runs(tx.conn, [step.run for step in steps if step.run_changed])

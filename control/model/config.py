@@ -1,0 +1,140 @@
+"""Owns the control plane's settings and their one precedence: flag, environment, file, default.
+
+The file is TOML with the names below. The environment has the same names in capitals with `TP_`
+before them, and `QUEUE_SIZE` also without. Flags have dashes for underscores.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from control.model import limits
+from control.model.errors import ConfigError
+from control.model.names import ENV_DATA_DIR, Service
+
+EMBEDDED = "embedded"
+_SEVERAL = frozenset({"services"})  # Lists; in flags and the environment: comma-separated.
+
+
+class Address(msgspec.Struct, frozen=True):
+    """Where to listen."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything `tpctl up` can be told."""
+
+    data_dir: str
+    listen: str = "127.0.0.1:8700"
+    gateway: str = "127.0.0.1:8701"
+    bus: str = EMBEDDED
+    services: tuple[Service, ...] = tuple(Service)
+    workers: Annotated[int, Meta(ge=0, le=limits.SLOTS_MAX)] = 0
+    partitions: Annotated[int, Meta(ge=1, le=limits.PARTITIONS_MAX)] = 10
+    slow_share: Annotated[float, Meta(ge=0, le=1)] = 0.6
+    slow_threshold: Annotated[float, Meta(gt=0)] | Literal["auto"] = "auto"
+    lend: bool = True
+    queue_size: Annotated[int, Meta(ge=1)] = limits.QUEUE_SIZE_DEFAULT
+    keep_days: Annotated[float, Meta(gt=0)] = 30.0
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @property
+    def listen_address(self) -> Address:
+        """Where the REST API listens."""
+        return parse_address(self.listen)
+
+    @property
+    def gateway_address(self) -> Address:
+        """Where workers connect."""
+        return parse_address(self.gateway)
+
+    @property
+    def directory(self) -> Path:
+        """Where everything is kept."""
+        return Path(self.data_dir)
+
+
+def default_data_dir(environ: Mapping[str, str]) -> Path:
+    """`TP_DATA_DIR`, or `taskplane` below the user's data directory."""
+    if environ.get(ENV_DATA_DIR):
+        return Path(environ[ENV_DATA_DIR])
+    base = environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(base) / "taskplane"
+
+
+def parse_address(text: str) -> Address:
+    """Read `host:port`; raises `ConfigError`."""
+    host, _, port = text.rpartition(":")
+    if not port.isascii() or not port.isdigit() or not host or int(port) > limits.PORT_MAX:
+        message = f"{text!r} is not an address; write it like 127.0.0.1:8700 (port 0: a free one)"
+        raise ConfigError(message)
+    return Address(host.removeprefix("[").removesuffix("]"), int(port))
+
+
+def load_config(
+    flags: Mapping[str, str | float | bool | None],
+    environ: Mapping[str, str],
+    file: Path | None,
+) -> Config:
+    """Put the settings together; raises `ConfigError` that names the source of what is wrong."""
+    chosen: dict[str, object] = {"data_dir": str(default_data_dir(environ))}
+    from_file = _read(file) if file is not None else {}
+    for name in from_file.keys() - set(Config.__struct_fields__):
+        known = ", ".join(Config.__struct_fields__)
+        message = f"{file}: unknown setting {name!r}; settings are {known}"
+        raise ConfigError(message)
+    for field in msgspec.structs.fields(Config):
+        name = field.name
+        for source, value in (
+            (f"--{name.replace('_', '-')}", flags.get(name)),
+            (f"TP_{name.upper()}", environ.get(f"TP_{name.upper()}")),
+            (name.upper(), environ.get(name.upper()) if name == "queue_size" else None),
+            (f"{file}: {name}", from_file.get(name)),
+        ):
+            if value is not None:
+                chosen[name] = _converted(source, name, value, field.type)
+                break
+    config = msgspec.convert(chosen, Config)
+    _check(config)
+    return config
+
+
+def _converted(source: str, name: str, value: object, wanted: object) -> object:
+    if name in _SEVERAL and isinstance(value, str):
+        value = [part.strip() for part in value.split(",") if part.strip()]
+    try:
+        return msgspec.to_builtins(msgspec.convert(value, wanted, strict=False))
+    except msgspec.ValidationError as error:
+        message = f"{source}: {error}"
+        raise ConfigError(message) from error
+
+
+def _check(config: Config) -> None:
+    parse_address(config.listen)
+    parse_address(config.gateway)
+    if not config.services:
+        message = f"--services: name at least one of {', '.join(Service)}"
+        raise ConfigError(message)
+    if config.bus != EMBEDDED:
+        message = (
+            f"--bus {config.bus}: this version has the embedded bus only; leave --bus out, and run "
+            "all services in one process"
+        )
+        raise ConfigError(message)
+
+
+def _read(file: Path) -> dict[str, object]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        message = f"cannot read the config file {file}: {error}"
+        raise ConfigError(message) from error

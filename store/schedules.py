@@ -1,0 +1,176 @@
+"""Owns schedules and the runs planned for them, unique by schedule and nominal time."""
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from control.model.errors import NotFound
+from control.model.pipelines import ScheduleSpec
+from store.queries import Statements
+
+_SQL = Statements("schedules")
+_PLAN = _SQL.bulk("plan")
+
+
+class Schedule(msgspec.Struct, frozen=True, kw_only=True):
+    """One schedule of a stored pipeline."""
+
+    id: int
+    pipeline: str
+    spec: ScheduleSpec
+    paused: bool
+    planned_until_ms: int
+    revision_id: int
+    client: str  # The pipeline's owner: its runs are theirs.
+    next_due_ms: int | None = None
+    next_nominal_ms: int | None = None
+
+
+class Upcoming(msgspec.Struct, frozen=True, kw_only=True):
+    """One run that is planned."""
+
+    due_ms: int
+    schedule_id: int
+    nominal_ms: int
+    pipeline: str
+    waiting: bool
+    backfill: bool
+
+
+def sync(
+    conn: sqlite3.Connection, pipeline: str, specs: Sequence[ScheduleSpec], *, now_ms: int
+) -> None:
+    """Make the schedules of a pipeline those of its new revision.
+
+    One with the same cron, time zone, and input stays the same schedule, with its id.
+    """
+    present: dict[tuple[str, str, bytes], list[tuple[int, str, int]]] = {}
+    for schedule_id, text, _paused, until_ms in conn.execute(_SQL["of_pipeline"], (pipeline,)):
+        spec = msgspec.json.decode(text, type=ScheduleSpec)
+        present.setdefault(_identity(spec), []).append((schedule_id, text, until_ms))
+    for spec in specs:
+        text = msgspec.json.encode(spec).decode()
+        same = present.get(_identity(spec))
+        if not same:
+            conn.execute(_SQL["insert"], (pipeline, text, now_ms, now_ms))
+            continue
+        schedule_id, before, until_ms = same.pop(0)
+        if before != text:  # Planned anew by the new rules.
+            conn.execute(_SQL["forget_planned"], (schedule_id,))
+            until_ms = min(until_ms, now_ms)
+            conn.execute(_SQL["update"], (text, until_ms, schedule_id))
+    for left in present.values():
+        for schedule_id, _, _ in left:
+            conn.execute(_SQL["delete"], (schedule_id,))
+
+
+def get(conn: sqlite3.Connection, schedule_id: int) -> Schedule:
+    """One schedule; raises `NotFound`."""
+    row = conn.execute(_SQL["get"], (schedule_id,)).fetchone()
+    if row is None:
+        message = f"there is no schedule {schedule_id}"
+        raise NotFound(message)
+    return _schedule(row)
+
+
+def listing(
+    conn: sqlite3.Connection, *, after: int, limit: int, pipeline: str | None = None
+) -> list[Schedule]:
+    """Schedules by id."""
+    return [_schedule(row) for row in conn.execute(_SQL["list"], (after, pipeline, limit))]
+
+
+def set_paused(
+    conn: sqlite3.Connection, schedule_id: int, *, paused: bool, now_ms: int
+) -> Schedule:
+    """Pause or resume. A paused schedule plans nothing and has missed nothing when it resumes."""
+    schedule = get(conn, schedule_id)
+    if schedule.paused != paused:
+        conn.execute(_SQL["forget_planned"], (schedule_id,))
+        conn.execute(_SQL["set_paused"], (paused, now_ms, schedule_id))
+    return get(conn, schedule_id)
+
+
+def plan(
+    conn: sqlite3.Connection,
+    schedule_id: int,
+    rows: Iterable[tuple[int, int]],
+    *,
+    backfill: bool = False,
+) -> int:
+    """Plan runs: nominal and due times. Those planned or started before are left alone."""
+    values = [(schedule_id, nominal_ms, due_ms, backfill) for nominal_ms, due_ms in rows]
+    return _PLAN.run(conn, values)
+
+
+def planned_until(conn: sqlite3.Connection, schedule_id: int, until_ms: int) -> None:
+    """Remember how far a schedule is planned."""
+    conn.execute(_SQL["planned_until"], (until_ms, schedule_id))
+
+
+def next_due_ms(conn: sqlite3.Connection) -> int | None:
+    """When the next planned run is due, of those not told to wait."""
+    due_ms: int | None = conn.execute(_SQL["next_due"]).fetchone()[0]
+    return due_ms
+
+
+def due_schedules(conn: sqlite3.Connection, now_ms: int) -> list[int]:
+    """The schedules that have due runs."""
+    return [row[0] for row in conn.execute(_SQL["due_schedules"], (now_ms,))]
+
+
+def due(conn: sqlite3.Connection, schedule_id: int, now_ms: int) -> list[tuple[int, int, bool]]:
+    """All due runs of a schedule: nominal time, due time, and whether late is on purpose."""
+    rows = conn.execute(_SQL["due"], (schedule_id, now_ms))
+    return [(nominal_ms, due_ms, bool(on_purpose)) for nominal_ms, due_ms, on_purpose in rows]
+
+
+def told_to_wait(conn: sqlite3.Connection, schedule_id: int, nominal_ms: int) -> None:
+    """Keep a due run until an earlier one has ended."""
+    conn.execute(_SQL["wait"], (schedule_id, nominal_ms))
+
+
+def remove(conn: sqlite3.Connection, schedule_id: int, nominal_ms: int) -> None:
+    """A planned run was started, or skipped."""
+    conn.execute(_SQL["remove"], (schedule_id, nominal_ms))
+
+
+def active_runs(conn: sqlite3.Connection, schedule_id: int) -> list[int]:
+    """The runs of a schedule that have not ended."""
+    return [row[0] for row in conn.execute(_SQL["active_runs"], (schedule_id,))]
+
+
+def upcoming(
+    conn: sqlite3.Connection, *, until_ms: int, after: tuple[int, int, int], limit: int
+) -> list[Upcoming]:
+    """Planned runs by due time; `after`: due time, schedule, and nominal time of the last seen."""
+    return [
+        Upcoming(
+            due_ms=row[0],
+            schedule_id=row[1],
+            nominal_ms=row[2],
+            pipeline=row[3],
+            waiting=bool(row[4]),
+            backfill=bool(row[5]),
+        )
+        for row in conn.execute(_SQL["upcoming"], (until_ms, *after, limit))
+    ]
+
+
+def _identity(spec: ScheduleSpec) -> tuple[str, str, bytes]:
+    return (spec.cron, spec.timezone, bytes(spec.input))
+
+
+def _schedule(row: tuple[int, str, str, int, int, int, str, int | None, int | None]) -> Schedule:
+    return Schedule(
+        id=row[0],
+        pipeline=row[1],
+        spec=msgspec.json.decode(row[2], type=ScheduleSpec),
+        paused=bool(row[3]),
+        planned_until_ms=row[4],
+        revision_id=row[5],
+        client=row[6],
+        next_due_ms=row[7],
+        next_nominal_ms=row[8],
+    )

@@ -1,0 +1,66 @@
+-- name: of_pipeline
+SELECT id, spec, paused, planned_until_ms FROM schedules WHERE pipeline = ? ORDER BY id
+
+-- name: insert
+INSERT INTO schedules (pipeline, spec, planned_until_ms, created_ms) VALUES (?, ?, ?, ?)
+
+-- name: update
+UPDATE schedules SET spec = ?, planned_until_ms = ? WHERE id = ?
+
+-- name: delete
+DELETE FROM schedules WHERE id = ?
+
+-- name: set_paused
+UPDATE schedules SET paused = ?, planned_until_ms = ? WHERE id = ?
+
+-- name: forget_planned
+-- Asked-for ones stay: nobody would plan them again.
+DELETE FROM scheduled_runs WHERE schedule_id = ? AND backfill = 0
+
+-- name: planned_until
+UPDATE schedules SET planned_until_ms = ? WHERE id = ?
+
+-- name: get
+SELECT s.id, s.pipeline, s.spec, s.paused, s.planned_until_ms, p.revision_id, p.client_id,
+       (SELECT min(due_ms) FROM scheduled_runs AS r WHERE r.schedule_id = s.id),
+       (SELECT min(nominal_ms) FROM scheduled_runs AS r WHERE r.schedule_id = s.id)
+FROM schedules AS s JOIN pipelines AS p ON p.name = s.pipeline WHERE s.id = ?
+
+-- name: list
+SELECT s.id, s.pipeline, s.spec, s.paused, s.planned_until_ms, p.revision_id, p.client_id,
+       (SELECT min(due_ms) FROM scheduled_runs AS r WHERE r.schedule_id = s.id),
+       (SELECT min(nominal_ms) FROM scheduled_runs AS r WHERE r.schedule_id = s.id)
+FROM schedules AS s JOIN pipelines AS p ON p.name = s.pipeline
+WHERE s.id > ? AND (?2 IS NULL OR s.pipeline = ?2) ORDER BY s.id LIMIT ?3
+
+-- name: plan
+INSERT OR IGNORE INTO scheduled_runs (schedule_id, nominal_ms, due_ms, backfill)
+SELECT column1, column2, column3, column4 FROM (VALUES /* rows */ (?, ?, ?, ?)) AS v
+WHERE NOT EXISTS (
+    SELECT 1 FROM runs WHERE schedule_id = column1 AND scheduled_for_ms = column2
+)
+
+-- name: next_due
+SELECT min(due_ms) FROM scheduled_runs WHERE waiting = 0
+
+-- name: due_schedules
+SELECT DISTINCT schedule_id FROM scheduled_runs WHERE due_ms <= ?
+
+-- name: due
+SELECT nominal_ms, due_ms, waiting OR backfill FROM scheduled_runs
+WHERE schedule_id = ? AND due_ms <= ?
+
+-- name: wait
+UPDATE scheduled_runs SET waiting = 1 WHERE schedule_id = ? AND nominal_ms = ?
+
+-- name: remove
+DELETE FROM scheduled_runs WHERE schedule_id = ? AND nominal_ms = ?
+
+-- name: active_runs
+SELECT id FROM runs WHERE schedule_id = ? AND state IN ('READY', 'IN_PROGRESS')
+
+-- name: upcoming
+SELECT r.due_ms, r.schedule_id, r.nominal_ms, s.pipeline, r.waiting, r.backfill
+FROM scheduled_runs AS r JOIN schedules AS s ON s.id = r.schedule_id
+WHERE r.due_ms <= ?1 AND (r.due_ms, r.schedule_id, r.nominal_ms) > (?2, ?3, ?4)
+ORDER BY r.due_ms, r.schedule_id, r.nominal_ms LIMIT ?5
