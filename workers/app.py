@@ -33,6 +33,7 @@ class Worker:
         self._config = config
         self._name = home.name
         self._bell = Doorbell()
+        log_bell = Doorbell()
         self._spool = Spool(home.directory)
         self._killed = False
         self._was_ready = False
@@ -44,7 +45,7 @@ class Worker:
                 labels=config.labels,
                 kinds=_versions(kinds),
             ),
-            LogBuffer(self._bell),
+            LogBuffer(log_bell),
             self._spool.results,
         )
         self._executor = Executor(
@@ -62,6 +63,7 @@ class Worker:
             protocol=self._protocol,
             spool=self._spool,
             bell=self._bell,
+            log_bell=log_bell,
             deliver=self._deliver,
             pulse=self._executor.pulse,
             now_ms=_now_ms,

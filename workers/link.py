@@ -52,6 +52,7 @@ class Link:
         protocol: WorkerProtocol,
         spool: Spool,
         bell: Doorbell,
+        log_bell: Doorbell,
         deliver: Callable[[Event], None],
         pulse: Callable[[], bool],
         now_ms: Callable[[], int],
@@ -63,6 +64,7 @@ class Link:
         self._protocol = protocol
         self._spool = spool
         self._bell = bell  # Rung by whoever has something to say.
+        self._log_bell = log_bell  # Rung for log text, which may wait a little for more of it.
         self._deliver = deliver
         self._pulse = pulse
         self._now_ms = now_ms
@@ -79,17 +81,28 @@ class Link:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Stay connected until finished; raises NotWelcome if the first gateway refuses."""
+        refusal: NotWelcome | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._keep)
+            nursery.start_soon(self._gather_logs)
             task_status.started()
-            while not self.finished.is_set():
-                await self._connect(self._urls[self._turn])
-                if self._tries:
-                    self._turn = (self._turn + 1) % len(self._urls)
-                self._tries += 1
-                with trio.move_on_after(pause_s(self._tries, self._random())):
-                    await self.finished.wait()
-            self.closed.set()
+            try:
+                await self._stay_connected()
+            except NotWelcome as error:
+                refusal = error
+            nursery.cancel_scope.cancel()
+        if refusal is not None:
+            raise refusal
+        self.closed.set()
+
+    async def _stay_connected(self) -> None:
+        while not self.finished.is_set():
+            await self._connect(self._urls[self._turn])
+            if self._tries:
+                self._turn = (self._turn + 1) % len(self._urls)
+            self._tries += 1
+            with trio.move_on_after(pause_s(self._tries, self._random())):
+                await self.finished.wait()
 
     async def _keep(self) -> None:
         """Put results on disk in groups, whether connected or not, and let them be sent then."""
@@ -99,6 +112,13 @@ class Link:
             if fresh:
                 self._spool.add(fresh)
             self._look_whether_done(sent=self._protocol.phase is not Phase.OPEN)
+            self._to_send.ring()
+
+    async def _gather_logs(self) -> None:
+        """Let log text be sent soon; with anything else that is sent, it goes at once."""
+        while True:
+            await self._log_bell.wait()
+            await trio.sleep(limits.LOG_FLUSH_S)
             self._to_send.ring()
 
     async def _connect(self, url: str) -> None:
@@ -113,7 +133,11 @@ class Link:
                 disconnect_timeout=limits.ACK_S,
                 receive_buffer_size=_RECEIVE_BYTES,
             ) as socket:
-                await self._serve(socket, url)
+                try:
+                    await self._serve(socket, url)
+                finally:
+                    if socket.closed:  # Then it believes that there is nothing left to close.
+                        await trio.aclose_forcefully(socket._stream)  # noqa: SLF001 - As above.
         except ConnectionRejected as error:
             self._rejected(url, error.status_code)
         except HandshakeError as error:

@@ -44,7 +44,7 @@ class LogTrimmer:
             return text
         kept = _first_bytes(text, self._attempt_bytes_left)
         self._cut += size - len(kept.encode())
-        self._attempt_bytes_left -= len(kept.encode())
+        self._attempt_bytes_left = 0
         return kept
 
     def finish(self) -> str:
@@ -58,7 +58,7 @@ class LogTrimmer:
         """Cut one line, or a part of one that goes on in the next text."""
         ending = "\n" if line.endswith("\n") else ""
         body = line.removesuffix("\n")
-        room = max(0, self._line_bytes_max - self._line_bytes)
+        room = 0 if self._line_cut else max(0, self._line_bytes_max - self._line_bytes)
         kept = _first_bytes(body, room)
         self._line_bytes += len(kept.encode())
         self._line_cut += len(body.encode()) - len(kept.encode())

@@ -126,12 +126,21 @@ def _content(params: HTTPParams) -> tuple[bytes | None, dict[str, str]]:
 async def _read(response: httpx.Response) -> bytes:
     parts: list[bytes] = []
     size = 0
-    async for part in response.aiter_bytes():
-        size += len(part)
-        if size > limits.OUTPUT_BYTES_MAX:
-            msg = f"the answer's body has more than {limits.OUTPUT_BYTES_MAX} bytes"
-            raise JobFailed(msg)
-        parts.append(part)
+    try:
+        async for part in response.aiter_bytes():
+            size += len(part)
+            if size <= limits.OUTPUT_BYTES_MAX:
+                parts.append(part)
+            else:
+                # Leaving the loop would leave httpx's inner generators to the garbage collector;
+                # reading from a closed connection ends them in order.
+                await response.aclose()
+    except (httpx.HTTPError, httpx.StreamError):
+        if size <= limits.OUTPUT_BYTES_MAX:
+            raise
+    if size > limits.OUTPUT_BYTES_MAX:
+        msg = f"the answer's body has more than {limits.OUTPUT_BYTES_MAX} bytes"
+        raise JobFailed(msg)
     return b"".join(parts)
 
 

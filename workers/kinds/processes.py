@@ -49,6 +49,7 @@ class OutputPump:
         self._report = report
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._stopping = False
+        self.ended = False  # Nobody has the pipe's other end open any more.
         self._waiting = trio.CancelScope()
 
     async def run(self) -> None:
@@ -67,6 +68,7 @@ class OutputPump:
                 reads_left -= self._stopping
                 await self._log(data or b"", final=not data)
                 if not data:
+                    self.ended = data is not None
                     return
 
     def stop(self) -> None:
@@ -87,13 +89,17 @@ class OutputPump:
             await self._report.log(text)
 
 
-async def end_group(process: trio.Process) -> None:
-    """Leave nothing of a process and its children: ask if it still runs, then kill."""
+async def end_group(process: trio.Process, pump: OutputPump) -> None:
+    """Leave nothing of a process and its children: ask if it still runs, then kill.
+
+    Children that were asked have time to end until the output is closed: a dead child that nobody
+    has buried yet still counts as a member of its group.
+    """
     if process.returncode is None:
         signal_group(process, signal.SIGTERM)
         with trio.move_on_after(limits.SHELL_KILL_S):
             await process.wait()
-            while _group_lives(process.pid):  # noqa: ASYNC110 - Nothing tells when a group is gone.
+            while _group_lives(process.pid) and not pump.ended:  # noqa: ASYNC110 - Nothing tells when a group is gone.
                 await trio.sleep(_GROUP_POLL_S)
     signal_group(process, signal.SIGKILL)
     await process.wait()

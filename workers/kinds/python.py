@@ -68,7 +68,7 @@ class _Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Reply(msgspec.Struct, frozen=True, kw_only=True):
-    output: Raw | None = None
+    output: Raw = Raw(b"")  # Empty: there is none.
     error: str | None = None
     stale: bool = False  # A module has changed since the child loaded it: ask another child.
 
@@ -165,7 +165,7 @@ class Python(Kind[PythonParams]):
         reply = await self._call(child, key, request, report)
         if reply.stale:
             reply = await self._call(await _start(key), key, request, report)
-        if reply.output is None:
+        if not bytes(reply.output):
             raise JobFailed(reply.error)
         return Result(output=reply.output)
 

@@ -67,7 +67,7 @@ class Shell(Kind[ShellParams]):
                     await process.wait()
                 finally:
                     with trio.CancelScope(shield=True):
-                        await end_group(process)
+                        await end_group(process, pump)
                     pump.stop()
         finally:
             os.close(pipe)
@@ -117,9 +117,10 @@ def _read_output(path: Path) -> Raw:
         return Raw(b"null")
     except OSError as error:
         raise JobFailed(f"{name} cannot be read: {error.strerror}", exit_code=0) from error
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise JobFailed(f"{name} is not a file any more", exit_code=0)
     with open(file, "rb") as reader:
-        if not stat.S_ISREG(os.fstat(file).st_mode):
-            raise JobFailed(f"{name} is not a file any more", exit_code=0)
         data = reader.read(limits.OUTPUT_BYTES_MAX + 1).strip()
     if len(data) > limits.OUTPUT_BYTES_MAX:
         msg = f"{name} has more than {limits.OUTPUT_BYTES_MAX} bytes"

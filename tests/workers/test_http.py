@@ -1,0 +1,154 @@
+"""Decides what a request says, which answers are good, and that jobs share nothing."""
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from control.model import limits
+from control.model.errors import JobFailed
+from tests.workers.kind_runs import Runs
+from workers.kinds.http import HTTP
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers as the path says."""
+
+    protocol_version = "HTTP/1.1"
+
+    def answer(self) -> None:
+        size = int(self.headers.get("content-length", 0))
+        body = self.rfile.read(size).decode()
+        status, headers, content = 200, {"content-type": "application/json"}, b""
+        path = self.path.partition("?")[0]
+        if path == "/echo":
+            seen = {
+                "method": self.command,
+                "path": self.path,
+                "body": body,
+                "type": self.headers.get("content-type"),
+                "cookie": self.headers.get("cookie"),
+            }
+            content = json.dumps(seen, indent=1).encode()
+            headers["set-cookie"] = "who=ada"
+        elif path == "/text":
+            headers["content-type"], content = (
+                "text/plain; charset=latin-1",
+                "grün".encode("latin-1"),
+            )
+        elif path == "/liar":
+            content = b"{not json"
+        elif path == "/big":
+            content = b" " * (limits.OUTPUT_BYTES_MAX + 1)
+        elif path == "/moved":
+            status, headers["location"] = 302, "/echo"
+        else:
+            status, content = 500, b"it broke: " + b"x" * 2000
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("content-length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    do_GET = do_POST = do_PUT = answer  # noqa: N815 - The names http.server calls.
+
+    def log_message(self, *_args: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
+        thread = Thread(target=listening.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.server_port}"
+        listening.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+async def http(tmp_path: Path) -> AsyncIterator[Runs]:
+    runs = Runs(HTTP(), tmp_path)  # type: ignore[arg-type]
+    yield runs
+    await runs.kind.aclose()
+
+
+async def seen(http: Runs, **params: object) -> dict[str, object]:
+    output = await http(**params)
+    assert isinstance(output, dict)
+    assert output["status"] == 200
+    assert isinstance(output["body"], dict)
+    return output["body"]
+
+
+async def test_a_json_answer(http: Runs, server: str) -> None:
+    body = await seen(http, url=f"{server}/echo", query={"a": 1, "b": ["x", "y"]})
+    assert (body["method"], body["path"], body["body"]) == ("GET", "/echo?a=1&b=x&b=y", "")
+
+
+async def test_bodies(http: Runs, server: str) -> None:
+    url = f"{server}/echo"
+    body = await seen(http, url=url, method="post", body={"n": [1]})
+    assert (body["method"], body["body"], body["type"]) == ("POST", '{"n":[1]}', "application/json")
+    body = await seen(http, url=url, method="PUT", body="grün")
+    assert (body["body"], body["type"]) == ("grün", "text/plain; charset=utf-8")
+    headers = {"Content-Type": "application/x-own"}
+    assert (await seen(http, url=url, method="PUT", body=[], headers=headers))["type"] == (
+        "application/x-own"
+    )
+
+
+async def test_cookies_of_one_job_are_not_sent_by_another(http: Runs, server: str) -> None:
+    await seen(http, url=f"{server}/echo")
+    assert (await seen(http, url=f"{server}/echo"))["cookie"] is None
+
+
+async def test_text_stays_text(http: Runs, server: str) -> None:
+    output = await http(url=f"{server}/text")
+    assert isinstance(output, dict)
+    assert output["body"] == "grün"
+    assert output["headers"]["content-type"].startswith("text/plain")
+    liar = await http(url=f"{server}/liar")
+    assert isinstance(liar, dict)
+    assert liar["body"] == "{not json"
+
+
+async def test_unexpected_statuses_fail_with_the_start_of_the_body(http: Runs, server: str) -> None:
+    with pytest.raises(JobFailed, match="500 Internal Server Error: it broke") as caught:
+        await http(url=f"{server}/broken")
+    assert len(str(caught.value)) < 1000
+    with pytest.raises(JobFailed, match="302"):
+        await http(url=f"{server}/moved")
+    with pytest.raises(JobFailed, match="200"):
+        await http(url=f"{server}/text", expect=404)
+
+
+async def test_expected_statuses_are_success(http: Runs, server: str) -> None:
+    output = await http(url=f"{server}/moved", expect=[200, 302])
+    assert isinstance(output, dict)
+    assert output["status"] == 302
+    assert await http(url=f"{server}/broken", expect=500)
+
+
+async def test_an_answer_that_is_too_big_fails(http: Runs, server: str) -> None:
+    with pytest.raises(JobFailed, match="more than"):
+        await http(url=f"{server}/big")
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"url": "http://127.0.0.1:1/"},
+        {"url": "http://"},
+        {"url": "http://127.0.0.1:99999/"},
+        {"url": "http://127.0.0.1/", "headers": {"a\n": "b"}},
+        {"url": "http://127.0.0.1/", "headers": {"ä": "b"}},
+    ],
+)
+async def test_what_cannot_be_sent_fails_in_words(http: Runs, params: dict[str, object]) -> None:
+    with pytest.raises(JobFailed, match="request"):
+        await http(**params)
