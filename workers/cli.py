@@ -11,6 +11,7 @@ from typing import Annotated
 import structlog
 import typer
 
+from control.model import limits
 from control.model.errors import ConfigError
 from control.model.kinds import installed_kinds
 from workers.app import run_worker
@@ -40,7 +41,8 @@ def tpworker(  # noqa: PLR0917 - Typer passes them by name; each is a flag.
         typer.Option(help="A worker gateway, ws://HOST:8701. Several are tried in turn."),
     ] = None,
     slots: Annotated[
-        int | None, typer.Option(min=1, max=4096, help="Jobs at a time. Default: the cores.")
+        int | None,
+        typer.Option(min=1, max=limits.SLOTS_MAX, help="Jobs at a time. Default: the cores."),
     ] = None,
     label: Annotated[
         list[str] | None, typer.Option(help="What jobs can ask for. May be repeated.")

@@ -31,14 +31,18 @@ class LogTrimmer:
 
     def feed(self, text: str) -> str:
         """Return what of the text goes into the log."""
-        size = len(text) if text.isascii() else len(text.encode())
-        if self._line_bytes + size > self._line_bytes_max or self._line_cut:
+        data = text.encode()
+        size = len(data)
+        if self._cut:
+            self._cut += size
+            return ""
+        lines = data.split(b"\n")
+        first = self._line_bytes + len(lines[0])
+        if self._line_cut or max(first, *map(len, lines)) > self._line_bytes_max:
             text = "".join(map(self._line, text.splitlines(keepends=True)))
             size = len(text.encode())
         else:
-            last = text.rfind("\n") + 1
-            tail = text[last:]
-            self._line_bytes = len(tail.encode()) + (0 if last else self._line_bytes)
+            self._line_bytes = first if len(lines) == 1 else len(lines[-1])
         if size <= self._attempt_bytes_left:
             self._attempt_bytes_left -= size
             return text

@@ -4,7 +4,7 @@ Redirects are not followed, and no cookie is kept, since one client serves the j
 """
 
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, Any, ClassVar, Final
 
 import httpx
 import msgspec
@@ -15,7 +15,6 @@ from control.model.errors import JobFailed
 from control.model.kinds import Job, Kind, Reporter, Result
 
 _BODY_SHOWN_CHARS: Final = 500
-_ABSENT: Final = Raw(b"null")
 Status = Annotated[int, Meta(ge=100, le=599)]
 
 
@@ -37,8 +36,9 @@ class HTTPParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         Meta(description="Added to the URL's query.", examples=[{"page": 1}]),
     ] = {}
     body: Annotated[
-        Raw, Meta(description="A text is sent as it is, anything else as JSON.", examples=[{}])
-    ] = _ABSENT
+        Any,
+        Meta(description="A text is sent as it is, anything else as JSON.", examples=[{"id": 1}]),
+    ] = None
     expect: Annotated[
         Status | list[Status] | None,
         Meta(description="The status codes that are success. Default: 2xx.", examples=[[200, 404]]),
@@ -112,11 +112,10 @@ def _make_client() -> httpx.AsyncClient:
 
 def _content(params: HTTPParams) -> tuple[bytes | None, dict[str, str]]:
     """Return the body to send, and the headers with its type unless one is given."""
-    raw = bytes(params.body)
-    if raw == b"null":
+    if params.body is None:
         return None, params.headers
-    text = raw.startswith(b'"')
-    content = msgspec.json.decode(raw, type=str).encode() if text else raw
+    text = isinstance(params.body, str)
+    content = params.body.encode() if text else msgspec.json.encode(params.body)
     content_type = "text/plain; charset=utf-8" if text else "application/json"
     given = {name.lower() for name in params.headers}
     added = {} if "content-type" in given else {"content-type": content_type}
