@@ -51,7 +51,7 @@ class _Outstanding(msgspec.Struct):
 
 
 OVERRUN_EXPECTED_S = 1.0  # Of a short job that has overrun; nothing better is known.
-_UPDATE_EVERY = 256  # Ends between two looks at the threshold.
+_UPDATE_EVERY = 32  # Ends between two looks at the threshold.
 
 
 class Balancer:

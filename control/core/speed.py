@@ -89,14 +89,22 @@ class Threshold:
 
     def __init__(self, fixed_s: float | None) -> None:
         self._fixed_s = fixed_s
+        self._learned = False
         self.seconds = THRESHOLD_MAX_S if fixed_s is None else fixed_s
 
     def update(self, samples: Sequence[tuple[float, float]]) -> None:
-        """Move half of the way (on the logarithm) to where the mix says it should be."""
+        """Move half of the way (on the logarithm) to where the mix says it should be.
+
+        The first cut that is found is taken at once: until then nothing protects short jobs.
+        """
         if self._fixed_s is not None:
             return
-        target = learned_threshold(samples) or THRESHOLD_MAX_S
-        self.seconds = math.sqrt(self.seconds * target)
+        target = learned_threshold(samples)
+        if target is not None and not self._learned:
+            self._learned = True
+            self.seconds = target
+        else:
+            self.seconds = math.sqrt(self.seconds * (target or THRESHOLD_MAX_S))
 
     def speed(self, expected_s: float) -> Speed:
         """The class of a job that is expected to take so long."""

@@ -42,6 +42,7 @@ RECEIVE_RECORDS_MAX: Final = 2_000
 EVENTS_PER_SECOND_MAX: Final = 10
 EVENT_STREAMS_MAX: Final = 64
 FRAME_BYTES_MAX: Final = 32 * MIB
+RECEIVE_BUFFER_BYTES: Final = 256 * KIB
 FRAME_MESSAGES_MAX: Final = 2_000
 SEND_QUEUE_MAX: Final = 1_000
 
@@ -81,6 +82,9 @@ PLAN_AHEAD_MS: Final = 48 * 3_600_000
 PLAN_PER_SCHEDULE_MAX: Final = 200_000  # 48 h of seconds.
 MISSED_ALL_MAX: Final = 1_000  # `missed: all` after a long outage.
 BACKFILL_MAX: Final = 1_000
+DAY_MS: Final = 86_400_000
+PRUNE_EVERY_S: Final = 3_600.0
+PRUNE_PORTION_MAX: Final = 200
 PLAN_STEP_MS: Final = 60_000  # Moving the 48 h on by less is not worth a commit.
 PLAN_EVERY_S: Final = 60.0  # How often the planner moves the 48 h on.
 MISSED_AFTER_MS: Final = 60_000  # Due longer ago than this: it was missed.

@@ -57,6 +57,7 @@ class Gateway:
                     handler_nursery=nursery,
                     message_queue_size=2,
                     max_message_size=limits.FRAME_BYTES_MAX,
+                    receive_buffer_size=limits.RECEIVE_BUFFER_BYTES,
                     connect_timeout=limits.SILENCE_S,
                     disconnect_timeout=limits.ACK_S,
                 )

@@ -1,0 +1,100 @@
+"""Owns what a data directory needs before services start: a lock, an admin, credentials.toml."""
+
+import fcntl
+import json
+import os
+import tomllib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from control.api.auth import hash_secret, make_secret, matches
+from control.model.errors import ConfigError
+from control.model.names import CREDENTIALS_FILE
+from control.model.pipelines import PRIORITY_DEFAULT
+from control.model.states import Role
+from store import clients
+from store.clients import Terms
+from store.writer import Tx
+
+LOG = structlog.get_logger("bootstrap")
+ADMIN: Final = "admin"
+_LOCK_FILE: Final = "lock"
+_SALT_BYTES: Final = 16
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Keep a data directory for this process; raises `ConfigError` when another one has it."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = os.open(directory / _LOCK_FILE, os.O_CREAT | os.O_RDWR, 0o600)
+    except OSError as error:
+        message = f"the data directory {directory} cannot be used: {error.strerror}"
+        raise ConfigError(message) from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        message = (
+            f"another control plane is using {directory}; stop it, or give --data-dir another one"
+        )
+        raise ConfigError(message) from None
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
+def ensure_admin(
+    tx: Tx, directory: Path, *, now_ms: int, random_bytes: Callable[[int], bytes]
+) -> tuple[str, str]:
+    """The client id and secret that go into credentials.toml, inside the transaction.
+
+    Those in the file stay as long as they work. Otherwise (the first start, or the file is gone)
+    the client `admin` gets a new secret: whoever can write here is the owner.
+    """
+    client_id, secret = _stored(directory / CREDENTIALS_FILE)
+    login = clients.login(tx.conn, client_id) if client_id else None
+    if login is not None and matches(secret, login.secret_hash):
+        return client_id, secret
+    secret = make_secret(random_bytes)
+    secret_hash = hash_secret(secret, random_bytes(_SALT_BYTES))
+    if clients.login(tx.conn, ADMIN) is None:
+        terms = Terms(
+            role=Role.ADMIN,
+            priority=PRIORITY_DEFAULT,
+            max_queued=None,
+            max_running=None,
+            enabled=True,
+        )
+        clients.create(tx.conn, ADMIN, terms, secret_hash=secret_hash, now_ms=now_ms)
+    else:
+        clients.rotate(tx.conn, ADMIN, secret_hash)
+        LOG.warning("admin.rotated", reason=f"{CREDENTIALS_FILE} was missing or out of date")
+    return ADMIN, secret
+
+
+def write_credentials(
+    directory: Path, *, url: str, gateway: str, client_id: str, secret: str
+) -> None:
+    """Write credentials.toml, readable by its owner only, in one step."""
+    values = {"url": url, "gateway": gateway, "client_id": client_id, "client_secret": secret}
+    # A JSON string is a TOML basic string.
+    text = "".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items())
+    fresh = directory / f"{CREDENTIALS_FILE}.new"
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+        file.write(text)
+    fresh.replace(directory / CREDENTIALS_FILE)
+
+
+def _stored(path: Path) -> tuple[str, str]:
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return "", ""
+    return str(values.get("client_id", "")), str(values.get("client_secret", ""))

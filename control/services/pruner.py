@@ -1,0 +1,59 @@
+"""Owns forgetting: runs, facts, logs, and used idempotency keys that are older than is kept."""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
+import trio
+
+from control.model import limits
+from store import catalog, removal
+from store.removal import Removed
+from store.writer import Writer
+
+LOG = structlog.get_logger("pruner")
+
+
+class Pruner:
+    """Looks once an hour; works in small portions, so that nobody waits for it."""
+
+    def __init__(
+        self,
+        writer: Writer,
+        keep_days: float,
+        now_ms: Callable[[], int],
+        forget_logs: Callable[[Sequence[Removed]], Awaitable[None]],
+        forget_facts: Callable[[int], Awaitable[None]],
+    ) -> None:
+        self._writer = writer
+        self._keep_ms = round(keep_days * limits.DAY_MS)
+        self._now_ms = now_ms
+        self._forget_logs = forget_logs
+        self._forget_facts = forget_facts
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled."""
+        task_status.started()
+        while True:
+            await self.run_once(self._now_ms())
+            await trio.sleep(limits.PRUNE_EVERY_S)
+
+    async def run_once(self, now_ms: int) -> int:
+        """Forget what is too old now; gives how many runs went."""
+        before_ms = now_ms - self._keep_ms
+        gone, portion = 0, limits.PRUNE_PORTION_MAX
+        while True:
+            removed = await self._writer.insist(
+                lambda tx: removal.prune(tx.conn, before_ms, portion)
+            )
+            await self._forget_logs(removed)
+            gone += len(removed)
+            if len(removed) < portion:
+                break
+        while portion == await self._writer.insist(
+            lambda tx: catalog.forget(tx.conn, now_ms=now_ms, limit=portion)
+        ):
+            pass
+        await self._forget_facts(before_ms)
+        if gone:
+            LOG.info("runs.pruned", runs=gone)
+        return gone
