@@ -1,0 +1,264 @@
+"""Decides that a run ends as its pipeline says, whatever happens to its jobs in which order."""
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from control.core.advance import Advance
+from control.core.divide import divide
+from control.core.graph import Graph
+from control.core.lifecycle import Event
+from control.model import limits
+from control.model.errors import Conflict, IllegalTransition
+from control.model.messages import Finished, Started
+from control.model.pipelines import JobSpec, Pipeline
+from control.model.rows import JobRow, NewRun
+from control.model.states import FINAL, Outcome, Speed, State, When
+
+NEW = NewRun(
+    revision_id=1,
+    client="ann",
+    client_priority=10,
+    max_running=None,
+    trigger="api",
+    created_ms=1_000,
+)
+
+
+def start(*jobs: JobSpec, timeout: float | None = None) -> Advance:
+    stages = tuple(dict.fromkeys(job.stage for job in jobs))
+    pipeline = Pipeline(name="p", stages=stages, jobs=jobs, timeout=timeout)
+    return divide(NEW, Graph(pipeline), run_id=7, first_job_id=100)
+
+
+def again(step: Advance, now_ms: int = 2_000) -> Advance:
+    """The next transaction on the same run, as the store would give it back."""
+    return Advance(step.run, step.graph, now_ms)
+
+
+def job(name: str, stage: str = "a", **settings: object) -> JobSpec:
+    return msgspec.convert({"name": name, "stage": stage, "kind": "Sleep", **settings}, JobSpec)
+
+
+def row(step: Advance, name: str) -> JobRow:
+    return step.run.jobs[step.graph.index[name]]
+
+
+def result(
+    step: Advance, name: str, outcome: Outcome = Outcome.DONE, *, began: bool = True
+) -> Finished:
+    found = row(step, name)
+    return Finished(
+        run_id=7,
+        job_id=found.id,
+        attempt=found.attempt,
+        pipeline="p",
+        name=name,
+        stage="a",
+        client="ann",
+        kind="Sleep",
+        version="1.0.0",
+        worker="w1",
+        partition=0,
+        speed=Speed.FAST,
+        outcome=outcome,
+        final=True,
+        expected=1.0,
+        ready_ms=1_000,
+        started_ms=1_500 if began else None,
+        finished_ms=2_000,
+        wait_seconds=0.5,
+        duration_seconds=0.5,
+        error=None if outcome == Outcome.DONE else "exit code 1",
+    )
+
+
+def end(step: Advance, name: str, outcome: Outcome = Outcome.DONE) -> Advance:
+    step = again(step)
+    assert step.finished(result(step, name, outcome), jitter=0.0)
+    step.settle()
+    return step
+
+
+def names(step: Advance, jobs: list[JobRow]) -> list[str]:
+    return [step.graph.pipeline.jobs[found.idx].name for found in jobs]
+
+
+def test_stages_run_one_after_the_other() -> None:
+    step = start(job("a1"), job("a2"), job("b1", "b"))
+    assert names(step, step.released) == ["a1", "a2"]
+    assert step.waiting_delta == 3
+    step = end(step, "a1")
+    assert not step.released
+    step = end(step, "a2")
+    assert names(step, step.released) == ["b1"]
+    step = end(step, "b1")
+    assert step.ended
+    assert step.run.state == State.DONE
+
+
+def test_needs_replace_stages() -> None:
+    step = start(job("a1"), job("a2"), job("b1", "b", needs=["a2"]), job("b2", "b", needs=[]))
+    assert names(step, step.released) == ["a1", "a2", "b2"]
+    step = end(step, "a2")
+    assert names(step, step.released) == ["b1"]
+
+
+def test_a_failure_skips_what_follows_and_runs_what_cleans_up() -> None:
+    step = start(
+        job("a1"),
+        job("b1", "b"),
+        job("rollback", "c", when="on_failure"),
+        job("report", "c", when="always"),
+        job("publish", "d"),
+    )
+    step = end(step, "a1", Outcome.FAILED)
+    assert row(step, "b1").state == State.CANCELLED
+    assert names(step, step.released) == ["rollback", "report"]
+    step = end(end(step, "rollback"), "report")
+    assert row(step, "publish").state == State.CANCELLED
+    assert step.run.state == State.ERROR
+    assert step.run.reason == "a1: exit code 1"
+
+
+def test_what_runs_only_on_failure_stands_in_no_ones_way() -> None:
+    step = start(job("a1"), job("rollback", "b", when="on_failure"), job("publish", "c"))
+    step = end(step, "a1")
+    assert row(step, "rollback").state == State.CANCELLED
+    assert names(step, step.released) == ["publish"]
+    assert end(step, "publish").run.state == State.DONE
+
+
+def test_allowed_failures_are_counted() -> None:
+    step = start(job("lint", allow_failure=True), job("b1", "b"))
+    step = end(step, "lint", Outcome.FAILED)
+    assert names(step, step.released) == ["b1"]
+    step = end(step, "b1")
+    assert (step.run.state, step.run.allowed_failures) == (State.DONE, 1)
+
+
+def test_a_retry_waits_longer_each_time_and_keeps_the_old_attempt() -> None:
+    step = start(job("a1", retry_attempt=2, retry_delay=10))
+    step = end(step, "a1", Outcome.TIMED_OUT)
+    found = row(step, "a1")
+    assert (found.state, found.attempt, found.ready_ms) == (State.READY, 2, 12_000)
+    assert step.archived[0].outcome == Outcome.TIMED_OUT
+    step = end(step, "a1", Outcome.FAILED)
+    assert row(step, "a1").ready_ms == 22_000
+    step = end(step, "a1", Outcome.FAILED)
+    assert row(step, "a1").state == State.ERROR
+    assert step.run.state == State.ERROR
+
+
+def test_a_lost_worker_costs_no_retry_up_to_a_cap() -> None:
+    step = start(job("a1"))
+    for lost in range(1, limits.ATTEMPT_LOST_MAX):
+        step = end(step, "a1", Outcome.LOST)
+        assert (row(step, "a1").state, row(step, "a1").attempt) == (State.READY, lost + 1)
+    step = end(step, "a1", Outcome.LOST)
+    assert row(step, "a1").state == State.ERROR
+    assert "lost its worker 5 times" in row(step, "a1").reason
+
+
+def test_late_and_second_results_are_refused() -> None:
+    step = again(start(job("a1", retry_attempt=1), job("a2")))
+    late = result(step, "a1", Outcome.FAILED)
+    assert step.finished(late, jitter=0.0)
+    assert not step.finished(late, jitter=0.0)
+    assert step.finished(result(step, "a1"), jitter=0.0)
+    assert not step.finished(result(step, "a1"), jitter=0.0)
+    assert row(step, "a1").state == State.DONE
+
+
+def test_cancelling_stops_what_runs_and_skips_the_rest() -> None:
+    step = again(start(job("a1"), job("b1", "b")))
+    found = row(step, "a1")
+    began = Started(run_id=7, job_id=found.id, attempt=1, worker="w", partition=0, started_ms=1_500)
+    assert step.started(began)
+    step = again(step)
+    step.cancel("by ann")
+    assert names(step, step.stopped) == ["a1"]
+    assert names(step, step.skipped) == ["b1"]
+    assert step.run.state == State.CANCELLED
+    assert not again(step).started(began)
+    with pytest.raises(Conflict, match="CANCELLED already"):
+        again(step).cancel("again")
+
+
+def test_a_timed_out_run_is_an_error() -> None:
+    step = again(start(job("a1"), timeout=5))
+    assert step.run.deadline_ms == 6_000
+    step.time_out()
+    assert (step.run.state, row(step, "a1").state) == (State.ERROR, State.CANCELLED)
+    assert "time-out of 5 s" in step.run.reason
+
+
+def test_a_retry_by_hand_takes_only_what_failed() -> None:
+    step = start(job("a1"), job("a2"), job("b1", "b"))
+    step = end(end(step, "a1"), "a2", Outcome.FAILED)
+    assert step.run.state == State.ERROR
+    step = again(step)
+    step.retry()
+    step.settle()
+    assert names(step, step.released) == ["a2"]
+    assert row(step, "a2").attempt == 2
+    assert row(step, "a1").state == State.DONE
+    assert end(end(step, "a2"), "b1").run.state == State.DONE
+    with pytest.raises(Conflict, match="no failed"):
+        again(step).retry()
+
+
+@st.composite
+def pipelines(draw: st.DrawFn) -> list[JobSpec]:
+    count = draw(st.integers(1, 7))
+    stages = sorted(draw(st.lists(st.sampled_from("abc"), min_size=count, max_size=count)))
+    made = []
+    for at, stage in enumerate(stages):
+        before = [f"j{other}" for other in range(at)]
+        needs = draw(st.none() | st.lists(st.sampled_from(before or ["-"]), unique=True))
+        made.append(
+            job(
+                f"j{at}",
+                stage,
+                needs=needs if before or not needs else None,
+                when=draw(st.sampled_from(list(When))),
+                allow_failure=draw(st.booleans()),
+                retry_attempt=draw(st.integers(0, 1)),
+            )
+        )
+    return made
+
+
+@given(jobs=pipelines(), data=st.data())
+def test_every_run_ends_and_the_counts_add_up(jobs: list[JobSpec], data: st.DataObject) -> None:
+    step = start(*jobs)
+    waiting = step.waiting_delta
+    ready = list(step.released)
+    for _ in range(200):
+        if step.run.state in FINAL:
+            break
+        assert ready, "a run that has not ended has something to run"
+        found = ready.pop(data.draw(st.integers(0, len(ready) - 1)))
+        outcome = data.draw(st.sampled_from(list(Outcome)))
+        name = step.graph.pipeline.jobs[found.idx].name
+        final_before = {r.id: r.state for r in step.run.jobs if r.state in FINAL}
+        step = again(step)
+        assert step.finished(result(step, name, outcome), jitter=0.0)
+        step.settle()
+        ready += step.released
+        waiting += step.waiting_delta
+        assert waiting == sum(r.state == State.READY for r in step.run.jobs)
+        for known in step.run.jobs:
+            assert final_before.get(known.id, known.state) == known.state
+    assert step.run.state in FINAL
+    assert all(found.state in FINAL for found in step.run.jobs)
+    assert waiting == 0
+
+
+def test_an_illegal_move_changes_nothing() -> None:
+    step = end(start(job("a1")), "a1")
+    before = msgspec.json.encode(step.run)
+    with pytest.raises(IllegalTransition):
+        step._move(row(step, "a1"), Event.START, "no")  # noqa: SLF001
+    assert msgspec.json.encode(step.run) == before

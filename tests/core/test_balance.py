@@ -1,0 +1,313 @@
+"""Decides that priority is global, slow work leaves a reserve, and what is counted is true."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from control.core.balance import Assignment, Balancer, Policy
+from control.core.speed import learned_threshold, partition_classes, slot_partitions
+from control.model.messages import Finished, JobReady, WorkerUp
+from control.model.states import Outcome, Speed
+
+KINDS = (("Sleep", ("1.0.0",)),)
+
+
+def ready(
+    job_id: int,
+    *,
+    order: tuple[int, int, int, int] = (10, 10, 0, 10),
+    pipeline: str = "p",
+    client: str = "ann",
+    created_ms: int = 0,
+    max_running: int | None = None,
+    labels: tuple[str, ...] = (),
+) -> JobReady:
+    return JobReady(
+        run_id=job_id,
+        job_id=job_id,
+        attempt=1,
+        pipeline=pipeline,
+        name="j",
+        stage="s",
+        client=client,
+        kind="Sleep",
+        version="1.0.0",
+        order=order,
+        created_ms=created_ms,
+        ready_ms=created_ms,
+        max_running=max_running,
+        labels=labels,
+    )
+
+
+def worker(name: str, slots: int, balancer: Balancer, labels: tuple[str, ...] = ()) -> WorkerUp:
+    return WorkerUp(
+        worker=name,
+        dispatcher="d",
+        host="h",
+        slots=slots,
+        labels=labels,
+        kinds=KINDS,
+        partitions=tuple(slot_partitions([0] * len(balancer.classes), slots, balancer.classes)),
+        draining=False,
+        connected_ms=0,
+    )
+
+
+def finished(made: Assignment, seconds: float = 0.01, outcome: Outcome = Outcome.DONE) -> Finished:
+    job = made.job
+    return Finished(
+        run_id=job.run_id,
+        job_id=job.job_id,
+        attempt=job.attempt,
+        pipeline=job.pipeline,
+        name=job.name,
+        stage=job.stage,
+        client=job.client,
+        kind=job.kind,
+        version=job.version,
+        worker=made.worker,
+        partition=made.partition,
+        speed=made.speed,
+        outcome=outcome,
+        final=True,
+        expected=made.expected_s,
+        ready_ms=0,
+        started_ms=0,
+        finished_ms=0,
+        wait_seconds=0.0,
+        duration_seconds=seconds,
+    )
+
+
+def teach(balancer: Balancer, pipeline: str, seconds: float, times: int = 20) -> None:
+    for _ in range(times):
+        balancer.estimates.learn((pipeline, "j"), seconds)
+
+
+@given(orders=st.lists(st.tuples(*[st.integers(0, 3)] * 4), min_size=1, max_size=30))
+def test_with_one_slot_jobs_run_in_strict_order(orders: list[tuple[int, int, int, int]]) -> None:
+    balancer = Balancer(Policy())
+    for at, order in enumerate(orders):
+        balancer.submit(ready(at, order=order, pipeline=f"p{at % 3}"), at)
+    balancer.worker_up(worker("w", 1, balancer))
+    ran = []
+    for _ in orders:
+        (made,) = balancer.assign(0, 100)
+        ran.append(made.job.order)
+        balancer.finished(finished(made, 1.0))
+    assert ran == sorted(orders)
+
+
+def test_among_equals_shorter_work_goes_first_until_the_longer_has_aged() -> None:
+    balancer = Balancer(Policy())
+    teach(balancer, "long", 10.0)
+    teach(balancer, "short", 1.0)
+    balancer.submit(ready(1, pipeline="long", created_ms=0), 1)
+    balancer.submit(ready(2, pipeline="short", created_ms=1_000_000), 2)
+    balancer.submit(ready(3, pipeline="short", created_ms=2_000_000), 3)
+    balancer.worker_up(worker("w", 1, balancer))
+    ran = []
+    for _ in range(3):
+        (made,) = balancer.assign(2_000_000, 1)
+        ran.append(made.job.job_id)
+        balancer.finished(finished(made, 1.0 if made.job.pipeline == "short" else 10.0))
+    assert ran == [2, 1, 3]
+
+
+def test_slow_jobs_leave_a_reserve() -> None:
+    balancer = Balancer(Policy())
+    teach(balancer, "slow", 60.0)
+    teach(balancer, "fast", 0.5)
+    balancer.worker_up(worker("w", 8, balancer))
+    for at in range(20):
+        balancer.submit(ready(at, pipeline="slow"), at)
+    assert len(balancer.assign(0, 100)) == 7
+    assert "kept for fast ones" in balancer.refusal("ann", ("Sleep", "1.0.0", ()), ("reserve",))
+    balancer.submit(ready(100, pipeline="fast"), 100)
+    (made,) = balancer.assign(0, 100)
+    assert (made.job.job_id, made.speed) == (100, Speed.FAST)
+
+
+def test_work_goes_to_its_own_class_first_and_borrows_then() -> None:
+    balancer = Balancer(Policy())
+    teach(balancer, "fast", 1.0)
+    balancer.worker_up(worker("w", 10, balancer))
+    for at in range(10):
+        balancer.submit(ready(at, pipeline="fast"), at)
+    made = balancer.assign(0, 100)
+    assert [balancer.classes[m.partition] for m in made] == [Speed.FAST] * 4 + [Speed.SLOW] * 6
+
+
+def test_without_lending_there_are_walls() -> None:
+    balancer = Balancer(Policy(lend=False))
+    teach(balancer, "fast", 1.0)
+    balancer.worker_up(worker("w", 10, balancer))
+    for at in range(10):
+        balancer.submit(ready(at, pipeline="fast"), at)
+    assert len(balancer.assign(0, 100)) == 4
+
+
+def test_a_client_at_its_limit_waits_and_others_do_not() -> None:
+    balancer = Balancer(Policy())
+    balancer.worker_up(worker("w", 4, balancer))
+    for at in range(4):
+        balancer.submit(ready(at, client="ann", max_running=1, order=(0, 0, 0, 0)), at)
+    balancer.submit(ready(9, client="bob"), 9)
+    made = balancer.assign(0, 100)
+    assert sorted(m.job.job_id for m in made) == [0, 9]
+    assert "max_running: 1 of 1" in balancer.refusal("ann", ("Sleep", "", ()), ("client", "ann"))
+    balancer.finished(finished(made[0]))
+    assert [m.job.job_id for m in balancer.assign(0, 100)] == [1]
+
+
+def test_labels_wait_for_a_worker_that_has_them() -> None:
+    balancer = Balancer(Policy())
+    balancer.worker_up(worker("plain", 4, balancer))
+    balancer.submit(ready(1, labels=("gpu",)), 1)
+    balancer.submit(ready(2), 2)
+    assert [m.job.job_id for m in balancer.assign(0, 100)] == [2]
+    assert "labels gpu" in balancer.refusal("ann", ("Sleep", "1.0.0", ("gpu",)), ("slots",))
+    balancer.worker_up(worker("big", 1, balancer, labels=("gpu", "ssd")))
+    (made,) = balancer.assign(0, 100)
+    assert (made.job.job_id, made.worker) == (1, "big")
+
+
+def test_only_short_jobs_are_sent_ahead() -> None:
+    balancer = Balancer(Policy())
+    teach(balancer, "tiny", 0.001)
+    teach(balancer, "long", 5.0)
+    balancer.worker_up(worker("w", 2, balancer))
+    for at in range(200):
+        balancer.submit(ready(at, pipeline="tiny"), at)
+    assert 2 < len(balancer.assign(0, 1000)) <= 2 + 2 * 20 + 1
+    other = Balancer(Policy())
+    teach(other, "long", 5.0)
+    other.worker_up(worker("w", 2, other))
+    for at in range(10):
+        other.submit(ready(at, pipeline="long"), at)
+    assert len(other.assign(0, 1000)) <= 2
+
+
+def test_cancelled_before_it_came_is_never_placed() -> None:
+    balancer = Balancer(Policy())
+    assert balancer.cancel(5, 1) is None
+    assert not balancer.submit(ready(5), 50)
+    assert balancer.submit(ready(6), 60)
+    assert balancer.cancel(6, 1) == 60
+    balancer.worker_up(worker("w", 4, balancer))
+    assert balancer.assign(0, 100) == []
+
+
+def test_the_threshold_is_learned_where_it_pays() -> None:
+    cut = learned_threshold([(0.01, 900), (1.0, 100)])
+    assert cut is not None
+    assert 0.01 < cut < 1.0
+    assert learned_threshold([(0.5, 50), (1.0, 50)]) is None
+    assert learned_threshold([(1.0, 1)]) is None
+    assert learned_threshold([(0.01, 1), (1.0, 100)]) is None  # The short ones are not the many.
+
+
+@given(partitions=st.integers(1, 50), share=st.floats(0, 1), slots=st.integers(1, 60))
+def test_slots_are_spread_evenly(partitions: int, share: float, slots: int) -> None:
+    classes = partition_classes(partitions, share)
+    assert len(classes) == partitions
+    counts = [0] * partitions
+    for partition in slot_partitions([0] * partitions, slots, classes):
+        counts[partition] += 1
+    assert max(counts) - min(counts) <= 1
+
+
+class Conservation(RuleBasedStateMachine):
+    """Any sequence of events, also invented ones, leaves the counts what is really outstanding."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.balancer = Balancer(Policy(partitions=4))
+        self.placed: dict[int, Assignment] = {}
+        self.waiting: set[int] = set()
+        self.next_id = 0
+
+    @rule(pipeline=st.sampled_from("xyz"), level=st.integers(0, 2), client=st.sampled_from("ab"))
+    def submit(self, pipeline: str, level: int, client: str) -> None:
+        self.next_id += 1
+        job = ready(
+            self.next_id,
+            pipeline=pipeline,
+            client=client,
+            order=(level, 0, 0, 0),
+            max_running=3 if client == "b" else None,
+        )
+        assert self.balancer.submit(job, self.next_id)
+        self.waiting.add(self.next_id)
+
+    @rule(name=st.sampled_from(["w1", "w2"]), slots=st.integers(1, 4))
+    def worker_up(self, name: str, slots: int) -> None:
+        self.balancer.worker_up(worker(name, slots, self.balancer))
+
+    @rule(name=st.sampled_from(["w1", "w2"]))
+    def worker_down(self, name: str) -> None:
+        self.balancer.worker_down(name)
+
+    @rule()
+    def assign(self) -> None:
+        for made in self.balancer.assign(0, 1000):
+            assert made.job.job_id in self.waiting
+            self.waiting.remove(made.job.job_id)
+            self.placed[made.job.job_id] = made
+
+    @precondition(lambda self: self.placed)
+    @rule(data=st.data(), outcome=st.sampled_from(list(Outcome)), twice=st.booleans())
+    def finish(self, data: st.DataObject, outcome: Outcome, *, twice: bool) -> None:
+        job_id = data.draw(st.sampled_from(sorted(self.placed)))
+        made = self.placed.pop(job_id)
+        for _ in range(1 + twice):
+            self.balancer.finished(finished(made, 0.5, outcome))
+
+    @precondition(lambda self: self.placed)
+    @rule(data=st.data())
+    def hand_back(self, data: st.DataObject) -> None:
+        job_id = data.draw(st.sampled_from(sorted(self.placed)))
+        made = self.placed.pop(job_id)
+        self.balancer.submit(made.job, made.offset + 1000)
+        self.waiting.add(job_id)
+
+    @precondition(lambda self: self.waiting)
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        job_id = data.draw(st.sampled_from(sorted(self.waiting)))
+        assert self.balancer.cancel(job_id, 1) is not None
+        self.waiting.remove(job_id)
+
+    @invariant()
+    def counts_are_true(self) -> None:
+        balancer = self.balancer
+        assert set(balancer.waiting.jobs) == self.waiting
+        assert set(balancer._outstanding) == set(self.placed)  # noqa: SLF001
+        slow = sum(known.speed == Speed.SLOW for known in balancer._outstanding.values())  # noqa: SLF001
+        assert balancer._slow_running == slow  # noqa: SLF001
+        for name, info in balancer.slots.workers.items():
+            mine = [m for m in self.placed.values() if m.worker == name]
+            assert info.outstanding <= len(mine)
+            assert sum(lane.free for lane in info.lanes.values()) == (
+                info.info.slots - info.outstanding
+            )
+        for client in "ab":
+            running = sum(m.job.client == client for m in self.placed.values())
+            assert balancer._client_running.get(client, 0) == running  # noqa: SLF001
+
+    @invariant()
+    def nothing_idles_beside_work(self) -> None:
+        self.assign()
+        free = any(
+            lane.free > 0
+            for info in self.balancer.slots.workers.values()
+            for lane in info.lanes.values()
+        )
+        if free and self.waiting:
+            # Everything that waits has a reason that is not a lack of slots.
+            parked = {w.queue.parked for w in self.balancer.waiting.jobs.values()}
+            assert all(cause is not None and cause[0] in {"client", "reserve"} for cause in parked)
+
+
+TestConservation = Conservation.TestCase
