@@ -1,0 +1,41 @@
+"""Owns how the suite opens, crashes, and reopens a bus. A second bus adds one factory here."""
+
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+
+import trio
+
+from control.bus.base import Bus
+from control.bus.embedded import EmbeddedBus
+from control.bus.journal import Journal
+from store.bus_log import SqliteLogRows
+from store.state import open_state
+from store.writer import Writer
+
+OpenBus = Callable[[Path], AbstractAsyncContextManager[Bus]]
+
+
+@asynccontextmanager
+async def embedded(directory: Path) -> AsyncIterator[Bus]:
+    """The embedded bus on a real file. Leaving the block is a crash: nothing is said goodbye to."""
+    conn = open_state(directory / "state.db")
+    journal = Journal(SqliteLogRows())
+    writer = Writer(conn, trio.to_thread.run_sync, journal)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(writer.run)
+        yield EmbeddedBus(journal, writer.insist)
+        nursery.cancel_scope.cancel()
+    conn.close()
+
+
+BUSES: dict[str, OpenBus] = {"embedded": embedded}
+
+
+def log_rows(directory: Path) -> int:
+    """How many batches the embedded bus keeps on disk."""
+    with sqlite3.connect(directory / "state.db") as conn:
+        count: int = conn.execute("SELECT count(*) FROM bus_log").fetchone()[0]
+    conn.close()
+    return count

@@ -1,0 +1,223 @@
+"""Decides what any bus promises: at least once, an exact forward, order within a partition."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import trio
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from control.bus.base import Bus, Subscription
+from control.model import limits
+from control.model.errors import BusUnavailable
+from control.model.messages import Deadline
+from control.model.names import Group, Topic
+from control.model.records import Delivery, Receipts, Record
+from tests.conformance.buses import BUSES, OpenBus, log_rows
+
+JOBS, PLACED = Topic.TASK_RUNS, Topic.TASK_RUNS_LOAD_BALANCED
+
+
+@pytest.fixture(params=sorted(BUSES))
+def open_bus(request: pytest.FixtureRequest) -> OpenBus:
+    return BUSES[request.param]
+
+
+def records(numbers: Sequence[int], topic: Topic = JOBS, partition: int = 0) -> list[Record]:
+    return [Record(topic, Deadline(run_id=n, at_ms=n), n, partition) for n in numbers]
+
+
+def receipts(found: Sequence[Delivery], group: Group = Group.BALANCER) -> list[Receipts]:
+    lanes = {(d.topic, d.partition) for d in found}
+    return [
+        Receipts(
+            group,
+            topic,
+            partition,
+            [d.offset for d in found if (d.topic, d.partition) == (topic, partition)],
+        )
+        for topic, partition in lanes
+    ]
+
+
+def numbers(found: Sequence[Delivery]) -> list[int]:
+    got = []
+    for delivery in found:
+        assert isinstance(delivery.message, Deadline)
+        got.append(delivery.message.run_id)
+    return got
+
+
+async def take(subscription: Subscription, count: int) -> list[Delivery]:
+    found: list[Delivery] = []
+    with trio.fail_after(30):
+        while len(found) < count:
+            found += await subscription.receive()
+    return found
+
+
+async def nothing_more(bus: Bus, subscription: Subscription) -> None:
+    """What is published now is the next thing to come."""
+    await bus.publish(records([999_999]))
+    assert numbers(await take(subscription, 1)) == [999_999]
+
+
+async def test_a_group_gets_records_in_order(open_bus: OpenBus, tmp_path: Path) -> None:
+    async with open_bus(tmp_path) as bus:
+        jobs = await bus.subscribe(JOBS, Group.BALANCER)
+        await bus.publish(records([1, 2]))
+        await bus.publish(records([3]))
+        assert numbers(await take(jobs, 3)) == [1, 2, 3]
+
+
+async def test_what_was_not_acknowledged_comes_again(open_bus: OpenBus, tmp_path: Path) -> None:
+    async with open_bus(tmp_path) as bus:
+        jobs = await bus.subscribe(JOBS, Group.BALANCER)
+        await bus.publish(records(range(10)))
+        found = await take(jobs, 10)
+        await bus.forward(receipts([found[at] for at in (0, 1, 5, 9)]), [])
+    async with open_bus(tmp_path) as bus:
+        jobs = await bus.subscribe(JOBS, Group.BALANCER)
+        assert numbers(await take(jobs, 6)) == [2, 3, 4, 6, 7, 8]
+        await nothing_more(bus, jobs)
+
+
+async def test_a_forward_is_one_thing(open_bus: OpenBus, tmp_path: Path) -> None:
+    async with open_bus(tmp_path) as bus:
+        jobs = await bus.subscribe(JOBS, Group.BALANCER)
+        await bus.subscribe(PLACED, Group.DISPATCHER)
+        await bus.publish(records([1, 2]))
+        found = await take(jobs, 2)
+        await bus.forward(receipts(found[:1]), records([11], PLACED, 3))
+    async with open_bus(tmp_path) as bus:
+        jobs = await bus.subscribe(JOBS, Group.BALANCER)
+        placed = await bus.subscribe(PLACED, Group.DISPATCHER)
+        assert numbers(await take(jobs, 1)) == [2]
+        (delivery,) = await take(placed, 1)
+        assert (numbers([delivery]), delivery.partition) == ([11], 3)
+
+
+async def test_groups_do_not_take_from_each_other(open_bus: OpenBus, tmp_path: Path) -> None:
+    async with open_bus(tmp_path) as bus:
+        one = await bus.subscribe(JOBS, Group.BALANCER)
+        other = await bus.subscribe(JOBS, Group.TRIGGER)
+        await bus.publish(records([1, 2, 3]))
+        await bus.forward(receipts(await take(one, 3)), [])
+    async with open_bus(tmp_path) as bus:
+        other = await bus.subscribe(JOBS, Group.TRIGGER)
+        assert numbers(await take(other, 3)) == [1, 2, 3]
+
+
+async def test_partitions_have_offsets_of_their_own(open_bus: OpenBus, tmp_path: Path) -> None:
+    async with open_bus(tmp_path) as bus:
+        placed = await bus.subscribe(PLACED, Group.DISPATCHER)
+        await bus.publish(records([1, 2], PLACED, 0) + records([3, 4], PLACED, 7))
+        found = await take(placed, 4)
+        seven = [delivery for delivery in found if delivery.partition == 7]
+        assert numbers(seven) == [3, 4]
+        await bus.forward(receipts(seven[1:], Group.DISPATCHER), [])
+    async with open_bus(tmp_path) as bus:
+        placed = await bus.subscribe(PLACED, Group.DISPATCHER)
+        assert sorted(numbers(await take(placed, 3))) == [1, 2, 3]
+
+
+async def test_a_tail_gets_only_what_is_new(open_bus: OpenBus, tmp_path: Path) -> None:
+    async with open_bus(tmp_path) as bus:
+        await bus.subscribe(JOBS, Group.BALANCER)
+        await bus.publish(records([1]))
+        tail = await bus.tail(JOBS)
+        await bus.publish(records([2]))
+        assert numbers(await take(tail, 1)) == [2]
+
+
+async def test_a_tail_that_falls_behind_is_told(open_bus: OpenBus, tmp_path: Path) -> None:
+    async with open_bus(tmp_path) as bus:
+        tail = await bus.tail(Topic.TASK_RUN_LOGS)
+        portion = 50_000
+        for _ in range(limits.SUBSCRIPTION_RECORDS_MAX // portion + 1):
+            await bus.publish(records(range(portion), Topic.TASK_RUN_LOGS))
+        with pytest.raises(BusUnavailable, match="missed records"):
+            await take(tail, 2 * limits.SUBSCRIPTION_RECORDS_MAX)
+
+
+async def test_a_slow_reader_of_a_group_misses_nothing(open_bus: OpenBus, tmp_path: Path) -> None:
+    count, portion = limits.SUBSCRIPTION_RECORDS_MAX + 25_000, 25_000
+    async with open_bus(tmp_path) as bus:
+        jobs = await bus.subscribe(JOBS, Group.BALANCER)
+        for first in range(0, count, portion):
+            await bus.publish(records(range(first, first + portion)))
+        assert numbers(await take(jobs, count)) == list(range(count))
+        await nothing_more(bus, jobs)
+
+
+async def test_cancellation_loses_no_record(open_bus: OpenBus, tmp_path: Path) -> None:
+    async with open_bus(tmp_path) as bus:
+        jobs = await bus.subscribe(JOBS, Group.BALANCER)
+        found: list[Delivery] = []
+        for number in range(50):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(bus.publish, records([number]))
+                with trio.CancelScope() as scope:
+                    if number % 2:
+                        scope.cancel()
+                    found += await jobs.receive()
+        with trio.fail_after(5):
+            while len(found) < 50:
+                found += await jobs.receive()
+        assert numbers(found) == list(range(50))
+
+
+async def test_receipts_twice_change_nothing(open_bus: OpenBus, tmp_path: Path) -> None:
+    async with open_bus(tmp_path) as bus:
+        jobs = await bus.subscribe(JOBS, Group.BALANCER)
+        await bus.publish(records([1, 2]))
+        found = await take(jobs, 2)
+        for _ in range(3):
+            await bus.forward(receipts(found[1:]), [])
+    async with open_bus(tmp_path) as bus:
+        jobs = await bus.subscribe(JOBS, Group.BALANCER)
+        assert numbers(await take(jobs, 1)) == [1]
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    steps=st.lists(
+        st.tuples(st.integers(1, 20), st.lists(st.integers(0, 200), max_size=20)), max_size=6
+    )
+)
+async def test_restarts_lose_and_double_nothing(
+    open_bus: OpenBus,
+    tmp_path_factory: pytest.TempPathFactory,
+    steps: list[tuple[int, list[int]]],
+) -> None:
+    directory = tmp_path_factory.mktemp("bus")
+    published, done = 0, set[int]()
+    for count, acked in steps:
+        async with open_bus(directory) as bus:
+            jobs = await bus.subscribe(JOBS, Group.BALANCER)
+            await bus.publish(records(range(published, published + count)))
+            published += count
+            left = [number for number in range(published) if number not in done]
+            found = await take(jobs, len(left))
+            assert numbers(found) == left
+            chosen = [delivery for delivery in found if numbers([delivery])[0] in acked]
+            await bus.forward(receipts(chosen), [])
+            done.update(numbers(chosen))
+
+
+async def test_the_embedded_log_shrinks_when_all_groups_are_done(tmp_path: Path) -> None:
+    async with BUSES["embedded"](tmp_path) as bus:
+        jobs = await bus.subscribe(JOBS, Group.BALANCER)
+        for first in range(0, 100, 10):
+            await bus.publish(records(range(first, first + 10)))
+        found = await take(jobs, 100)
+        await bus.forward(receipts(found[1:]), [])
+        assert log_rows(tmp_path) == 10
+        await bus.forward(receipts(found[:1]), [])
+        assert log_rows(tmp_path) == 0
+    async with BUSES["embedded"](tmp_path) as bus:
+        jobs = await bus.subscribe(JOBS, Group.BALANCER)
+        await bus.publish(records([100]))
+        (delivery,) = await take(jobs, 1)
+        assert delivery.offset == 100
