@@ -51,6 +51,7 @@ ENV_DATA_DIR: Final = "TP_DATA_DIR"
 ENV_URL: Final = "TP_URL"
 ENV_CLIENT_ID: Final = "TP_CLIENT_ID"
 ENV_CLIENT_SECRET: Final = "TP_CLIENT_SECRET"
+ENV_PASS: Final = "TP_PASS_ENV"  # Which of a worker's variables its jobs get besides.
 
 # Environment variables a job sees.
 ENV_INPUT: Final = "TP_INPUT"
@@ -63,3 +64,24 @@ ENV_ATTEMPT: Final = "TP_ATTEMPT"
 STATE_FILE: Final = "state.db"
 FACTS_FILE: Final = "facts.duckdb"
 CREDENTIALS_FILE: Final = "credentials.toml"
+
+
+class Metric(StrEnum):
+    """What `GET /metrics` gives."""
+
+    JOBS = "taskplane_jobs"  # Attempts that ended, by outcome and class.
+    DURATION = "taskplane_job_duration_seconds"
+    WAIT = "taskplane_job_wait_seconds"
+    WAITING = "taskplane_jobs_waiting"
+    RUNNING = "taskplane_jobs_running"
+    OPEN_RUNS = "taskplane_runs_open"
+    WORKERS = "taskplane_workers"
+    SLOTS = "taskplane_slots"
+    REQUESTS = "taskplane_http_requests"
+    STREAMS = "taskplane_event_streams"
+    # Counted by other parts, and handed to the API.
+    COMMITS = "taskplane_store_commits"
+    REFUSED = "taskplane_results_refused"
+
+
+LOGS_FOLDER: Final = "logs"

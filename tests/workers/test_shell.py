@@ -43,6 +43,21 @@ async def test_the_command_sees_its_input_its_ids_and_no_secret(
     assert f"PATH={os.environ['PATH']}" in shell.report.text
 
 
+async def test_the_operator_says_what_else_a_job_inherits(
+    shell: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("PIP_CERT", "PIP_X", "OTHER", "TP_CLIENT_SECRET"):
+        monkeypatch.setenv(name, f"value of {name}")
+    await shell(command="env")
+    assert "value of" not in shell.report.text
+    monkeypatch.setenv("TP_PASS_ENV", "PIP_*, TP_*")
+    await shell(command="env")
+    assert "PIP_CERT=value of" in shell.report.text
+    assert "PIP_X=value of" in shell.report.text
+    assert "OTHER" not in shell.report.text
+    assert "value of TP_CLIENT_SECRET" not in shell.report.text
+
+
 async def test_the_directory_is_empty_unless_one_is_named(shell: Runs, tmp_path: Path) -> None:
     await shell(command="ls -A; pwd")
     assert shell.report.text == f"{tmp_path}/1/work\n"

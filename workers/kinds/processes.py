@@ -4,6 +4,7 @@ import codecs
 import contextlib
 import os
 import signal
+from fnmatch import fnmatchcase
 from typing import Final
 
 import trio
@@ -22,11 +23,17 @@ _SIGNAL_BASE: Final = 128  # A shell's exit code after a signal is this and its 
 
 
 def inherited_environment() -> dict[str, str]:
-    """The part of the worker's environment that user code gets."""
+    """The part of the worker's environment that user code gets.
+
+    The operator adds to it with `TP_PASS_ENV`: names or patterns, separated by commas. The
+    worker's own variables never pass.
+    """
+    asked = [part.strip() for part in os.environ.get(names.ENV_PASS, "").split(",")]
+    patterns = [*_INHERITED, "LC_*", *filter(None, asked)]
     return {
         name: value
         for name, value in os.environ.items()
-        if name in _INHERITED or name.startswith("LC_")
+        if not name.startswith("TP_") and any(fnmatchcase(name, each) for each in patterns)
     }
 
 
