@@ -1,0 +1,293 @@
+"""Decides that each placement is answered for exactly once, whatever workers and sockets do."""
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from control.core.leases import Leases, Outbox
+from control.core.speed import partition_classes
+from control.model import limits, wire
+from control.model.messages import CancelJob, Finished, JobReady, Overran, Placed, WorkerUp
+from control.model.names import Topic
+from control.model.states import Outcome, Speed
+from control.model.wire import Lease
+
+CLASSES = partition_classes(4, 0.5)
+LATER = round(limits.RESTART_GRACE_S * 1000) + 1
+
+
+def placed(job_id: int, worker: str, attempt: int = 1, partition: int = 0) -> Placed:
+    job = JobReady(
+        run_id=1,
+        job_id=job_id,
+        attempt=attempt,
+        pipeline="p",
+        name="j",
+        stage="s",
+        client="ann",
+        kind="Sleep",
+        version="1.0.0",
+        order=(10, 10, 0, 10),
+        created_ms=0,
+        ready_ms=0,
+        retries_left=0,
+    )
+    return Placed(job=job, partition=partition, worker=worker, speed=Speed.FAST, expected=0.01)
+
+
+def hello(worker: str, *holding: Lease, slots: int = 2, now_ms: int = 0) -> wire.Hello:
+    return wire.Hello(
+        version=1,
+        worker=worker,
+        host="h",
+        slots=slots,
+        kinds={"Sleep": ("1.0.0",)},
+        holding=holding,
+        now_ms=now_ms,
+    )
+
+
+def ended(lease: Lease, outcome: Outcome = Outcome.DONE) -> wire.Ended:
+    return wire.Ended(lease=lease, outcome=outcome, started_ms=1, finished_ms=2, duration=0.001)
+
+
+def assigned(out: Outbox, worker: str) -> list[Lease]:
+    return [frame.lease for frame in out.frames[worker] if isinstance(frame, wire.Assign)]
+
+
+def results(out: Outbox) -> list[Finished]:
+    return [r.message for r in out.records if isinstance(r.message, Finished)]
+
+
+def connect(leases: Leases, worker: str, *holding: Lease, now_ms: int = 0) -> Outbox:
+    out = Outbox()
+    leases.connected(hello(worker, *holding, now_ms=now_ms), out, now_ms)
+    return out
+
+
+def place(leases: Leases, job_id: int, worker: str, offset: int, now_ms: int = 0) -> Outbox:
+    out = Outbox()
+    leases.place(placed(job_id, worker), offset, out, now_ms)
+    return out
+
+
+def test_a_result_counts_once_and_is_acknowledged_each_time() -> None:
+    leases = Leases("d", CLASSES, 0)
+    connect(leases, "w")
+    (lease,) = assigned(place(leases, 5, "w", 0), "w")
+    out = Outbox()
+    leases.ended("w", ended(lease), out, 10)
+    leases.ended("w", ended(lease), out, 11)
+    assert len(results(out)) == 1
+    assert dict(out.receipts) == {0: [0]}
+    assert out.acks["w"] == [lease, lease]
+    assert leases.refused == 1
+
+
+def test_only_the_holder_is_believed() -> None:
+    leases = Leases("d", CLASSES, 0)
+    connect(leases, "w")
+    connect(leases, "thief")
+    (lease,) = assigned(place(leases, 5, "w", 0), "w")
+    out = Outbox()
+    leases.ended("thief", ended(lease), out, 10)
+    assert not results(out)
+    assert leases.refused == 1
+
+
+def test_a_worker_that_comes_back_in_time_goes_on() -> None:
+    leases = Leases("d", CLASSES, 0)
+    connect(leases, "w")
+    (lease,) = assigned(place(leases, 5, "w", 0), "w")
+    out = Outbox()
+    leases.began("w", wire.Began(lease=lease, started_ms=1), out)
+    leases.disconnected("w", "closed", out, 100)
+    again = connect(leases, "w", lease, now_ms=200)
+    assert not assigned(again, "w")
+    leases.expire(out, 10_000)
+    leases.ended("w", ended(lease), out, 10_001)
+    assert [result.outcome for result in results(out)] == [Outcome.DONE]
+
+
+def test_what_had_begun_is_lost_and_what_had_not_goes_back() -> None:
+    leases = Leases("d", CLASSES, 0)
+    connect(leases, "w")
+    (begun,) = assigned(place(leases, 5, "w", 0), "w")
+    place(leases, 6, "w", 1)
+    out = Outbox()
+    leases.began("w", wire.Began(lease=begun, started_ms=1), out)
+    leases.disconnected("w", "closed", out, 100)
+    assert leases.next_ms() == 100 + round(limits.RECONNECT_GRACE_S * 1000)
+    leases.expire(out, 100 + round(limits.RECONNECT_GRACE_S * 1000))
+    assert [(r.job_id, r.outcome) for r in results(out)] == [(5, Outcome.LOST)]
+    assert [r.message for r in out.records if r.topic == Topic.TASK_RUNS] == [placed(6, "w").job]
+    assert sorted(out.receipts[0]) == [0, 1]
+    late = Outbox()
+    leases.connected(hello("w", begun), late, 5_000)
+    welcome = late.frames["w"][0]
+    assert isinstance(welcome, wire.Welcome)
+    assert welcome.drop == (begun,)
+
+
+def test_after_a_restart_workers_keep_what_they_run() -> None:
+    lease = Lease(5, 1, 0)
+    for record_first in (True, False):
+        leases = Leases("d", CLASSES, 0)
+        if record_first:
+            assert not place(leases, 5, "w", 0).frames
+            out = connect(leases, "w", lease)
+        else:
+            out = connect(leases, "w", lease)
+            assert not place(leases, 5, "w", 0).frames
+        welcome = out.frames["w"][0]
+        assert isinstance(welcome, wire.Welcome)
+        assert welcome.drop == ()
+        leases.expire(out, LATER)
+        leases.ended("w", ended(lease), out, LATER)
+        assert [result.outcome for result in results(out)] == [Outcome.DONE]
+
+
+def test_after_a_restart_a_result_may_come_before_its_record() -> None:
+    lease = Lease(5, 1, 0)
+    leases = Leases("d", CLASSES, 0)
+    connect(leases, "w", lease)
+    out = Outbox()
+    leases.ended("w", ended(lease), out, 1)
+    assert not out.acks["w"]
+    leases.place(placed(5, "w"), 0, out, 2)
+    assert [result.outcome for result in results(out)] == [Outcome.DONE]
+    assert out.acks["w"] == [lease]
+
+
+def test_after_a_restart_what_nobody_claims_is_tried_again() -> None:
+    leases = Leases("d", CLASSES, 0)
+    place(leases, 5, "gone", 0)
+    out = Outbox()
+    leases.expire(out, LATER)
+    assert [result.outcome for result in results(out)] == [Outcome.LOST]
+
+
+def test_a_placement_with_a_worker_that_is_gone_goes_back() -> None:
+    leases = Leases("d", CLASSES, 0)
+    out = place(leases, 5, "gone", 3, now_ms=LATER)
+    assert dict(out.receipts) == {0: [3]}
+    assert [record.topic for record in out.records] == [Topic.TASK_RUNS]
+
+
+def test_a_cancelled_job_is_stopped_where_it_is() -> None:
+    leases = Leases("d", CLASSES, 0)
+    connect(leases, "w")
+    (lease,) = assigned(place(leases, 5, "w", 0), "w")
+    out = Outbox()
+    leases.cancel(CancelJob(job_id=5, attempt=2, reason="another attempt"), out)
+    assert not out.frames["w"]
+    leases.cancel(CancelJob(job_id=5, attempt=1, reason="by ann"), out)
+    assert out.frames["w"] == [wire.Cancel(lease=lease, reason="by ann")]
+
+
+def test_what_waits_behind_a_long_job_is_called_back_once() -> None:
+    leases = Leases("d", CLASSES, 0)
+    connect(leases, "w")
+    made = [assigned(place(leases, job, "w", job), "w")[0] for job in range(4)]
+    out = Outbox()
+    leases.began("w", wire.Began(lease=made[0], started_ms=1), out)
+    assert leases.next_ms() is not None
+    leases.expire(out, 1_000)
+    (frame,) = [f for f in out.frames["w"] if isinstance(f, wire.TakeBack)]
+    assert frame.leases == tuple(made[1:])
+    assert [r.message.job_ids for r in out.records if isinstance(r.message, Overran)] == [(0,)]
+    again = Outbox()
+    leases.expire(again, 2_000)
+    assert not again.frames["w"]
+    leases.handed_back("w", made[2:], again)
+    assert len([r for r in again.records if r.topic == Topic.TASK_RUNS]) == 2
+
+
+def test_a_worker_tells_its_slots_partitions_and_holds() -> None:
+    leases = Leases("d", CLASSES, 0)
+    out = connect(leases, "w")
+    (up,) = [r.message for r in out.records if isinstance(r.message, WorkerUp)]
+    assert len(up.partitions) == 2
+    assert {CLASSES[p] for p in up.partitions} == {Speed.FAST, Speed.SLOW}
+
+
+class OneAnswer(RuleBasedStateMachine):
+    """Placements, connections, results, and time in any order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.leases = Leases("d", CLASSES, 0)
+        self.now_ms = 0
+        self.offset = 0
+        self.known: dict[str, set[Lease]] = {"a": set(), "b": set()}
+        self.online: set[str] = set()
+        self.open: dict[int, int] = {}  # Offset to job.
+        self.answered: list[int] = []
+
+    def absorb(self, out: Outbox) -> None:
+        for worker, frames in out.frames.items():
+            for frame in frames:
+                if isinstance(frame, wire.Assign):
+                    self.known[worker].add(frame.lease)
+        answers = sum(r.topic in {Topic.TASK_RUN_RESULTS, Topic.TASK_RUNS} for r in out.records)
+        receipts = [offset for offsets in out.receipts.values() for offset in offsets]
+        assert answers == len(receipts)
+        for offset in receipts:
+            del self.open[offset]  # Raises when answered twice.
+        self.answered += receipts
+
+    @rule(worker=st.sampled_from("ab"))
+    def place(self, worker: str) -> None:
+        out = Outbox()
+        self.open[self.offset] = self.offset
+        self.leases.place(placed(self.offset, worker), self.offset, out, self.now_ms)
+        self.offset += 1
+        self.absorb(out)
+
+    @rule(worker=st.sampled_from("ab"), remembers=st.booleans())
+    def connect(self, worker: str, *, remembers: bool) -> None:
+        if not remembers:
+            self.known[worker].clear()
+        out = Outbox()
+        held = tuple(self.known[worker])
+        self.leases.connected(hello(worker, *held, now_ms=self.now_ms), out, self.now_ms)
+        self.online.add(worker)
+        self.absorb(out)
+
+    @rule(worker=st.sampled_from("ab"))
+    def disconnect(self, worker: str) -> None:
+        out = Outbox()
+        self.leases.disconnected(worker, "closed", out, self.now_ms)
+        self.online.discard(worker)
+        self.absorb(out)
+
+    @precondition(lambda self: any(self.known[w] for w in self.online))
+    @rule(data=st.data(), forget=st.booleans())
+    def report(self, data: st.DataObject, *, forget: bool) -> None:
+        worker = data.draw(st.sampled_from(sorted(w for w in self.online if self.known[w])))
+        lease = data.draw(st.sampled_from(sorted(self.known[worker], key=lambda le: le.epoch)))
+        out = Outbox()
+        self.leases.ended(worker, ended(lease), out, self.now_ms)
+        if forget:
+            self.known[worker].discard(lease)
+        self.absorb(out)
+
+    @rule(step_ms=st.integers(0, 3_000))
+    def time_passes(self, step_ms: int) -> None:
+        self.now_ms += step_ms
+        out = Outbox()
+        self.leases.expire(out, self.now_ms)
+        self.absorb(out)
+
+    @invariant()
+    def everything_is_answered_or_held(self) -> None:
+        assert len(self.answered) == len(set(self.answered))
+        assert len(self.answered) + len(self.open) == self.offset
+
+    def teardown(self) -> None:
+        for worker in "ab":
+            self.disconnect(worker)
+        self.time_passes(60_000)
+        assert not self.open, "a lease outlived everybody"
+
+
+TestOneAnswer = OneAnswer.TestCase
