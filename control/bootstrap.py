@@ -79,12 +79,12 @@ def ensure_admin(
 
 
 def write_credentials(
-    directory: Path, *, url: str, gateway: str, client_id: str, secret: str
+    directory: Path, *, url: str | None, gateway: str | None, client_id: str, secret: str
 ) -> None:
     """Write credentials.toml, readable by its owner only, in one step."""
     values = {"url": url, "gateway": gateway, "client_id": client_id, "client_secret": secret}
     # A JSON string is a TOML basic string.
-    text = "".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items())
+    text = "".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items() if value)
     fresh = directory / f"{CREDENTIALS_FILE}.new"
     fresh.unlink(missing_ok=True)
     with os.fdopen(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:

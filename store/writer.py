@@ -83,6 +83,7 @@ class Writer:
         self._waiting: deque[_Piece[object]] = deque()
         self._arrived = trio.Event()
         self._room = trio.CapacityLimiter(limits.WRITER_QUEUE_MAX)
+        self.commits = 0
         self._changes = {change: trio.Event() for change in Change}
         self.failing: str | None = None  # Why the last commit failed; None after one that did not.
 
@@ -159,6 +160,7 @@ class Writer:
         except sqlite3.Error as error:
             return self._failed(group, error)
         self.failing = None
+        self.commits += 1
         touched = set().union(*(tx.touched for tx in pieces))
 
         def committed() -> None:
