@@ -1,0 +1,273 @@
+"""Owns the DuckDB file of facts: what ended and how long it took, counted once; the reports.
+
+Everything here blocks and is called through the `offload` port. Each call has a cursor of its
+own; one call at a time writes, one makes a report, and one runs a user's query.
+"""
+
+import os
+import shutil
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from decimal import Decimal
+from operator import attrgetter
+from pathlib import Path
+from typing import Final, Literal, TypeVar
+
+import duckdb
+import msgspec
+import structlog
+
+from control.model import limits
+from control.model.errors import Rejected, StoreFailed
+from control.model.reports import (
+    Cell,
+    ClassStats,
+    Learned,
+    PartitionStats,
+    PipelineStats,
+    QueryResult,
+    Summary,
+    TaskStats,
+    WorkerStats,
+)
+from control.model.states import Outcome, Speed
+from store.queries import Statements
+
+T = TypeVar("T", bound=msgspec.Struct)
+Param = str | int | float
+Format = Literal["parquet", "csv", "json"]
+
+LOG = structlog.get_logger("store")
+_SQL: Final = Statements("facts")
+_ENCODER: Final = msgspec.json.Encoder()
+_CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
+    # One thread and little memory: statistics never starve what runs the jobs.
+    "threads": 1,
+    "memory_limit": f"{limits.FACTS_MEMORY_BYTES_MAX}B",
+    "max_temp_directory_size": f"{limits.FACTS_SPILL_BYTES_MAX}B",
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+    "allow_community_extensions": False,
+    "python_enable_replacements": False,  # SQL would see the variables of this process.
+}
+
+
+class Fact(msgspec.Struct, frozen=True, kw_only=True):
+    """One row: how an attempt ended, or a job that ended without one. Null seconds: never began."""
+
+    run_id: int
+    job_id: int
+    attempt: int
+    pipeline: str
+    job: str
+    stage: str | None = None
+    kind: str
+    client: str
+    worker: str | None = None
+    partition: int | None = None
+    speed: Speed | None = None
+    outcome: Outcome
+    final: bool
+    expected: float | None = None
+    ready_ms: int
+    started_ms: int | None = None
+    finished_ms: int
+    wait_seconds: float | None = None
+    duration_seconds: float | None = None
+    exit_code: int | None = None
+    error: str | None = None
+
+
+_NAMES: Final = Fact.__struct_fields__
+_VALUES: Final = attrgetter(*_NAMES)
+
+
+class Facts:
+    """The file. Opened by the first call, and again by the one after a failure.
+
+    Methods raise `StoreFailed` when the file cannot be read or written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._exports = path.with_name(f"{path.name}.export")
+        self._conn: duckdb.DuckDBPyConnection | None = None
+        self._opening = threading.Lock()
+        self._writing = threading.Lock()
+        self._reporting = threading.Lock()
+        self._querying = threading.Lock()
+
+    def append(self, facts: Sequence[Fact], topic: str, reached: Mapping[int, int]) -> None:
+        """Store facts and, for each partition of the topic, the last offset they come from."""
+        with self._writing, self._cursor() as cursor:
+            cursor.begin()
+            if facts:
+                columns = zip(*map(_VALUES, facts), strict=True)
+                text = _ENCODER.encode(dict(zip(_NAMES, columns, strict=True))).decode()
+                cursor.execute(_SQL["append"], {"facts": text})
+            for partition, offset in reached.items():
+                values = {"topic": topic, "partition": partition, "offset": offset}
+                cursor.execute(_SQL["reach"], values)
+            cursor.commit()
+
+    def reached(self, topic: str) -> dict[int, int]:
+        """The last offset that is counted, by partition; what is at or below it is in."""
+        with self._writing, self._cursor() as cursor:
+            return dict(cursor.execute(_SQL["reached"], {"topic": topic}).fetchall())
+
+    def prune(self, before_ms: int) -> int:
+        """Delete what ended before that; gives how many facts."""
+        with self._writing, self._cursor() as cursor:
+            row = cursor.execute(_SQL["prune"], {"before_ms": before_ms}).fetchone()
+            return int(row[0]) if row else 0
+
+    def close(self) -> None:
+        """Close the file; the next call opens it again."""
+        with self._opening:
+            if self._conn is not None:
+                self._conn.close()
+                self._conn = None
+
+    # Reports.
+
+    def summary(self, window_ms: int, now_ms: int) -> Summary:
+        """All that ended in the window."""
+        span = {"window_ms": window_ms, "now_ms": now_ms}
+        (total,) = self._report("summary", Summary, **span)
+        classes = self._report("classes", ClassStats, **span)
+        return msgspec.structs.replace(total, classes=tuple(classes))
+
+    def pipelines(
+        self, window_ms: int, now_ms: int, limit: int = limits.REPORT_ROWS_MAX
+    ) -> list[PipelineStats]:
+        """Each pipeline, the one with the most jobs first."""
+        span = {"window_ms": window_ms, "now_ms": now_ms, "limit": limit}
+        return self._report("pipelines", PipelineStats, **span)
+
+    def slow_tasks(
+        self, window_ms: int, now_ms: int, limit: int = limits.REPORT_ROWS_MAX
+    ) -> list[TaskStats]:
+        """Each job of each pipeline, the one with the largest share of slot-seconds first."""
+        span = {"window_ms": window_ms, "now_ms": now_ms, "limit": limit}
+        return self._report("slow_tasks", TaskStats, buckets=limits.TREND_BUCKETS, **span)
+
+    def partitions(
+        self, window_ms: int, now_ms: int, limit: int = limits.REPORT_ROWS_MAX
+    ) -> list[PartitionStats]:
+        """Each partition, by number."""
+        span = {"window_ms": window_ms, "now_ms": now_ms, "limit": limit}
+        return self._report("partitions", PartitionStats, **span)
+
+    def workers(
+        self, window_ms: int, now_ms: int, limit: int = limits.REPORT_ROWS_MAX
+    ) -> list[WorkerStats]:
+        """Each worker, the busiest first."""
+        span = {"window_ms": window_ms, "now_ms": now_ms, "limit": limit}
+        return self._report("workers", WorkerStats, **span)
+
+    def durations(self, limit: int = limits.WARM_KEYS_MAX) -> list[Learned]:
+        """The last durations of the jobs that ended most recently, for a balancer's start."""
+        return self._report("durations", Learned, limit=limit, each=limits.WARM_DURATIONS_MAX)
+
+    # For operators.
+
+    def query(
+        self, sql: str, limit: int = limits.QUERY_ROWS_MAX, timeout_s: float = limits.QUERY_S
+    ) -> QueryResult:
+        """Run one SELECT that reaches nothing but the facts; raises `Rejected`."""
+        with self._querying, self._cursor() as cursor:
+            watch = threading.Timer(timeout_s, cursor.interrupt)
+            watch.start()
+            try:
+                return _select(cursor, sql, limit)
+            except duckdb.InterruptException as error:
+                message = f"the query took longer than {timeout_s:g} s"
+                raise Rejected(message) from error
+            except duckdb.Error as error:
+                raise Rejected(str(error)) from error
+            finally:
+                watch.cancel()
+                watch.join()
+
+    def export(self, path: Path, form: Format) -> int:
+        """Write all facts to a file, in the order in which they ended; gives how many."""
+        with self._querying, self._cursor() as cursor:
+            target = self._exports / f"facts.{form}"  # SQL may write nowhere else.
+            try:
+                values = {"path": str(target), "format": form}
+                row = cursor.execute(_SQL["export"], values).fetchone()
+                shutil.move(target, path)
+            except OSError as error:
+                message = f"the facts could not be exported: {error}"
+                raise Rejected(message) from error
+            finally:
+                target.unlink(missing_ok=True)
+            return int(row[0]) if row else 0
+
+    def _report(self, name: str, row: type[T], **values: int) -> list[T]:
+        with self._reporting, self._cursor() as cursor:
+            cursor.execute(_SQL[name], values)
+            columns = [column[0] for column in cursor.description]
+            return [
+                msgspec.convert(dict(zip(columns, found, strict=True)), row)
+                for found in cursor.fetchall()
+            ]
+
+    @contextmanager
+    def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
+        cursor: duckdb.DuckDBPyConnection | None = None
+        try:
+            with self._opening:
+                if self._conn is None:
+                    self._conn = self._open()
+                cursor = self._conn.cursor()
+            yield cursor
+        except (duckdb.Error, OSError) as error:
+            # DuckDB may refuse everything after a failed write until the file is opened anew.
+            self.close()
+            message = f"the file of facts cannot be used: {error}"
+            raise StoreFailed(message) from error
+        finally:
+            if cursor is not None:
+                cursor.close()  # Rolls back what was not committed.
+
+    def _open(self) -> duckdb.DuckDBPyConnection:
+        self._exports.mkdir(mode=0o700, exist_ok=True)
+        conn = duckdb.connect(str(self._path), config=_CONFIG)
+        try:
+            os.chmod(self._path, 0o600)
+            conn.execute(_SQL["tables"])
+            conn.execute(_SQL["macros"])
+            conn.execute(_SQL["confine"], {"directory": str(self._exports.resolve())})
+            conn.execute(_SQL["close_off"])
+        except duckdb.Error:
+            conn.close()
+            raise
+        LOG.info("facts.opened", path=str(self._path))
+        return conn
+
+
+def _select(cursor: duckdb.DuckDBPyConnection, sql: str, limit: int) -> QueryResult:
+    statements = cursor.extract_statements(sql)
+    if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+        message = "exactly one SELECT statement is allowed"
+        raise Rejected(message)
+    cursor.execute(_SQL["read_only"])
+    relation = cursor.sql(sql.rstrip().rstrip(";"))  # Lazy: more than the limit is never made.
+    rows = relation.limit(limit + 1).fetchall()
+    return QueryResult(
+        columns=tuple(relation.columns),
+        rows=tuple(tuple(_cell(value) for value in row) for row in rows[:limit]),
+        truncated=len(rows) > limit,
+    )
+
+
+def _cell(value: object) -> Cell:
+    if value is None or isinstance(value, str | bool | int | float):
+        return value
+    if isinstance(value, Decimal):
+        return float(value)
+    if isinstance(value, list | dict):
+        return msgspec.json.encode(value, enc_hook=str).decode()
+    return str(value)

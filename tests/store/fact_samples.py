@@ -1,0 +1,43 @@
+"""Owns the facts that tests are written with."""
+
+import msgspec
+
+from control.model.states import Outcome, Speed
+from store.facts import Fact
+
+NOW_MS = 1_800_000_000_000
+HOUR_MS = 3_600_000
+TOPIC = "results"
+
+
+def fact(job_id: int = 1, ago_ms: int = 1_000, **fields: object) -> Fact:
+    values: dict[str, object] = {
+        "run_id": job_id // 2,
+        "job_id": job_id,
+        "attempt": 1,
+        "pipeline": "nightly",
+        "job": "pull",
+        "stage": "extract",
+        "kind": "Shell",
+        "client": "ops",
+        "worker": "w-1",
+        "partition": 0,
+        "speed": Speed.FAST,
+        "outcome": Outcome.DONE,
+        "final": True,
+        "expected": 1.0,
+        "ready_ms": NOW_MS - 9_000,
+        "started_ms": NOW_MS - 8_000,
+        "finished_ms": NOW_MS - ago_ms,
+        "wait_seconds": 1.0,
+        "duration_seconds": 2.0,
+        "exit_code": 0,
+    }
+    return msgspec.convert(values | fields, Fact)
+
+
+def skipped(job_id: int, ago_ms: int = 1_000, **fields: object) -> Fact:
+    nothing: dict[str, object] = dict.fromkeys(
+        ["worker", "partition", "speed", "started_ms", "wait_seconds", "duration_seconds", "stage"]
+    )
+    return fact(job_id, ago_ms, **(nothing | {"outcome": Outcome.CANCELLED} | fields))
