@@ -1,0 +1,61 @@
+"""Measures how long after the submission a job starts and is done, open loop."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import trio
+import typer
+
+from bench.system import System, percentile, report, system
+from bench.throughput import NOOP
+from bench.watching import all_ended, jobs_of, ms, put_pipeline
+
+
+def main(
+    rate: Annotated[float, typer.Option(help="Submissions per second.")] = 50.0,
+    seconds: Annotated[float, typer.Option(help="How long.")] = 20.0,
+    slots: Annotated[int, typer.Option(help="Slots of the one worker.")] = 8,
+    data_dir: Annotated[Path | None, typer.Option(help="Of a system that runs already.")] = None,
+) -> None:
+    """Milliseconds from sending the request to the job's start and end."""
+    with system(data_dir, slots=slots) as running:
+        report(trio.run(measure, running, rate, seconds))
+
+
+async def measure(running: System, rate: float, seconds: float) -> dict[str, object]:
+    """The figures; the first second warms up and does not count."""
+    sent: dict[int, float] = {}
+    async with running.client() as client:
+        await put_pipeline(client, NOOP)
+
+        async def submit() -> None:
+            at_ms = time.time() * 1000
+            answer = await client.post(f"/v1/pipelines/{NOOP['name']}/runs", json={})
+            answer.raise_for_status()
+            sent[answer.json()["id"]] = at_ms
+
+        begin = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            for number in range(int(rate * (seconds + 1))):
+                await trio.sleep_until(begin + number / rate)
+                nursery.start_soon(submit)
+        await all_ended(client)
+        runs = sorted(sent)[int(rate) :]
+        starts, ends = [], []
+        for run, jobs in zip(runs, await jobs_of(client, runs), strict=True):
+            starts.append(max(ms(jobs[0]["started_at"]) - sent[run], 0.0))
+            ends.append(max(ms(jobs[0]["finished_at"]) - sent[run], 0.0))
+    return {
+        "bench": "latency",
+        "jobs": len(runs),
+        "rate_per_s": rate,
+        "start_ms_p50": percentile(starts, 0.5),
+        "start_ms_p99": percentile(starts, 0.99),
+        "done_ms_p50": percentile(ends, 0.5),
+        "done_ms_p99": percentile(ends, 0.99),
+    }
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,128 @@
+"""Owns the system that a benchmark talks to: one that runs already, or one it starts itself."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import httpx
+import msgspec
+
+START_S = 30.0
+
+
+class System:
+    """A running control plane with workers. `processes`: those whose CPU time counts."""
+
+    def __init__(self, directory: Path, processes: list[int]) -> None:
+        values = tomllib.loads((directory / "credentials.toml").read_text(encoding="utf-8"))
+        self.url: str = values["url"]
+        self.auth = (values["client_id"], values["client_secret"])
+        self.processes = processes
+
+    def client(self) -> httpx.AsyncClient:
+        """A client with credentials; for use under trio."""
+        return httpx.AsyncClient(base_url=self.url, auth=self.auth, timeout=60.0)
+
+    def cpu_s(self) -> float:
+        """CPU seconds of the system's own processes so far; 0 when it was not started here."""
+        ticks = 0
+        for process in self.processes:
+            fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2]
+            ticks += sum(map(int, fields.split()[11:13]))
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    def memory_mib(self) -> float:
+        """Resident memory of the first process, the control plane."""
+        if not self.processes:
+            return 0.0
+        status = Path(f"/proc/{self.processes[0]}/status").read_text(encoding="utf-8")
+        line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
+        return int(line.split()[1]) / 1024
+
+
+@contextmanager
+def system(data_dir: Path | None, *, slots: int, workers: int = 1) -> Iterator[System]:
+    """The system whose data directory is given, or a fresh one that ends with the block."""
+    if data_dir is not None:
+        yield System(data_dir, [])
+        return
+    with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tp-bench-")))
+        control = stack.enter_context(start_control(directory))
+        processes = [control.pid]
+        for number in range(workers):
+            name = f"bench-{number}"
+            worker = stack.enter_context(start_worker(directory, slots=slots, name=name))
+            processes.append(worker.pid)
+        yield System(directory, processes)
+
+
+@contextmanager
+def start_control(directory: Path, *flags: str) -> Iterator[subprocess.Popen[str]]:
+    """`tpctl up` on free ports; ready when the block begins, stopped cleanly after it."""
+    command = [_script("tpctl"), "up", "--data-dir", str(directory), "--log-level", "warning"]
+    command += ["--listen", "127.0.0.1:0", "--gateway", "127.0.0.1:0", *flags]
+    with _running(command, "ready") as process:
+        yield process
+
+
+@contextmanager
+def start_worker(
+    directory: Path, *, slots: int, name: str, environ: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    """`tpworker` with the credentials of the data directory; ready when the block begins."""
+    command = [_script("tpworker"), "--data-dir", str(directory), "--slots", str(slots)]
+    with _running([*command, "--name", name], "worker ready", environ) as process:
+        yield process
+
+
+def report(figures: Mapping[str, object]) -> None:
+    """One JSON line, then a short table."""
+    print(msgspec.json.encode(dict(figures)).decode())
+    width = max(map(len, figures))
+    for name, value in figures.items():
+        shown = f"{value:.2f}" if isinstance(value, float) else value
+        print(f"  {name:<{width}}  {shown}")
+
+
+def percentile(values: list[float], share: float) -> float:
+    """The value below which this share of the values lies (nearest rank)."""
+    ordered = sorted(values)
+    return ordered[min(int(len(ordered) * share), len(ordered) - 1)] if ordered else float("nan")
+
+
+@contextmanager
+def _running(
+    command: list[str], ready: str, environ: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[str]]:
+    process = subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env={**os.environ, **(environ or {})}
+    )
+    assert process.stderr is not None
+    try:
+        for line in process.stderr:
+            if ready in line:
+                break
+            sys.stderr.write(line)
+        else:
+            message = f"{command[0]} ended with exit code {process.wait()} before it was ready"
+            raise SystemExit(message)
+        # From here on nobody reads: what it says goes straight to our own stderr.
+        with subprocess.Popen(["cat"], stdin=process.stderr, stdout=sys.stderr.fileno()) as pump:
+            yield process
+            process.terminate()
+            process.wait(START_S)
+            pump.wait(START_S)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def _script(name: str) -> str:
+    return str(Path(sys.executable).parent / name)

@@ -1,0 +1,77 @@
+"""Measures no-op jobs from submission (the batch call) to the recorded result."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import httpx
+import trio
+import typer
+
+from bench.system import System, report, system
+from bench.watching import all_ended, put_pipeline
+
+NOOP: dict[str, object] = {
+    "name": "bench-noop",
+    "stages": ["run"],
+    "jobs": [{"name": "noop", "stage": "run", "kind": "Sleep", "params": {"seconds": 0}}],
+}
+
+
+def main(
+    jobs: Annotated[int, typer.Option(help="How many jobs.")] = 50_000,
+    batch: Annotated[int, typer.Option(help="Jobs in one batch call.")] = 500,
+    submitters: Annotated[int, typer.Option(help="Batch calls under way at once.")] = 2,
+    slots: Annotated[int, typer.Option(help="Slots of the one worker.")] = 16,
+    data_dir: Annotated[Path | None, typer.Option(help="Of a system that runs already.")] = None,
+) -> None:
+    """No-op jobs per second, with everything durable."""
+    with system(data_dir, slots=slots) as running:
+        report(trio.run(measure, running, jobs, batch, submitters))
+
+
+async def measure(running: System, jobs: int, batch: int, submitters: int) -> dict[str, object]:
+    """The figures, after a short warm-up."""
+    async with running.client() as client:
+        await put_pipeline(client, NOOP)
+        await _submit_all(client, 2_000, batch, submitters)
+        await all_ended(client)
+        memory_before = running.memory_mib()
+        cpu_before, begin = running.cpu_s(), time.perf_counter()
+        await _submit_all(client, jobs, batch, submitters)
+        submitted = time.perf_counter() - begin
+        await all_ended(client)
+        took = time.perf_counter() - begin
+        return {
+            "bench": "throughput",
+            "jobs": jobs,
+            "jobs_per_s": jobs / took,
+            "submitted_per_s": jobs / submitted,
+            "seconds": took,
+            "cpu_ms_per_job": 1000 * (running.cpu_s() - cpu_before) / jobs,
+            "memory_mib_before": memory_before,
+            "memory_mib_after": running.memory_mib(),
+        }
+
+
+async def _submit_all(client: httpx.AsyncClient, jobs: int, batch: int, submitters: int) -> None:
+    left = list(range(0, jobs, batch))
+
+    async def submit() -> None:
+        while left:
+            count = min(batch, jobs - left.pop())
+            body = {"runs": [{"pipeline": NOOP["name"]}] * count}
+            while True:
+                answer = await client.post("/v1/runs:batch", json=body)
+                if answer.status_code != httpx.codes.TOO_MANY_REQUESTS:
+                    break
+                await trio.sleep(0.1)  # The queue is full: that is its job.
+            answer.raise_for_status()
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(submitters):
+            nursery.start_soon(submit)
+
+
+if __name__ == "__main__":
+    typer.run(main)
