@@ -17,7 +17,7 @@ from store.queries import Statements
 _SQL = Statements("catalog")
 
 
-class Change(StrEnum):
+class Effect(StrEnum):
     """What putting a pipeline did."""
 
     CREATED = "created"
@@ -28,7 +28,7 @@ class Change(StrEnum):
 class Put(msgspec.Struct, frozen=True, kw_only=True):
     """A pipeline as it is stored now, and what happened to it."""
 
-    change: Change
+    effect: Effect
     pipeline: PipelineView
     revision_id: int
 
@@ -62,7 +62,7 @@ def put(conn: sqlite3.Connection, pipeline: Pipeline, client_id: str, *, now_ms:
     name = pipeline.name
     found = conn.execute(_SQL["get"], (name,)).fetchone()
     if found is not None and found[7] == digest:
-        return Put(change=Change.UNCHANGED, pipeline=_view(found), revision_id=found[6])
+        return Put(effect=Effect.UNCHANGED, pipeline=_view(found), revision_id=found[6])
     values = (name, definition.decode(), digest, client_id, now_ms)
     revision_id = conn.execute(_SQL["insert_revision"], values).lastrowid
     assert revision_id is not None
@@ -71,7 +71,7 @@ def put(conn: sqlite3.Connection, pipeline: Pipeline, client_id: str, *, now_ms:
     else:
         conn.execute(_SQL["point_pipeline"], (revision_id, now_ms, name))
     return Put(
-        change=Change.CREATED if found is None else Change.REVISED,
+        effect=Effect.CREATED if found is None else Effect.REVISED,
         pipeline=get(conn, name),
         revision_id=revision_id,
     )

@@ -44,7 +44,7 @@ EVENT_STREAMS_MAX: Final = 64
 FRAME_BYTES_MAX: Final = 32 * MIB
 RECEIVE_BUFFER_BYTES: Final = 256 * KIB
 FRAME_MESSAGES_MAX: Final = 2_000
-SEND_QUEUE_MAX: Final = 1_000
+ARRIVALS_MAX: Final = 64  # Messages of workers that the dispatcher has not read yet.
 
 # Leases, workers.
 HEARTBEAT_S: Final = 2.0
@@ -120,7 +120,8 @@ LOST_WORKERS_MAX: Final = 1_000
 LOST_WORKERS_MS: Final = 600_000  # How long a lost worker is still listed.
 CHANGED_RUNS_MAX: Final = 200  # In one frame of events; the newest.
 SETTLE_S: Final = 1.0  # How long after a message about a run its row may still change.
-EVENT_SEND_S: Final = 10.0  # A listener that takes no frame for so long is dropped.
+API_GRACE_S: Final = 3.0  # For requests under way at the end.
+EVENT_SEND_S: Final = 10.0  # Who takes nothing we send for so long is dropped.
 LOG_FILES_MAX: Final = 128  # Open at once.
 LOG_LAST_S: Final = 2.0  # How long a reader waits for the last bytes of a job that has ended.
 LOG_READ_BYTES: Final = 64 * KIB

@@ -41,6 +41,15 @@ PRIORITY_DEFAULT = 10
 RETRY_DELAY_MAX_DEFAULT_S = 3600.0
 
 
+# Not plain defaults: msgspec makes no JSON schema of a Raw one.
+def _null() -> msgspec.Raw:
+    return msgspec.Raw(b"null")
+
+
+def _no_params() -> msgspec.Raw:
+    return msgspec.Raw(b"{}")
+
+
 class Dst(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a schedule does where the local clock jumps forward (gap) or back (fold)."""
 
@@ -53,7 +62,7 @@ class ScheduleSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
     cron: Annotated[str, Meta(min_length=1, max_length=limits.TEXT_CHARS_MAX)]
     timezone: ShortText = "UTC"
-    input: msgspec.Raw = msgspec.Raw(b"null")
+    input: msgspec.Raw = msgspec.field(default_factory=_null)
     missed: Missed = Missed.LAST
     overlap: Overlap = Overlap.ALLOW
     dst: Dst = Dst()
@@ -76,7 +85,7 @@ class JobSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     kind: ShortText
     version: str = ""
     priority: Priority = PRIORITY_DEFAULT
-    params: msgspec.Raw = msgspec.Raw(b"{}")
+    params: msgspec.Raw = msgspec.field(default_factory=_no_params)
     retry_attempt: Annotated[int, Meta(ge=0, le=limits.RETRY_ATTEMPT_MAX)] = 0
     retry_delay: Seconds = 0.0
     retry_delay_max: Seconds = RETRY_DELAY_MAX_DEFAULT_S

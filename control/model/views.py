@@ -5,7 +5,6 @@ from typing import Annotated, Generic, TypeVar
 import msgspec
 from msgspec import Meta, Raw
 
-from control.model.messages import NULL
 from control.model.states import Outcome, Role, State, Trigger
 
 T = TypeVar("T")
@@ -76,7 +75,7 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     state: StateField
     reason: Reason
     priority: PriorityField
-    input: JsonField = NULL
+    input: JsonField
     allowed_failures: Annotated[
         int, Meta(description="Failures that were allowed.", examples=[0])
     ] = 0
@@ -158,7 +157,7 @@ class PipelineView(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: Time
     definition: Annotated[
         Raw, Meta(description="All of the definition; null in lists.", examples=[None])
-    ] = NULL
+    ]
 
 
 class ClientView(msgspec.Struct, frozen=True, kw_only=True):

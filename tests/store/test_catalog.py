@@ -5,7 +5,7 @@ import pytest
 from control.model import limits
 from control.model.errors import Conflict, NotFound
 from store import catalog
-from store.catalog import Change
+from store.catalog import Effect
 from tests.store.world import NOW_MS, World, pipeline
 
 
@@ -13,10 +13,10 @@ def test_every_change_is_a_revision_and_nothing_else_is(world: World) -> None:
     first = catalog.put(world.conn, pipeline(), "ann", now_ms=NOW_MS)
     same = catalog.put(world.conn, pipeline(), "ann", now_ms=NOW_MS + 1)
     other = catalog.put(world.conn, pipeline(jobs=3), "bob", now_ms=NOW_MS + 2)
-    assert [put.change for put in (first, same, other)] == [
-        Change.CREATED,
-        Change.UNCHANGED,
-        Change.REVISED,
+    assert [put.effect for put in (first, same, other)] == [
+        Effect.CREATED,
+        Effect.UNCHANGED,
+        Effect.REVISED,
     ]
     assert [put.pipeline.revision for put in (first, same, other)] == [1, 1, 2]
     assert first.revision_id == same.revision_id != other.revision_id
@@ -34,8 +34,8 @@ def test_numbers_go_on_after_a_deletion(world: World) -> None:
         catalog.hook_target(world.conn, "t")
     assert hook.id == 1
     again = catalog.put(world.conn, pipeline(), "bob", now_ms=NOW_MS)
-    assert (again.change, again.pipeline.revision, again.pipeline.client) == (
-        Change.CREATED,
+    assert (again.effect, again.pipeline.revision, again.pipeline.client) == (
+        Effect.CREATED,
         2,
         "bob",
     )

@@ -1,0 +1,239 @@
+"""Puts the calls together: each operation becomes a route that lets in, answers, or refuses."""
+
+import re
+import traceback
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+import msgspec
+import structlog
+import trio
+from litestar import Litestar, Request, Response, WebSocket
+from litestar.exceptions import HTTPException
+from litestar.handlers import HTTPRouteHandler, WebsocketRouteHandler
+from litestar.response.base import ASGIResponse
+from litestar.types import ControllerRouterHandler
+
+from control.api import problems
+from control.api.access import Access
+from control.api.calls import Answer, Call, Operation, Route
+from control.api.events import Events
+from control.api.fleet import EVENTS, Fleet
+from control.api.jobs import Jobs
+from control.api.live import Live
+from control.api.metrics import Metrics
+from control.api.openapi import document
+from control.api.pipelines import Pipelines
+from control.api.ports import Parts
+from control.api.roles import ROLES, check_role
+from control.api.runs import Runs
+from control.api.starting import Starting
+from control.api.stats import Stats
+from control.api.streams import Streamed
+from control.api.timetable import Timetable
+from control.model import limits
+from control.model.errors import NotFound, TaskplaneError
+
+LOG = structlog.get_logger("api")
+_PARAMETER: Final = re.compile(r"\{(\w+)\}")
+_Refusal = Callable[[Request[Any, Any, Any], Exception], Response[bytes]]
+
+OPENAPI: Final = Operation(
+    method="GET",
+    path="/schema/openapi.json",
+    name="openapi",
+    summary="This document",
+    tag="system",
+    answer=dict[str, Any],
+)
+
+
+def all_routes(
+    parts: Parts, live: Live, events: Events, metrics: Metrics, version: str
+) -> list[Route]:
+    """Every call there is, with who carries it out."""
+    routes = [
+        *Pipelines(parts).routes(),
+        *Starting(parts).routes(),
+        *Runs(parts).routes(),
+        *Jobs(parts).routes(),
+        *Timetable(parts).routes(),
+        *Fleet(parts, live, events, metrics).routes(),
+        *Stats(parts).routes(),
+        *Access(parts).routes(),
+    ]
+    written = document([*(route.operation for route in routes), OPENAPI], version)
+
+    async def describe(call: Call) -> Answer:
+        del call
+        await trio.lowlevel.checkpoint()
+        return Answer(body=written)
+
+    return [*routes, Route(OPENAPI, describe)]
+
+
+def make_app(routes: Sequence[Route], parts: Parts, events: Events, metrics: Metrics) -> Litestar:
+    """The ASGI application."""
+    handlers: list[ControllerRouterHandler] = [
+        _http_handler(route, parts, metrics, events.closing) for route in routes
+    ]
+    handlers.append(_socket_handler(parts, events))
+    return Litestar(
+        route_handlers=handlers,
+        exception_handlers={Exception: _refuser(metrics)},
+        request_max_body_size=limits.BODY_BYTES_MAX,
+        openapi_config=None,
+        logging_config=None,
+    )
+
+
+def _http_handler(
+    route: Route, parts: Parts, metrics: Metrics, closing: trio.Event
+) -> HTTPRouteHandler:
+    operation = route.operation
+    allowed = ROLES[operation.method, operation.path]
+
+    async def handle(request: Request[Any, Any, Any]) -> ASGIResponse:
+        who = None
+        if allowed is not None:
+            who = await parts.gate.identify(request.headers.get("authorization"))
+            check_role(who, allowed)
+        answer = await route.handler(Call(request, who, operation))
+        response = _response(answer, operation, closing)
+        metrics.answered(operation.method, operation.path, response.status_code)
+        return response
+
+    made = HTTPRouteHandler(
+        _paths(operation.path),
+        http_method=operation.method,  # type: ignore[arg-type]  # A Literal there, text here.
+        name=operation.name,
+        opt={"path": operation.path},
+        status_code=200,  # Each answer says its own.
+        include_in_schema=False,
+    )
+    return made(handle)
+
+
+def _paths(path: str) -> list[str]:
+    """The paths as the router wants them.
+
+    It does not look back once a word has matched, so a pipeline that is called `validate` (there
+    is a call of that name beside the pipelines) needs paths of its own.
+    """
+    paths = [_PARAMETER.sub(r"{\1:str}", path)]
+    if path.startswith("/v1/pipelines/{name}"):
+        paths.append(_PARAMETER.sub(r"{\1:str}", path.replace("{name}", "validate", 1)))
+    return paths
+
+
+def _response(answer: Answer, operation: Operation, closing: trio.Event) -> ASGIResponse:
+    if answer.stream is not None:
+        return Streamed(answer.stream, closing, operation.media)
+    status, headers = answer.status or operation.status, dict(answer.headers)
+    if operation.answer is None:
+        return ASGIResponse(status_code=status, headers=headers)
+    body = answer.body if isinstance(answer.body, bytes) else msgspec.json.encode(answer.body)
+    headers["content-type"] = operation.media
+    return ASGIResponse(body=body, status_code=status, headers=headers)
+
+
+def _refuser(metrics: Metrics) -> _Refusal:
+    def refuse(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+        headers: dict[str, str] = {}
+        if isinstance(error, HTTPException):
+            headers = {
+                name: value
+                for name, value in (error.headers or {}).items()
+                if name.lower() == "allow"
+            }
+            error = _translated(error)
+        if isinstance(error, TaskplaneError):
+            shown = problems.details(error)
+            headers |= problems.headers(error)
+        else:
+            shown = problems.UNEXPECTED
+        if shown.status == problems.UNEXPECTED.status:
+            LOG.error(
+                "request.failed",
+                method=request.method,
+                path=request.url.path,
+                error="".join(traceback.format_exception(error)),
+            )
+        # A request that fits no route has no handler.
+        path = request.scope["route_handler"].opt["path"] if "route_handler" in request.scope else ""
+        metrics.answered(request.method, path, shown.status)
+        return Response(
+            msgspec.json.encode(shown),
+            status_code=shown.status,
+            headers=headers,
+            media_type=problems.MEDIA,
+        )
+
+    return refuse
+
+
+def _translated(error: HTTPException) -> Exception:
+    """What the framework refuses, as an error of ours."""
+    known: dict[int, tuple[type[TaskplaneError], str]] = {
+        400: (problems.Malformed, "the request cannot be read"),
+        404: (NotFound, "there is nothing at this path"),
+        405: (problems.MethodNotAllowed, "there is something here, but not for this method"),
+        413: (problems.TooLarge, f"more than {limits.BODY_BYTES_MAX} bytes"),
+    }
+    if error.status_code not in known:
+        return error
+    made, message = known[error.status_code]
+    return made(message)
+
+
+def _socket_handler(parts: Parts, events: Events) -> WebsocketRouteHandler:
+    allowed = ROLES[EVENTS.method, EVENTS.path]
+    assert allowed is not None
+
+    async def handle(socket: WebSocket[Any, Any, Any]) -> None:
+        try:
+            who = await parts.gate.identify(socket.headers.get("authorization"))
+            check_role(who, allowed)
+            listener = events.join()
+        except TaskplaneError as error:
+            await _refuse_socket(socket, error)
+            return
+        try:
+            await socket.accept()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_until_gone, socket, nursery.cancel_scope)
+                nursery.start_soon(_until_closing, events, nursery.cancel_scope)
+                while True:
+                    await _send(socket, await listener.next_frame(events))
+        finally:
+            events.leave(listener)
+
+    return WebsocketRouteHandler(EVENTS.path)(handle)
+
+
+async def _until_gone(socket: WebSocket[Any, Any, Any], scope: trio.CancelScope) -> None:
+    receive: Callable[[], Awaitable[Any]] = socket.receive
+    while (await receive())["type"] != "websocket.disconnect":
+        pass  # A listener has nothing to say.
+    scope.cancel()
+
+
+async def _until_closing(events: Events, scope: trio.CancelScope) -> None:
+    await events.closing.wait()
+    scope.cancel()
+
+
+async def _send(socket: WebSocket[Any, Any, Any], frame: bytes) -> None:
+    await socket.send({"type": "websocket.send", "bytes": None, "text": frame.decode()})
+
+
+async def _refuse_socket(socket: WebSocket[Any, Any, Any], error: TaskplaneError) -> None:
+    """Answer the handshake like any request: RFC 9457, and the challenge for credentials."""
+    shown = problems.details(error)
+    headers = {"content-type": problems.MEDIA, **problems.headers(error)}
+    encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
+    send: Callable[[Any], Awaitable[None]] = socket.send
+    await send(
+        {"type": "websocket.http.response.start", "status": shown.status, "headers": encoded}
+    )
+    await send({"type": "websocket.http.response.body", "body": msgspec.json.encode(shown)})

@@ -1,0 +1,250 @@
+"""Owns what callers send: request bodies and query parameters, with the words of the docs."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import UNSET, Meta, Raw, UnsetType
+
+from control.api.calls import Cursor, Limit
+from control.model import limits
+from control.model.messages import NULL
+from control.model.pipelines import NAME_PATTERN, PRIORITY_DEFAULT
+from control.model.states import Role, State
+
+ClientName = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$",
+        description="The client's name.",
+        examples=["reports"],
+    ),
+]
+Quota = Annotated[int, Meta(ge=0, le=1_000_000_000)]
+Input = Annotated[
+    Raw, Meta(description="Any JSON, 1 MiB at most.", examples=[{"day": "2026-11-22"}])
+]
+Priority = Annotated[
+    int,
+    Meta(
+        ge=-limits.PRIORITY_ABS_MAX,
+        le=limits.PRIORITY_ABS_MAX,
+        description="Smaller runs first; null or left out: the pipeline's.",
+        examples=[10],
+    ),
+]
+PipelineName = Annotated[
+    str, Meta(pattern=NAME_PATTERN, description="A pipeline's name.", examples=["nightly-report"])
+]
+Time = Annotated[
+    str,
+    Meta(max_length=64, description="RFC 3339 with an offset.", examples=["2026-11-22T09:30:00Z"]),
+]
+MaxQueued = Annotated[
+    Quota | None, Meta(description="How many of its jobs may wait; null: any.", examples=[500])
+]
+MaxRunning = Annotated[
+    Quota | None, Meta(description="How many of its jobs may run; null: any.", examples=[8])
+]
+ClientPriority = Annotated[
+    int,
+    Meta(
+        ge=-limits.PRIORITY_ABS_MAX,
+        le=limits.PRIORITY_ABS_MAX,
+        description="Of all its runs; smaller runs first.",
+        examples=[10],
+    ),
+]
+RoleField = Annotated[Role, Meta(description="What it may do.", examples=["submitter"])]
+Enabled = Annotated[bool, Meta(description="False: refused.", examples=[True])]
+
+
+def _null() -> Raw:
+    # Not a plain default: the JSON schema could not be made of one.
+    return NULL
+
+
+class _Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class StartRun(_Body, frozen=True, kw_only=True):
+    """How to run a stored pipeline."""
+
+    input: Input = msgspec.field(default_factory=_null)
+    priority: Priority | None = None
+
+
+class StartUnnamed(_Body, frozen=True, kw_only=True):
+    """A definition to run once without storing it."""
+
+    pipeline: Annotated[
+        Raw,
+        Meta(
+            description="The definition, as in a pipeline file.",
+            examples=[
+                {
+                    "name": "once",
+                    "stages": ["only"],
+                    "jobs": [
+                        {
+                            "name": "wait",
+                            "stage": "only",
+                            "kind": "Sleep",
+                            "params": {"seconds": 1},
+                        }
+                    ],
+                }
+            ],
+        ),
+    ]
+    input: Input = msgspec.field(default_factory=_null)
+    priority: Priority | None = None
+
+
+class BatchItem(_Body, frozen=True, kw_only=True):
+    """One run of a batch."""
+
+    pipeline: PipelineName
+    input: Input = msgspec.field(default_factory=_null)
+    priority: Priority | None = None
+
+
+class Batch(_Body, frozen=True, kw_only=True):
+    """Runs to start together: all or none."""
+
+    runs: Annotated[
+        list[BatchItem],
+        Meta(
+            min_length=1,
+            max_length=limits.BATCH_RUNS_MAX,
+            description="The runs; their ids come back in this order.",
+            examples=[[{"pipeline": "nightly-report", "input": {"day": "2026-11-22"}}]],
+        ),
+    ]
+
+
+class Started(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of a batch that was started."""
+
+    id: Annotated[int, Meta(description="The run's id.", examples=[4711])]
+
+
+class BatchStarted(msgspec.Struct, frozen=True, kw_only=True):
+    """The runs of a batch, in its order."""
+
+    runs: Annotated[list[Started], Meta(description="One for each run asked for.")]
+
+
+class ChangeJob(_Body, frozen=True, kw_only=True):
+    """What can be changed of a job that waits."""
+
+    priority: Annotated[
+        int,
+        Meta(
+            ge=-limits.PRIORITY_ABS_MAX,
+            le=limits.PRIORITY_ABS_MAX,
+            description="Its order within the stage; smaller first.",
+            examples=[5],
+        ),
+    ]
+
+
+class NewClient(_Body, frozen=True, kw_only=True):
+    """A client to be made."""
+
+    client_id: ClientName
+    role: RoleField
+    priority: ClientPriority = PRIORITY_DEFAULT
+    max_queued: MaxQueued = None
+    max_running: MaxRunning = None
+    enabled: Enabled = True
+
+
+class ChangeClient(_Body, frozen=True, kw_only=True):
+    """What to change of a client; what is left out stays."""
+
+    role: RoleField | UnsetType = UNSET
+    priority: ClientPriority | UnsetType = UNSET
+    max_queued: MaxQueued | UnsetType = UNSET
+    max_running: MaxRunning | UnsetType = UNSET
+    enabled: Enabled | UnsetType = UNSET
+
+
+class Backfill(_Body, frozen=True, kw_only=True):
+    """The stretch of time whose nominal times are to be run now."""
+
+    start: Time = msgspec.field(name="from")
+    until: Time
+
+
+class PageQuery(_Body, frozen=True, kw_only=True):
+    """Which part of a list."""
+
+    limit: Limit = limits.PAGE_DEFAULT
+    cursor: Cursor | None = None
+
+
+class JobsQuery(_Body, frozen=True, kw_only=True):
+    """Which part of a run's jobs; by default all of them."""
+
+    limit: Limit = limits.PIPELINE_JOBS_MAX
+    cursor: Cursor | None = None
+
+
+class RunsQuery(_Body, frozen=True, kw_only=True):
+    """Which runs."""
+
+    pipeline: PipelineName | None = None
+    state: Annotated[State, Meta(description="Only those.", examples=["ERROR"])] | None = None
+    client: Annotated[str, Meta(max_length=limits.NAME_CHARS_MAX, description="Whose.")] | None = (
+        None
+    )
+    since: Time | None = None
+    limit: Limit = limits.PAGE_DEFAULT
+    cursor: Cursor | None = None
+
+
+class LogsQuery(_Body, frozen=True, kw_only=True):
+    """Which attempt's log, and whether to wait for more of it."""
+
+    follow: Annotated[
+        bool, Meta(description="Goes on until the attempt has ended.", examples=[True])
+    ] = False
+    attempt: Annotated[int, Meta(ge=1, le=1_000_000, description="Default: the newest.")] | None = (
+        None
+    )
+
+
+class WindowQuery(_Body, frozen=True, kw_only=True):
+    """How far back to look."""
+
+    window: Annotated[
+        str,
+        Meta(max_length=32, description="Such as 15m, 24h, 7d; bare: seconds.", examples=["24h"]),
+    ] = "24h"
+
+
+class RowsQuery(_Body, frozen=True, kw_only=True):
+    """How far back to look, and how many rows to give."""
+
+    window: Annotated[
+        str,
+        Meta(max_length=32, description="Such as 15m, 24h, 7d; bare: seconds.", examples=["24h"]),
+    ] = "24h"
+    limit: Limit = 100
+
+
+class SchedulesQuery(_Body, frozen=True, kw_only=True):
+    """Which schedules."""
+
+    pipeline: PipelineName | None = None
+    limit: Limit = limits.PAGE_DEFAULT
+    cursor: Cursor | None = None
+
+
+class ScheduledQuery(_Body, frozen=True, kw_only=True):
+    """Up to when."""
+
+    until: Time | None = None
+    limit: Limit = limits.PAGE_DEFAULT
+    cursor: Cursor | None = None

@@ -1,0 +1,223 @@
+"""Owns what one call is: its description, what came in, and what goes out.
+
+An `Operation` is all that is known of a call: routing, OpenAPI, and the tests are made from it.
+"""
+
+import re
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from typing import Annotated, Any, Final, TypeVar
+
+import msgspec
+from litestar import Request
+from msgspec import Meta, Raw
+
+from control.api.auth import Identity
+from control.api.problems import Malformed, UnsupportedMedia, one
+from control.model import limits
+from control.model.errors import Invalid, Problem
+
+T = TypeVar("T")
+JSON: Final = "application/json"
+YAML: Final = ("application/yaml", "application/x-yaml", "text/yaml")
+TEXT: Final = "text/plain; charset=utf-8"
+
+_WHERE: Final = re.compile(r"(.*) - at `\$\.?(.*)`$", re.DOTALL)
+_NESTING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
+_ID_MAX: Final = 2**63 - 1
+_ANY: Final = msgspec.json.Decoder()
+
+Cursor = Annotated[
+    str, Meta(max_length=256, description="`next_cursor` of the page before.", examples=["4711"])
+]
+Limit = Annotated[int, Meta(ge=1, le=limits.PAGE_MAX, description="Items at most.", examples=[50])]
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of a call before anybody makes it."""
+
+    method: str
+    path: str
+    name: str
+    summary: str
+    tag: str
+    answer: Any = None  # A type; None: no body.
+    status: int = 200
+    also: tuple[int, ...] = ()  # Other statuses of success, with the same body.
+    media: str = JSON
+    query: type[msgspec.Struct] | None = None
+    body: Any = None
+    body_media: tuple[str, ...] = (JSON,)
+    body_needed: bool = True
+    errors: tuple[int, ...] = ()
+    idempotent: bool = False  # Takes the header Idempotency-Key.
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What goes out. Bytes go as they are, everything else as JSON."""
+
+    body: object = None
+    status: int | None = None  # None: the operation's.
+    headers: Mapping[str, str] = {}
+    stream: AsyncGenerator[bytes, None] | None = None
+
+
+class Call:
+    """What came in: who, which place, which question, which body."""
+
+    def __init__(
+        self, request: Request[Any, Any, Any], who: Identity | None, operation: Operation
+    ) -> None:
+        self._request = request
+        self._who = who
+        self._operation = operation
+
+    @property
+    def who(self) -> Identity:
+        """The caller; only where credentials are asked for."""
+        assert self._who is not None
+        return self._who
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether a person's tool calls, not a program."""
+        return self._request.headers.get("user-agent", "").startswith("tpctl/")
+
+    @property
+    def place(self) -> str:
+        """What is called, in full: the same place and body are the same request."""
+        return f"{self._operation.method} {self._request.url.path}"
+
+    def header(self, name: str) -> str | None:
+        """A header of the request."""
+        return self._request.headers.get(name)
+
+    def text(self, name: str) -> str:
+        """A part of the path."""
+        found = self._request.path_params.get(name)
+        return found if isinstance(found, str) else _spelled_out(self._request.url.path)
+
+    def number(self, name: str) -> int:
+        """A part of the path that is an id; raises `Invalid`."""
+        return read_id(self.text(name), name)
+
+    def query(self, wanted: type[T]) -> T:
+        """The question's parameters; raises `Invalid`."""
+        given: dict[str, str] = {}
+        for name, value in self._request.query_params.multi_items():
+            if name in given:
+                raise one(name, "this parameter is given twice")
+            given[name] = value
+        try:
+            return msgspec.convert(given, wanted, strict=False)
+        except msgspec.ValidationError as error:
+            raise _invalid(error) from error
+
+    async def body(self) -> bytes:
+        """The body as it came; raises `UnsupportedMedia`, `Malformed`."""
+        body = await self._request.body()
+        if body and self.media not in self._operation.body_media:
+            known = ", ".join(self._operation.body_media)
+            message = f"{self.media or 'a body without a content type'} is not taken here: {known}"
+            raise UnsupportedMedia(message)
+        return body
+
+    @property
+    def media(self) -> str:
+        """The body's content type, without its parameters."""
+        return self._request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+    async def json(self, decoder: "msgspec.json.Decoder[T]") -> T:
+        """The body as a value; raises what `body` does, and `Invalid`."""
+        body = await self.body()
+        if not body and not self._operation.body_needed:
+            body = b"{}"
+        return decode(body, decoder)
+
+
+Handler = Callable[[Call], Awaitable[Answer]]
+
+
+class Route(msgspec.Struct, frozen=True):
+    """An operation, and who carries it out."""
+
+    operation: Operation
+    handler: Handler
+
+
+def decode(body: bytes, decoder: "msgspec.json.Decoder[T]") -> T:
+    """A JSON body as a value; raises `Malformed` or `Invalid`."""
+    try:
+        body.decode()  # What is left undecoded inside must be text as well.
+        return decoder.decode(body)
+    except UnicodeDecodeError as error:
+        message = "the body is not valid UTF-8"
+        raise Malformed(message) from error
+    except msgspec.ValidationError as error:
+        raise _invalid(error) from error
+    except msgspec.DecodeError as error:
+        raise Malformed(f"the body is not valid JSON: {error}") from error
+    except RecursionError as error:
+        raise _too_deep("") from error
+
+
+def check_input(value: Raw, path: str) -> Raw:
+    """A run's input, if every part of the system can carry it; raises `Invalid`."""
+    body = bytes(value)
+    if len(body) > limits.INPUT_BYTES_MAX:
+        raise one(path, f"{len(body)} bytes, at most {limits.INPUT_BYTES_MAX} are allowed")
+    if body.count(b"[") + body.count(b"{") > limits.YAML_DEPTH_MAX:
+        _check_depth(body, path)
+    try:
+        _ANY.decode(body)
+    except msgspec.DecodeError as error:
+        raise one(path, f"not a value every part can carry: {error}") from error
+    # A view of the request's body would keep all of it.
+    return Raw(body)
+
+
+def read_id(text: str, path: str) -> int:
+    """An id as written by a caller; raises `Invalid`."""
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(_ID_MAX))):
+        raise one(path, "an id is a whole number")
+    number = int(text)
+    if number > _ID_MAX:
+        raise one(path, "no id is so large")
+    return number
+
+
+def read_cursor(cursor: str | None) -> int | None:
+    """A page's cursor that is an id; raises `Invalid`."""
+    return None if cursor is None else read_id(cursor, "cursor")
+
+
+def write_cursor(following: int | None) -> str | None:
+    """The id with which a list goes on, as its cursor."""
+    return None if following is None else str(following)
+
+
+def _spelled_out(path: str) -> str:
+    # Only `/v1/pipelines/validate…` has a word where others have a parameter: it is a name too.
+    return path.split("/")[3]
+
+
+def _check_depth(body: bytes, path: str) -> None:
+    depth = 0
+    for match in _NESTING.finditer(body):
+        if match[0] in {b"[", b"{"}:
+            depth += 1
+        elif match[0] in {b"]", b"}"}:
+            depth -= 1
+        if depth > limits.YAML_DEPTH_MAX:
+            raise _too_deep(path)
+
+
+def _too_deep(path: str) -> Invalid:
+    return one(path, f"nested more than {limits.YAML_DEPTH_MAX} levels deep")
+
+
+def _invalid(error: msgspec.ValidationError) -> Invalid:
+    """msgspec says one problem at a time: ``Expected `int`, got `str` - at `$.runs[2].id` ``."""
+    text = str(error)
+    match = _WHERE.match(text)
+    message, path = (match[1], match[2]) if match else (text, "")
+    return Invalid((Problem(path=path, message=message[:1].lower() + message[1:]),))

@@ -1,0 +1,170 @@
+"""Owns the calls about what runs jobs (workers, partitions) and about this process itself."""
+
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta, Raw
+
+from control.api.calls import Answer, Call, Operation, Route
+from control.api.events import Events
+from control.api.fleet_views import PartitionView, WorkerView, show_partition
+from control.api.live import Live
+from control.api.metrics import MEDIA, Metrics
+from control.api.ports import Parts
+from control.api.problems import UpgradeRequired
+from control.model.errors import NotFound
+from control.model.messages import DrainWorker
+from control.model.names import Metric, Topic
+from control.model.records import Record
+from control.model.times import to_rfc3339
+from control.model.views import Page, Time
+from store import views
+
+
+class HealthView(msgspec.Struct, frozen=True, kw_only=True):
+    """How this control plane is."""
+
+    status: Annotated[str, Meta(description="ok, or what is down.", examples=["ok"])]
+    parts: Annotated[
+        dict[str, str],
+        Meta(description="Each part: ok, or its problem.", examples=[{"store": "ok"}]),
+    ]
+    time: Time
+
+
+class Drained(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker that was told to take nothing new."""
+
+    id: Annotated[str, Meta(description="The worker's name.", examples=["runner-1"])]
+    state: Annotated[str, Meta(description="It leaves when it is done.", examples=["draining"])]
+
+
+class Fleet:
+    """Carries out the calls about workers, partitions, and this process."""
+
+    def __init__(self, parts: Parts, live: Live, events: Events, metrics: Metrics) -> None:
+        self._parts = parts
+        self._live = live
+        self._events = events
+        self._metrics = metrics
+
+    def routes(self) -> list[Route]:
+        """Which call is carried out by what."""
+        found = {
+            HEALTH: self._health,
+            WORKERS: self._workers,
+            DRAIN: self._drain,
+            PARTITIONS: self._partitions,
+            EVENTS: self._refuse_plain,
+            METRICS: self._scraped,
+        }
+        return [Route(operation, handler) for operation, handler in found.items()]
+
+    async def _health(self, call: Call) -> Answer:
+        del call
+        parts = dict(self._parts.health.parts())
+        if self._parts.writer.failing:
+            parts["store"] = self._parts.writer.failing
+        down = sorted(name for name, problem in parts.items() if problem)
+        body = HealthView(
+            status=f"down: {', '.join(down)}" if down else "ok",
+            parts={name: problem or "ok" for name, problem in parts.items()},
+            time=to_rfc3339(self._parts.now_ms()),
+        )
+        return Answer(body=body, status=503 if down else 200)
+
+    async def _workers(self, call: Call) -> Answer:
+        del call
+        return Answer(body=Page(items=self._live.workers()))
+
+    async def _drain(self, call: Call) -> Answer:
+        worker = call.text("worker_id")
+        if not self._live.has_worker(worker):
+            message = f"no worker {worker[:128]} is connected"
+            raise NotFound(message)
+        await self._parts.bus.publish([Record(Topic.TASK_COMMANDS, DrainWorker(worker=worker))])
+        return Answer(body=Drained(id=worker, state="draining"))
+
+    async def _partitions(self, call: Call) -> Answer:
+        del call
+        now_ms, heads = self._parts.now_ms(), self._live.heads()
+        shown = [
+            show_partition(load, heads.get(load.partition), now_ms)
+            for load in self._parts.balancing.partitions()
+        ]
+        return Answer(body=Page(items=shown))
+
+    async def _refuse_plain(self, call: Call) -> Answer:
+        del call
+        raise UpgradeRequired
+
+    async def _scraped(self, call: Call) -> Answer:
+        del call
+        waiting, open_runs = await self._parts.reader.read(
+            lambda conn: (views.waiting_jobs(conn), views.open_runs(conn))
+        )
+        running, workers, slots = self._live.totals()
+        gauges = {
+            Metric.WAITING: waiting,
+            Metric.OPEN_RUNS: open_runs,
+            Metric.RUNNING: running,
+            Metric.WORKERS: workers,
+            Metric.SLOTS: slots,
+            Metric.STREAMS: self._events.listeners,
+        }
+        return Answer(body=self._metrics.render(gauges, self._parts.health.counts()))
+
+
+HEALTH: Final = Operation(
+    method="GET",
+    path="/v1/health",
+    name="health",
+    summary="Whether every part works",
+    tag="system",
+    answer=HealthView,
+    also=(503,),
+)
+WORKERS: Final = Operation(
+    method="GET",
+    path="/v1/workers",
+    name="listWorkers",
+    summary="List workers with what they run, and those lost in the last ten minutes",
+    tag="workers",
+    answer=Page[WorkerView],
+)
+DRAIN: Final = Operation(
+    method="POST",
+    path="/v1/workers/{worker_id}/drain",
+    name="drainWorker",
+    summary="Let a worker finish what it runs and leave",
+    tag="workers",
+    answer=Drained,
+    errors=(404,),
+)
+PARTITIONS: Final = Operation(
+    method="GET",
+    path="/v1/partitions",
+    name="listPartitions",
+    summary="List partitions with their load",
+    tag="workers",
+    answer=Page[PartitionView],
+)
+EVENTS: Final = Operation(
+    method="GET",
+    path="/v1/events",
+    name="events",
+    summary="Live changes over a websocket: a snapshot, then what changed",
+    tag="system",
+    answer=Raw,
+    status=101,
+    errors=(426, 429),
+)
+METRICS: Final = Operation(
+    method="GET",
+    path="/metrics",
+    name="metrics",
+    summary="What Prometheus reads",
+    tag="system",
+    media=MEDIA,
+    answer=str,
+)

@@ -1,0 +1,94 @@
+"""Owns what is shown of workers and partitions; field descriptions are the API's docs."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from control.core.slots import LoadOfPartition
+from control.model.states import Speed
+from control.model.views import MaybeTime, Time
+
+Seconds = Annotated[float, Meta(description="Seconds.", ge=0, examples=[1.25])]
+Class = Annotated[Speed, Meta(description="The class: slow or fast.", examples=["fast"])]
+PartitionNumber = Annotated[int, Meta(description="The partition's number.", examples=[3])]
+
+
+class RunningView(msgspec.Struct, frozen=True, kw_only=True):
+    """A job that a worker has been given."""
+
+    job_id: Annotated[int, Meta(description="The job's id.", examples=[90210])]
+    run_id: Annotated[
+        int | None, Meta(description="Its run; null: not known since a restart.", examples=[4711])
+    ]
+    attempt: Annotated[int, Meta(description="Numbered from 1.", examples=[1])]
+    pipeline: Annotated[str, Meta(description="The pipeline's name.", examples=["nightly"])]
+    name: Annotated[str, Meta(description="The job's name.", examples=["pull-orders"])]
+    worker: Annotated[str, Meta(description="Who has it.", examples=["runner-1"])]
+    partition: Annotated[
+        int | None, Meta(description="The partition's number; null: not known.", examples=[3])
+    ]
+    expected: Annotated[float, Meta(description="Seconds it should take.", examples=[2.5])]
+    started_at: MaybeTime
+
+
+class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker: connected, leaving, or lost a short while ago."""
+
+    id: Annotated[str, Meta(description="The worker's name.", examples=["runner-1"])]
+    host: Annotated[str, Meta(description="Where it runs.", examples=["build-7"])]
+    dispatcher: Annotated[str, Meta(description="Whom it is connected to.", examples=["d1"])]
+    state: Annotated[
+        Literal["connected", "draining", "lost"],
+        Meta(description="Lost ones are listed for ten minutes.", examples=["connected"]),
+    ]
+    reason: Annotated[
+        str, Meta(description="Why it was lost; empty otherwise.", examples=["silent for 10 s"])
+    ]
+    slots: Annotated[int, Meta(description="Jobs it runs at once.", examples=[4])]
+    labels: Annotated[list[str], Meta(description="What it has.", examples=[["gpu"]])]
+    kinds: Annotated[
+        dict[str, list[str]],
+        Meta(description="Kinds it can execute, with versions.", examples=[{"Shell": ["1.0.0"]}]),
+    ]
+    partitions: Annotated[list[int], Meta(description="One for each slot.", examples=[[0, 1]])]
+    running: Annotated[list[RunningView], Meta(description="What it has been given.")]
+    connected_at: Time
+    lost_at: MaybeTime = None
+
+
+class PartitionView(msgspec.Struct, frozen=True, kw_only=True):
+    """A lane of jobs on their way to workers."""
+
+    partition: PartitionNumber
+    speed: Class = msgspec.field(name="class")
+    slots: Annotated[int, Meta(description="Workers' slots in it.", ge=0, examples=[4])]
+    depth: Annotated[int, Meta(description="Jobs that wait in it.", ge=0, examples=[2])]
+    running: Annotated[int, Meta(description="Jobs that run in it.", ge=0, examples=[4])]
+    expected_seconds: Annotated[
+        float, Meta(description="Expected work in it, in seconds.", ge=0, examples=[12.5])
+    ]
+    oldest_age_seconds: Annotated[
+        float | None,
+        Meta(description="Since its oldest job was placed; null: it is empty.", examples=[3.1]),
+    ]
+    workers: Annotated[list[str], Meta(description="Who serves it.", examples=[["runner-1"]])]
+    head: Annotated[
+        RunningView | None, Meta(description="The job in it that has run longest; null: none.")
+    ] = None
+
+
+def show_partition(load: LoadOfPartition, head: RunningView | None, now_ms: int) -> PartitionView:
+    """A partition as it is shown."""
+    oldest = load.oldest_ms
+    return PartitionView(
+        partition=load.partition,
+        speed=load.speed,
+        slots=load.slots,
+        depth=load.depth,
+        running=load.running,
+        expected_seconds=max(load.expected_s, 0.0),
+        oldest_age_seconds=None if oldest is None else max(now_ms - oldest, 0) / 1000,
+        workers=list(load.workers),
+        head=head,
+    )

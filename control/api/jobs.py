@@ -1,0 +1,169 @@
+"""Owns the calls about jobs: show, change, cancel, logs, explain."""
+
+import sqlite3
+from typing import Final
+
+import msgspec
+
+from control.api.bodies import ChangeJob, LogsQuery
+from control.api.calls import TEXT, Answer, Call, Operation, Route
+from control.api.explain import Explanation, explain
+from control.api.ports import Parts
+from control.api.roles import check_numbered
+from control.model.errors import NotFound
+from control.model.states import FINAL
+from control.model.views import JobView, RunView
+from store import views
+from store.views import Links
+from store.writer import Tx
+
+TAG: Final = "jobs"
+_CHANGE: Final = msgspec.json.Decoder(ChangeJob)
+
+
+class Jobs:
+    """Carries out the calls about jobs."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def routes(self) -> list[Route]:
+        """Which call is carried out by what."""
+        found = {
+            SHOW: self._show,
+            CHANGE: self._change,
+            CANCEL: self._cancel,
+            LOGS: self._logs,
+            EXPLAIN: self._explain,
+        }
+        return [Route(operation, handler) for operation, handler in found.items()]
+
+    async def _show(self, call: Call) -> Answer:
+        return Answer(body=await self._job(call, call.number("job_id")))
+
+    async def _job(self, call: Call, job_id: int) -> JobView:
+        who, shown = call.who, self._parts.views
+
+        def look(conn: sqlite3.Connection) -> JobView:
+            check_numbered(who, f"job {job_id}", views.client_of_job(conn, job_id))
+            return shown.job(conn, job_id)
+
+        return await self._parts.reader.read(look)
+
+    async def _change(self, call: Call) -> Answer:
+        job_id, who, now_ms = call.number("job_id"), call.who, self._parts.now_ms()
+        asked = await call.json(_CHANGE)
+
+        def work(tx: Tx) -> None:
+            check_numbered(who, f"job {job_id}", views.client_of_job(tx.conn, job_id))
+            self._parts.ledger.set_priority(tx, job_id, asked.priority, now_ms=now_ms)
+
+        await self._parts.writer.write(work)
+        return Answer(body=await self._job(call, job_id))
+
+    async def _cancel(self, call: Call) -> Answer:
+        job_id, who, now_ms = call.number("job_id"), call.who, self._parts.now_ms()
+
+        def work(tx: Tx) -> None:
+            check_numbered(who, f"job {job_id}", views.client_of_job(tx.conn, job_id))
+            reason = f"cancelled by {who.client_id}"
+            self._parts.ledger.cancel_job(tx, job_id, reason, now_ms=now_ms)
+
+        await self._parts.writer.write(work)
+        return Answer(body=await self._job(call, job_id))
+
+    async def _logs(self, call: Call) -> Answer:
+        query = call.query(LogsQuery)
+        job = await self._job(call, call.number("job_id"))
+        attempt = query.attempt or job.attempt
+        if attempt > job.attempt:
+            message = f"job {job.id} has had no attempt {attempt} yet"
+            raise NotFound(message)
+        logs = self._parts.logs
+        if not query.follow:
+            return Answer(stream=logs.read(job.id, attempt))
+
+        async def log_bytes() -> int | None:
+            try:
+                now = await self._parts.reader.read(
+                    lambda conn: self._parts.views.job(conn, job.id)
+                )
+            except NotFound:
+                return 0  # Deleted meanwhile: there is no more to come.
+            for earlier in now.attempts:
+                if earlier.attempt == attempt:
+                    return earlier.log_bytes
+            ended = now.attempt != attempt or now.state in FINAL
+            return now.log_bytes if ended else None
+
+        return Answer(stream=logs.follow(job.id, attempt, log_bytes))
+
+    async def _explain(self, call: Call) -> Answer:
+        job_id, who, shown = call.number("job_id"), call.who, self._parts.views
+
+        def look(conn: sqlite3.Connection) -> tuple[JobView, Links, RunView]:
+            check_numbered(who, f"job {job_id}", views.client_of_job(conn, job_id))
+            job = shown.job(conn, job_id)
+            return job, shown.links(conn, job_id), shown.run(conn, job.run_id)
+
+        job, links, run = await self._parts.reader.read(look)
+        balancing = self._parts.balancing
+        return Answer(
+            body=explain(
+                job,
+                links,
+                refusal=balancing.why(job_id),
+                expected_s=balancing.expected(run.pipeline, job.name),
+                now_ms=self._parts.now_ms(),
+            )
+        )
+
+
+SHOW: Final = Operation(
+    method="GET",
+    path="/v1/jobs/{job_id}",
+    name="showJob",
+    summary="Show a job with its earlier attempts",
+    tag=TAG,
+    answer=JobView,
+    errors=(404, 422),
+)
+CHANGE: Final = Operation(
+    method="PATCH",
+    path="/v1/jobs/{job_id}",
+    name="changeJob",
+    summary="Move a waiting job in the order",
+    tag=TAG,
+    answer=JobView,
+    body=ChangeJob,
+    errors=(400, 404, 409, 413, 415, 422),
+)
+CANCEL: Final = Operation(
+    method="POST",
+    path="/v1/jobs/{job_id}/cancel",
+    name="cancelJob",
+    summary="End a job now",
+    tag=TAG,
+    answer=JobView,
+    errors=(404, 409, 422),
+)
+LOGS: Final = Operation(
+    method="GET",
+    path="/v1/jobs/{job_id}/logs",
+    name="jobLogs",
+    summary="An attempt's log as it was written, control characters and all",
+    tag=TAG,
+    media=TEXT,
+    answer=str,
+    query=LogsQuery,
+    errors=(404, 422),
+)
+EXPLAIN: Final = Operation(
+    method="GET",
+    path="/v1/jobs/{job_id}/explain",
+    name="explainJob",
+    summary="Why a job waits, runs, or ended",
+    tag=TAG,
+    answer=Explanation,
+    errors=(404, 422),
+)

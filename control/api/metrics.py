@@ -1,0 +1,90 @@
+"""Owns what Prometheus is told: counted here, or asked for when it looks."""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily
+
+from control.model.messages import Finished
+from control.model.names import Metric
+
+MEDIA: Final = "text/plain; version=0.0.4; charset=utf-8"
+_SECONDS: Final = (0.005, 0.02, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0)
+_COUNTED: Final = {
+    Metric.COMMITS: "Transactions of the state database.",
+    Metric.REFUSED: "Results that came late or twice, and did not count.",
+}
+
+
+class Metrics:
+    """One registry, made once; nothing is global."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._jobs = Counter(
+            Metric.JOBS, "Attempts that ended.", ("outcome", "class"), registry=self.registry
+        )
+        self._duration = Histogram(
+            Metric.DURATION,
+            "From the begin of execution to its end.",
+            ("class",),
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._wait = Histogram(
+            Metric.WAIT,
+            "From being ready to run to the begin of execution.",
+            ("class",),
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._requests = Counter(
+            Metric.REQUESTS,
+            "HTTP requests.",
+            ("method", "path", "status"),
+            registry=self.registry,
+        )
+        self._gauges = {
+            name: Gauge(name, words, registry=self.registry)
+            for name, words in (
+                (Metric.WAITING, "Jobs that wait."),
+                (Metric.RUNNING, "Jobs that run."),
+                (Metric.OPEN_RUNS, "Runs that have not ended."),
+                (Metric.WORKERS, "Workers that are connected."),
+                (Metric.SLOTS, "Slots of connected workers."),
+                (Metric.STREAMS, "Listeners to live events."),
+            )
+        }
+        self._counts = _Counts()
+        self.registry.register(self._counts)
+
+    def finished(self, message: Finished) -> None:
+        """An attempt ended."""
+        speed = message.speed
+        self._jobs.labels(message.outcome, speed).inc()
+        if message.started_ms is not None:
+            self._duration.labels(speed).observe(message.duration_seconds)
+            self._wait.labels(speed).observe(message.wait_seconds)
+
+    def answered(self, method: str, path: str, status: int) -> None:
+        """A request was answered; `path` is the route's, so there are few of them."""
+        self._requests.labels(method, path, str(status)).inc()
+
+    def render(self, gauges: Mapping[Metric, float], counts: Mapping[Metric, float]) -> bytes:
+        """Everything, as Prometheus reads it."""
+        for name, value in gauges.items():
+            self._gauges[name].set(value)
+        self._counts.now = dict(counts)
+        return generate_latest(self.registry)
+
+
+class _Counts:
+    """Counters that other parts keep."""
+
+    def __init__(self) -> None:
+        self.now: dict[Metric, float] = {}
+
+    def collect(self) -> Iterable[CounterMetricFamily]:
+        for name, words in _COUNTED.items():
+            yield CounterMetricFamily(name, words, value=self.now.get(name, 0))

@@ -1,0 +1,199 @@
+"""Owns the calls about pipelines: put, show, list, delete, validate."""
+
+from http import HTTPStatus
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from control.api.bodies import PageQuery
+from control.api.calls import JSON, YAML, Answer, Call, Operation, Route
+from control.api.ports import Parts
+from control.api.problems import one
+from control.api.roles import check_pipeline, only_of
+from control.core.cron import check_schedule
+from control.core.definitions import parse_pipeline
+from control.model.errors import Conflict, NotFound
+from control.model.names import Change
+from control.model.pipelines import Pipeline
+from control.model.views import Page, PipelineView
+from store import catalog, schedules
+from store.catalog import Effect, Put
+from store.writer import Tx
+
+TAG: Final = "pipelines"
+_MEDIA: Final = (JSON, *YAML)
+_BODY: Final = (400, 413, 415, 422)
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """A definition in which nothing was found wrong."""
+
+    valid: Annotated[bool, Meta(description="Always true: problems are a 422.", examples=[True])]
+    pipeline: Annotated[Pipeline, Meta(description="The definition, with all defaults filled in.")]
+
+
+class Pipelines:
+    """Carries out the calls about pipelines."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def routes(self) -> list[Route]:
+        """Which call is carried out by what."""
+        found = {
+            LIST: self._list,
+            CREATE: self._create,
+            VALIDATE: self._validate,
+            SHOW: self._show,
+            PUT: self._put,
+            DELETE: self._delete,
+        }
+        return [Route(operation, handler) for operation, handler in found.items()]
+
+    async def _list(self, call: Call) -> Answer:
+        query = call.query(PageQuery)
+        own = only_of(call.who)
+        page = await self._parts.reader.read(
+            lambda conn: catalog.listing(
+                conn, after=query.cursor or "", limit=query.limit, client=own
+            )
+        )
+        more = page[-1].name if len(page) == query.limit else None
+        return Answer(body=Page(items=page, next_cursor=more))
+
+    async def _show(self, call: Call) -> Answer:
+        name = call.text("name")
+        found = await self._parts.reader.read(lambda conn: catalog.get(conn, name))
+        check_pipeline(call.who, name, found.client)
+        return Answer(body=found)
+
+    async def _validate(self, call: Call) -> Answer:
+        return Answer(body=Verdict(valid=True, pipeline=await self._read(call)))
+
+    async def _create(self, call: Call) -> Answer:
+        pipeline = await self._read(call)
+        put = await self._store(call, pipeline, new=True)
+        return Answer(body=put.pipeline)
+
+    async def _put(self, call: Call) -> Answer:
+        name = call.text("name")
+        pipeline = await self._read(call)
+        if pipeline.name != name:
+            raise one("name", f"the path says {name[:128]}", "make both the same")
+        put = await self._store(call, pipeline, new=False)
+        created = put.effect == Effect.CREATED
+        return Answer(body=put.pipeline, status=HTTPStatus.CREATED if created else HTTPStatus.OK)
+
+    async def _delete(self, call: Call) -> Answer:
+        name, who = call.text("name"), call.who
+
+        def work(tx: Tx) -> None:
+            check_pipeline(who, name, catalog.owned(tx.conn, name).client)
+            catalog.delete(tx.conn, name)
+            tx.touch(Change.SCHEDULES)
+
+        await self._parts.writer.write(work)
+        return Answer()
+
+    async def _read(self, call: Call) -> Pipeline:
+        body = await call.body()
+        # Half a second for a large file full of mistakes: not on the event loop.
+        return await self._parts.offload(
+            lambda: parse_pipeline(
+                body,
+                yaml=call.media in YAML,
+                kinds=self._parts.kinds,
+                check_schedule=check_schedule,
+            )
+        )
+
+    async def _store(self, call: Call, pipeline: Pipeline, *, new: bool) -> Put:
+        who, now_ms = call.who, self._parts.now_ms()
+
+        def work(tx: Tx) -> Put:
+            owner = _owner(tx, pipeline.name)
+            if owner is not None:
+                check_pipeline(who, pipeline.name, owner)
+                if new:
+                    message = f"there is a pipeline {pipeline.name} already; PUT changes it"
+                    raise Conflict(message)
+            put = catalog.put(tx.conn, pipeline, who.client_id, now_ms=now_ms)
+            if put.effect != Effect.UNCHANGED:
+                schedules.sync(tx.conn, pipeline.name, pipeline.schedules, now_ms=now_ms)
+                tx.touch(Change.SCHEDULES)
+            return put
+
+        return await self._parts.writer.write(work)
+
+
+def _owner(tx: Tx, name: str) -> str | None:
+    try:
+        return catalog.owned(tx.conn, name).client
+    except NotFound:
+        return None
+
+
+LIST: Final = Operation(
+    method="GET",
+    path="/v1/pipelines",
+    name="listPipelines",
+    summary="List pipelines by name, without their definitions",
+    tag=TAG,
+    answer=Page[PipelineView],
+    query=PageQuery,
+    errors=(422,),
+)
+CREATE: Final = Operation(
+    method="POST",
+    path="/v1/pipelines",
+    name="createPipeline",
+    summary="Store a new pipeline",
+    tag=TAG,
+    answer=PipelineView,
+    status=201,
+    body=Pipeline,
+    body_media=_MEDIA,
+    errors=(409, *_BODY),
+)
+VALIDATE: Final = Operation(
+    method="POST",
+    path="/v1/pipelines/validate",
+    name="validatePipeline",
+    summary="Find every problem of a definition, and change nothing",
+    tag=TAG,
+    answer=Verdict,
+    body=Pipeline,
+    body_media=_MEDIA,
+    errors=_BODY,
+)
+SHOW: Final = Operation(
+    method="GET",
+    path="/v1/pipelines/{name}",
+    name="showPipeline",
+    summary="Show a pipeline with its definition",
+    tag=TAG,
+    answer=PipelineView,
+    errors=(404,),
+)
+PUT: Final = Operation(
+    method="PUT",
+    path="/v1/pipelines/{name}",
+    name="putPipeline",
+    summary="Create a pipeline, or make its next revision",
+    tag=TAG,
+    answer=PipelineView,
+    also=(201,),
+    body=Pipeline,
+    body_media=_MEDIA,
+    errors=_BODY,
+)
+DELETE: Final = Operation(
+    method="DELETE",
+    path="/v1/pipelines/{name}",
+    name="deletePipeline",
+    summary="Delete a pipeline with its schedules and hooks; its runs stay",
+    tag=TAG,
+    status=204,
+    errors=(404,),
+)

@@ -1,0 +1,103 @@
+"""Owns what the API needs of other parts; `control/app.py` hands them in."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from control.api.auth import Gate
+from control.bus.base import Bus
+from control.core.slots import LoadOfPartition
+from control.model.kinds import KindRegistry
+from control.model.names import Metric
+from control.model.reports import (
+    PartitionStats,
+    PipelineStats,
+    Summary,
+    TaskStats,
+    WorkerStats,
+)
+from control.transactions.ledger import Ledger
+from store.reader import Reader
+from store.removal import Removed
+from store.views import Views
+from store.writer import Offload, Writer
+
+
+class Balancing(Protocol):
+    """What the balancer knows. Where it runs elsewhere, the answers are empty."""
+
+    def partitions(self) -> Sequence[LoadOfPartition]:
+        """Every partition's load."""
+
+    def why(self, job_id: int) -> str | None:
+        """Why a waiting job has not been placed; None: it is not the balancer's."""
+
+    def expected(self, pipeline: str, name: str) -> float:
+        """How many seconds a job is expected to take."""
+
+
+class Reports(Protocol):
+    """The statistics; every call blocks, and is made through the offload port."""
+
+    def summary(self, window_ms: int, now_ms: int) -> Summary:
+        """All that ended in the window."""
+
+    def pipelines(self, window_ms: int, now_ms: int, limit: int) -> Sequence[PipelineStats]:
+        """Each pipeline."""
+
+    def slow_tasks(self, window_ms: int, now_ms: int, limit: int) -> Sequence[TaskStats]:
+        """Each job of each pipeline."""
+
+    def partitions(self, window_ms: int, now_ms: int, limit: int) -> Sequence[PartitionStats]:
+        """Each partition."""
+
+    def workers(self, window_ms: int, now_ms: int, limit: int) -> Sequence[WorkerStats]:
+        """Each worker."""
+
+
+class Logs(Protocol):
+    """The logs of attempts."""
+
+    def read(self, job_id: int, attempt: int) -> AsyncGenerator[bytes, None]:
+        """What is there of an attempt's log."""
+
+    def follow(
+        self, job_id: int, attempt: int, log_bytes: Callable[[], Awaitable[int | None]]
+    ) -> AsyncGenerator[bytes, None]:
+        """The log from its begin, until the attempt has ended and all of it has come.
+
+        `log_bytes` gives how long the log of an attempt that has ended is; None: it has not.
+        """
+
+    async def forget(self, removed: Sequence[Removed]) -> None:
+        """Delete the logs of runs that are gone."""
+
+
+class Health(Protocol):
+    """How the parts of this process are."""
+
+    def parts(self) -> Mapping[str, str | None]:
+        """Each part's problem in words; None: it is well."""
+
+    def counts(self) -> Mapping[Metric, float]:
+        """What the parts have counted, for Prometheus."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """Everything the calls work with."""
+
+    reader: Reader
+    writer: Writer
+    ledger: Ledger
+    views: Views
+    bus: Bus
+    gate: Gate
+    kinds: KindRegistry
+    offload: Offload
+    balancing: Balancing
+    reports: Reports
+    logs: Logs
+    health: Health
+    now_ms: Callable[[], int]
+    random_bytes: Callable[[int], bytes]

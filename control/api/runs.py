@@ -1,0 +1,179 @@
+"""Owns the calls about runs: list, show, delete, cancel, retry, their jobs."""
+
+import sqlite3
+from typing import Final
+
+from control.api.bodies import JobsQuery, RunsQuery
+from control.api.calls import (
+    Answer,
+    Call,
+    Operation,
+    Route,
+    read_cursor,
+    write_cursor,
+)
+from control.api.ports import Parts
+from control.api.problems import one
+from control.api.roles import check_numbered, only_of
+from control.model.times import from_rfc3339
+from control.model.views import JobView, Page, RunView
+from store import removal, views
+from store.removal import Removed
+from store.views import RunFilter
+from store.writer import Tx
+
+TAG: Final = "runs"
+
+
+class Runs:
+    """Carries out the calls about runs."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def routes(self) -> list[Route]:
+        """Which call is carried out by what."""
+        found = {
+            LIST: self._list,
+            SHOW: self._show,
+            DELETE: self._delete,
+            CANCEL: self._cancel,
+            RETRY: self._retry,
+            JOBS: self._jobs,
+        }
+        return [Route(operation, handler) for operation, handler in found.items()]
+
+    async def _list(self, call: Call) -> Answer:
+        query = call.query(RunsQuery)
+        own = only_of(call.who)
+        if own is not None and query.client not in {None, own}:
+            return Answer(body=Page[RunView](items=[]))
+        wanted = RunFilter(
+            pipeline=query.pipeline,
+            state=query.state,
+            client=own or query.client,
+            since_ms=0 if query.since is None else read_time(query.since, "since"),
+        )
+        below = read_cursor(query.cursor)
+        found, following = await self._parts.reader.read(
+            lambda conn: self._parts.views.runs(conn, wanted, below=below, limit=query.limit)
+        )
+        return Answer(body=Page(items=found, next_cursor=write_cursor(following)))
+
+    async def _show(self, call: Call) -> Answer:
+        return await self._shown(call, call.number("run_id"))
+
+    async def _shown(self, call: Call, run_id: int) -> Answer:
+        shown = self._parts.views
+        run = await self._parts.reader.read(lambda conn: shown.run(conn, run_id))
+        check_numbered(call.who, f"run {run_id}", run.client)
+        return Answer(body=run)
+
+    async def _delete(self, call: Call) -> Answer:
+        run_id, who = call.number("run_id"), call.who
+
+        def work(tx: Tx) -> Removed:
+            check_numbered(who, f"run {run_id}", views.client_of_run(tx.conn, run_id))
+            return removal.delete_run(tx.conn, run_id)
+
+        await self._parts.logs.forget([await self._parts.writer.write(work)])
+        return Answer()
+
+    async def _cancel(self, call: Call) -> Answer:
+        run_id, who, now_ms = call.number("run_id"), call.who, self._parts.now_ms()
+
+        def work(tx: Tx) -> None:
+            check_numbered(who, f"run {run_id}", views.client_of_run(tx.conn, run_id))
+            reason = f"cancelled by {who.client_id}"
+            self._parts.ledger.cancel_run(tx, run_id, reason, now_ms=now_ms)
+
+        await self._parts.writer.write(work)
+        return await self._shown(call, run_id)
+
+    async def _retry(self, call: Call) -> Answer:
+        run_id, who, now_ms = call.number("run_id"), call.who, self._parts.now_ms()
+
+        def work(tx: Tx) -> None:
+            check_numbered(who, f"run {run_id}", views.client_of_run(tx.conn, run_id))
+            self._parts.ledger.retry_run(tx, run_id, now_ms=now_ms)
+
+        await self._parts.writer.write(work)
+        return await self._shown(call, run_id)
+
+    async def _jobs(self, call: Call) -> Answer:
+        run_id, query = call.number("run_id"), call.query(JobsQuery)
+        who, after = call.who, read_cursor(query.cursor) or 0
+        shown = self._parts.views
+
+        def look(conn: sqlite3.Connection) -> tuple[list[JobView], int | None]:
+            check_numbered(who, f"run {run_id}", views.client_of_run(conn, run_id))
+            return shown.jobs(conn, run_id, after=after, limit=query.limit)
+
+        found, following = await self._parts.reader.read(look)
+        return Answer(body=Page(items=found, next_cursor=write_cursor(following)))
+
+
+def read_time(text: str, path: str) -> int:
+    """A time as a caller writes it, in milliseconds; raises `Invalid`."""
+    try:
+        return from_rfc3339(text)
+    except ValueError as error:
+        raise one(path, str(error)) from error
+
+
+LIST: Final = Operation(
+    method="GET",
+    path="/v1/runs",
+    name="listRuns",
+    summary="List runs, newest first",
+    tag=TAG,
+    answer=Page[RunView],
+    query=RunsQuery,
+    errors=(422,),
+)
+SHOW: Final = Operation(
+    method="GET",
+    path="/v1/runs/{run_id}",
+    name="showRun",
+    summary="Show a run",
+    tag=TAG,
+    answer=RunView,
+    errors=(404, 422),
+)
+DELETE: Final = Operation(
+    method="DELETE",
+    path="/v1/runs/{run_id}",
+    name="deleteRun",
+    summary="Delete a run that has ended, with its jobs, outputs, and logs",
+    tag=TAG,
+    status=204,
+    errors=(404, 409, 422),
+)
+CANCEL: Final = Operation(
+    method="POST",
+    path="/v1/runs/{run_id}/cancel",
+    name="cancelRun",
+    summary="End a run now",
+    tag=TAG,
+    answer=RunView,
+    errors=(404, 409, 422),
+)
+RETRY: Final = Operation(
+    method="POST",
+    path="/v1/runs/{run_id}/retry",
+    name="retryRun",
+    summary="Run the failed and cancelled jobs of a run again",
+    tag=TAG,
+    answer=RunView,
+    errors=(404, 409, 422, 429),
+)
+JOBS: Final = Operation(
+    method="GET",
+    path="/v1/runs/{run_id}/jobs",
+    name="listJobs",
+    summary="List a run's jobs in the order of its definition",
+    tag=TAG,
+    answer=Page[JobView],
+    query=JobsQuery,
+    errors=(404, 422),
+)

@@ -1,0 +1,294 @@
+"""Owns the calls that start runs: of a stored pipeline, unnamed, many at once, through a hook."""
+
+import hashlib
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+from msgspec import Raw
+
+from control.api.bodies import Batch, BatchItem, BatchStarted, StartRun, StartUnnamed
+from control.api.calls import JSON, Answer, Call, Operation, Route, check_input, decode
+from control.api.ports import Parts
+from control.api.problems import one
+from control.api.roles import check_pipeline
+from control.core.cron import check_schedule
+from control.core.definitions import pipeline_from_value
+from control.core.documents import read_json
+from control.model import limits
+from control.model.errors import Conflict, Invalid, NotFound, Problem
+from control.model.pipelines import Pipeline
+from control.model.rows import NewRun
+from control.model.states import Trigger
+from control.model.views import RunView
+from store import catalog, clients
+from store.writer import Tx
+
+TAG: Final = "runs"
+_ERRORS: Final = (400, 409, 413, 415, 422, 429)
+_START: Final = msgspec.json.Decoder(StartRun)
+_UNNAMED: Final = msgspec.json.Decoder(StartUnnamed)
+_BATCH: Final = msgspec.json.Decoder(Batch)
+_ANY: Final = msgspec.json.Decoder(Raw)
+_PLAIN_INPUTS: Final = frozenset({b"null", b"{}", b"[]", b'""', b"0", b"true", b"false"})
+Made = tuple[int, int]
+"""The first id and the number of the runs a request made."""
+
+
+class Starting:
+    """Carries out the calls that start runs."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def routes(self) -> list[Route]:
+        """Which call is carried out by what."""
+        found = {START: self._start, UNNAMED: self._unnamed, BATCH: self._batch, HOOK: self._hook}
+        return [Route(operation, handler) for operation, handler in found.items()]
+
+    async def _start(self, call: Call) -> Answer:
+        asked = await call.json(_START)
+        name, who = call.text("name"), call.who
+        wanted = _Wanted(
+            client=who.client_id,
+            trigger=_trigger(call),
+            input=check_input(asked.input, "input"),
+            priority=asked.priority,
+        )
+
+        def news(conn: sqlite3.Connection, now_ms: int) -> list[NewRun]:
+            owned = catalog.owned(conn, name)
+            check_pipeline(who, name, owned.client)
+            return [_new(conn, owned.revision_id, wanted, now_ms)]
+
+        run_id, _ = await self._make(call, 1, news)
+        return await self._shown(run_id)
+
+    async def _unnamed(self, call: Call) -> Answer:
+        asked = await call.json(_UNNAMED)
+        pipeline = await self._parts.offload(lambda: self._definition(asked.pipeline))
+        wanted = _Wanted(
+            client=call.who.client_id,
+            trigger=_trigger(call),
+            input=check_input(asked.input, "input"),
+            priority=asked.priority,
+        )
+
+        def news(conn: sqlite3.Connection, now_ms: int) -> list[NewRun]:
+            revision_id = catalog.unnamed(conn, pipeline, wanted.client, now_ms=now_ms)
+            return [_new(conn, revision_id, wanted, now_ms)]
+
+        run_id, _ = await self._make(call, 1, news)
+        return await self._shown(run_id)
+
+    async def _batch(self, call: Call) -> Answer:
+        asked = (await call.json(_BATCH)).runs
+        inputs = _inputs(asked)
+        who, trigger = call.who, _trigger(call)
+
+        def news(conn: sqlite3.Connection, now_ms: int) -> list[NewRun]:
+            revisions = _resolve(call, conn, asked)
+            priority, max_running = clients.limits_of(conn, who.client_id)
+            return [
+                NewRun(
+                    revision_id=revisions[item.pipeline],
+                    client=who.client_id,
+                    client_priority=priority,
+                    max_running=max_running,
+                    trigger=trigger,
+                    created_ms=now_ms,
+                    priority=item.priority,
+                    input=run_input,
+                )
+                for item, run_input in zip(asked, inputs, strict=True)
+            ]
+
+        first, count = await self._make(call, len(asked), news)
+        # Put together by hand: thousands of values for one number each cost more than the rest.
+        made = b'},{"id":'.join(b"%d" % run_id for run_id in range(first, first + count))
+        return Answer(body=b'{"runs":[{"id":' + made + b"}]}")
+
+    async def _hook(self, call: Call) -> Answer:
+        body = await call.body() or b"null"
+        run_input = check_input(decode(body, _ANY), "")
+        token = call.text("token")
+
+        def work(tx: Tx) -> int:
+            name, client = catalog.hook_target(tx.conn, token)
+            login = clients.login(tx.conn, client)
+            if login is None or not login.enabled:
+                message = "there is no hook with this token"
+                raise NotFound(message)
+            revision_id = catalog.owned(tx.conn, name).revision_id
+            wanted = _Wanted(client=client, trigger=Trigger.HOOK, input=run_input)
+            new = _new(tx.conn, revision_id, wanted, self._parts.now_ms())
+            return self._parts.ledger.submit(tx, [new])[0].id
+
+        return await self._shown(await self._parts.writer.write(work))
+
+    async def _make(
+        self, call: Call, count: int, news: Callable[[sqlite3.Connection, int], list[NewRun]]
+    ) -> Made:
+        """Start runs, unless the request's Idempotency-Key says that they were started before."""
+        key = _key(call)
+        client, now_ms = call.who.client_id, self._parts.now_ms()
+        body = await call.body() if key else b""
+        digest = hashlib.sha256(call.place.encode() + b"\n" + body).digest()
+
+        def work(tx: Tx) -> Made:
+            if key:
+                first = catalog.recall(tx.conn, client, key, digest, now_ms=now_ms)
+                if first is not None:
+                    return first, count
+            made = self._parts.ledger.submit(tx, news(tx.conn, now_ms))
+            if key:
+                run_id = made[0].id
+                catalog.remember(tx.conn, client, key, digest, run_id=run_id, now_ms=now_ms)
+            return made[0].id, count
+
+        return await self._parts.writer.write(work)
+
+    async def _shown(self, run_id: int) -> Answer:
+        views = self._parts.views
+        try:
+            run = await self._parts.reader.read(lambda conn: views.run(conn, run_id))
+        except NotFound as error:
+            # An Idempotency-Key of a run that was deleted since.
+            message = f"run {run_id}, which this key started, was deleted"
+            raise Conflict(message) from error
+        return Answer(body=run, headers={"location": f"/v1/runs/{run_id}"})
+
+    def _definition(self, value: Raw) -> Pipeline:
+        try:
+            document = read_json(bytes(value))
+        except Invalid as error:
+            problems = (
+                Problem(path=f"pipeline.{p.path}".rstrip("."), message=p.message, hint=p.hint)
+                for p in error.problems
+            )
+            raise Invalid(tuple(problems)) from error
+        return pipeline_from_value(
+            document.value,
+            kinds=self._parts.kinds,
+            check_schedule=check_schedule,
+            path=("pipeline",),
+        )
+
+
+class _Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that is asked for."""
+
+    client: str
+    trigger: Trigger
+    input: Raw
+    priority: int | None = None
+
+
+def _new(conn: sqlite3.Connection, revision_id: int, wanted: _Wanted, now_ms: int) -> NewRun:
+    priority, max_running = clients.limits_of(conn, wanted.client)
+    return NewRun(
+        revision_id=revision_id,
+        client=wanted.client,
+        client_priority=priority,
+        max_running=max_running,
+        trigger=wanted.trigger,
+        created_ms=now_ms,
+        priority=wanted.priority,
+        input=wanted.input,
+    )
+
+
+def _inputs(asked: Sequence[BatchItem]) -> list[Raw]:
+    checked: list[Raw] = []
+    for at, item in enumerate(asked):
+        # Most inputs are small, and the smallest are known to be right.
+        plain = bytes(item.input) in _PLAIN_INPUTS
+        checked.append(item.input if plain else check_input(item.input, f"runs[{at}].input"))
+    return checked
+
+
+def _resolve(call: Call, conn: sqlite3.Connection, asked: Sequence[BatchItem]) -> dict[str, int]:
+    """Each name's revision, looked up once; raises `Invalid` with every name there is not."""
+    revisions: dict[str, int] = {}
+    problems: list[Problem] = []
+    for at, item in enumerate(asked):
+        if item.pipeline in revisions:
+            continue
+        revisions[item.pipeline] = 0
+        try:
+            owned = catalog.owned(conn, item.pipeline)
+        except NotFound as error:
+            problems.append(Problem(path=f"runs[{at}].pipeline", message=str(error)))
+        else:
+            check_pipeline(call.who, item.pipeline, owned.client)
+            revisions[item.pipeline] = owned.revision_id
+    if problems:
+        raise Invalid(tuple(problems[: limits.PROBLEMS_MAX]))
+    return revisions
+
+
+def _key(call: Call) -> str | None:
+    key = call.header("idempotency-key")
+    if key is None:
+        return None
+    if not 0 < len(key) <= limits.IDEMPOTENCY_KEY_CHARS_MAX:
+        message = f"1 to {limits.IDEMPOTENCY_KEY_CHARS_MAX} characters are allowed"
+        raise one("Idempotency-Key", message)
+    return key
+
+
+def _trigger(call: Call) -> Trigger:
+    return Trigger.MANUAL if call.by_hand else Trigger.API
+
+
+START: Final = Operation(
+    method="POST",
+    path="/v1/pipelines/{name}/runs",
+    name="startRun",
+    summary="Start a run of a stored pipeline",
+    tag=TAG,
+    answer=RunView,
+    status=201,
+    body=StartRun,
+    body_needed=False,
+    errors=(404, *_ERRORS),
+    idempotent=True,
+)
+UNNAMED: Final = Operation(
+    method="POST",
+    path="/v1/runs",
+    name="startUnnamedRun",
+    summary="Run a definition once without storing it",
+    tag=TAG,
+    answer=RunView,
+    status=201,
+    body=StartUnnamed,
+    errors=_ERRORS,
+    idempotent=True,
+)
+BATCH: Final = Operation(
+    method="POST",
+    path="/v1/runs:batch",
+    name="startRuns",
+    summary="Start many runs at once, all or none",
+    tag=TAG,
+    answer=BatchStarted,
+    status=201,
+    body=Batch,
+    errors=_ERRORS,
+    idempotent=True,
+)
+HOOK: Final = Operation(
+    method="POST",
+    path="/v1/hooks/{token}",
+    name="triggerHook",
+    summary="Start a run from outside; the body becomes its input",
+    tag="hooks",
+    answer=RunView,
+    status=201,
+    body=Raw,
+    body_media=(JSON,),
+    body_needed=False,
+    errors=(400, 404, 409, 413, 415, 422, 429),
+)

@@ -1,0 +1,104 @@
+"""Owns the calls for reports: what ended, how long it took; from the facts in DuckDB."""
+
+from collections.abc import Sequence
+from typing import Final, Protocol, TypeVar
+
+import msgspec
+
+from control.api.bodies import RowsQuery, WindowQuery
+from control.api.calls import Answer, Call, Handler, Operation, Route
+from control.api.ports import Parts
+from control.core.windows import window_ms
+from control.model.reports import PartitionStats, PipelineStats, Summary, TaskStats, WorkerStats
+from control.model.views import Page
+
+TAG: Final = "statistics"
+_Row_co = TypeVar("_Row_co", bound=msgspec.Struct, covariant=True)
+
+
+class _Rows(Protocol[_Row_co]):
+    def __call__(self, window_ms: int, now_ms: int, limit: int) -> Sequence[_Row_co]: ...
+
+
+class Stats:
+    """Carries out the calls for reports."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def routes(self) -> list[Route]:
+        """Which call is carried out by what."""
+        reports = self._parts.reports
+        return [
+            Route(SUMMARY, self._summary),
+            Route(PIPELINES, self._rows(reports.pipelines)),
+            Route(SLOW_TASKS, self._rows(reports.slow_tasks)),
+            Route(PARTITIONS, self._rows(reports.partitions)),
+            Route(WORKERS, self._rows(reports.workers)),
+        ]
+
+    async def _summary(self, call: Call) -> Answer:
+        window, now_ms = window_ms(call.query(WindowQuery).window), self._parts.now_ms()
+        reports = self._parts.reports
+        return Answer(body=await self._parts.offload(lambda: reports.summary(window, now_ms)))
+
+    def _rows(self, report: _Rows[msgspec.Struct]) -> Handler:
+        async def answer(call: Call) -> Answer:
+            query = call.query(RowsQuery)
+            window, now_ms = window_ms(query.window), self._parts.now_ms()
+            rows = await self._parts.offload(lambda: report(window, now_ms, query.limit))
+            return Answer(body=Page(items=list(rows)))
+
+        return answer
+
+
+SUMMARY: Final = Operation(
+    method="GET",
+    path="/v1/stats/summary",
+    name="statsSummary",
+    summary="All that ended in a window of time",
+    tag=TAG,
+    answer=Summary,
+    query=WindowQuery,
+    errors=(422,),
+)
+PIPELINES: Final = Operation(
+    method="GET",
+    path="/v1/stats/pipelines",
+    name="statsPipelines",
+    summary="What ended, by pipeline, the one with the most jobs first",
+    tag=TAG,
+    answer=Page[PipelineStats],
+    query=RowsQuery,
+    errors=(422,),
+)
+SLOW_TASKS: Final = Operation(
+    method="GET",
+    path="/v1/stats/slow-tasks",
+    name="statsSlowTasks",
+    summary="Where the slots' time goes, by job of a pipeline",
+    tag=TAG,
+    answer=Page[TaskStats],
+    query=RowsQuery,
+    errors=(422,),
+)
+PARTITIONS: Final = Operation(
+    method="GET",
+    path="/v1/stats/partitions",
+    name="statsPartitions",
+    summary="What ended, by partition",
+    tag=TAG,
+    answer=Page[PartitionStats],
+    query=RowsQuery,
+    errors=(422,),
+)
+WORKERS: Final = Operation(
+    method="GET",
+    path="/v1/stats/workers",
+    name="statsWorkers",
+    summary="What ended, by worker, the busiest first",
+    tag=TAG,
+    answer=Page[WorkerStats],
+    query=RowsQuery,
+    errors=(422,),
+)

@@ -1,0 +1,283 @@
+"""Owns the calls about schedules: list, pause, resume, trigger, backfill, what is planned."""
+
+import sqlite3
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from control.api.bodies import Backfill, ScheduledQuery, SchedulesQuery
+from control.api.calls import Answer, Call, Operation, Route, read_cursor, write_cursor
+from control.api.ports import Parts
+from control.api.problems import one
+from control.api.roles import check_pipeline, only_of
+from control.api.runs import read_time
+from control.core import cron
+from control.model import limits
+from control.model.names import Change
+from control.model.pipelines import ScheduleSpec
+from control.model.rows import NewRun
+from control.model.states import Trigger
+from control.model.times import to_rfc3339
+from control.model.views import Page, RunView, Time
+from store import clients, schedules
+from store.schedules import Schedule
+from store.writer import Tx
+
+TAG: Final = "schedules"
+_BACKFILL: Final = msgspec.json.Decoder(Backfill)
+
+
+class ScheduleView(msgspec.Struct, frozen=True, kw_only=True):
+    """When runs of a pipeline start by themselves."""
+
+    id: Annotated[int, Meta(description="The schedule's id.", examples=[7])]
+    pipeline: Annotated[str, Meta(description="What it starts.", examples=["nightly-report"])]
+    client: Annotated[str, Meta(description="Whose runs it starts.", examples=["reports"])]
+    paused: Annotated[bool, Meta(description="True: by order it starts nothing.")]
+    spec: Annotated[ScheduleSpec, Meta(description="As the pipeline's file says.")]
+    next_at: Annotated[
+        str | None, Meta(description="When its next run starts; null: it plans none.")
+    ]
+    next_nominal: Annotated[
+        str | None, Meta(description="The nominal time of its next run; null: it plans none.")
+    ]
+
+
+class PlannedView(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that is planned."""
+
+    schedule_id: Annotated[int, Meta(description="Whose it is.", examples=[7])]
+    pipeline: Annotated[str, Meta(description="What will start.", examples=["nightly-report"])]
+    nominal: Time
+    due: Time
+    waiting: Annotated[bool, Meta(description="True: an earlier run has to end first.")]
+    backfill: Annotated[bool, Meta(description="True: it was asked for later.")]
+
+
+class Backfilled(msgspec.Struct, frozen=True, kw_only=True):
+    """What a backfill planned."""
+
+    planned: Annotated[int, Meta(description="Runs that were not there before.", examples=[24])]
+    found: Annotated[int, Meta(description="Nominal times in that stretch.", examples=[24])]
+
+
+class Timetable:
+    """Carries out the calls about schedules."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def routes(self) -> list[Route]:
+        """Which call is carried out by what."""
+        found = {
+            LIST: self._list,
+            PLANNED: self._planned,
+            PAUSE: self._pause,
+            RESUME: self._resume,
+            TRIGGER: self._trigger,
+            BACKFILL: self._backfill,
+        }
+        return [Route(operation, handler) for operation, handler in found.items()]
+
+    async def _list(self, call: Call) -> Answer:
+        query, own = call.query(SchedulesQuery), only_of(call.who)
+        after = read_cursor(query.cursor) or 0
+        page = await self._parts.reader.read(
+            lambda conn: schedules.listing(
+                conn, after=after, limit=query.limit, pipeline=query.pipeline
+            )
+        )
+        more = page[-1].id if len(page) == query.limit else None
+        shown = [_view(each) for each in page if own in {None, each.client}]
+        return Answer(body=Page(items=shown, next_cursor=write_cursor(more)))
+
+    async def _planned(self, call: Call) -> Answer:
+        query, own = call.query(ScheduledQuery), only_of(call.who)
+        until_ms = self._parts.now_ms() + limits.PLAN_AHEAD_MS
+        if query.until is not None:
+            until_ms = read_time(query.until, "until")
+        after = _read_place(query.cursor)
+
+        def look(conn: sqlite3.Connection) -> tuple[list[PlannedView], str | None]:
+            page = schedules.upcoming(conn, until_ms=until_ms, after=after, limit=query.limit)
+            owner = {
+                each.schedule_id: schedules.get(conn, each.schedule_id).client
+                for each in (page if own else ())
+            }
+            shown = [
+                PlannedView(
+                    schedule_id=each.schedule_id,
+                    pipeline=each.pipeline,
+                    nominal=to_rfc3339(each.nominal_ms),
+                    due=to_rfc3339(each.due_ms),
+                    waiting=each.waiting,
+                    backfill=each.backfill,
+                )
+                for each in page
+                if own in {None, owner.get(each.schedule_id)}
+            ]
+            if len(page) < query.limit:
+                return shown, None
+            return shown, f"{page[-1].due_ms}.{page[-1].schedule_id}.{page[-1].nominal_ms}"
+
+        shown, following = await self._parts.reader.read(look)
+        return Answer(body=Page(items=shown, next_cursor=following))
+
+    async def _pause(self, call: Call) -> Answer:
+        return await self._set_paused(call, paused=True)
+
+    async def _resume(self, call: Call) -> Answer:
+        return await self._set_paused(call, paused=False)
+
+    async def _set_paused(self, call: Call, *, paused: bool) -> Answer:
+        schedule_id, now_ms = call.number("schedule_id"), self._parts.now_ms()
+
+        def work(tx: Tx) -> Schedule:
+            _mine(call, tx.conn, schedule_id)
+            tx.touch(Change.SCHEDULES)
+            return schedules.set_paused(tx.conn, schedule_id, paused=paused, now_ms=now_ms)
+
+        return Answer(body=_view(await self._parts.writer.write(work)))
+
+    async def _trigger(self, call: Call) -> Answer:
+        schedule_id, now_ms = call.number("schedule_id"), self._parts.now_ms()
+        trigger = Trigger.MANUAL if call.by_hand else Trigger.API
+
+        def work(tx: Tx) -> int:
+            schedule = _mine(call, tx.conn, schedule_id)
+            priority, max_running = clients.limits_of(tx.conn, schedule.client)
+            new = NewRun(
+                revision_id=schedule.revision_id,
+                client=schedule.client,
+                client_priority=priority,
+                max_running=max_running,
+                trigger=trigger,
+                created_ms=now_ms,
+                input=schedule.spec.input,
+                schedule_id=schedule_id,
+            )
+            return self._parts.ledger.submit(tx, [new])[0].id
+
+        run_id = await self._parts.writer.write(work)
+        shown = self._parts.views
+        return Answer(body=await self._parts.reader.read(lambda conn: shown.run(conn, run_id)))
+
+    async def _backfill(self, call: Call) -> Answer:
+        schedule_id, now_ms = call.number("schedule_id"), self._parts.now_ms()
+        asked = await call.json(_BACKFILL)
+        from_ms, until_ms = read_time(asked.start, "from"), read_time(asked.until, "until")
+        if until_ms < from_ms:
+            raise one("until", "earlier than from")
+        if until_ms > now_ms:
+            raise one("until", "later than now; what is to come is planned by itself")
+        found = await self._parts.reader.read(lambda conn: _mine(call, conn, schedule_id))
+        most = limits.BACKFILL_MAX
+        # `from` itself counts, so the search begins just before it; years of seconds take a while.
+        times = await self._parts.offload(
+            lambda: cron.nominal_times(
+                found.spec, after_ms=from_ms - 1, until_ms=until_ms, limit=most + 1
+            )
+        )
+        if len(times) > most:
+            hint = "ask for a shorter stretch"
+            raise one("until", f"more than {most} nominal times are in it", hint)
+
+        def work(tx: Tx) -> int:
+            _mine(call, tx.conn, schedule_id)
+            tx.touch(Change.PLAN)
+            rows = [(nominal_ms, now_ms) for nominal_ms in times]
+            return schedules.plan(tx.conn, schedule_id, rows, backfill=True)
+
+        planned = await self._parts.writer.write(work)
+        return Answer(body=Backfilled(planned=planned, found=len(times)))
+
+
+def _mine(call: Call, conn: sqlite3.Connection, schedule_id: int) -> Schedule:
+    schedule = schedules.get(conn, schedule_id)
+    check_pipeline(call.who, schedule.pipeline, schedule.client)
+    return schedule
+
+
+def _view(schedule: Schedule) -> ScheduleView:
+    due, nominal = schedule.next_due_ms, schedule.next_nominal_ms
+    return ScheduleView(
+        id=schedule.id,
+        pipeline=schedule.pipeline,
+        client=schedule.client,
+        paused=schedule.paused,
+        spec=schedule.spec,
+        next_at=None if due is None else to_rfc3339(due),
+        next_nominal=None if nominal is None else to_rfc3339(nominal),
+    )
+
+
+def _read_place(cursor: str | None) -> tuple[int, int, int]:
+    if cursor is None:
+        return (-1, -1, -1)
+    parts = cursor.split(".")
+    if len(parts) != 3:  # noqa: PLR2004 - due time, schedule, nominal time.
+        raise one("cursor", "not a cursor of this list")
+    due, schedule, nominal = (read_cursor(part) or 0 for part in parts)
+    return (due, schedule, nominal)
+
+
+LIST: Final = Operation(
+    method="GET",
+    path="/v1/schedules",
+    name="listSchedules",
+    summary="List schedules",
+    tag=TAG,
+    answer=Page[ScheduleView],
+    query=SchedulesQuery,
+    errors=(422,),
+)
+PLANNED: Final = Operation(
+    method="GET",
+    path="/v1/scheduled-runs",
+    name="listScheduledRuns",
+    summary="List the runs planned for the next 48 hours, by when they start",
+    tag=TAG,
+    answer=Page[PlannedView],
+    query=ScheduledQuery,
+    errors=(422,),
+)
+PAUSE: Final = Operation(
+    method="POST",
+    path="/v1/schedules/{schedule_id}/pause",
+    name="pauseSchedule",
+    summary="Let a schedule start nothing",
+    tag=TAG,
+    answer=ScheduleView,
+    errors=(404, 422),
+)
+RESUME: Final = Operation(
+    method="POST",
+    path="/v1/schedules/{schedule_id}/resume",
+    name="resumeSchedule",
+    summary="Let a paused schedule go on; it has missed nothing",
+    tag=TAG,
+    answer=ScheduleView,
+    errors=(404, 422),
+)
+TRIGGER: Final = Operation(
+    method="POST",
+    path="/v1/schedules/{schedule_id}/trigger",
+    name="triggerSchedule",
+    summary="Start a run of a schedule now, with its input, beside those that are planned",
+    tag=TAG,
+    answer=RunView,
+    status=201,
+    errors=(404, 409, 422, 429),
+)
+BACKFILL: Final = Operation(
+    method="POST",
+    path="/v1/schedules/{schedule_id}/backfill",
+    name="backfillSchedule",
+    summary="Start runs for the nominal times in a stretch of the past that have none",
+    tag=TAG,
+    answer=Backfilled,
+    status=201,
+    body=Backfill,
+    errors=(400, 404, 413, 415, 422),
+)

@@ -1,0 +1,154 @@
+"""Owns the logs of attempts: takes their text from the bus into files, and lets it be read.
+
+A reader that follows is woken, by text and by results; nothing is polled.
+"""
+
+from collections import defaultdict
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from typing import TypeVar
+
+import structlog
+import trio
+
+from control.bus.base import Bus, Subscription
+from control.model import limits
+from control.model.errors import BusUnavailable
+from control.model.messages import Finished, LogChunk, Message, Skipped
+from control.model.names import Topic
+from store.log_files import Key, LogFiles
+from store.removal import Removed
+from store.writer import Offload
+
+T = TypeVar("T")
+LOG = structlog.get_logger("job_logs")
+
+
+class _Follower:
+    """Somebody who reads an attempt's log while it grows."""
+
+    def __init__(self) -> None:
+        self.woken = trio.Event()
+        self.total: int | None = None  # How many bytes there will be, once that is known.
+
+    def wake(self) -> None:
+        self.woken.set()
+
+
+class JobLogs:
+    """Writes and reads the logs."""
+
+    def __init__(self, bus: Bus, files: LogFiles, offload: Offload) -> None:
+        self._bus = bus
+        self._files = files
+        self._offload = offload
+        self._followers: defaultdict[Key, set[_Follower]] = defaultdict(set)
+        # Files are used by one thread at a time: descriptors may be closed by the next caller.
+        self._lock = trio.Lock()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled."""
+        chunks = await self._bus.tail(Topic.TASK_RUN_LOGS)
+        results = await self._bus.tail(Topic.TASK_RUN_RESULTS)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._follow, Topic.TASK_RUN_LOGS, chunks, self._append)
+            nursery.start_soon(self._follow, Topic.TASK_RUN_RESULTS, results, self._end)
+            task_status.started()
+
+    async def read(self, job_id: int, attempt: int) -> AsyncGenerator[bytes, None]:
+        """What there is of an attempt's log, in pieces."""
+        at = 0
+        while piece := await self._piece((job_id, attempt), at):
+            at += len(piece)
+            yield piece
+
+    async def follow(
+        self, job_id: int, attempt: int, log_bytes: Callable[[], Awaitable[int | None]]
+    ) -> AsyncGenerator[bytes, None]:
+        """The log from its begin, until the attempt has ended and all of it has come.
+
+        `log_bytes` gives how long the log of an attempt that has ended is; None: it has not.
+        """
+        key, at = (job_id, attempt), 0
+        follower = _Follower()
+        self._followers[key].add(follower)
+        try:
+            follower.total = await log_bytes()
+            last = False
+            while not last:
+                woken = follower.woken = trio.Event()
+                last = await self._is_complete(key, follower)
+                while piece := await self._piece(key, at):
+                    at += len(piece)
+                    yield piece
+                if last:
+                    return
+                # The last text may still be on its way when the result is here; or be lost.
+                wait_s = float("inf") if follower.total is None else limits.LOG_LAST_S
+                with trio.move_on_after(wait_s) as limit:
+                    await woken.wait()
+                last = limit.cancelled_caught
+        finally:
+            self._followers[key].discard(follower)
+            if not self._followers[key]:
+                del self._followers[key]
+
+    async def forget(self, removed: Sequence[Removed]) -> None:
+        """Delete the logs of runs that are gone."""
+        if removed:
+            await self._locked(lambda: self._files.forget(removed))
+
+    async def _follow(
+        self,
+        topic: Topic,
+        subscription: Subscription,
+        take: Callable[[list[Message]], Awaitable[None]],
+    ) -> None:
+        while True:
+            try:
+                deliveries = await subscription.receive()
+            except BusUnavailable as error:
+                # What was missed shows as a gap in the logs.
+                LOG.warning("job_logs.gap", topic=topic, reason=str(error))
+                subscription = await self._bus.tail(topic)
+                continue
+            await take([delivery.message for delivery in deliveries])
+
+    async def _append(self, messages: list[Message]) -> None:
+        chunks: defaultdict[Key, list[LogChunk]] = defaultdict(list)
+        for message in messages:
+            if isinstance(message, LogChunk):
+                chunks[message.job_id, message.attempt].append(message)
+        try:
+            await self._locked(lambda: self._files.append(chunks))
+        except OSError as error:
+            # A full disk must not stop the jobs; the files will say what is missing.
+            LOG.warning("job_logs.unwritten", attempts=len(chunks), reason=str(error))
+        for key in chunks:
+            self._wake(key)
+
+    async def _end(self, messages: list[Message]) -> None:
+        await trio.lowlevel.checkpoint()
+        for message in messages:
+            if isinstance(message, Finished | Skipped):
+                key = (message.job_id, message.attempt)
+                total = message.log_bytes if isinstance(message, Finished) else 0
+                for follower in self._followers.get(key, ()):
+                    follower.total = total
+                self._wake(key)
+
+    async def _is_complete(self, key: Key, follower: _Follower) -> bool:
+        total = follower.total
+        if total is None:
+            return False
+        return await self._locked(lambda: self._files.reached(key)) >= total
+
+    async def _piece(self, key: Key, at: int) -> bytes:
+        return await self._offload(lambda: self._files.read(key, at))
+
+    async def _locked(self, work: Callable[[], T]) -> T:
+        async with self._lock:
+            return await self._offload(work)
+
+    def _wake(self, key: Key) -> None:
+        for follower in self._followers.get(key, ()):
+            follower.wake()

@@ -1,0 +1,165 @@
+"""Starts the real API on a real socket, with a real database and bus, for tests to call."""
+
+import itertools
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+import httpx
+import msgspec
+import trio
+
+from control.api.auth import Gate, hash_secret
+from control.api.ports import Parts
+from control.api.server import Api
+from control.bus.embedded import EmbeddedBus
+from control.bus.journal import Journal
+from control.core.slots import LoadOfPartition
+from control.model.kinds import Kind, KindRegistry
+from control.model.names import Group, Metric, Topic
+from control.model.states import Role, Speed
+from control.services.job_logs import JobLogs
+from control.transactions.graphs import Graphs
+from control.transactions.ledger import Ledger
+from store import clients
+from store.bus_log import SqliteLogRows
+from store.clients import Terms
+from store.facts import Facts
+from store.log_files import LogFiles
+from store.outlines import Outlines
+from store.reader import Reader
+from store.state import open_state
+from store.views import Views
+from store.writer import Writer
+from workers.kinds.sleep import Sleep
+
+NOW_MS: Final = 1_795_000_000_000
+SECRET: Final = "open sesame"
+# One hash for all: each costs 50 ms.
+HASH: Final = hash_secret(SECRET, bytes(16))
+PIPELINE: Final = {
+    "name": "nightly",
+    "stages": ["a", "b"],
+    "jobs": [
+        {"name": "one", "stage": "a", "kind": "Sleep", "params": {"seconds": 1}},
+        {"name": "two", "stage": "b", "kind": "Sleep", "params": {"seconds": 1}},
+    ],
+}
+
+
+class StillBalancing:
+    """A balancer that says what it was told to say."""
+
+    def partitions(self) -> Sequence[LoadOfPartition]:
+        """One partition."""
+        return [
+            LoadOfPartition(
+                partition=0,
+                speed=Speed.FAST,
+                slots=2,
+                running=1,
+                depth=3,
+                expected_s=4.5,
+                oldest_ms=NOW_MS - 1_500,
+                workers=("w1",),
+            )
+        ]
+
+    def why(self, job_id: int) -> str | None:
+        """Always the same."""
+        return f"no worker is connected for {job_id}"
+
+    def expected(self, pipeline: str, name: str) -> float:
+        """Always the same."""
+        return 2.5 if (pipeline, name) else 0.0
+
+
+class Healthy:
+    """Parts that are well until a test says otherwise."""
+
+    def __init__(self) -> None:
+        self.problems: dict[str, str | None] = {"store": None, "balancer": None}
+
+    def parts(self) -> Mapping[str, str | None]:
+        """How the parts are."""
+        return self.problems
+
+    def counts(self) -> Mapping[Metric, float]:
+        """Two counters."""
+        return {Metric.COMMITS: 7, Metric.REFUSED: 1}
+
+
+class Serving:
+    """The API that runs, and clients of every role to call it with."""
+
+    def __init__(self, parts: Parts, api: Api, port: int, health: Healthy) -> None:
+        self.parts = parts
+        self.api = api
+        self.port = port
+        self.health = health
+        self.url = f"http://127.0.0.1:{port}"
+
+    async def add_client(self, client_id: str, role: Role, **terms: int) -> None:
+        """Another client; its secret is `SECRET`."""
+        wanted = Terms(role=role, priority=10, max_queued=None, max_running=None, enabled=True)
+        wanted = msgspec.structs.replace(wanted, **terms)
+        await self.parts.writer.write(
+            lambda tx: clients.create(
+                tx.conn, client_id, wanted, secret_hash=HASH, now_ms=NOW_MS
+            )
+        )
+
+    def as_client(self, client_id: str | None, **headers: str) -> httpx.AsyncClient:
+        """Somebody who calls."""
+        auth = None if client_id is None else httpx.BasicAuth(client_id, SECRET)
+        return httpx.AsyncClient(base_url=self.url, auth=auth, headers=headers, timeout=30)
+
+
+@asynccontextmanager
+async def serving(folder: Path, *, queue_size: int = 1_000) -> AsyncIterator[Serving]:
+    """Run the API until the test is over. There is a client for each role, named after it."""
+    conn = open_state(folder / "state.db")
+    journal = Journal(SqliteLogRows())
+    offload = trio.to_thread.run_sync
+    writer = Writer(conn, offload, journal)
+    bus = EmbeddedBus(journal, writer.insist)
+    reader = Reader(folder / "state.db", offload)
+    facts, health = Facts(folder / "facts.duckdb"), Healthy()
+    files = LogFiles(folder / "logs")
+    numbers = itertools.count(1)
+    kinds: dict[str, dict[str, type[Kind[msgspec.Struct]]]] = {
+        "Sleep": {"1.0.0": Sleep}  # type: ignore[dict-item]  # Its params are a Struct.
+    }
+    parts = Parts(
+        reader=reader,
+        writer=writer,
+        ledger=Ledger(Graphs(), queue_size),
+        views=Views(Outlines()),
+        bus=bus,
+        gate=Gate(reader, offload, bytes(32)),
+        kinds=KindRegistry(kinds),
+        offload=offload,
+        balancing=StillBalancing(),
+        reports=facts,
+        logs=JobLogs(bus, files, offload),
+        health=health,
+        now_ms=lambda: NOW_MS,
+        random_bytes=lambda count: next(numbers).to_bytes(count, "big"),
+    )
+    api = Api(parts, host="127.0.0.1", port=0, version="0.1.0")
+    async with trio.open_nursery() as nursery:
+        await nursery.start(writer.run)
+        await bus.subscribe(Topic.TASK_RUNS, Group.BALANCER)
+        assert isinstance(parts.logs, JobLogs)
+        await nursery.start(parts.logs.run)
+        port = await nursery.start(api.run)
+        found = Serving(parts, api, port, health)
+        for role in Role:
+            await found.add_client(role, role)
+        yield found
+        nursery.cancel_scope.cancel()
+    reader.close()
+    files.close()
+    facts.close()
+    conn.close()
