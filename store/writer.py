@@ -16,7 +16,7 @@ import structlog
 import trio
 
 from control.model import limits
-from control.model.errors import StoreFailed
+from control.model.errors import StoreFailed, Unavailable
 from control.model.names import Change
 from control.model.records import Receipts, Record
 
@@ -83,6 +83,7 @@ class Writer:
         self._waiting: deque[_Piece[object]] = deque()
         self._arrived = trio.Event()
         self._room = trio.CapacityLimiter(limits.WRITER_QUEUE_MAX)
+        self._stopped = False
         self.commits = 0
         self._changes = {change: trio.Event() for change in Change}
         self.failing: str | None = None  # Why the last commit failed; None after one that did not.
@@ -91,11 +92,15 @@ class Writer:
         """Run `work` in a transaction; durable when it returns.
 
         An exception of `work` undoes only its own changes and is raised here. Raises
-        `StoreFailed` when the database could not be written: then nothing was changed. Once
-        taken up, the work ends before a cancellation is delivered.
+        `StoreFailed` when the database could not be written: then nothing was changed, and
+        `Unavailable` after `run` has ended. Once taken up, the work ends before a cancellation is
+        delivered.
         """
         piece: _Piece[T] = _Piece(work)
         async with self._room:
+            if self._stopped:
+                message = "the control plane has stopped"
+                raise Unavailable(message)
             self._waiting.append(piece)  # type: ignore[arg-type]  # Results are opaque here.
             self._arrived.set()
             with trio.CancelScope(shield=True):
@@ -125,6 +130,7 @@ class Writer:
             except trio.Cancelled:
                 with trio.CancelScope(shield=True):
                     await self._drain()
+                self._stopped = True
                 raise
             await self._drain()
 
