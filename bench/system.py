@@ -21,6 +21,7 @@ class System:
     def __init__(self, directory: Path, processes: list[int]) -> None:
         values = tomllib.loads((directory / "credentials.toml").read_text(encoding="utf-8"))
         self.url: str = values["url"]
+        self.gateway: str = values["gateway"]
         self.auth = (values["client_id"], values["client_secret"])
         self.processes = processes
 
@@ -66,7 +67,9 @@ def system(data_dir: Path | None, *, slots: int, workers: int = 1) -> Iterator[S
 def start_control(directory: Path, *flags: str) -> Iterator[subprocess.Popen[str]]:
     """`tpctl up` on free ports; ready when the block begins, stopped cleanly after it."""
     command = [_script("tpctl"), "up", "--data-dir", str(directory), "--log-level", "warning"]
-    command += ["--listen", "127.0.0.1:0", "--gateway", "127.0.0.1:0", *flags]
+    if "--listen" not in flags:
+        command += ["--listen", "127.0.0.1:0", "--gateway", "127.0.0.1:0"]
+    command += flags
     with _running(command, "ready") as process:
         yield process
 

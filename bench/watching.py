@@ -18,6 +18,7 @@ class Job(TypedDict):
     name: str
     stage: str
     state: str
+    attempt: int
     ready_at: str
     started_at: str
     finished_at: str
