@@ -91,6 +91,8 @@ CREATE INDEX runs_by_revision ON runs (revision_id);
 -- Few runs are open or failed at any time: these stay small however long the history is.
 CREATE INDEX runs_open ON runs (id) WHERE state IN ('READY', 'IN_PROGRESS');
 CREATE INDEX runs_failed ON runs (state, id) WHERE state IN ('ERROR', 'CANCELLED');
+CREATE INDEX runs_deadline ON runs (deadline_ms)
+    WHERE deadline_ms IS NOT NULL AND state IN ('READY', 'IN_PROGRESS');
 CREATE UNIQUE INDEX runs_once ON runs (schedule_id, scheduled_for_ms)
     WHERE scheduled_for_ms IS NOT NULL;
 CREATE INDEX runs_of_schedule ON runs (schedule_id)
@@ -115,9 +117,12 @@ CREATE TABLE jobs (
     exit_code INTEGER,
     log_bytes INTEGER NOT NULL DEFAULT 0,
     ready_ms INTEGER,
+    delayed INTEGER NOT NULL DEFAULT 0 CHECK (delayed IN (0, 1)),
     started_ms INTEGER,
     finished_ms INTEGER
 ) STRICT;
+-- Retries that are not due yet: the trigger's alarm clock, together with the runs' deadlines.
+CREATE INDEX jobs_delayed ON jobs (ready_ms) WHERE delayed = 1;
 
 -- Attempts that another one followed; the newest is in `jobs`.
 CREATE TABLE attempts (
@@ -179,6 +184,12 @@ def m001_first(db: sqlite_utils.Database) -> None:
     """Everything of the first release."""
     for statement in _split(_FIRST):
         db.execute(statement)
+
+
+@STATE()
+def m002_held_back_retries(db: sqlite_utils.Database) -> None:
+    """Mark retries that are held back, apart from those whose message was published already."""
+    db.execute("ALTER TABLE jobs ADD COLUMN retry_ms INTEGER")
 
 
 def migrate(conn: sqlite3.Connection) -> None:

@@ -94,6 +94,7 @@ def save_jobs(conn: sqlite3.Connection, jobs: Sequence[JobRow]) -> None:
                 j.exit_code,
                 j.log_bytes,
                 j.ready_ms,
+                j.delayed,
                 j.started_ms,
                 j.finished_ms,
             )
@@ -194,9 +195,15 @@ def run_of_job(conn: sqlite3.Connection, job_id: int) -> int | None:
     return None if row is None else row[0]
 
 
-def timers(conn: sqlite3.Connection, now_ms: int) -> list[tuple[int, int | None, int | None]]:
-    """Open runs with their deadline and their next retry, if they have one."""
-    return conn.execute(_SQL["open_runs_with_timers"], (now_ms,)).fetchall()
+def next_timer_ms(conn: sqlite3.Connection) -> int | None:
+    """The next instant at which a run's deadline comes or a retry is due."""
+    at_ms: int | None = conn.execute(_SQL["next_timer"]).fetchone()[0]
+    return at_ms
+
+
+def timers_due(conn: sqlite3.Connection, now_ms: int, limit: int) -> list[int]:
+    """Runs with a deadline or a retry that has come."""
+    return [row[0] for row in conn.execute(_SQL["timers_due"], (now_ms, limit))]
 
 
 def current_revision(conn: sqlite3.Connection, pipeline: str) -> int | None:

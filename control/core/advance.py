@@ -232,7 +232,7 @@ class Advance:
         self._move(job, Event.REPEAT, f"{why}; {when}")
         self._clear(job)
         job.attempt += 1
-        job.ready_ms = ready_ms
+        job.ready_ms, job.delayed = ready_ms, ready_ms > self.now_ms
         self.released.append(job)
 
     def _archive(self, job: JobRow, outcome: Outcome) -> None:
@@ -256,6 +256,15 @@ class Advance:
         job.started_ms = job.finished_ms = None
         job.log_bytes = 0
 
+    def release_due(self) -> None:
+        """The retries whose delay is over may run."""
+        for job in self.run.jobs:
+            if job.delayed and job.ready_ms is not None and job.ready_ms <= self.now_ms:
+                job.delayed = False
+                job.reason = WAITS
+                self.changed[job.idx] = job
+                self.released.append(job)
+
     def _cancel(self, job: JobRow, reason: str) -> None:
         if job.ready_ms is None:
             self._skip(job, reason)
@@ -274,6 +283,7 @@ class Advance:
     def _move(self, job: JobRow, event: Event, reason: str) -> None:
         before = job.state
         job.state = after(JOB, before, event)
+        job.delayed = False
         job.reason = reason
         self.waiting_delta += (job.state == State.READY) - (before == State.READY)
         self.changed[job.idx] = job

@@ -13,6 +13,8 @@ from control.model.errors import Rejected
 _HEADER_BYTES: Final = 9  # 8 for the base, 1 for the form.
 _PLAIN: Final = 0
 _DEFLATED: Final = 1
+_DEFLATE_FROM: Final = 64  # Bytes; below that, deflating costs more than it saves.
+_FULL: Final = 0xFF
 
 
 class OffsetTracker:
@@ -50,7 +52,7 @@ class OffsetTracker:
             if byte >= len(bits):
                 bits.extend(bytes(byte + 1 - len(bits)))
             bits[byte] |= 1 << (at & 7)
-        if bits and bits[0] == 0xFF:
+        if bits and bits[0] == _FULL:
             full = len(bits) - len(bits.lstrip(b"\xff"))
             del bits[:full]
             self._base = base + 8 * full
@@ -59,7 +61,7 @@ class OffsetTracker:
         """The progress as bytes; `decode` reads them back."""
         bits = bytes(self._bits)
         form = _PLAIN
-        if len(bits) > 64:  # Below that, deflating costs more than it saves.
+        if len(bits) > _DEFLATE_FROM:
             deflated = zlib.compress(bits, 1)
             if len(deflated) < len(bits):
                 form, bits = _DEFLATED, deflated

@@ -11,5 +11,5 @@ def retry_delay_ms(spec: JobSpec, failures: int, jitter: float) -> int:
     """
     assert failures >= 1
     doublings = min(failures - 1, 64)
-    delay = min(spec.retry_delay * 2**doublings, max(spec.retry_delay_max, spec.retry_delay))
+    delay = min(spec.retry_delay * 2.0**doublings, max(spec.retry_delay_max, spec.retry_delay))
     return round(delay * 1000 * (1 + (abs(jitter) if failures == 1 else jitter)))

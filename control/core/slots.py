@@ -15,6 +15,7 @@ from control.model.messages import JobReady, WorkerUp
 from control.model.states import Speed
 
 WINDOW_S: Final = 0.02  # Expected seconds of work a slot may have ahead: one round trip.
+_HEAP_SLACK: Final = 64
 Shape = tuple[str, str, tuple[str, ...]]
 """What a worker must be able to do: kind, version, labels."""
 
@@ -27,13 +28,14 @@ def shape_of(job: JobReady) -> Shape:
 class Lane:
     """One worker's slots in one partition."""
 
-    __slots__ = ("free", "partition", "speed", "worker")
+    __slots__ = ("entry", "free", "partition", "speed", "worker")
 
     def __init__(self, worker: "Worker", partition: int, speed: Speed) -> None:
         self.worker = worker
         self.partition = partition
         self.speed = speed
         self.free = 0  # Below zero: that many are prefetched.
+        self.entry = 0  # Which entry in the heap of free lanes is the current one.
 
 
 class Worker:
@@ -106,7 +108,8 @@ class Slots:
         self._classes = classes
         self.workers: dict[str, Worker] = {}
         self.total = 0
-        # Emptiest first; entries whose count is out of date are dropped when they surface.
+        self._lanes = 0
+        # Emptiest first; entries that are out of date are dropped when they surface.
         self._free: dict[Speed, list[tuple[int, int, Lane]]] = {speed: [] for speed in Speed}
         self._seq = 0
 
@@ -114,6 +117,7 @@ class Slots:
         """A worker connected; its lanes are empty until `take`."""
         worker = Worker(info, self._classes)
         self.workers[info.worker] = worker
+        self._lanes += len(worker.lanes)
         if not worker.draining:
             self.total += info.slots
             for lane in worker.lanes.values():
@@ -124,6 +128,7 @@ class Slots:
         """A worker is gone."""
         worker = self.workers.pop(name, None)
         if worker is not None:
+            self._lanes -= len(worker.lanes)
             if not worker.draining:
                 self.total -= worker.info.slots
             worker.draining = True  # Its entries in the heaps are void.
@@ -139,7 +144,12 @@ class Slots:
         """The lane has (more) free slots."""
         if lane.free > 0 and not lane.worker.draining:
             self._seq += 1
-            heapq.heappush(self._free[lane.speed], (-lane.free, self._seq, lane))
+            lane.entry = self._seq
+            heap = self._free[lane.speed]
+            heapq.heappush(heap, (-lane.free, self._seq, lane))
+            if len(heap) > 2 * self._lanes + _HEAP_SLACK:
+                heap[:] = [entry for entry in heap if entry[1] == entry[2].entry]
+                heapq.heapify(heap)
 
     def has_free(self, speeds: Sequence[Speed]) -> bool:
         """Whether any lane of these classes has a free slot."""
@@ -179,8 +189,8 @@ class Slots:
 
     def _peek(self, heap: list[tuple[int, int, Lane]]) -> Lane | None:
         while heap:
-            free, _, lane = heap[0]
-            if -free == lane.free and not lane.worker.draining:
+            free, seq, lane = heap[0]
+            if seq == lane.entry and -free == lane.free and not lane.worker.draining:
                 return lane
             heapq.heappop(heap)
         return None

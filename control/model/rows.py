@@ -27,6 +27,7 @@ class JobRow(msgspec.Struct, array_like=True):
     exit_code: int | None = None
     log_bytes: int = 0
     ready_ms: int | None = None  # None: it still waits for other jobs.
+    delayed: bool = False  # A retry that is not due before `ready_ms`.
     started_ms: int | None = None
     finished_ms: int | None = None
 

@@ -13,11 +13,11 @@ import trio
 
 from control.bus.base import Bus, Subscription
 from control.core.advance import Advance
-from control.core.timers import Timers
+from control.model import limits
 from control.model.messages import CancelJob, Deadline, Finished, Progressed, Started
 from control.model.names import Group, Topic
 from control.model.records import Delivery, Receipts, Record
-from control.model.states import FINAL, Outcome, State
+from control.model.states import Outcome, State
 from control.transactions.ledger import Ledger
 from store import runs
 from store.writer import Tx, Writer
@@ -49,7 +49,6 @@ class Trigger:
         self._ledger = ledger
         self._now_ms = now_ms
         self._jitter = jitter
-        self._timers = Timers()
         self._armed = trio.Event()
         self.refused = 0  # Results that did not count.
 
@@ -58,7 +57,6 @@ class Trigger:
         results = await self._bus.subscribe(Topic.TASK_RUN_RESULTS, Group.TRIGGER)
         events = await self._bus.subscribe(Topic.TASK_RUN_EVENTS, Group.TRIGGER)
         commands = await self._bus.tail(Topic.TASK_COMMANDS)
-        await self._load_timers()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._serve, results, Topic.TASK_RUN_RESULTS)
             nursery.start_soon(self._serve, events, Topic.TASK_RUN_EVENTS)
@@ -68,13 +66,8 @@ class Trigger:
 
     async def _watch_deadlines(self, commands: Subscription) -> None:
         while True:
-            for delivery in await commands.receive():
-                if isinstance(delivery.message, Deadline):
-                    self._watch(delivery.message.run_id, delivery.message.at_ms)
-
-    def _watch(self, run_id: int, at_ms: int) -> None:
-        self._timers.add(at_ms, run_id)
-        self._armed.set()
+            if any(isinstance(found.message, Deadline) for found in await commands.receive()):
+                self._armed.set()
 
     async def _serve(self, subscription: Subscription, topic: Topic) -> None:
         while True:
@@ -84,9 +77,8 @@ class Trigger:
             work = partial(
                 self._apply, topic=topic, deliveries=deliveries, jitters=jitters, now_ms=now_ms
             )
-            due = await self._writer.insist(work)
-            for at_ms, run_id in due:
-                self._watch(run_id, at_ms)
+            if await self._writer.insist(work):
+                self._armed.set()
 
     def _apply(
         self,
@@ -96,8 +88,8 @@ class Trigger:
         deliveries: Sequence[Delivery],
         jitters: Sequence[float],
         now_ms: int,
-    ) -> list[tuple[int, int]]:
-        """One batch, inside the transaction. Gives the retries to wake up for: when, which run."""
+    ) -> bool:
+        """One batch, inside the transaction. True: there are retries to wake up for."""
         wanted = {
             delivery.message.run_id
             for delivery in deliveries
@@ -124,12 +116,7 @@ class Trigger:
         self._ledger.save(tx, changed)
         offsets = [delivery.offset for delivery in deliveries]
         tx.ack([Receipts(Group.TRIGGER, topic, deliveries[0].partition, offsets)])
-        return [
-            (job.ready_ms, step.run.id)
-            for step in changed
-            for job in step.released
-            if job.ready_ms is not None and job.ready_ms > now_ms
-        ]
+        return any(job.delayed for step in changed for job in step.released)
 
     def _finished(
         self, step: Advance, message: Finished, jitter: float, outputs: list[tuple[int, str]]
@@ -153,33 +140,21 @@ class Trigger:
     async def _keep_time(self) -> None:
         while True:
             self._armed = trio.Event()
-            next_ms = self._timers.next_ms()
+            next_ms = await self._writer.insist(lambda tx: runs.next_timer_ms(tx.conn))
             wait_s = math.inf if next_ms is None else max(next_ms - self._now_ms(), 0) / 1000
             with trio.move_on_after(wait_s):
                 await self._armed.wait()
                 continue
-            now_ms = self._now_ms()
-            due = self._timers.due(now_ms)
-            if due:
-                await self._writer.insist(partial(self._time, run_ids=due, now_ms=now_ms))
+            await self._writer.insist(partial(self._time, now_ms=self._now_ms()))
 
-    def _time(self, tx: Tx, *, run_ids: Sequence[int], now_ms: int) -> None:
+    def _time(self, tx: Tx, *, now_ms: int) -> None:
         """Deadlines and retries that have come, inside the transaction."""
-        late = []
-        for step in self._ledger.load(tx, run_ids, now_ms=now_ms).values():
+        due = runs.timers_due(tx.conn, now_ms, limits.RECEIVE_RECORDS_MAX)
+        steps = self._ledger.load(tx, due, now_ms=now_ms)
+        for step in steps.values():
             deadline_ms = step.run.deadline_ms
-            if step.run.state not in FINAL and deadline_ms is not None and deadline_ms <= now_ms:
+            if deadline_ms is not None and deadline_ms <= now_ms:
                 step.time_out()
-                late.append(step)
-        self._ledger.save(tx, late)
-        ended = {step.run.id for step in late}
-        self._ledger.release_due(tx, [r for r in run_ids if r not in ended], now_ms=now_ms)
-
-    async def _load_timers(self) -> None:
-        now_ms = self._now_ms()
-        for run_id, deadline_ms, retry_ms in await self._writer.insist(
-            lambda tx: runs.timers(tx.conn, now_ms)
-        ):
-            for at_ms in (deadline_ms, retry_ms):
-                if at_ms is not None:
-                    self._timers.add(at_ms, run_id)
+            else:
+                step.release_due()
+        self._ledger.save(tx, list(steps.values()))

@@ -88,16 +88,6 @@ class Ledger:
         tx.publish(messages)
         runs.add_waiting(tx.conn, _waiting_deltas(steps))
 
-    def release_due(self, tx: Tx, run_ids: Iterable[int], *, now_ms: int) -> None:
-        """Publish the retries of these runs whose delay is over."""
-        messages = []
-        for step in self.load(tx, run_ids, now_ms=now_ms).values():
-            for job in step.run.jobs:
-                if job.state == State.READY and job.attempt > 1 and job.ready_ms is not None:
-                    step.released += [job] if job.ready_ms <= now_ms else []
-            messages += self._ready(tx, [step])
-        tx.publish(messages)
-
     def cancel_run(self, tx: Tx, run_id: int, reason: str, *, now_ms: int) -> RunRow:
         """End a run; raises `NotFound` or `Conflict`."""
         step = self._one(tx, run_id, now_ms)
@@ -199,7 +189,7 @@ class Ledger:
             (step, job, step.graph.before(job.idx))
             for step in steps
             for job in list(step.released)
-            if (job.ready_ms or 0) <= step.now_ms
+            if not job.delayed
         ]
         if not due:
             return []

@@ -22,8 +22,8 @@ SELECT json_group_array(json_array(
     r.finished_ms, r.deadline_ms, r.schedule_id, r.depth,
     (SELECT json_group_array(json_array(
         j.id, j.idx, j.state, j.reason, j.priority, j.attempt, j.failures, j.lost, j.worker,
-        j.partition, j.progress, j.error, j.exit_code, j.log_bytes, j.ready_ms, j.started_ms,
-        j.finished_ms))
+        j.partition, j.progress, j.error, j.exit_code, j.log_bytes, j.ready_ms,
+        json(iif(j.delayed, 'true', 'false')), j.started_ms, j.finished_ms))
      FROM jobs AS j WHERE j.id BETWEEN r.first_job_id AND r.first_job_id + r.job_count - 1)))
 FROM json_each(?) AS wanted
 JOIN runs AS r ON r.id = wanted.value
@@ -35,8 +35,9 @@ UPDATE jobs SET
     state = v.column2, reason = v.column3, priority = v.column4, attempt = v.column5,
     failures = v.column6, lost = v.column7, worker = v.column8, partition = v.column9,
     progress = v.column10, error = v.column11, exit_code = v.column12, log_bytes = v.column13,
-    ready_ms = v.column14, started_ms = v.column15, finished_ms = v.column16
-FROM (VALUES /* rows */ (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)) AS v
+    ready_ms = v.column14, delayed = v.column15, started_ms = v.column16,
+    finished_ms = v.column17
+FROM (VALUES /* rows */ (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)) AS v
 WHERE jobs.id = v.column1
 
 -- name: save_runs
@@ -78,13 +79,25 @@ SELECT definition FROM revisions WHERE id = ?
 -- name: run_of_job
 SELECT run_id FROM jobs WHERE id = ?
 
--- name: open_runs_with_timers
--- What the trigger must wake up for after a restart: retries that are due later, deadlines.
-SELECT r.id, r.deadline_ms,
-       (SELECT min(j.ready_ms) FROM jobs AS j
-        WHERE j.id BETWEEN r.first_job_id AND r.first_job_id + r.job_count - 1
-          AND j.state = 'READY' AND j.ready_ms > ?1)
-FROM runs AS r WHERE r.state IN ('READY', 'IN_PROGRESS')
+-- name: next_timer
+-- What the trigger must wake up for: a deadline, or a retry that is due then.
+SELECT min(at_ms) FROM (
+    SELECT min(deadline_ms) AS at_ms FROM runs
+    WHERE deadline_ms IS NOT NULL AND state IN ('READY', 'IN_PROGRESS')
+    UNION ALL
+    SELECT min(ready_ms) FROM jobs WHERE delayed = 1
+)
+
+-- name: timers_due
+SELECT * FROM (
+    SELECT id FROM runs
+    WHERE deadline_ms <= ?1 AND deadline_ms IS NOT NULL AND state IN ('READY', 'IN_PROGRESS')
+    ORDER BY deadline_ms LIMIT ?2
+)
+UNION
+SELECT * FROM (
+    SELECT run_id FROM jobs WHERE delayed = 1 AND ready_ms <= ?1 ORDER BY ready_ms LIMIT ?2
+)
 
 -- name: current_revision
 SELECT revision_id FROM pipelines WHERE name = ?
