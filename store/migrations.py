@@ -186,12 +186,6 @@ def m001_first(db: sqlite_utils.Database) -> None:
         db.execute(statement)
 
 
-@STATE()
-def m002_held_back_retries(db: sqlite_utils.Database) -> None:
-    """Mark retries that are held back, apart from those whose message was published already."""
-    db.execute("ALTER TABLE jobs ADD COLUMN retry_ms INTEGER")
-
-
 def migrate(conn: sqlite3.Connection) -> None:
     """Bring the database up to date; each migration is one transaction."""
     STATE.apply(sqlite_utils.Database(conn))
