@@ -1,0 +1,48 @@
+"""Decides how logs are written: whose line it is, raw to a pipe, harmless to a terminal."""
+
+import sys
+from collections.abc import Iterable
+
+from control.cli.output import Output
+from control.cli.text import LogCleaner, clean
+
+
+class LogWriter:
+    """Writes one attempt's log. With a prefix (` | ` follows it) only whole lines are written."""
+
+    def __init__(self, out: Output, *, prefix: str = "", to_stderr: bool = False) -> None:
+        self._stream = sys.stderr if to_stderr else sys.stdout
+        self._prefix = f"{clean(prefix)} | " if prefix else ""
+        self._cleaner = (
+            LogCleaner(colour=out.colours(self._stream)) if self._stream.isatty() else None
+        )
+        self._rest = b""
+
+    def feed(self, piece: bytes) -> None:
+        """Write what can be written of it."""
+        if self._cleaner is not None:
+            piece = self._cleaner.feed(piece).encode()
+        self._lines(piece)
+
+    def finish(self) -> None:
+        """Write the rest; a line that was not ended is ended where others follow."""
+        if self._cleaner is not None:
+            self._lines(self._cleaner.finish().encode())
+        if self._rest:
+            self._write([self._rest + b"\n"])
+            self._rest = b""
+
+    def _lines(self, piece: bytes) -> None:
+        if not self._prefix:
+            self._write([piece])
+            return
+        *whole, self._rest = (self._rest + piece).split(b"\n")
+        self._write(line + b"\n" for line in whole)
+
+    def _write(self, lines: Iterable[bytes]) -> None:
+        prefix = self._prefix.encode()
+        body = b"".join(prefix + line for line in lines)
+        if body:
+            self._stream.flush()
+            self._stream.buffer.write(body)
+            self._stream.buffer.flush()

@@ -1,0 +1,118 @@
+"""Owns the command `tpctl up`, which starts the control plane in the foreground."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from control.cli.errors import ExitCode
+from control.cli.session import World
+from control.cli.text import clean
+from control.model import limits
+from control.model.config import Config, load_config
+from control.model.errors import ConfigError
+from control.model.names import Service
+
+
+class Switch(StrEnum):
+    """On or off."""
+
+    ON = "on"
+    OFF = "off"
+
+
+class LogLevel(StrEnum):
+    """How much the control plane says about itself."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+def add_to(app: typer.Typer) -> None:
+    """Register it."""
+    app.command("up", epilog="Example: tpctl up --data-dir ./plane --workers 4")(up)
+
+
+def up(
+    context: typer.Context,
+    *,
+    listen: Annotated[
+        str | None, typer.Option(help="The REST API. Default: 127.0.0.1:8700; port 0: a free one.")
+    ] = None,
+    gateway: Annotated[
+        str | None, typer.Option(help="Where workers connect. Default: 127.0.0.1:8701.")
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Where everything is kept. Default: TP_DATA_DIR.")
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="A TOML file with settings.")] = None,
+    partitions: Annotated[
+        int | None, typer.Option(help="Lanes in which jobs wait for workers. Default: 10.")
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=limits.SLOTS_MAX, help="Also start a local worker with so many slots."
+        ),
+    ] = None,
+    bus: Annotated[
+        str | None, typer.Option(help="embedded (the default), or kafka://host:port[,host:port].")
+    ] = None,
+    services: Annotated[
+        str | None, typer.Option(help=f"Only these: {','.join(Service)}. Default: all.")
+    ] = None,
+    slow_share: Annotated[
+        float | None, typer.Option(help="The part of the partitions slow jobs get. Default: 0.6.")
+    ] = None,
+    slow_threshold: Annotated[
+        str | None, typer.Option(help="Seconds from which a job is slow. Default: auto.")
+    ] = None,
+    lend: Annotated[
+        Switch | None, typer.Option(help="Whether idle slots may be lent. Default: on.")
+    ] = None,
+    queue_size: Annotated[
+        int | None, typer.Option(help="How many jobs may wait. Default: QUEUE_SIZE, or 100000.")
+    ] = None,
+    keep_days: Annotated[
+        float | None, typer.Option(help="How long ended runs are kept. Default: 30.")
+    ] = None,
+    log_level: Annotated[LogLevel | None, typer.Option(help="On stderr. Default: info.")] = None,
+) -> None:
+    """Start the control plane: all services in this process, until SIGTERM or Ctrl-C.
+
+    Each flag can also be set in the --config file (slow_share = 0.5) or in the environment
+    (TP_SLOW_SHARE=0.5). A flag wins over the environment, the environment over the file.
+    """
+    world: World = context.obj
+    directory = data_dir or world.data_dir
+    flags: dict[str, str | float | bool | None] = {
+        "listen": listen,
+        "gateway": gateway,
+        "data_dir": None if directory is None else str(directory),
+        "partitions": partitions,
+        "workers": workers,
+        "bus": bus,
+        "services": services,
+        "slow_share": slow_share,
+        "slow_threshold": slow_threshold,
+        "lend": None if lend is None else lend == Switch.ON,
+        "queue_size": queue_size,
+        "keep_days": keep_days,
+        "log_level": log_level,
+    }
+    try:
+        settings = load_config(flags, world.environ, config)
+        code = _serve(settings)
+    except ConfigError as error:
+        typer.echo(f"tpctl: {clean(str(error))}", err=True)
+        raise typer.Exit(ExitCode.USAGE) from error
+    raise typer.Exit(code)
+
+
+def _serve(settings: Config) -> int:
+    from control import app  # noqa: PLC0415 - everything there is; a second that --help need not wait.
+
+    return app.main(settings)

@@ -1,0 +1,31 @@
+"""Decides what times and lengths of time on the command line mean."""
+
+from control.cli.errors import UsageError
+from control.core.windows import window_ms
+from control.model.errors import Invalid
+from control.model.times import from_rfc3339, to_rfc3339
+
+
+def duration_s(text: str | None) -> float | None:
+    """`90`, `30s`, `10m`, `2h`; raises `UsageError`."""
+    return None if text is None else _length_ms(text) / 1000
+
+
+def instant(text: str | None, now_ms: int) -> str | None:
+    """An instant, or how long ago it was, as RFC 3339; raises `UsageError`."""
+    if text is None:
+        return None
+    if "T" not in text.upper() and "-" not in text:
+        return to_rfc3339(now_ms - _length_ms(text))
+    try:
+        return to_rfc3339(from_rfc3339(text))
+    except (ValueError, OverflowError) as error:
+        raise UsageError(str(error)) from error
+
+
+def _length_ms(text: str) -> int:
+    try:
+        return window_ms(text)
+    except Invalid as error:
+        message = f"{text!r} is not a length of time; write it like 30s, 10m, 24h or 7d"
+        raise UsageError(message) from error
