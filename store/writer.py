@@ -81,6 +81,7 @@ class Writer:
         self._offload = offload
         self._participant = participant
         self._waiting: deque[_Piece[object]] = deque()
+        self._group: list[_Piece[object]] = []  # Being committed.
         self._arrived = trio.Event()
         self._room = trio.CapacityLimiter(limits.WRITER_QUEUE_MAX)
         self._stopped = False
@@ -91,20 +92,28 @@ class Writer:
     async def write(self, work: Callable[[Tx], T]) -> T:
         """Run `work` in a transaction; durable when it returns.
 
+        Pieces are carried out in the order in which they were handed in: while there is room, no
+        other task runs between the call and the place in the queue.
         An exception of `work` undoes only its own changes and is raised here. Raises
         `StoreFailed` when the database could not be written: then nothing was changed, and
         `Unavailable` after `run` has ended. Once taken up, the work ends before a cancellation is
         delivered.
         """
         piece: _Piece[T] = _Piece(work)
-        async with self._room:
+        await trio.lowlevel.checkpoint_if_cancelled()
+        try:
+            self._room.acquire_on_behalf_of_nowait(piece)
+        except trio.WouldBlock:
+            await self._room.acquire_on_behalf_of(piece)
+        try:
             if self._stopped:
-                message = "the control plane has stopped"
-                raise Unavailable(message)
+                raise _stopped()
             self._waiting.append(piece)  # type: ignore[arg-type]  # Results are opaque here.
             self._arrived.set()
             with trio.CancelScope(shield=True):
                 await piece.done.wait()
+        finally:
+            self._room.release_on_behalf_of(piece)
         assert piece.result is not None
         return piece.result.unwrap()
 
@@ -124,25 +133,32 @@ class Writer:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled; what was handed in before that is still written."""
         task_status.started()
-        while True:
-            try:
-                await self._arrived.wait()
-            except trio.Cancelled:
-                with trio.CancelScope(shield=True):
-                    await self._drain()
-                self._stopped = True
-                raise
-            await self._drain()
+        try:
+            while True:
+                try:
+                    await self._arrived.wait()
+                except trio.Cancelled:
+                    with trio.CancelScope(shield=True):
+                        await self._drain()
+                    raise
+                await self._drain()
+        finally:
+            # Those who wait are shielded: without an answer, a crash would never get past them.
+            self._stopped = True
+            for piece in (*self._group, *self._waiting):
+                piece.result = outcome.Error(_stopped())
+                piece.done.set()
 
     async def _drain(self) -> None:
         while self._waiting:
             count = min(len(self._waiting), limits.WRITER_GROUP_MAX)
-            group = [self._waiting.popleft() for _ in range(count)]
+            group = self._group = [self._waiting.popleft() for _ in range(count)]
             with trio.CancelScope(shield=True):
                 after = await self._offload(lambda group=group: self._commit(group))  # type: ignore[misc]
             after()
             for piece in group:
                 piece.done.set()
+            self._group = []
         self._arrived = trio.Event()
 
     def _commit(self, group: Sequence[_Piece[object]]) -> Callable[[], None]:
@@ -189,3 +205,7 @@ class Writer:
             failure.__cause__ = error
             piece.result = outcome.Error(failure)
         return lambda: None
+
+
+def _stopped() -> Unavailable:
+    return Unavailable("the control plane has stopped")

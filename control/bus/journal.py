@@ -170,7 +170,7 @@ class Journal:
     def _tracker(self, trackers: dict[int, OffsetTracker], lane: Lane) -> OffsetTracker:
         if lane[1] not in trackers:
             kept = self._batches[lane]
-            trackers[lane[1]] = OffsetTracker(kept[0][0] if kept else 0)
+            trackers[lane[1]] = OffsetTracker(kept[0][0] if kept else self._ends[lane])
         return trackers[lane[1]]
 
     def _drop_finished(self, conn: sqlite3.Connection, lane: Lane) -> None:

@@ -151,6 +151,28 @@ async def test_a_slow_reader_of_a_group_misses_nothing(open_bus: OpenBus, tmp_pa
         await nothing_more(bus, jobs)
 
 
+async def test_what_is_published_during_a_catch_up_comes_once(
+    open_bus: OpenBus, tmp_path: Path
+) -> None:
+    backlog, more = limits.RECEIVE_RECORDS_MAX * 3, 200
+
+    async def publish(bus: Bus) -> None:
+        for number in range(backlog, backlog + more):
+            await bus.publish(records([number]))
+
+    for turn in range(3):
+        directory = tmp_path / str(turn)
+        directory.mkdir()
+        async with open_bus(directory) as bus:
+            await bus.subscribe(JOBS, Group.BALANCER)
+            await bus.publish(records(range(backlog)))
+        async with open_bus(directory) as bus, trio.open_nursery() as nursery:
+            jobs = await bus.subscribe(JOBS, Group.BALANCER)
+            nursery.start_soon(publish, bus)
+            assert numbers(await take(jobs, backlog + more)) == list(range(backlog + more))
+            await nothing_more(bus, jobs)
+
+
 async def test_cancellation_loses_no_record(open_bus: OpenBus, tmp_path: Path) -> None:
     async with open_bus(tmp_path) as bus:
         jobs = await bus.subscribe(JOBS, Group.BALANCER)
@@ -221,3 +243,17 @@ async def test_the_embedded_log_shrinks_when_all_groups_are_done(tmp_path: Path)
         await bus.publish(records([100]))
         (delivery,) = await take(jobs, 1)
         assert delivery.offset == 100
+
+
+async def test_a_group_that_joins_late_does_not_keep_the_log(tmp_path: Path) -> None:
+    async with BUSES["embedded"](tmp_path) as bus:
+        jobs = await bus.subscribe(JOBS, Group.BALANCER)
+        await bus.publish(records(range(10)))
+        await bus.forward(receipts(await take(jobs, 10)), [])
+        late = await bus.subscribe(JOBS, Group.STATISTICS)
+        await bus.publish(records([10]))
+        await bus.forward(receipts(await take(jobs, 1)), [])
+        found = await take(late, 1)
+        assert numbers(found) == [10]
+        await bus.forward(receipts(found, Group.STATISTICS), [])
+        assert log_rows(tmp_path) == 0
