@@ -159,9 +159,7 @@ def _refuser(metrics: Metrics) -> _Refusal:
                 path=request.url.path,
                 error="".join(traceback.format_exception(error)),
             )
-        # A request that fits no route has no handler.
-        path = request.scope["route_handler"].opt["path"] if "route_handler" in request.scope else ""
-        metrics.answered(request.method, path, shown.status)
+        metrics.answered(request.method, _path_of(request), shown.status)
         return Response(
             msgspec.json.encode(shown),
             status_code=shown.status,
@@ -170,6 +168,13 @@ def _refuser(metrics: Metrics) -> _Refusal:
         )
 
     return refuse
+
+
+def _path_of(request: Request[Any, Any, Any]) -> str:
+    """The route's path; what fits no route is not counted by its own, which could be anything."""
+    scope: dict[str, Any] = dict(request.scope)
+    handler = scope.get("route_handler")
+    return str(handler.opt.get("path", "")) if isinstance(handler, HTTPRouteHandler) else ""
 
 
 def _translated(error: HTTPException) -> Exception:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 from litestar import Request
+from litestar.exceptions import InternalServerException
 from msgspec import Meta, Raw
 
 from control.api.auth import Identity
@@ -114,7 +115,12 @@ class Call:
 
     async def body(self) -> bytes:
         """The body as it came; raises `UnsupportedMedia`, `Malformed`."""
-        body = await self._request.body()
+        try:
+            body = await self._request.body()
+        except InternalServerException as error:
+            # Nobody hears it, and it is no fault of ours that a log should speak of.
+            message = "the client went away before its body was complete"
+            raise Malformed(message) from error
         if body and self.media not in self._operation.body_media:
             known = ", ".join(self._operation.body_media)
             message = f"{self.media or 'a body without a content type'} is not taken here: {known}"

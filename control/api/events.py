@@ -10,7 +10,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 import structlog
 import trio
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from control.api.fleet_views import PartitionView, WorkerView, show_partition
 from control.api.live import Live
@@ -40,17 +40,17 @@ class Counts(msgspec.Struct, frozen=True, kw_only=True):
     slots: Annotated[int, Meta(description="Their slots.")]
 
 
-class _Frame(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class _Frame(msgspec.Struct, frozen=True, kw_only=True):
     """One frame without its `seq`, which each listener counts for itself."""
 
     time: str
     kind: Literal["snapshot", "changes"]
-    counts: Counts | None = None
+    gap: bool = False
+    counts: Counts | UnsetType = UNSET
     runs: list[RunView] = []
     jobs: list[JobView] = []
-    workers: list[WorkerView] | None = None
-    partitions: list[PartitionView] | None = None
-    gap: bool = False
+    workers: list[WorkerView] | UnsetType = UNSET
+    partitions: list[PartitionView] | UnsetType = UNSET
 
 
 class Listener:
@@ -208,11 +208,11 @@ class Events:
         frame = _Frame(
             time=to_rfc3339(self._parts.now_ms()),
             kind="changes",
-            counts=self._counts(open_runs, waiting) if fleet else None,
+            counts=self._counts(open_runs, waiting) if fleet else UNSET,
             runs=fresh_runs,
             jobs=fresh_jobs,
-            workers=self._live.workers() if fleet else None,
-            partitions=self._partitions() if fleet else None,
+            workers=self._live.workers() if fleet else UNSET,
+            partitions=self._partitions() if fleet else UNSET,
         )
         return msgspec.json.encode(frame)
 

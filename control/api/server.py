@@ -8,6 +8,7 @@ from hypercorn.config import Config
 from hypercorn.trio import serve
 
 from control.api.app import all_routes, make_app
+from control.api.edge import Edge
 from control.api.events import Events
 from control.api.live import Live
 from control.api.metrics import Metrics
@@ -22,15 +23,17 @@ class Api:
     def __init__(self, parts: Parts, *, host: str, port: int, version: str) -> None:
         self.metrics = Metrics()
         self.live = Live(parts.bus, self.metrics, parts.now_ms)
-        self._events = Events(parts, self.live)
+        self.events = Events(parts, self.live)
         self._host = host
         self._port = port
-        self.routes = all_routes(parts, self.live, self._events, self.metrics, version)
-        self._app = make_app(self.routes, parts, self._events, self.metrics)
+        self.routes = all_routes(parts, self.live, self.events, self.metrics, version)
+        app = make_app(self.routes, parts, self.events, self.metrics)
+        operations = [route.operation for route in self.routes]
+        self._app = Edge(app, operations)  # type: ignore[arg-type]  # Two spellings of ASGI.
 
     def close(self) -> None:
         """Take no new requests; `run` returns when those under way have ended, or soon after."""
-        self._events.closing.set()
+        self.events.closing.set()
 
     async def run(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until closed or cancelled; `started` gives the port."""
@@ -48,14 +51,14 @@ class Api:
         listener.detach()  # Hypercorn owns the file descriptor from here on.
         async with trio.open_nursery() as nursery:
             await nursery.start(self.live.run)
-            await nursery.start(self._events.run)
+            await nursery.start(self.events.run)
             async with trio.open_nursery() as door:
                 await door.start(
                     partial(
                         serve,
                         self._app,  # type: ignore[arg-type]  # Two spellings of the same ASGI.
                         config,
-                        shutdown_trigger=self._events.closing.wait,
+                        shutdown_trigger=self.events.closing.wait,
                         mode="asgi",
                     )
                 )

@@ -4,16 +4,23 @@
 `control/api/problems.py` turns classes into HTTP statuses, `control/cli/errors.py` into exit codes.
 """
 
+from typing import Annotated
+
 import msgspec
+from msgspec import Meta
 
 
 class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One thing wrong with an input: where, what, and what would be right."""
 
-    path: str
-    message: str
-    line: int | None = None  # In YAML input, from 1.
-    hint: str | None = None
+    path: Annotated[str, Meta(description="Where it stands.", examples=["jobs[2].stage"])]
+    message: Annotated[
+        str, Meta(description="What is wrong.", examples=["the stage is not defined"])
+    ]
+    line: Annotated[int | None, Meta(description="In YAML input, from 1.", examples=[12])] = None
+    hint: Annotated[
+        str | None, Meta(description="What would be right.", examples=["one of: a, b"])
+    ] = None
 
 
 class TaskplaneError(Exception):

@@ -72,7 +72,7 @@ class StillBalancing:
 
     def expected(self, pipeline: str, name: str) -> float:
         """Always the same."""
-        return 2.5 if (pipeline, name) else 0.0
+        return 2.5 if pipeline != name else 0.0
 
 
 class Healthy:
@@ -105,9 +105,7 @@ class Serving:
         wanted = Terms(role=role, priority=10, max_queued=None, max_running=None, enabled=True)
         wanted = msgspec.structs.replace(wanted, **terms)
         await self.parts.writer.write(
-            lambda tx: clients.create(
-                tx.conn, client_id, wanted, secret_hash=HASH, now_ms=NOW_MS
-            )
+            lambda tx: clients.create(tx.conn, client_id, wanted, secret_hash=HASH, now_ms=NOW_MS)
         )
 
     def as_client(self, client_id: str | None, **headers: str) -> httpx.AsyncClient:

@@ -29,9 +29,7 @@ async def test_every_route_has_roles(server: Serving) -> None:
 async def test_every_call_lets_in_whom_the_table_says(server: Serving, role: Role) -> None:
     async with server.as_client(role) as client:
         for (method, path), allowed in ROLES.items():
-            answer = await client.request(
-                method, filled(path), json=BODIES.get((method, path), None)
-            )
+            answer = await client.request(method, filled(path), json=BODIES.get((method, path)))
             let_in = allowed is None or role in allowed
             assert (answer.status_code != 403) == let_in, (method, path, answer.text)
             assert answer.status_code not in {401, 500}, (method, path, answer.text)

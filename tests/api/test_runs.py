@@ -138,7 +138,8 @@ async def test_a_key_makes_a_run_once(server: Serving) -> None:
 async def test_lists_go_on_where_they_stopped(server: Serving) -> None:
     async with server.as_client("viewer") as viewer, server.as_client("submitter") as client:
         ids = [await started(client) for _ in range(3)]
-        seen, cursor = [], ""
+        seen: list[int] = []
+        cursor: str | None = ""
         while cursor is not None:
             page = (await viewer.get(f"/v1/runs?limit=2{cursor and '&cursor=' + cursor}")).json()
             seen += [run["id"] for run in page["items"]]

@@ -1,0 +1,272 @@
+"""Holds live events, workers, partitions, reports, and metrics to what happens on the bus."""
+
+import base64
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import msgspec
+import trio
+from trio_websocket import WebSocketConnection, open_websocket_url
+
+from control.model import limits
+from control.model.messages import (
+    DispatcherUp,
+    Finished,
+    Hold,
+    JobReady,
+    LogChunk,
+    Message,
+    Placed,
+    Started,
+    WorkerDown,
+    WorkerUp,
+)
+from control.model.names import Topic
+from control.model.records import Record
+from control.model.states import Outcome, Speed
+from tests.api.serving import NOW_MS, PIPELINE, SECRET, Serving
+
+READY = JobReady(
+    run_id=1,
+    job_id=1,
+    attempt=1,
+    pipeline="nightly",
+    name="one",
+    stage="a",
+    client="submitter",
+    kind="Sleep",
+    version="1.0.0",
+    order=(10, 10, 0, 10),
+    created_ms=NOW_MS,
+    ready_ms=NOW_MS,
+)
+WORKER = WorkerUp(
+    worker="w1",
+    dispatcher="d1",
+    host="here",
+    slots=2,
+    labels=("gpu",),
+    kinds=(("Sleep", ("1.0.0",)),),
+    partitions=(0, 1),
+    draining=False,
+    connected_ms=NOW_MS,
+)
+PLACED = Placed(job=READY, partition=0, worker="w1", speed=Speed.FAST, expected=2.0)
+STARTED = Started(run_id=1, job_id=1, attempt=1, worker="w1", partition=0, started_ms=NOW_MS)
+FINISHED = Finished(
+    run_id=1,
+    job_id=1,
+    attempt=1,
+    pipeline="nightly",
+    name="one",
+    stage="a",
+    client="submitter",
+    kind="Sleep",
+    version="1.0.0",
+    worker="w1",
+    partition=0,
+    speed=Speed.FAST,
+    outcome=Outcome.DONE,
+    final=True,
+    expected=2.0,
+    ready_ms=NOW_MS,
+    started_ms=NOW_MS,
+    finished_ms=NOW_MS + 500,
+    wait_seconds=0.0,
+    duration_seconds=0.5,
+    log_bytes=3,
+)
+TOPICS: dict[type, Topic] = {
+    Placed: Topic.TASK_RUNS_LOAD_BALANCED,
+    Finished: Topic.TASK_RUN_RESULTS,
+    LogChunk: Topic.TASK_RUN_LOGS,
+}
+
+
+async def tell(server: Serving, *messages: Message) -> None:
+    for message in messages:
+        topic = TOPICS.get(type(message), Topic.TASK_RUN_EVENTS)
+        await server.parts.bus.publish([Record(topic, message)])
+
+
+async def until(server: Serving, path: str, found: str) -> list[dict[str, Any]]:
+    """The API reads the bus in tasks of its own."""
+    async with server.as_client("viewer") as client:
+        with trio.fail_after(10):
+            while True:
+                answer = await client.get(path)
+                if found in answer.text:
+                    return list(answer.json()["items"])
+
+
+@asynccontextmanager
+async def listening(server: Serving, who: str = "viewer") -> AsyncIterator[WebSocketConnection]:
+    login = base64.b64encode(f"{who}:{SECRET}".encode())
+    url = f"ws://127.0.0.1:{server.port}/v1/events"
+    headers = [(b"authorization", b"Basic " + login)]
+    async with open_websocket_url(url, extra_headers=headers) as socket:
+        yield socket
+
+
+async def frame(socket: WebSocketConnection) -> dict[str, Any]:
+    with trio.fail_after(10):
+        return dict(msgspec.json.decode(await socket.get_message()))
+
+
+async def test_workers_come_run_and_go(server: Serving) -> None:
+    await tell(server, WORKER, PLACED)
+    [worker] = await until(server, "/v1/workers", '"job_id":1')
+    assert (worker["id"], worker["state"], worker["kinds"]) == (
+        "w1",
+        "connected",
+        {"Sleep": ["1.0.0"]},
+    )
+    await tell(server, STARTED)
+    [worker] = await until(server, "/v1/workers", '"started_at":"2026')
+    assert worker["running"][0]["expected"] == 2.0
+    [partition] = await until(server, "/v1/partitions", '"head":{')
+    assert partition["head"]["job_id"] == 1
+    assert (partition["class"], partition["depth"], partition["oldest_age_seconds"]) == (
+        "fast",
+        3,
+        1.5,
+    )
+    async with server.as_client("operator") as operator:
+        drained = await operator.post("/v1/workers/w1/drain")
+        assert drained.json() == {"id": "w1", "state": "draining"}
+        assert (await operator.post("/v1/workers/w9/drain")).status_code == 404
+    await tell(server, FINISHED)
+    await until(server, "/v1/workers", '"running":[]')
+    await tell(server, WorkerDown(worker="w1", dispatcher="d1", reason="silent"))
+    [worker] = await until(server, "/v1/workers", '"state":"lost"')
+    assert worker["reason"] == "silent"
+
+
+async def test_a_dispatcher_says_all_that_it_has(server: Serving) -> None:
+    hold = Hold(
+        job_id=5,
+        attempt=1,
+        client="submitter",
+        pipeline="nightly",
+        name="two",
+        speed=Speed.SLOW,
+        expected=9.0,
+        started_ms=NOW_MS,
+    )
+    await tell(server, WORKER)
+    up = msgspec.structs.replace(WORKER, worker="w2", holds=(hold,))
+    await tell(server, DispatcherUp(dispatcher="d1", partitions=(0, 1), workers=(up,), adrift=()))
+    found = await until(server, "/v1/workers", '"lost"')
+    assert [(each["id"], each["state"]) for each in found] == [
+        ("w2", "connected"),
+        ("w1", "lost"),
+    ]
+    assert found[0]["running"][0]["name"] == "two"
+
+
+async def test_events_begin_with_a_snapshot_and_go_on_with_changes(server: Serving) -> None:
+    async with server.as_client("submitter") as client, listening(server) as socket:
+        first = await frame(socket)
+        assert (first["seq"], first["kind"], first["runs"]) == (0, "snapshot", [])
+        assert first["counts"]["open_runs"] == 0
+        run = (await client.post("/v1/runs", json={"pipeline": PIPELINE})).json()["id"]
+        seen, seq = dict[int, str](), 0
+        while run not in seen:
+            changes = await frame(socket)
+            assert (changes["seq"], changes["kind"]) == (seq + 1, "changes")
+            seq = changes["seq"]
+            seen |= {each["id"]: each["state"] for each in changes["runs"]}
+        assert seen[run] == "READY"
+        await client.post(f"/v1/runs/{run}/cancel")
+        while seen[run] != "CANCELLED":
+            changes = await frame(socket)
+            seen |= {each["id"]: each["state"] for each in changes["runs"]}
+        await tell(server, WORKER)
+        while not changes.get("workers"):
+            changes = await frame(socket)
+        assert changes["counts"]["slots"] == 2
+
+
+async def test_a_listener_needs_the_role_and_room(server: Serving) -> None:
+    upgrade = {
+        "connection": "Upgrade",
+        "upgrade": "websocket",
+        "sec-websocket-version": "13",
+        "sec-websocket-key": base64.b64encode(bytes(16)).decode(),
+    }
+    for who, status in (("submitter", 403), ("nobody", 401)):
+        async with server.as_client(who, **upgrade) as client:
+            refused = await client.get("/v1/events")
+            assert refused.status_code == status
+            assert refused.json()["status"] == status
+    for _ in range(limits.EVENT_STREAMS_MAX):
+        server.api.events.join()
+    async with server.as_client("viewer", **upgrade) as client:
+        refused = await client.get("/v1/events")
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "5")
+
+
+async def test_listeners_are_counted(server: Serving) -> None:
+    async with server.as_client("viewer") as client, listening(server) as socket:
+        await frame(socket)
+        assert "taskplane_event_streams 1.0" in (await client.get("/metrics")).text
+
+
+async def test_logs_are_read_and_followed(server: Serving) -> None:
+    async with server.as_client("submitter") as client:
+        await client.post("/v1/runs", json={"pipeline": PIPELINE})
+        assert (await client.get("/v1/jobs/1/logs")).text == ""
+        await tell(server, LogChunk(job_id=1, attempt=1, offset=0, text="\x1b[1ma"))
+        async with client.stream("GET", "/v1/jobs/1/logs?follow=true") as answer:
+            assert answer.headers["content-type"] == "text/plain; charset=utf-8"
+            await tell(server, LogChunk(job_id=1, attempt=1, offset=5, text="b\n"))
+            await tell(server, msgspec.structs.replace(FINISHED, log_bytes=7))
+            with trio.fail_after(limits.GRACE_S):
+                assert await answer.aread() == b"\x1b[1mab\n"
+        assert (await client.get("/v1/jobs/1/logs?attempt=1")).text == "\x1b[1mab\n"
+        assert (await client.get("/v1/jobs/1/logs?attempt=2")).status_code == 404
+
+
+async def test_metrics_count_what_ended(server: Serving) -> None:
+    await tell(server, WORKER, FINISHED)
+    await until(server, "/v1/workers", "w1")
+    async with server.as_client("viewer") as client:
+        with trio.fail_after(10):
+            text = ""
+            while 'taskplane_jobs_total{class="fast",outcome="done"} 1.0' not in text:
+                text = (await client.get("/metrics")).text
+        for line in (
+            "taskplane_workers 1.0",
+            "taskplane_slots 2.0",
+            "taskplane_store_commits_total 7.0",
+            "taskplane_results_refused_total 1.0",
+            'taskplane_http_requests_total{method="GET",path="/v1/workers",status="200"}',
+            'taskplane_job_duration_seconds_bucket{class="fast",le="0.5"} 1.0',
+        ):
+            assert line in text
+
+
+async def test_reports_are_given_in_pages(server: Serving) -> None:
+    async with server.as_client("viewer") as client:
+        assert (await client.get("/v1/stats/summary?window=1h")).json()["window"] == 3600
+        for name in ("pipelines", "slow-tasks", "partitions", "workers"):
+            answer = await client.get(f"/v1/stats/{name}")
+            assert answer.json() == {"items": [], "next_cursor": None}
+        refused = await client.get("/v1/stats/summary?window=soon")
+        assert refused.json()["problems"][0]["path"] == "window"
+
+
+async def test_the_document_tells_of_every_call(server: Serving) -> None:
+    async with server.as_client("worker") as client:
+        document = (await client.get("/schema/openapi.json")).json()
+    assert document["openapi"] == "3.1.0"
+    for route in server.api.routes:
+        written = document["paths"][route.operation.path][route.operation.method.lower()]
+        assert written["summary"]
+        assert {"500", "503"} <= set(written["responses"])
+    names = [each["operationId"] for path in document["paths"].values() for each in path.values()]
+    assert len(names) == len(set(names))
+    for schema in document["components"]["schemas"].values():
+        for name, field in schema.get("properties", {}).items():
+            assert "description" in msgspec.json.encode(field).decode() or "$ref" in field, name
