@@ -5,7 +5,7 @@ Each function runs inside one transaction of the writer: it reads what is true, 
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from control.core.advance import Advance
 from control.core.divide import divide, job_input, job_ready, order_of, skipped
@@ -33,8 +33,11 @@ class Ledger:
 
     def submit(self, tx: Tx, news: Sequence[NewRun]) -> list[RunRow]:
         """Start runs, all or none; raises `QueueFull` when a limit would be passed."""
+        asked: Counter[str] = Counter()
+        for new in news:  # Looked at before the work of dividing: a full queue must be cheap.
+            asked[new.client] += len(self._graphs.get(tx.conn, new.revision_id).stage_of)
+        self._check_room(tx, asked)
         steps = self._divide(tx, news)
-        self._check_room(tx, steps)
         self._insert(tx, news, steps)
         return [step.run for step in steps]
 
@@ -99,7 +102,7 @@ class Ledger:
         """Run the failed and cancelled jobs again; raises `NotFound`, `Conflict`, `QueueFull`."""
         step = self._one(tx, run_id, now_ms)
         step.retry()
-        self._check_room(tx, [step])
+        self._check_room(tx, _waiting_deltas([step]))
         self.save(tx, [step])
         return step
 
@@ -164,8 +167,7 @@ class Ledger:
             raise NotFound(message)
         return run_id
 
-    def _check_room(self, tx: Tx, steps: Sequence[Advance]) -> None:
-        deltas = _waiting_deltas(steps)
+    def _check_room(self, tx: Tx, deltas: Mapping[str, int]) -> None:
         asked = sum(deltas.values())
         waiting = runs.waiting(tx.conn)
         if asked and waiting + asked > self._queue_size:
