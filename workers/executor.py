@@ -15,7 +15,7 @@ import msgspec
 import structlog
 import trio
 
-from control.model import limits
+from control.model import limits, outputs
 from control.model.errors import JobFailed
 from control.model.kinds import Job, Result
 from control.model.states import Outcome
@@ -230,11 +230,10 @@ class Executor:
 
 def _checked(result: Result) -> Result:
     """Refuse an output over its limit; make it one line, because the spool has one per result."""
-    size = len(result.output)
-    if size > limits.OUTPUT_BYTES_MAX:
-        msg = f"the output has {size} bytes; at most {limits.OUTPUT_BYTES_MAX} are kept"
-        raise JobFailed(msg, exit_code=result.exit_code)
     output = bytes(result.output)
+    wrong = outputs.problem(output)
+    if wrong is not None:
+        raise JobFailed(wrong, exit_code=result.exit_code)
     if b"\n" in output or b"\r" in output:
         # JSON has line breaks only between its tokens; inside strings they are escaped.
         one_line = msgspec.Raw(output.replace(b"\n", b" ").replace(b"\r", b" "))

@@ -52,6 +52,7 @@ class _Outstanding(msgspec.Struct):
 
 OVERRUN_EXPECTED_S = 1.0  # Of a short job that has overrun; nothing better is known.
 _UPDATE_EVERY = 32  # Ends between two looks at the threshold.
+_ENDED_MAX = 50_000  # How many ends are remembered, against news that is older than they are.
 
 
 class Balancer:
@@ -68,6 +69,7 @@ class Balancer:
         self._slow_running = 0
         self._client_running: dict[str, int] = {}
         self._client_max: dict[str, int | None] = {}
+        self._ended: OrderedDict[int, int] = OrderedDict()  # Job to its last attempt that ended.
         self._cancelled: OrderedDict[tuple[int, int], None] = OrderedDict()
         self._ends = 0
 
@@ -77,6 +79,8 @@ class Balancer:
         """A job may run. False: it was cancelled already, its offset is finished."""
         if self._cancelled.pop((job.job_id, job.attempt), self) is None:
             return False
+        if job.job_id in self.waiting.jobs:
+            return False  # The bus may say a thing twice.
         # A job that a dispatcher gave back unstarted comes again while it counts as placed.
         self._settle(job.job_id)
         self._client_max[job.client] = job.max_running
@@ -115,6 +119,10 @@ class Balancer:
         known = self._outstanding.get(message.job_id)
         if known is not None and known.attempt == message.attempt:
             self._settle(message.job_id)
+        self._ended[message.job_id] = message.attempt
+        self._ended.move_to_end(message.job_id)
+        if len(self._ended) > _ENDED_MAX:
+            self._ended.popitem(last=False)
         if message.outcome == Outcome.DONE:
             self.estimates.learn((message.pipeline, message.name), message.duration_seconds)
             self._ends += 1
@@ -131,6 +139,8 @@ class Balancer:
                 known.lane = lane
                 worker.take(lane, known.expected_s)
         for hold in info.holds:
+            if self._is_over(hold):
+                continue
             if hold.job_id not in self._outstanding:
                 lane = max(worker.lanes.values(), key=lambda lane: lane.free)
                 self._hold(hold, lane)
@@ -167,7 +177,7 @@ class Balancer:
             if worker.info.dispatcher == message.dispatcher and name not in theirs:
                 self.worker_down(name)
         for hold in message.adrift:
-            if hold.job_id not in self._outstanding:
+            if hold.job_id not in self._outstanding and not self._is_over(hold):
                 self._hold(hold, None)
         for info in message.workers:
             self.worker_up(info)
@@ -279,6 +289,12 @@ class Balancer:
     def _remove(self, waiting: Waiting) -> None:
         self.waiting.remove(waiting)
         self.waiting.requeued(waiting.queue)
+
+    def _is_over(self, hold: Hold) -> bool:
+        """Whether it ended, or came back, before this older news of it: topics do not wait for
+        each other."""
+        ended = self._ended.get(hold.job_id, 0)
+        return hold.attempt <= ended or hold.job_id in self.waiting.jobs
 
     def _hold(self, hold: Hold, lane: Lane | None) -> None:
         if lane is not None:

@@ -192,7 +192,7 @@ class Leases:
             self._set_adrift(held, now_ms)
         out.event(WorkerDown(worker=worker, dispatcher=self.name, reason=reason))
 
-    def began(self, worker: str, frame: wire.Began, out: Outbox) -> None:
+    def began(self, worker: str, frame: wire.Began, out: Outbox, now_ms: int) -> None:
         """An attempt began."""
         held = self._held.get(frame.lease)
         if held is None or held.worker != worker:
@@ -201,7 +201,8 @@ class Leases:
                 out.frames[worker].append(wire.Cancel(lease=frame.lease, reason=reason))
             return
         job = held.placed.job
-        held.started_ms = frame.started_ms + self.links[worker].skew_ms
+        skew_ms = self.links[worker].skew_ms
+        held.started_ms = _instant_ms(frame.started_ms + skew_ms, job.ready_ms, now_ms)
         message = Started(
             run_id=job.run_id,
             job_id=job.job_id,
@@ -281,6 +282,11 @@ class Leases:
                     reason = "its lease ended while the control plane was down"
                     out.frames[worker].append(wire.Cancel(lease=lease, reason=reason))
             self._claims.clear()
+        if self._early and now_ms >= self._restart_ends_ms:
+            for lease, (worker, _) in self._early.items():  # They had counted before the restart.
+                out.acks[worker].append(lease)
+                self.refused += 1
+            self._early.clear()
         self._looked_ms = now_ms
         late_ms = now_ms - round(limits.OVERRUN_S * 1000)
         for name, link in self.links.items():
@@ -289,7 +295,7 @@ class Leases:
     def next_ms(self) -> int | None:
         """When to call `expire` next; None: not before something happens."""
         due = list(self._adrift.values())
-        if self._claims:
+        if self._claims or self._early:
             due.append(self._restart_ends_ms)
         if any(len(link.holds) > link.info.slots for link in self.links.values()):
             due.append(self._looked_ms + round(limits.OVERRUN_S * 1000))
@@ -352,7 +358,8 @@ class Leases:
         self._forget(held, out)
         started_ms = held.started_ms
         if frame.started_ms is not None:
-            started_ms = min(frame.started_ms + skew_ms, now_ms)
+            ready_ms = held.placed.job.ready_ms
+            started_ms = _instant_ms(frame.started_ms + skew_ms, ready_ms, now_ms)
         worker = held.worker or held.placed.worker
         out.records += result_records(
             held.placed, frame, worker=worker, started_ms=started_ms, now_ms=now_ms
@@ -373,6 +380,11 @@ class Leases:
     def _info(self, link: Link) -> WorkerUp:
         holds = tuple(hold_of(held.placed, held.started_ms) for held in link.holds.values())
         return msgspec.structs.replace(link.info, holds=holds)
+
+
+def _instant_ms(stated_ms: int, earliest_ms: int, latest_ms: int) -> int:
+    """What a worker says about time, within what is possible."""
+    return max(min(stated_ms, latest_ms), earliest_ms)
 
 
 def _skew_ms(difference_ms: int) -> int:

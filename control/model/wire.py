@@ -20,7 +20,9 @@ SUBPROTOCOL: Final = "taskplane.worker.v1"
 Label = Annotated[str, Meta(min_length=1, max_length=limits.NAME_CHARS_MAX)]
 ShortText = Annotated[str, Meta(max_length=limits.NAME_CHARS_MAX)]
 Text = Annotated[str, Meta(max_length=limits.TEXT_CHARS_MAX)]
-Count = Annotated[int, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=0, le=2**53)]  # What a database and JSON can carry.
+Instant = Annotated[int, Meta(ge=0, le=limits.TIME_MS_MAX)]  # UTC milliseconds.
+ExitCode = Annotated[int, Meta(ge=-(2**31), le=2**32)]
 
 
 class Lease(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -49,14 +51,14 @@ class Hello(_Frame, frozen=True, kw_only=True, tag="hello"):
     kinds: dict[str, tuple[str, ...]] = {}
     holding: tuple[Lease, ...] = ()  # Running, or waiting in the worker's queue.
     draining: bool = False
-    now_ms: int  # The worker's clock.
+    now_ms: Instant  # The worker's clock.
 
 
 class Began(_Frame, frozen=True, kw_only=True, tag="started"):
     """An attempt began. Left out when its result travels in the same message."""
 
     lease: Lease
-    started_ms: int
+    started_ms: Instant
 
 
 class Progress(_Frame, frozen=True, kw_only=True, tag="progress"):
@@ -79,10 +81,10 @@ class Ended(_Frame, frozen=True, kw_only=True, tag="result"):
 
     lease: Lease
     outcome: Outcome
-    started_ms: int | None = None
-    finished_ms: int
+    started_ms: Instant | None = None
+    finished_ms: Instant
     duration: Annotated[float, Meta(ge=0)]  # Seconds, by the worker's monotonic clock.
-    exit_code: int | None = None
+    exit_code: ExitCode | None = None
     error: Text | None = None
     log_bytes: Count = 0
     output: Raw = Raw(b"null")
@@ -101,7 +103,7 @@ class Leaving(_Frame, frozen=True, kw_only=True, tag="drain"):
 class Beat(_Frame, frozen=True, kw_only=True, tag="beat"):
     """The worker's job loop is alive; sent every `limits.HEARTBEAT_S`."""
 
-    now_ms: int
+    now_ms: Instant
 
 
 # Gateway -> worker.

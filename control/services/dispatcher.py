@@ -134,7 +134,7 @@ class Dispatcher:
                 case wire.Ended():
                     leases.ended(worker, frame, out, now_ms)
                 case wire.Began():
-                    leases.began(worker, frame, out)
+                    leases.began(worker, frame, out, now_ms)
                 case wire.Log():
                     leases.logged(worker, frame, out)
                 case wire.Progress():

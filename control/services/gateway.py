@@ -21,8 +21,9 @@ from trio_websocket import (
 )
 
 from control.bus.peers import Arrival, Connected, Disconnected, Peer, Said
-from control.model import limits, wire
-from control.model.states import Role
+from control.model import limits, outputs, wire
+from control.model.messages import NULL
+from control.model.states import Outcome, Role
 
 LOG = structlog.get_logger("gateway")
 Authenticate = Callable[[str, str], Awaitable[Role | None]]
@@ -66,6 +67,12 @@ class Gateway:
             await trio.sleep_forever()
 
     async def _let_in(self, request: WebSocketRequest) -> None:
+        try:
+            await self._greet(request)
+        except ConnectionClosed:
+            return  # Whoever it was went away while it was being answered.
+
+    async def _greet(self, request: WebSocketRequest) -> None:
         client, secret = _credentials(request)
         role = await self._authenticate(client, secret)
         if role not in _MAY_WORK:
@@ -82,8 +89,6 @@ class Gateway:
         socket = await request.accept(subprotocol=wire.SUBPROTOCOL)
         try:
             await self._serve(socket)
-        except ConnectionClosed:
-            return
         finally:
             with trio.move_on_after(limits.ACK_S, shield=True):
                 await socket.aclose()
@@ -107,7 +112,7 @@ class Gateway:
                 reason = await self._read(socket, peer, first[1:])
                 nursery.cancel_scope.cancel(reason)
         finally:
-            with trio.CancelScope(shield=True):
+            with trio.move_on_after(limits.ACK_S, shield=True):
                 await self._arrivals.send(Disconnected(peer, reason))
 
     async def _read(
@@ -142,12 +147,25 @@ async def _receive(socket: WebSocketConnection) -> list[wire.FromWorker] | str:
     except ConnectionClosed:
         return "the connection was closed"
     try:
-        frames = wire.FROM_WORKER.decode(message)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        # As text: what stays undecoded inside must be valid UTF-8 as well.
+        text = message if isinstance(message, str) else message.decode()
+        frames = wire.FROM_WORKER.decode(text)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         return f"malformed frames: {error}"
     if not 1 <= len(frames) <= limits.FRAME_MESSAGES_MAX:
         return f"{len(frames)} frames in one message; allowed are 1 to {limits.FRAME_MESSAGES_MAX}"
+    for at, frame in enumerate(frames):
+        if type(frame) is wire.Ended:
+            wrong = outputs.problem(bytes(frame.output))
+            if wrong is not None:
+                frames[at] = _without_output(frame, wrong)
     return frames
+
+
+def _without_output(frame: wire.Ended, error: str) -> wire.Ended:
+    outcome = Outcome.FAILED if frame.outcome == Outcome.DONE else frame.outcome
+    error = frame.error or error
+    return msgspec.structs.replace(frame, outcome=outcome, error=error, output=NULL)
 
 
 async def _refuse(socket: WebSocketConnection, reason: str) -> None:

@@ -99,7 +99,7 @@ def test_a_worker_that_comes_back_in_time_goes_on() -> None:
     connect(leases, "w")
     (lease,) = assigned(place(leases, 5, "w", 0), "w")
     out = Outbox()
-    leases.began("w", wire.Began(lease=lease, started_ms=1), out)
+    leases.began("w", wire.Began(lease=lease, started_ms=1), out, 50)
     leases.disconnected("w", "closed", out, 100)
     again = connect(leases, "w", lease, now_ms=200)
     assert not assigned(again, "w")
@@ -114,7 +114,7 @@ def test_what_had_begun_is_lost_and_what_had_not_goes_back() -> None:
     (begun,) = assigned(place(leases, 5, "w", 0), "w")
     place(leases, 6, "w", 1)
     out = Outbox()
-    leases.began("w", wire.Began(lease=begun, started_ms=1), out)
+    leases.began("w", wire.Began(lease=begun, started_ms=1), out, 50)
     leases.disconnected("w", "closed", out, 100)
     assert leases.next_ms() == 100 + round(limits.RECONNECT_GRACE_S * 1000)
     leases.expire(out, 100 + round(limits.RECONNECT_GRACE_S * 1000))
@@ -189,7 +189,7 @@ def test_what_waits_behind_a_long_job_is_called_back_once() -> None:
     connect(leases, "w")
     made = [assigned(place(leases, job, "w", job), "w")[0] for job in range(4)]
     out = Outbox()
-    leases.began("w", wire.Began(lease=made[0], started_ms=1), out)
+    leases.began("w", wire.Began(lease=made[0], started_ms=1), out, 50)
     assert leases.next_ms() is not None
     leases.expire(out, 1_000)
     (frame,) = [f for f in out.frames["w"] if isinstance(f, wire.TakeBack)]

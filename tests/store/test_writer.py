@@ -274,7 +274,7 @@ async def test_nobody_waits_for_a_writer_that_died(path: Path) -> None:
 
     class Broken:
         def persist(self, conn: sqlite3.Connection, pieces: Sequence[Tx]) -> Callable[[], None]:
-            message = "a bug"
+            message = f"a bug with {conn} and {pieces}"
             raise RuntimeError(message)
 
         def rolled_back(self) -> None:

@@ -129,7 +129,7 @@ def _read_output(path: Path) -> Raw:
         return Raw(b"null")
     try:
         msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeError) as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         msg = f"what the command wrote to {name} is not JSON: {error}"
         raise JobFailed(msg, exit_code=0) from error
     return Raw(data)
