@@ -13,6 +13,7 @@ import httpx
 import msgspec
 
 START_S = 30.0
+_STDERR = 2
 
 
 class System:
@@ -64,13 +65,15 @@ def system(data_dir: Path | None, *, slots: int, workers: int = 1) -> Iterator[S
 
 
 @contextmanager
-def start_control(directory: Path, *flags: str) -> Iterator[subprocess.Popen[str]]:
+def start_control(
+    directory: Path, *flags: str, environ: Mapping[str, str] | None = None
+) -> Iterator[subprocess.Popen[str]]:
     """`tpctl up` on free ports; ready when the block begins, stopped cleanly after it."""
     command = [_script("tpctl"), "up", "--data-dir", str(directory), "--log-level", "warning"]
     if "--listen" not in flags:
         command += ["--listen", "127.0.0.1:0", "--gateway", "127.0.0.1:0"]
     command += flags
-    with _running(command, "ready") as process:
+    with _running(command, "ready", environ) as process:
         yield process
 
 
@@ -103,28 +106,25 @@ def percentile(values: list[float], share: float) -> float:
 def _running(
     command: list[str], ready: str, environ: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        command, stderr=subprocess.PIPE, text=True, env={**os.environ, **(environ or {})}
-    )
-    assert process.stderr is not None
-    try:
-        for line in process.stderr:
-            if ready in line:
-                break
-            sys.stderr.write(line)
-        else:
-            message = f"{command[0]} ended with exit code {process.wait()} before it was ready"
-            raise SystemExit(message)
-        # From here on nobody reads: what it says goes straight to our own stderr.
-        with subprocess.Popen(["cat"], stdin=process.stderr, stdout=sys.stderr.fileno()) as pump:
-            yield process
-            process.terminate()
-            process.wait(START_S)
-            pump.wait(START_S)
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
+    environment = {**os.environ, **(environ or {})}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as process:
+        assert process.stderr is not None
+        try:
+            for line in process.stderr:
+                if ready in line:
+                    break
+                sys.stderr.write(line)
+            else:
+                message = f"{command[0]} ended with exit code {process.wait()} before it was ready"
+                raise SystemExit(message)
+            # From here on nobody reads: what it says goes straight to our own stderr.
+            with subprocess.Popen(["cat"], stdin=process.stderr, stdout=_STDERR) as pump:
+                yield process
+                process.terminate()
+                process.wait(START_S)
+                pump.wait(START_S)
+        finally:
+            process.kill()  # Only if it has not ended.
 
 
 def _script(name: str) -> str:

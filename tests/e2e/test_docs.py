@@ -1,0 +1,154 @@
+"""Decides that every command and every code block in the documentation works as it stands there."""
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import typer.main
+from typer.core import TyperGroup
+
+from bench.system import start_control
+from control.cli.main import app
+from control.core.cron import check_schedule
+from control.core.definitions import parse_pipeline
+from control.model import wire
+from control.model.config import load_config
+from control.model.kinds import installed_kinds
+from tests.e2e.blocks import Block, blocks
+
+pytestmark = pytest.mark.e2e
+
+ROOT = Path(__file__).parent.parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+# The one block that is not run as it stands: the fixtures do, on free ports and another directory.
+UP = "tpctl up --workers 4\n"
+LANGUAGES = {"sh", "yaml", "json", "toml", "python", "text"}
+
+
+def of(page: Path, language: str) -> list[Block]:
+    return [block for block in blocks(page) if block.language == language]
+
+
+def page_ids(page: Path) -> str:
+    return page.name
+
+
+def environment(data_dir: Path, **more: str) -> dict[str, str]:
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "TP_DATA_DIR": str(data_dir), "NO_COLOR": "1", **more}
+
+
+def run(script: str, directory: Path, environ: dict[str, str]) -> str:
+    found = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=directory,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    said = f"{script}\n--- stdout\n{found.stdout}\n--- stderr\n{found.stderr}"
+    assert found.returncode == 0, said
+    return found.stdout
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_ids)
+def test_every_block_is_of_a_kind_that_is_tested(page: Path) -> None:
+    assert {block.language for block in blocks(page)} <= LANGUAGES
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if of(p, "sh")], ids=page_ids)
+def test_the_commands_of_a_page_work_in_order(page: Path, tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    for block in blocks(page):
+        if block.file:
+            (tmp_path / block.file).write_text(block.text, encoding="utf-8")
+    script = "\n".join(block.text for block in of(page, "sh") if block.text != UP)
+    with start_control(data_dir, "--workers", "4"):
+        run(script, tmp_path, environment(data_dir))
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if p.name != "kinds.md"], ids=page_ids)
+def test_the_pipelines_of_a_page_are_valid(page: Path) -> None:
+    for block in of(page, "yaml"):
+        parse_pipeline(
+            block.text.encode(), yaml=True, kinds=installed_kinds(), check_schedule=check_schedule
+        )
+
+
+def test_the_examples_are_valid() -> None:
+    for example in sorted((ROOT / "examples").glob("*.yaml")):
+        parse_pipeline(
+            example.read_bytes(), yaml=True, kinds=installed_kinds(), check_schedule=check_schedule
+        )
+
+
+def test_the_frames_of_the_protocol_are_frames() -> None:
+    decoded = 0
+    for block in of(ROOT / "docs" / "worker-protocol.md", "json"):
+        decoder = wire.TO_WORKER if '"assign"' in block.text else wire.FROM_WORKER
+        decoded += len(decoder.decode(block.text))
+    assert decoded == 5
+
+
+def test_the_settings_file_is_read(tmp_path: Path) -> None:
+    (block,) = of(ROOT / "docs" / "operating.md", "toml")
+    file = tmp_path / "taskplane.toml"
+    file.write_text(block.text, encoding="utf-8")
+    assert load_config({}, {}, file).partitions == tomllib.loads(block.text)["partitions"]
+
+
+def test_the_kind_of_the_page_runs(tmp_path: Path) -> None:
+    """As an installed package would be: found through the entry point in its metadata."""
+    page = ROOT / "docs" / "kinds.md"
+    (source,) = of(page, "python")
+    (project,) = of(page, "toml")
+    (pipeline,) = of(page, "yaml")
+    site = tmp_path / "site"
+    assert source.file is not None
+    (site / source.file).parent.mkdir(parents=True)
+    (site / source.file).write_text(source.text, encoding="utf-8")
+    entries = tomllib.loads(project.text)["project"]["entry-points"]["taskplane.kinds"]
+    info = site / "word_count-1.0.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: word-count\nVersion: 1.0.0\n")
+    listed = "".join(f"{name} = {target}\n" for name, target in entries.items())
+    (info / "entry_points.txt").write_text(f"[taskplane.kinds]\n{listed}")
+    (tmp_path / "count.yaml").write_text(pipeline.text, encoding="utf-8")
+    data_dir = tmp_path / "data"
+    environ = environment(data_dir, PYTHONPATH=str(site))
+    assert "least" in run("tpctl kind show WordCount", tmp_path, environ)
+    with start_control(data_dir, "--workers", "1", environ={"PYTHONPATH": str(site)}):
+        run("tpctl run submit count.yaml --wait", tmp_path, environ)
+        assert "6 words" in run("tpctl job logs 1", tmp_path, environ)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_ids)
+def test_commands_named_in_a_text_exist(page: Path) -> None:
+    root = typer.main.get_command(app)
+    for line in re.findall(r"`(tpctl [^`]+)`", page.read_text(encoding="utf-8")):
+        command: object = root
+        for word in line.split()[1:]:
+            if not isinstance(command, TyperGroup) or word.startswith("-"):
+                break
+            assert word in command.commands, f"there is no command like {line!r}"
+            command = command.commands[word]
+
+
+def test_every_command_is_in_the_documentation() -> None:
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    root = typer.main.get_command(app)
+    assert isinstance(root, TyperGroup)
+    missing = [
+        f"tpctl {name} {sub}"
+        for name, group in root.commands.items()
+        if isinstance(group, TyperGroup)
+        for sub in group.commands
+        if f"tpctl {name} {sub}" not in text
+    ]
+    assert not missing
