@@ -55,7 +55,7 @@ class Views:
         self, conn: sqlite3.Connection, wanted: RunFilter, *, below: int | None, limit: int
     ) -> tuple[list[RunView], int | None]:
         """A page of runs, newest first, and below which id the next page begins."""
-        ids, following = _matching(conn, wanted, below or _PAST_ALL, limit)
+        ids, following = _matching(conn, wanted, _PAST_ALL if below is None else below, limit)
         sql = f"{_SQL['run_columns']} {_SQL['runs_among']}"
         found: list[RunView] = []
         size = 0

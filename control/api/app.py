@@ -17,7 +17,8 @@ from litestar.types import ControllerRouterHandler
 from control.api import problems
 from control.api.access import Access
 from control.api.calls import Answer, Call, Operation, Route
-from control.api.events import Events
+from control.api.doctor import Doctor
+from control.api.events import Events, Listener
 from control.api.fleet import EVENTS, Fleet
 from control.api.jobs import Jobs
 from control.api.live import Live
@@ -58,7 +59,8 @@ def all_routes(
         *Runs(parts).routes(),
         *Jobs(parts).routes(),
         *Timetable(parts).routes(),
-        *Fleet(parts, live, events, metrics).routes(),
+        *Fleet(parts, live, events, metrics, version).routes(),
+        *Doctor(parts).routes(),
         *Stats(parts).routes(),
         *Access(parts).routes(),
     ]
@@ -208,8 +210,9 @@ def _socket_handler(parts: Parts, events: Events) -> WebsocketRouteHandler:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_until_gone, socket, nursery.cancel_scope)
                 nursery.start_soon(_until_closing, events, nursery.cancel_scope)
-                while True:
-                    await _send(socket, await listener.next_frame(events))
+                nursery.start_soon(_feed, socket, events, listener)
+            if events.closing.is_set():
+                await socket.close(code=1001, reason="the control plane stops")
         finally:
             events.leave(listener)
 
@@ -228,8 +231,10 @@ async def _until_closing(events: Events, scope: trio.CancelScope) -> None:
     scope.cancel()
 
 
-async def _send(socket: WebSocket[Any, Any, Any], frame: bytes) -> None:
-    await socket.send({"type": "websocket.send", "bytes": None, "text": frame.decode()})
+async def _feed(socket: WebSocket[Any, Any, Any], events: Events, listener: Listener) -> None:
+    while True:
+        frame = await listener.next_frame(events)
+        await socket.send({"type": "websocket.send", "bytes": None, "text": frame.decode()})
 
 
 async def _refuse_socket(socket: WebSocket[Any, Any, Any], error: TaskplaneError) -> None:

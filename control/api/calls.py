@@ -20,6 +20,8 @@ from control.model.errors import Invalid, Problem
 T = TypeVar("T")
 JSON: Final = "application/json"
 YAML: Final = ("application/yaml", "application/x-yaml", "text/yaml")
+# Of the header Idempotency-Key.
+KEY_PATTERN: Final = "^[!-~]([ -~]*[!-~])?$"
 TEXT: Final = "text/plain; charset=utf-8"
 
 _WHERE: Final = re.compile(r"(.*) - at `\$\.?(.*)`$", re.DOTALL)
@@ -109,9 +111,13 @@ class Call:
                 raise one(name, "this parameter is given twice")
             given[name] = value
         try:
-            return msgspec.convert(given, wanted, strict=False)
+            found = msgspec.convert(given, wanted, strict=False)
         except msgspec.ValidationError as error:
             raise _invalid(error) from error
+        for name in given:
+            if getattr(found, name) is None:  # The text `null` was taken for a value.
+                raise one(name, "null is no value here; leave the parameter out")
+        return found
 
     async def body(self) -> bytes:
         """The body as it came; raises `UnsupportedMedia`, `Malformed`."""

@@ -54,8 +54,13 @@ class Edge:
         await self._inner(scope, body.take, answer)
 
     def _allowed(self, path: str) -> set[str]:
-        found = [methods for pattern, methods in self._methods.items() if pattern.fullmatch(path)]
-        return set().union(*found)
+        # A word beats a parameter: `/v1/pipelines/validate` is a call, before it is a pipeline.
+        found = [
+            (pattern.pattern.count("[^/]+"), methods)
+            for pattern, methods in self._methods.items()
+            if pattern.fullmatch(path)
+        ]
+        return min(found, key=lambda each: each[0])[1] if found else set()
 
 
 class _Body:

@@ -29,6 +29,7 @@ class HealthView(msgspec.Struct, frozen=True, kw_only=True):
         dict[str, str],
         Meta(description="Each part: ok, or its problem.", examples=[{"store": "ok"}]),
     ]
+    version: Annotated[str, Meta(description="Of Taskplane.", examples=["0.1.0"])]
     time: Time
 
 
@@ -42,8 +43,11 @@ class Drained(msgspec.Struct, frozen=True, kw_only=True):
 class Fleet:
     """Carries out the calls about workers, partitions, and this process."""
 
-    def __init__(self, parts: Parts, live: Live, events: Events, metrics: Metrics) -> None:
+    def __init__(
+        self, parts: Parts, live: Live, events: Events, metrics: Metrics, version: str
+    ) -> None:
         self._parts = parts
+        self._version = version
         self._live = live
         self._events = events
         self._metrics = metrics
@@ -69,6 +73,7 @@ class Fleet:
         body = HealthView(
             status=f"down: {', '.join(down)}" if down else "ok",
             parts={name: problem or "ok" for name, problem in parts.items()},
+            version=self._version,
             time=to_rfc3339(self._parts.now_ms()),
         )
         return Answer(body=body, status=503 if down else 200)

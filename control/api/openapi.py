@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from control.api.calls import JSON, Operation
+from control.api.calls import JSON, KEY_PATTERN, Operation
 from control.api.problems import MEDIA as PROBLEM
 from control.api.problems import WORDS, ProblemDetails
 from control.api.roles import ROLES
@@ -120,7 +120,7 @@ def _parameters(operation: Operation, components: dict[str, Schema]) -> list[Sch
                     "type": "string",
                     "minLength": 1,
                     "maxLength": limits.IDEMPOTENCY_KEY_CHARS_MAX,
-                    "pattern": "^[!-~]([ -~]*[!-~])?$",
+                    "pattern": KEY_PATTERN,
                 },
             }
         )

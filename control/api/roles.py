@@ -21,6 +21,7 @@ _EVERY: Final = frozenset(Role)
 # None: no credentials are asked for.
 ROLES: Final[dict[tuple[str, str], frozenset[Role] | None]] = {
     ("GET", "/v1/health"): None,
+    ("GET", "/v1/doctor"): _OPERATE,
     ("GET", "/v1/pipelines"): _READ,
     ("POST", "/v1/pipelines"): _WRITE,
     ("POST", "/v1/pipelines/validate"): _READ,

@@ -45,7 +45,6 @@ class Api:
         config.keep_alive_timeout = 75
         config.keep_alive_max_requests = 1_000_000
         config.include_server_header = False
-        config.websocket_ping_interval = 20
         config.websocket_max_message_size = limits.KIB  # Listeners have nothing to say.
         port: int = listener.getsockname()[1]
         listener.detach()  # Hypercorn owns the file descriptor from here on.
@@ -73,6 +72,9 @@ def _listen(host: str, port: int) -> socket.socket:
         family, kind, protocol, _, address = found[0]
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # A listener that vanished is found by the system; Hypercorn's pings would outlive their
+        # socket and hold up the end.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         # Hypercorn's sends cannot be cancelled: the system has to give up on who takes nothing.
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             patience_ms = round(limits.EVENT_SEND_S * 1000)

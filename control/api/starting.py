@@ -1,6 +1,7 @@
 """Owns the calls that start runs: of a stored pipeline, unnamed, many at once, through a hook."""
 
 import hashlib
+import re
 import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -9,7 +10,7 @@ import msgspec
 from msgspec import Raw
 
 from control.api.bodies import Batch, BatchItem, BatchStarted, StartRun, StartUnnamed
-from control.api.calls import JSON, Answer, Call, Operation, Route, check_input, decode
+from control.api.calls import JSON, KEY_PATTERN, Answer, Call, Operation, Route, check_input, decode
 from control.api.ports import Parts
 from control.api.problems import one
 from control.api.roles import check_pipeline
@@ -232,8 +233,8 @@ def _key(call: Call) -> str | None:
     key = call.header("idempotency-key")
     if key is None:
         return None
-    if not 0 < len(key) <= limits.IDEMPOTENCY_KEY_CHARS_MAX:
-        message = f"1 to {limits.IDEMPOTENCY_KEY_CHARS_MAX} characters are allowed"
+    if len(key) > limits.IDEMPOTENCY_KEY_CHARS_MAX or not re.fullmatch(KEY_PATTERN, key):
+        message = f"1 to {limits.IDEMPOTENCY_KEY_CHARS_MAX} printable ASCII characters are allowed"
         raise one("Idempotency-Key", message)
     return key
 

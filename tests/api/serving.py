@@ -93,11 +93,14 @@ class Healthy:
 class Serving:
     """The API that runs, and clients of every role to call it with."""
 
-    def __init__(self, parts: Parts, api: Api, port: int, health: Healthy) -> None:
+    def __init__(
+        self, parts: Parts, api: Api, port: int, health: Healthy, stopped: trio.Event
+    ) -> None:
         self.parts = parts
         self.api = api
         self.port = port
         self.health = health
+        self.stopped = stopped
         self.url = f"http://127.0.0.1:{port}"
 
     async def add_client(self, client_id: str, role: Role, **terms: int) -> None:
@@ -151,8 +154,9 @@ async def serving(folder: Path, *, queue_size: int = 1_000) -> AsyncIterator[Ser
         await bus.subscribe(Topic.TASK_RUNS, Group.BALANCER)
         assert isinstance(parts.logs, JobLogs)
         await nursery.start(parts.logs.run)
-        port = await nursery.start(api.run)
-        found = Serving(parts, api, port, health)
+        stopped = trio.Event()
+        port = await nursery.start(_serve, api, stopped)
+        found = Serving(parts, api, port, health, stopped)
         for role in Role:
             await found.add_client(role, role)
         yield found
@@ -161,3 +165,8 @@ async def serving(folder: Path, *, queue_size: int = 1_000) -> AsyncIterator[Ser
     files.close()
     facts.close()
     conn.close()
+
+
+async def _serve(api: Api, stopped: trio.Event, *, task_status: trio.TaskStatus[int]) -> None:
+    await api.run(task_status=task_status)
+    stopped.set()

@@ -3,11 +3,13 @@
 import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 import trio
-from trio_websocket import WebSocketConnection, open_websocket_url
+from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_stream
 
 from control.model import limits
 from control.model.messages import (
@@ -25,7 +27,7 @@ from control.model.messages import (
 from control.model.names import Topic
 from control.model.records import Record
 from control.model.states import Outcome, Speed
-from tests.api.serving import NOW_MS, PIPELINE, SECRET, Serving
+from tests.api.serving import NOW_MS, PIPELINE, SECRET, Serving, serving
 
 READY = JobReady(
     run_id=1,
@@ -103,10 +105,17 @@ async def until(server: Serving, path: str, found: str) -> list[dict[str, Any]]:
 @asynccontextmanager
 async def listening(server: Serving, who: str = "viewer") -> AsyncIterator[WebSocketConnection]:
     login = base64.b64encode(f"{who}:{SECRET}".encode())
-    url = f"ws://127.0.0.1:{server.port}/v1/events"
     headers = [(b"authorization", b"Basic " + login)]
-    async with open_websocket_url(url, extra_headers=headers) as socket:
-        yield socket
+    # Opened here, because trio-websocket leaves a socket open that the server has closed.
+    async with (
+        await trio.open_tcp_stream("127.0.0.1", server.port) as stream,
+        trio.open_nursery() as nursery,
+    ):
+        socket = await wrap_client_stream(
+            nursery, stream, "127.0.0.1", "/v1/events", extra_headers=headers
+        )
+        async with socket:
+            yield socket
 
 
 async def frame(socket: WebSocketConnection) -> dict[str, Any]:
@@ -270,3 +279,32 @@ async def test_the_document_tells_of_every_call(server: Serving) -> None:
     for schema in document["components"]["schemas"].values():
         for name, field in schema.get("properties", {}).items():
             assert "description" in msgspec.json.encode(field).decode() or "$ref" in field, name
+
+
+async def test_the_doctor_finds_sound_data_sound(server: Serving) -> None:
+    async with server.as_client("operator") as client:
+        await client.post("/v1/runs", json={"pipeline": PIPELINE})
+        assert (await client.get("/v1/doctor")).json()["items"] == [
+            {"check": "stored data", "ok": True, "detail": "it is sound"}
+        ]
+
+
+async def drain(socket: WebSocketConnection) -> None:
+    while True:
+        await socket.get_message()
+
+
+async def test_closing_lets_requests_end_and_waits_for_no_console(tmp_path: Path) -> None:
+    async with serving(tmp_path) as server, listening(server) as socket:
+        await frame(socket)
+        async with server.as_client("submitter") as client:
+            await client.post("/v1/runs", json={"pipeline": PIPELINE})
+            with trio.fail_after(limits.API_GRACE_S):
+                async with client.stream("GET", "/v1/jobs/1/logs?follow=true") as answer:
+                    server.api.close()
+                    assert await answer.aread() == b""
+                with pytest.raises(ConnectionClosed) as closed:
+                    await drain(socket)
+                assert closed.value.reason is not None
+                assert closed.value.reason.code == 1001
+                await server.stopped.wait()

@@ -5,6 +5,7 @@ No answer may be a server's error, or one that the document does not tell of.
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import trio
@@ -15,17 +16,18 @@ from tests.api.serving import PIPELINE, SECRET, Serving
 EXCLUDED = "positive_data_acceptance"
 
 
-async def visit(server: Serving, *selection: str) -> None:
+async def visit(server: Serving, folder: Path, *selection: str) -> None:
     done = await trio.run_process(
         [
             *(sys.executable, "-m", "schemathesis.cli", "run"),
             f"{server.url}/schema/openapi.json",
             *("--auth", f"admin:{SECRET}", "--exclude-checks", EXCLUDED),
-            *("--phases", "examples,fuzzing", "--max-examples", "10"),
+            *("--phases", "examples,coverage,fuzzing", "--max-examples", "10"),
             *("--generation-deterministic", "--request-timeout", "30", "--no-color"),
             *selection,
         ],
         check=False,
+        cwd=folder,  # It leaves files behind.
         capture_stdout=True,
         stderr=subprocess.STDOUT,
     )
@@ -33,11 +35,11 @@ async def visit(server: Serving, *selection: str) -> None:
 
 
 @pytest.mark.slow
-async def test_answers_are_as_documented(server: Serving) -> None:
+async def test_answers_are_as_documented(server: Serving, tmp_path: Path) -> None:
     scheduled = PIPELINE | {"schedules": [{"cron": "0 * * * *"}]}
     async with server.as_client("admin") as client:
         await client.put("/v1/pipelines/nightly-report", json=scheduled)
         await client.post("/v1/pipelines/nightly-report/runs")
-    await visit(server, "--exclude-path-regex", "^/v1/clients/|/logs$")
+    await visit(server, tmp_path, "--exclude-path-regex", "^/v1/clients/|/logs$")
     # Last, because these change the secret of whoever calls.
-    await visit(server, "--include-path-regex", "^/v1/clients/|/logs$")
+    await visit(server, tmp_path, "--include-path-regex", "^/v1/clients/|/logs$")
