@@ -162,7 +162,9 @@ def _inside(session: Session) -> Iterator[Check]:
         yield Check(check="workers", ok=bool(workers), detail=detail)
     try:
         found = session.api.get("/v1/doctor")
-    except (Forbidden, NotFound) as error:
+    except NotFound:
+        yield Check(check="stored data", ok=None, detail="this server has no check of it")
+    except Forbidden as error:
         yield Check(check="stored data", ok=None, detail=str(error))
     except TaskplaneError as error:
         yield Check(check="stored data", ok=False, detail=str(error))

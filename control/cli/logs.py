@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable
 
 from control.cli.output import Output
-from control.cli.text import LogCleaner, clean
+from control.cli.text import RESET, LogCleaner, clean
 
 
 class LogWriter:
@@ -17,6 +17,8 @@ class LogWriter:
             LogCleaner(colour=out.colours(self._stream)) if self._stream.isatty() else None
         )
         self._rest = b""
+        # A job that leaves its colour on must not paint what others write.
+        self._reset = RESET.encode() if out.colours(self._stream) else b""
 
     def feed(self, piece: bytes) -> None:
         """Write what can be written of it."""
@@ -29,15 +31,20 @@ class LogWriter:
         if self._cleaner is not None:
             self._lines(self._cleaner.finish().encode())
         if self._rest:
-            self._write([self._rest + b"\n"])
+            self._write([self._ended(self._rest)])
             self._rest = b""
+        elif not self._prefix:
+            self._write([self._reset])
 
     def _lines(self, piece: bytes) -> None:
         if not self._prefix:
             self._write([piece])
             return
         *whole, self._rest = (self._rest + piece).split(b"\n")
-        self._write(line + b"\n" for line in whole)
+        self._write(map(self._ended, whole))
+
+    def _ended(self, line: bytes) -> bytes:
+        return line + (self._reset if b"\x1b" in line else b"") + b"\n"
 
     def _write(self, lines: Iterable[bytes]) -> None:
         prefix = self._prefix.encode()

@@ -14,7 +14,7 @@ from control.core import cron
 from control.core.cron import check_schedule
 from control.core.definitions import parse_pipeline
 from control.core.documents import Document, read_json, read_yaml
-from control.model.errors import Invalid, Problem
+from control.model.errors import Invalid, NotFound, Problem
 from control.model.kinds import Kind, KindRegistry, installed_kinds
 from control.model.pipelines import Pipeline, ScheduleSpec
 from control.model.values import Json, write_path
@@ -83,16 +83,16 @@ def kinds() -> KindRegistry:
 
 
 def find_kind(registry: KindRegistry, name: str, version: str | None) -> type[Kind[msgspec.Struct]]:
-    """One version of a kind, the newest if none is named; raises `UsageError`."""
+    """One version of a kind, the newest if none is named; raises `NotFound`."""
     by_folded = {known.casefold(): known for known in registry.names()}
     known = by_folded.get(name.casefold())
     if known is None:
         message = f"no kind {name} is installed here; there are {', '.join(registry.names())}"
-        raise UsageError(message)
+        raise NotFound(message)
     versions = registry.versions(known)
     if version is not None and version not in versions:
         message = f"{known} has no version {version}; there are {', '.join(versions)}"
-        raise UsageError(message)
+        raise NotFound(message)
     return registry.get(known, version or versions[-1])
 
 
@@ -122,6 +122,7 @@ def _type_of(about: dict[str, Json]) -> str:
     union = about.get("anyOf")
     if isinstance(union, list):
         words = [_type_of(each) for each in union if isinstance(each, dict)]
+        words = [word for word in words if word != "null"]
         return " | ".join(dict.fromkeys(words))
     if isinstance(about.get("$ref"), str):
         return "object"
@@ -133,7 +134,8 @@ def _type_of(about: dict[str, Json]) -> str:
 
 
 def _default_of(about: dict[str, Json]) -> str | None:
-    return msgspec.json.encode(about["default"]).decode() if "default" in about else None
+    default = about.get("default")
+    return None if default is None else msgspec.json.encode(default).decode()
 
 
 def fire_times(spec: ScheduleSpec, *, after_ms: int, until_ms: int, limit: int) -> list[int]:

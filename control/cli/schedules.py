@@ -114,7 +114,7 @@ def backfill(
         str, typer.Option("--from", help="7d (ago), or an RFC 3339 time; it counts itself.")
     ],
     to: Annotated[
-        str, typer.Option("--to", "--until", help="The end: 1h (ago), or an RFC 3339 time.")
+        str, typer.Option("--to", "--until", help="The end: now, 1h (ago), or an RFC 3339 time.")
     ],
 ) -> None:
     """Start runs for the nominal times of a stretch of the past that have none."""

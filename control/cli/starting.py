@@ -6,12 +6,11 @@ from typing import Annotated
 
 import typer
 
-from control.cli.errors import ExitCode
-from control.cli.session import World
-from control.cli.text import clean
+from control.cli.errors import exit_code
+from control.cli.session import World, report
 from control.model import limits
 from control.model.config import Config, load_config
-from control.model.errors import ConfigError
+from control.model.errors import TaskplaneError
 from control.model.names import Service
 
 
@@ -106,9 +105,9 @@ def up(
     try:
         settings = load_config(flags, world.environ, config)
         code = _serve(settings)
-    except ConfigError as error:
-        typer.echo(f"tpctl: {clean(str(error))}", err=True)
-        raise typer.Exit(ExitCode.USAGE) from error
+    except TaskplaneError as error:
+        report(error)
+        raise typer.Exit(exit_code(error)) from error
     raise typer.Exit(code)
 
 

@@ -27,7 +27,7 @@ _UNFINISHED: Final = re.compile(
     r"(?:\x1b(?:\[[0-?]*[ -/]*|[\]PX^_][^\x07\x1b]*\x1b?|[ -/]*)?|\r)\Z"
 )
 _HELD_CHARS_MAX: Final = 4096
-_RESET: Final = "\x1b[0m"
+RESET: Final = "\x1b[0m"
 
 _MINUTE_S: Final = 60
 _HOUR_S: Final = 3_600
@@ -60,7 +60,6 @@ class LogCleaner:
         self._colour = colour
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._held = ""
-        self._coloured = False
 
     def feed(self, piece: bytes) -> str:
         """What of it can be shown now."""
@@ -71,14 +70,13 @@ class LogCleaner:
         return _SEQUENCE.sub(self._kept, text[:end])
 
     def finish(self) -> str:
-        """The rest; colours are over."""
+        """The rest."""
         text = self._held + self._decoder.decode(b"", final=True)
         self._held = ""
-        return _SEQUENCE.sub(self._kept, text) + (_RESET if self._coloured else "")
+        return _SEQUENCE.sub(self._kept, text)
 
     def _kept(self, match: re.Match[str]) -> str:
         if match["colour"]:
-            self._coloured = self._coloured or self._colour
             return match[0] if self._colour else ""
         return "\n" if match[0].startswith("\r") else ""
 

@@ -15,6 +15,8 @@ def instant(text: str | None, now_ms: int) -> str | None:
     """An instant, or how long ago it was, as RFC 3339; raises `UsageError`."""
     if text is None:
         return None
+    if text == "now":
+        return to_rfc3339(now_ms)
     if "T" not in text.upper() and "-" not in text:
         return to_rfc3339(now_ms - _length_ms(text))
     try:
@@ -27,5 +29,6 @@ def _length_ms(text: str) -> int:
     try:
         return window_ms(text)
     except Invalid as error:
-        message = f"{text!r} is not a length of time; write it like 30s, 10m, 24h or 7d"
+        problem = error.problems[0]
+        message = f"{problem.message.replace('window', 'length')}; write it like 30s, 10m or 7d"
         raise UsageError(message) from error

@@ -89,6 +89,7 @@ class _Watch:
         self._login = login
         self._run_id = run_id
         self._interest = interest
+        self._met = False  # Whether the control plane has ever answered.
         self._begun: dict[int, int] = {}  # Each job's last attempt whose log is being streamed.
         self._streams = trio.CapacityLimiter(_STREAMS_MAX)
 
@@ -117,18 +118,19 @@ class _Watch:
             pause_s = min(pause_s * _PAUSE_GROWS, _PAUSE_MAX_S)
 
     async def _get(self, path: str, query: Query | None = None) -> Row:
-        """A value; a control plane that is away is waited for."""
+        """A value; a control plane that has been there before is waited for."""
         deadline = trio.current_time() + _AWAY_S
         told = False
         while True:
             try:
                 answer = await self._http.get(path, params=asked(query or {}))
                 if answer.is_success:
+                    self._met = True
                     return row_of(answer.content)
                 gone = refusal(self._login, answer.status_code, answer.content, None)
             except httpx.HTTPError as error:
                 gone = broken(self._login, error)
-            if not isinstance(gone, _AWAY) or trio.current_time() > deadline:
+            if not self._met or not isinstance(gone, _AWAY) or trio.current_time() > deadline:
                 raise gone
             if not told:
                 self._interest.away(str(gone))
