@@ -1,6 +1,6 @@
 """Owns what callers send: request bodies and query parameters, with the words of the docs."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
@@ -222,6 +222,33 @@ class WindowQuery(_Body, frozen=True, kw_only=True):
         str,
         Meta(max_length=32, description="Such as 15m, 24h, 7d; bare: seconds.", examples=["24h"]),
     ] = "24h"
+
+
+class ExportQuery(_Body, frozen=True, kw_only=True):
+    """How to write the facts."""
+
+    format: Annotated[
+        Literal["parquet", "csv", "json"],
+        Meta(description="What kind of file.", examples=["parquet"]),
+    ] = "parquet"
+
+
+class Sql(_Body, frozen=True, kw_only=True):
+    """A question to the facts."""
+
+    sql: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=limits.QUERY_CHARS_MAX,
+            description="One SELECT, in DuckDB's SQL, over the table `facts`.",
+            examples=["SELECT kind, count(*) AS attempts FROM facts GROUP BY kind"],
+        ),
+    ]
+    limit: Annotated[
+        int,
+        Meta(ge=1, le=limits.QUERY_ROWS_MAX, description="Rows at most.", examples=[100]),
+    ] = limits.REPORT_ROWS_MAX
 
 
 class RowsQuery(_Body, frozen=True, kw_only=True):

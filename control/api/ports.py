@@ -2,7 +2,8 @@
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Literal, Protocol
 
 from control.api.auth import Gate
 from control.bus.base import Bus
@@ -12,6 +13,7 @@ from control.model.names import Metric
 from control.model.reports import (
     PartitionStats,
     PipelineStats,
+    QueryResult,
     Summary,
     TaskStats,
     WorkerStats,
@@ -53,6 +55,12 @@ class Reports(Protocol):
 
     def workers(self, window_ms: int, now_ms: int, limit: int) -> Sequence[WorkerStats]:
         """Each worker."""
+
+    def query(self, sql: str, limit: int) -> QueryResult:
+        """One SELECT that reaches nothing but the facts; raises `Rejected`."""
+
+    def export(self, path: Path, form: Literal["parquet", "csv", "json"]) -> int:
+        """Write all facts to a file; raises `Rejected`."""
 
 
 class Logs(Protocol):

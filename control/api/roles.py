@@ -60,6 +60,8 @@ ROLES: Final[dict[tuple[str, str], frozenset[Role] | None]] = {
     ("GET", "/v1/stats/slow-tasks"): _WATCH,
     ("GET", "/v1/stats/partitions"): _WATCH,
     ("GET", "/v1/stats/workers"): _WATCH,
+    ("GET", "/v1/stats/export"): _WATCH,
+    ("POST", "/v1/stats/sql"): _WATCH,
     ("GET", "/v1/clients"): _ADMIN,
     ("POST", "/v1/clients"): _ADMIN,
     ("PATCH", "/v1/clients/{client_id}"): _ADMIN,

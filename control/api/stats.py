@@ -1,18 +1,29 @@
 """Owns the calls for reports: what ended, how long it took; from the facts in DuckDB."""
 
-from collections.abc import Sequence
-from typing import Final, Protocol, TypeVar
+import tempfile
+from collections.abc import AsyncGenerator, Sequence
+from pathlib import Path
+from typing import BinaryIO, Final, Protocol, TypeVar
 
 import msgspec
 
-from control.api.bodies import RowsQuery, WindowQuery
+from control.api.bodies import ExportQuery, RowsQuery, Sql, WindowQuery
 from control.api.calls import Answer, Call, Handler, Operation, Route
 from control.api.ports import Parts
 from control.core.windows import window_ms
-from control.model.reports import PartitionStats, PipelineStats, Summary, TaskStats, WorkerStats
+from control.model import limits
+from control.model.reports import (
+    PartitionStats,
+    PipelineStats,
+    QueryResult,
+    Summary,
+    TaskStats,
+    WorkerStats,
+)
 from control.model.views import Page
 
 TAG: Final = "statistics"
+_SQL: Final = msgspec.json.Decoder(Sql)
 _Row_co = TypeVar("_Row_co", bound=msgspec.Struct, covariant=True)
 
 
@@ -35,12 +46,36 @@ class Stats:
             Route(SLOW_TASKS, self._rows(reports.slow_tasks)),
             Route(PARTITIONS, self._rows(reports.partitions)),
             Route(WORKERS, self._rows(reports.workers)),
+            Route(EXPORT, self._export),
+            Route(SQL, self._sql),
         ]
 
     async def _summary(self, call: Call) -> Answer:
         window, now_ms = window_ms(call.query(WindowQuery).window), self._parts.now_ms()
         reports = self._parts.reports
         return Answer(body=await self._parts.offload(lambda: reports.summary(window, now_ms)))
+
+    async def _export(self, call: Call) -> Answer:
+        form, reports = call.query(ExportQuery).format, self._parts.reports
+
+        def written() -> BinaryIO:
+            # Without a name from the start of the answer: nothing is left behind, whatever ends.
+            with tempfile.TemporaryDirectory(prefix="taskplane-") as directory:
+                path = Path(directory) / f"facts.{form}"
+                reports.export(path, form)
+                return path.open("rb")
+
+        return Answer(stream=self._pieces(await self._parts.offload(written)))
+
+    async def _pieces(self, file: BinaryIO) -> AsyncGenerator[bytes, None]:
+        with file:
+            while piece := await self._parts.offload(lambda: file.read(limits.MIB)):
+                yield piece
+
+    async def _sql(self, call: Call) -> Answer:
+        asked, reports = await call.json(_SQL), self._parts.reports
+        found = await self._parts.offload(lambda: reports.query(asked.sql, asked.limit))
+        return Answer(body=found)
 
     def _rows(self, report: _Rows[msgspec.Struct]) -> Handler:
         async def answer(call: Call) -> Answer:
@@ -101,4 +136,25 @@ WORKERS: Final = Operation(
     answer=Page[WorkerStats],
     query=RowsQuery,
     errors=(422,),
+)
+EXPORT: Final = Operation(
+    method="GET",
+    path="/v1/stats/export",
+    name="exportStats",
+    summary="All facts as a file, one for each attempt that ended",
+    tag=TAG,
+    answer=str,
+    media="application/octet-stream",
+    query=ExportQuery,
+    errors=(409, 422),
+)
+SQL: Final = Operation(
+    method="POST",
+    path="/v1/stats/sql",
+    name="queryStats",
+    summary="Ask the facts a question of your own",
+    tag=TAG,
+    answer=QueryResult,
+    body=Sql,
+    errors=(400, 409, 413, 415, 422),
 )

@@ -102,6 +102,7 @@ FACTS_SPILL_BYTES_MAX: Final = 1024 * MIB  # On disk, when a report needs more m
 REPORT_ROWS_MAX: Final = 1_000
 QUERY_ROWS_MAX: Final = 10_000
 QUERY_S: Final = 10.0
+QUERY_CHARS_MAX: Final = 100_000
 WARM_KEYS_MAX: Final = 10_000  # Pairs of pipeline and job the balancer learns from at its start,
 WARM_DURATIONS_MAX: Final = 64  # and durations of each.
 WINDOW_S_MAX: Final = 366 * 86_400
