@@ -4,7 +4,6 @@ Leaving `opened` is a crash: the file can be written no more, and everybody is c
 they stand.
 """
 
-import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -92,6 +91,7 @@ class Plane:
         self.conn.execute("PRAGMA synchronous = OFF")  # Processes die here, machines do not.
         self.commits_left: int | None = None  # The plane dies in the commit after so many.
         self.died = trio.Event()
+        self.committed: Callable[[], None] = lambda: None  # Called between two commits.
         self.journal = Journal(SqliteLogRows())
         self.writer = Writer(self.conn, self._offload, self.journal)
         self.bus = EmbeddedBus(self.journal, self.writer.insist)
@@ -111,7 +111,10 @@ class Plane:
             self.commits_left -= 1
             if self.commits_left < 0:
                 self.die()
-        return sync_fn()
+        found = sync_fn()
+        if not self.died.is_set():
+            self.committed()
+        return found
 
     def die(self) -> None:
         """From now on nothing is written any more."""
@@ -193,7 +196,4 @@ async def opened(
                 nursery.cancel_scope.cancel()
             foundation.cancel_scope.cancel()
     finally:
-        with sqlite3.connect(plane.path) as other:
-            other.execute("PRAGMA wal_checkpoint(PASSIVE)")
-        other.close()
         plane.conn.close()
