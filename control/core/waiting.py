@@ -43,7 +43,7 @@ class Queue:
         self.key = job.key
         self.client = job.client
         self.shape: Shape = shape_of(job)
-        self.heap: list[tuple[int, int, Waiting]] = []
+        self.heap: list[tuple[int, int, int, Waiting]] = []
         self.size = 0
         self.parked: Cause | None = None
         self.version = 0  # Which entry in its level's heap is the current one.
@@ -51,9 +51,9 @@ class Queue:
     def head(self) -> Waiting | None:
         """The first job, or None."""
         heap = self.heap
-        while heap and heap[0][2].gone:
+        while heap and heap[0][3].gone:
             heapq.heappop(heap)
-        return heap[0][2] if heap else None
+        return heap[0][3] if heap else None
 
 
 class WaitingJobs:
@@ -78,8 +78,9 @@ class WaitingJobs:
         self.jobs[job.job_id] = waiting
         self._seq += 1
         before = queue.head()
-        # The run's arrival, so that later stages keep its place; job ids tell equals apart.
-        heapq.heappush(queue.heap, (job.created_ms, job.job_id, waiting))
+        # The run's arrival, so that later stages keep its place; job ids tell equals apart, and
+        # the last number a job that came back from its own entry, which is gone but still there.
+        heapq.heappush(queue.heap, (job.created_ms, job.job_id, self._seq, waiting))
         queue.size += 1
         if queue.parked is None and queue.head() is not before:
             self._rank(queue)

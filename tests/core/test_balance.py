@@ -1,12 +1,13 @@
 """Decides that priority is global, slow work leaves a reserve, and what is counted is true."""
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from control.core.balance import Assignment, Balancer, Policy
 from control.core.speed import learned_threshold, partition_classes, slot_partitions
-from control.model.messages import Finished, JobReady, WorkerUp
+from control.model.messages import Finished, Hold, JobReady, WorkerUp
 from control.model.states import Outcome, Speed
 
 KINDS = (("Sleep", ("1.0.0",)),)
@@ -187,6 +188,38 @@ def test_only_short_jobs_are_sent_ahead() -> None:
     for at in range(10):
         other.submit(ready(at, pipeline="long"), at)
     assert len(other.assign(0, 1000)) <= 2
+
+
+def test_a_job_may_come_back_to_the_place_it_left() -> None:
+    balancer = Balancer(Policy())
+    for at in range(3):
+        balancer.submit(ready(at), at)
+    for _ in range(2):
+        for at in (1, 2):  # Not the head: their old entries stay in the heap.
+            balancer.reorder(at, ready(at).order)
+    balancer.worker_up(worker("w", 8, balancer))
+    assert [made.job.job_id for made in balancer.assign(0, 100)] == [0, 1, 2]
+
+
+def test_old_news_of_a_worker_counts_no_job_again() -> None:
+    balancer = Balancer(Policy(partitions=4))
+    balancer.worker_up(worker("w", 2, balancer))
+    balancer.submit(ready(1), 1)
+    (made,) = balancer.assign(0, 100)
+    hold = Hold(
+        job_id=1,
+        attempt=1,
+        client="ann",
+        pipeline="p",
+        name="j",
+        speed=made.speed,
+        expected=made.expected_s,
+    )
+    balancer.finished(finished(made, 0.5, Outcome.DONE))
+    drains = msgspec.structs.replace(worker("w", 2, balancer), draining=True, holds=(hold,))
+    balancer.worker_up(drains)
+    assert not balancer._outstanding  # noqa: SLF001
+    assert not balancer._client_running  # noqa: SLF001
 
 
 def test_cancelled_before_it_came_is_never_placed() -> None:

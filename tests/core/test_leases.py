@@ -291,3 +291,28 @@ class OneAnswer(RuleBasedStateMachine):
 
 
 TestOneAnswer = OneAnswer.TestCase
+
+
+def test_a_result_that_counted_before_a_restart_is_acknowledged_in_the_end() -> None:
+    leases = Leases("d", CLASSES, 0)
+    lease = Lease(5, 1, 10_000)  # Its receipt was committed; only the acknowledgement was lost.
+    connect(leases, "w", lease, now_ms=100)
+    out = Outbox()
+    leases.ended("w", ended(lease), out, 200)
+    assert not out.acks
+    assert leases.next_ms() == round(limits.RESTART_GRACE_S * 1000)
+    leases.expire(out, LATER)
+    assert out.acks["w"] == [lease]
+    assert not results(out)
+    assert leases.next_ms() is None
+
+
+def test_a_worker_cannot_say_that_it_began_before_the_job_was_there() -> None:
+    leases = Leases("d", CLASSES, 0)
+    out = Outbox()
+    leases.connected(hello("w", now_ms=0), out, limits.TIME_MS_MAX)
+    (lease,) = assigned(place(leases, 5, "w", 0), "w")
+    leases.began("w", wire.Began(lease=lease, started_ms=limits.TIME_MS_MAX), out, 1_000)
+    leases.ended("w", ended(lease), out, 2_000)
+    (result,) = results(out)
+    assert 0 <= (result.started_ms or 0) <= 2_000
