@@ -255,7 +255,6 @@ def main(config: Config) -> int:
             logging.getLevelNamesMapping()[config.log_level.upper()]
         ),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
     )
     trio.run(serve, config)
     return 0
