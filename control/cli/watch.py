@@ -26,6 +26,7 @@ _PAUSE_MAX_S: Final = 1.0
 _PAUSE_GROWS: Final = 1.5
 _AWAY_S: Final = 60.0  # How long a control plane may be away.
 _AWAY: Final = (Unreachable, Unavailable)
+_LAST_S: Final = 10.0  # How long a log may be silent once its run has ended.
 _STREAMS_MAX: Final = 32  # Logs followed at once.
 
 
@@ -89,6 +90,7 @@ class _Watch:
         self._login = login
         self._run_id = run_id
         self._interest = interest
+        self._last: trio.CancelScope | None = None  # Set once only logs are still to come.
         self._met = False  # Whether the control plane has ever answered.
         self._begun: dict[int, int] = {}  # Each job's last attempt whose log is being streamed.
         self._streams = trio.CapacityLimiter(_STREAMS_MAX)
@@ -96,7 +98,10 @@ class _Watch:
     async def run(self) -> Row:
         """Watch until the end."""
         async with trio.open_nursery() as nursery:
-            return await self._poll(nursery)
+            run = await self._poll(nursery)
+            self._last = nursery.cancel_scope
+            self._last.deadline = trio.current_time() + _LAST_S
+        return run
 
     async def _poll(self, nursery: trio.Nursery) -> Row:
         shown: Row | None = None
@@ -171,25 +176,29 @@ class _Watch:
         assert self._interest.log is not None
         sink = self._interest.log(job.name, attempt)
         seen = 0
-        async with self._streams:
-            while True:
-                skip = seen  # After a break the log comes from its begin again.
-                try:
-                    async with self._follow(job.id, attempt) as pieces:
-                        async for piece in pieces:
-                            fresh = piece[skip:]
-                            skip = max(skip - len(piece), 0)
-                            seen += len(fresh)
-                            if fresh:
-                                sink.feed(fresh)
-                except (httpx.HTTPError, Unavailable):
-                    # Whether it stays away is for the one who asks for the run to find out.
-                    await trio.sleep(_PAUSE_MAX_S)
-                except NotFound:
-                    break  # Deleted meanwhile.
-                else:
-                    break
-        sink.finish()
+        try:
+            async with self._streams:
+                while True:
+                    skip = seen  # After a break the log comes from its begin again.
+                    try:
+                        async with self._follow(job.id, attempt) as pieces:
+                            async for piece in pieces:
+                                fresh = piece[skip:]
+                                skip = max(skip - len(piece), 0)
+                                seen += len(fresh)
+                                if fresh:
+                                    sink.feed(fresh)
+                                if self._last is not None:
+                                    self._last.deadline = trio.current_time() + _LAST_S
+                    except (httpx.HTTPError, Unavailable):
+                        # Whether it stays away is for the one who asks for the run to find out.
+                        await trio.sleep(_PAUSE_MAX_S)
+                    except NotFound:
+                        break  # Deleted meanwhile.
+                    else:
+                        break
+        finally:
+            sink.finish()
 
     @asynccontextmanager
     async def _follow(self, job_id: int, attempt: int) -> AsyncIterator[AsyncIterator[bytes]]:
