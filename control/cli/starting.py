@@ -30,6 +30,43 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
+Listen = Annotated[
+    str | None, typer.Option(help="The REST API. Default: 127.0.0.1:8700; port 0: a free one.")
+]
+GatewayAt = Annotated[
+    str | None, typer.Option(help="Where workers connect. Default: 127.0.0.1:8701.")
+]
+Directory = Annotated[
+    Path | None, typer.Option(help="Where everything is kept. Default: TP_DATA_DIR.")
+]
+ConfigFile = Annotated[Path | None, typer.Option(help="A TOML file with settings.")]
+Partitions = Annotated[
+    int | None, typer.Option(help="Lanes in which jobs wait for workers. Default: 10.")
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=0, max=limits.SLOTS_MAX, help="Also start a local worker with so many slots."),
+]
+BusAddress = Annotated[
+    str | None, typer.Option(help="embedded (the default), or kafka://host:port[,host:port].")
+]
+Services = Annotated[
+    str | None, typer.Option(help=f"Only these: {','.join(Service)}. Default: all.")
+]
+SlowShare = Annotated[
+    float | None, typer.Option(help="The part of the partitions slow jobs get. Default: 0.6.")
+]
+SlowThreshold = Annotated[
+    str | None, typer.Option(help="Seconds from which a job is slow. Default: auto.")
+]
+Lend = Annotated[Switch | None, typer.Option(help="Whether idle slots may be lent. Default: on.")]
+QueueSize = Annotated[
+    int | None, typer.Option(help="How many jobs may wait. Default: QUEUE_SIZE, or 100000.")
+]
+KeepDays = Annotated[float | None, typer.Option(help="How long ended runs are kept. Default: 30.")]
+Level = Annotated[LogLevel | None, typer.Option(help="On stderr. Default: info.")]
+
+
 def add_to(app: typer.Typer) -> None:
     """Register it."""
     app.command("up", epilog="Example: tpctl up --data-dir ./plane --workers 4")(up)
@@ -38,47 +75,20 @@ def add_to(app: typer.Typer) -> None:
 def up(
     context: typer.Context,
     *,
-    listen: Annotated[
-        str | None, typer.Option(help="The REST API. Default: 127.0.0.1:8700; port 0: a free one.")
-    ] = None,
-    gateway: Annotated[
-        str | None, typer.Option(help="Where workers connect. Default: 127.0.0.1:8701.")
-    ] = None,
-    data_dir: Annotated[
-        Path | None, typer.Option(help="Where everything is kept. Default: TP_DATA_DIR.")
-    ] = None,
-    config: Annotated[Path | None, typer.Option(help="A TOML file with settings.")] = None,
-    partitions: Annotated[
-        int | None, typer.Option(help="Lanes in which jobs wait for workers. Default: 10.")
-    ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            min=0, max=limits.SLOTS_MAX, help="Also start a local worker with so many slots."
-        ),
-    ] = None,
-    bus: Annotated[
-        str | None, typer.Option(help="embedded (the default), or kafka://host:port[,host:port].")
-    ] = None,
-    services: Annotated[
-        str | None, typer.Option(help=f"Only these: {','.join(Service)}. Default: all.")
-    ] = None,
-    slow_share: Annotated[
-        float | None, typer.Option(help="The part of the partitions slow jobs get. Default: 0.6.")
-    ] = None,
-    slow_threshold: Annotated[
-        str | None, typer.Option(help="Seconds from which a job is slow. Default: auto.")
-    ] = None,
-    lend: Annotated[
-        Switch | None, typer.Option(help="Whether idle slots may be lent. Default: on.")
-    ] = None,
-    queue_size: Annotated[
-        int | None, typer.Option(help="How many jobs may wait. Default: QUEUE_SIZE, or 100000.")
-    ] = None,
-    keep_days: Annotated[
-        float | None, typer.Option(help="How long ended runs are kept. Default: 30.")
-    ] = None,
-    log_level: Annotated[LogLevel | None, typer.Option(help="On stderr. Default: info.")] = None,
+    listen: Listen = None,
+    gateway: GatewayAt = None,
+    data_dir: Directory = None,
+    config: ConfigFile = None,
+    partitions: Partitions = None,
+    workers: Workers = None,
+    bus: BusAddress = None,
+    services: Services = None,
+    slow_share: SlowShare = None,
+    slow_threshold: SlowThreshold = None,
+    lend: Lend = None,
+    queue_size: QueueSize = None,
+    keep_days: KeepDays = None,
+    log_level: Level = None,
 ) -> None:
     """Start the control plane: all services in this process, until SIGTERM or Ctrl-C.
 
