@@ -91,6 +91,19 @@ class Views:
                 return found, found[-1].id
         return found, None
 
+    def progress(
+        self, conn: sqlite3.Connection, run_id: int
+    ) -> list[tuple[str, str, State, int | None]]:
+        """Stage, name, state, and start of each job of a run."""
+        rows = conn.execute(_SQL["run_progress"], (run_id,)).fetchall()
+        if not rows:
+            return []
+        outline = self._outlines.get(conn, rows[0][0])
+        return [
+            (job.stage, job.name, State(state), started_ms)
+            for job, (_, state, started_ms) in zip(outline.jobs, rows, strict=True)
+        ]
+
     def jobs_among(self, conn: sqlite3.Connection, job_ids: Collection[int]) -> list[JobView]:
         """Those of these jobs that exist, without their outputs."""
         rows = conn.execute(_SQL["jobs_among"], (_json(job_ids),))

@@ -27,7 +27,7 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def explain(
-    job: JobView, links: Links, *, refusal: str | None, expected_s: float, now_ms: int
+    job: JobView, links: Links, *, refusal: str | None, expected_s: float | None, now_ms: int
 ) -> Explanation:
     """Why the job waits, runs, or ended. `refusal`: why the balancer has not placed it."""
     steps = [f"submitted at {job.created_at}"]
@@ -42,7 +42,7 @@ def explain(
 
 
 def _waiting(
-    job: JobView, links: Links, refusal: str | None, expected_s: float, now_ms: int
+    job: JobView, links: Links, refusal: str | None, expected_s: float | None, now_ms: int
 ) -> tuple[str, list[str]]:
     before = waited_for(links)
     open_ones = [f"{name} ({state})" for name, state in before if state not in FINAL]
@@ -57,21 +57,21 @@ def _waiting(
         wait = f"attempt {job.attempt} is due in {(ready_ms - now_ms) / 1000:g} s"
         return f"{job.reason}", [f"{wait}, at {job.ready_at}"]
     steps = [f"ready to run since {job.ready_at}, which is {(now_ms - ready_ms) / 1000:g} s"]
-    if expected_s > 0:
+    if expected_s is not None:
         steps.append(f"expected to take {expected_s:.3g} s")
     if refusal is not None:
         steps.append(f"the balancer has not placed it: {refusal}")
     return refusal or job.reason, steps
 
 
-def _running(job: JobView, expected_s: float, now_ms: int) -> tuple[str, list[str]]:
+def _running(job: JobView, expected_s: float | None, now_ms: int) -> tuple[str, list[str]]:
     started_ms = now_ms if job.started_at is None else from_rfc3339(job.started_at)
     took_s = (now_ms - started_ms) / 1000
     steps = [
         f"attempt {job.attempt} started at {job.started_at} on {job.worker},"
         f" partition {job.partition}"
     ]
-    if expected_s > 0:
+    if expected_s is not None:
         steps.append(f"runs for {took_s:g} s, expected to take {expected_s:.3g} s")
     if job.progress is not None:
         steps.append(f"says it is {job.progress:.0%} done")

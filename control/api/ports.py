@@ -34,8 +34,8 @@ class Balancing(Protocol):
     def why(self, job_id: int) -> str | None:
         """Why a waiting job has not been placed; None: it is not the balancer's."""
 
-    def expected(self, pipeline: str, name: str) -> float:
-        """How many seconds a job is expected to take."""
+    def expected(self, pipeline: str, name: str) -> float | None:
+        """How many seconds a job should take; None: nothing is known of it."""
 
 
 class Reports(Protocol):

@@ -1,7 +1,10 @@
 """Owns the calls about runs: list, show, delete, cancel, retry, their jobs."""
 
 import sqlite3
+from collections.abc import Sequence
 from typing import Final
+
+import msgspec
 
 from control.api.bodies import JobsQuery, RunsQuery
 from control.api.calls import (
@@ -15,6 +18,8 @@ from control.api.calls import (
 from control.api.ports import Parts
 from control.api.problems import one
 from control.api.roles import check_numbered, only_of
+from control.core.eta import Unended, remaining_s
+from control.model.states import FINAL, State
 from control.model.times import from_rfc3339
 from control.model.views import JobView, Page, RunView
 from store import removal, views
@@ -65,9 +70,28 @@ class Runs:
 
     async def _shown(self, call: Call, run_id: int) -> Answer:
         shown = self._parts.views
-        run = await self._parts.reader.read(lambda conn: shown.run(conn, run_id))
+        run, progress = await self._parts.reader.read(
+            lambda conn: (shown.run(conn, run_id), shown.progress(conn, run_id))
+        )
         check_numbered(call.who, f"run {run_id}", run.client)
+        if run.state not in FINAL:
+            run = msgspec.structs.replace(run, expected_seconds=self._remaining(run, progress))
         return Answer(body=run)
+
+    def _remaining(
+        self, run: RunView, progress: Sequence[tuple[str, str, State, int | None]]
+    ) -> float | None:
+        expected = self._parts.balancing.expected
+        jobs = [
+            Unended(
+                stage=stage,
+                state=state,
+                expected_s=expected(run.pipeline, name),
+                started_ms=started_ms,
+            )
+            for stage, name, state, started_ms in progress
+        ]
+        return remaining_s(jobs, self._parts.now_ms())
 
     async def _delete(self, call: Call) -> Answer:
         run_id, who = call.number("run_id"), call.who

@@ -7,7 +7,7 @@ import msgspec
 
 from control.cli.client import Row
 from control.cli.output import SIGNS, Output
-from control.cli.text import clean
+from control.cli.text import clean, seconds
 from control.model.states import FINAL, State
 from control.model.views import StageView
 
@@ -25,6 +25,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True):
     state: State
     reason: str = ""
     stages: tuple[StageView, ...] = ()
+    expected_seconds: float | None = None
 
 
 class Bars:
@@ -52,6 +53,7 @@ class Bars:
     def show(self, run: Row) -> None:
         """The run has changed."""
         standing = msgspec.convert(run, Standing)
+        left = "" if standing.state in FINAL else _left(standing.expected_seconds)
         for stage in standing.stages:
             if stage.name not in self._bars:
                 self._bars[stage.name] = self._progress.add_task(clean(stage.name), counts="")
@@ -61,6 +63,8 @@ class Bars:
                 for state in _ORDER
                 if stage.counts.get(state)
             )
+            if left and _ended(stage) < total:  # Beside the first stage that has not ended.
+                counts, left = f"{counts}  {left}", ""
             self._progress.update(
                 self._bars[stage.name], completed=_ended(stage), total=total, counts=counts
             )
@@ -94,6 +98,10 @@ class Lines:
 
     def close(self) -> None:
         """There is nothing to end."""
+
+
+def _left(expected_seconds: float | None) -> str:
+    return "" if expected_seconds is None else f"about {seconds(expected_seconds)} to go"
 
 
 def _ended(stage: StageView) -> int:

@@ -140,6 +140,10 @@ class Estimates:
             return UNKNOWN_S
         return math.exp(self._prior.mean + min(self._prior.variance, 4.0) / 2)
 
+    def is_known(self, key: Key) -> bool:
+        """Whether a job of this key has ended before."""
+        return key in self._keys
+
     def index(self, key: Key) -> float:
         """The length by which jobs are ordered, in seconds."""
         known = self._keys.get(key)

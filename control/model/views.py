@@ -92,6 +92,14 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     stages: Annotated[
         list[StageView], Meta(description="In running order, with counts of jobs.")
     ] = []
+    expected_seconds: Annotated[
+        float | None,
+        Meta(
+            description="Seconds until it should end, as earlier runs tell; null: not known. "
+            "Only where one run is shown.",
+            examples=[42.5],
+        ),
+    ] = None
 
 
 class AttemptView(msgspec.Struct, frozen=True, kw_only=True):

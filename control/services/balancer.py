@@ -68,9 +68,10 @@ class BalancerService:
         queue = waiting.queue
         return self._core.refusal(queue.client, queue.shape, queue.parked)
 
-    def expected(self, pipeline: str, name: str) -> float:
-        """Seconds a job of this name is expected to take."""
-        return self._core.estimates.expected((pipeline, name))
+    def expected(self, pipeline: str, name: str) -> float | None:
+        """Seconds a job of this name should take; None: none has ended yet."""
+        estimates, key = self._core.estimates, (pipeline, name)
+        return estimates.expected(key) if estimates.is_known(key) else None
 
     def learn(self, pipeline: str, name: str, seconds: float) -> None:
         """A duration from before this start."""
@@ -134,6 +135,8 @@ class BalancerService:
                 self._wake.set()
             finished, self._finished = self._finished, defaultdict(list)
             finished[Topic.TASK_RUNS] += [assignment.offset for assignment in made]
+            finished[Topic.TASK_RUNS] += self._core.superseded
+            self._core.superseded = []
             acked = [
                 Receipts(Group.BALANCER, topic, 0, offsets)
                 for topic, offsets in finished.items()

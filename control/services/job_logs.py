@@ -72,7 +72,9 @@ class JobLogs:
         follower = _Follower()
         self._followers[key].add(follower)
         try:
-            follower.total = await log_bytes()
+            total = await log_bytes()
+            if total is not None:  # The result may have come in while this was looked up.
+                follower.total = total
             last = False
             while not last:
                 woken = follower.woken = trio.Event()
