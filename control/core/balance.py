@@ -69,6 +69,7 @@ class Balancer:
         self._slow_running = 0
         self._client_running: dict[str, int] = {}
         self._client_max: dict[str, int | None] = {}
+        self.superseded: list[int] = []  # Offsets whose jobs have a newer attempt.
         self._ended: OrderedDict[int, int] = OrderedDict()  # Job to its last attempt that ended.
         self._cancelled: OrderedDict[tuple[int, int], None] = OrderedDict()
         self._ends = 0
@@ -76,11 +77,22 @@ class Balancer:
     # What happened.
 
     def submit(self, job: JobReady, offset: int) -> bool:
-        """A job may run. False: it was cancelled already, its offset is finished."""
-        if self._cancelled.pop((job.job_id, job.attempt), self) is None:
+        """A job may run. False: it was cancelled already, or is old news; its offset is finished.
+
+        An older attempt that still waits (it was given back after its end) makes room: its offset
+        is in `superseded`.
+        """
+        known, waiting = self._outstanding.get(job.job_id), self.waiting.jobs.get(job.job_id)
+        if known is not None and known.attempt > job.attempt:
             return False
-        if job.job_id in self.waiting.jobs:
-            return False  # The bus may say a thing twice.
+        if self._cancelled.pop((job.job_id, job.attempt), self) is None:
+            self._settle(job.job_id)
+            return False
+        if waiting is not None:
+            if waiting.job.attempt >= job.attempt:
+                return False  # The bus may say a thing twice.
+            self._remove(waiting)
+            self.superseded.append(waiting.offset)
         # A job that a dispatcher gave back unstarted comes again while it counts as placed.
         self._settle(job.job_id)
         self._client_max[job.client] = job.max_running
@@ -93,10 +105,10 @@ class Balancer:
         if waiting is not None:
             self._remove(waiting)
             return waiting.offset
-        if job_id not in self._outstanding:  # Its message may be still to come.
-            self._cancelled[job_id, attempt] = None
-            if len(self._cancelled) > limits.SUBSCRIPTION_RECORDS_MAX:
-                self._cancelled.popitem(last=False)
+        # Its message may be still to come, for the first time or because it is given back.
+        self._cancelled[job_id, attempt] = None
+        if len(self._cancelled) > limits.SUBSCRIPTION_RECORDS_MAX:
+            self._cancelled.popitem(last=False)
         return None
 
     def reorder(self, job_id: int, order: PriorityKey) -> None:
@@ -119,6 +131,7 @@ class Balancer:
         known = self._outstanding.get(message.job_id)
         if known is not None and known.attempt == message.attempt:
             self._settle(message.job_id)
+        self._cancelled.pop((message.job_id, message.attempt), None)
         self._ended[message.job_id] = message.attempt
         self._ended.move_to_end(message.job_id)
         if len(self._ended) > _ENDED_MAX:

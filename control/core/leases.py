@@ -60,6 +60,7 @@ class Outbox:
         self.records: list[Record] = []
         self.receipts: defaultdict[int, list[int]] = defaultdict(list)
         self.frames: defaultdict[str, list[wire.ToWorker]] = defaultdict(list)
+        self.recovered = False  # A lease of before the start was found again.
         self.acks: defaultdict[str, list[Lease]] = defaultdict(list)  # After the commit.
 
     def event(self, message: Message, key: int | None = None) -> None:
@@ -101,12 +102,14 @@ class Leases:
         elif claimed is not None and claimed in self.links:
             self._give(held, claimed)
             held.started_ms = now_ms
+            out.recovered = True
         elif placed.worker in self.links:
             self._give(held, placed.worker)
             out.frames[placed.worker].append(assign_frame(held.placed.job, held.lease))
         elif now_ms < self._restart_ends_ms:
             held.started_ms = now_ms  # Perhaps: nobody who is here knows.
             self._adrift[lease] = self._restart_ends_ms
+            out.recovered = True
         else:
             self._hand_back(held, out)
 

@@ -64,6 +64,8 @@ class Dispatcher:
             for delivery in deliveries:
                 if isinstance(delivery.message, Placed):
                     self.leases.place(delivery.message, delivery.offset, out, now_ms)
+            if out.recovered:  # The balancer may have asked before it was read back.
+                self.leases.announce(out)
             await self._carry_out(out)
 
     async def _listen(self) -> None:

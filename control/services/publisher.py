@@ -56,7 +56,8 @@ class Publisher:
         return await self._writer.insist(work)
 
     def _start_due(self, tx: Tx, *, now_ms: int) -> bool:
-        carried_out, full = 0, None
+        carried_out = 0
+        full: QueueFull | None = None
         for schedule_id in schedules.due_schedules(tx.conn, now_ms):
             schedule = schedules.get(tx.conn, schedule_id)
             rows = [
@@ -71,10 +72,8 @@ class Publisher:
                 late_after_ms=limits.MISSED_AFTER_MS,
                 active=len(active),
             )
-            try:
-                carried_out += self._carry_out(tx, schedule, decisions, active, now_ms)
-            except QueueFull as error:
-                full = error
+            gone, refused = self._carry_out(tx, schedule, decisions, active, now_ms)
+            carried_out, full = carried_out + gone, refused or full
             if carried_out >= limits.PUBLISH_PORTION_MAX:
                 return True
         if full is not None and not carried_out:
@@ -88,10 +87,15 @@ class Publisher:
         decisions: Sequence[Decision],
         active: Sequence[int],
         now_ms: int,
-    ) -> int:
-        """Act on a portion of the decisions; gives how many rows are gone."""
+    ) -> tuple[int, QueueFull | None]:
+        """Act on a portion of the decisions; gives how many rows are gone, and what stopped it.
+
+        What fits into the queue is started, or a backlog larger than the queue would never be.
+        """
         gone = 0
-        for decision in decisions[: limits.PUBLISH_PORTION_MAX]:
+        # Those who wait come last: they must not use up the portion, time after time.
+        ordered = sorted(decisions, key=lambda decision: isinstance(decision, Wait))
+        for decision in ordered[: limits.PUBLISH_PORTION_MAX]:
             if isinstance(decision, Wait):
                 schedules.told_to_wait(tx.conn, schedule.id, decision.nominal_ms)
                 continue
@@ -102,10 +106,13 @@ class Publisher:
                     for run_id in active:
                         reason = f"replaced by the run of {to_rfc3339(decision.nominal_ms)}"
                         self._ledger.cancel_run(tx, run_id, reason, now_ms=now_ms)
-                self._submit(tx, schedule, decision.nominal_ms, now_ms)
+                try:
+                    self._submit(tx, schedule, decision.nominal_ms, now_ms)
+                except QueueFull as error:
+                    return gone, error
             schedules.remove(tx.conn, schedule.id, decision.nominal_ms)
             gone += 1
-        return gone
+        return gone, None
 
     def _submit(self, tx: Tx, schedule: Schedule, nominal_ms: int, now_ms: int) -> None:
         priority, max_running = clients.limits_of(tx.conn, schedule.client)

@@ -222,6 +222,29 @@ def test_old_news_of_a_worker_counts_no_job_again() -> None:
     assert not balancer._client_running  # noqa: SLF001
 
 
+def test_a_newer_attempt_takes_the_place_of_one_that_came_back() -> None:
+    balancer = Balancer(Policy(partitions=4))
+    again = msgspec.structs.replace(ready(1), attempt=2)
+    assert balancer.submit(ready(1), 1)
+    assert balancer.submit(again, 2)
+    assert not balancer.submit(again, 3)
+    assert not balancer.submit(ready(1), 4)
+    assert balancer.superseded == [1]
+    balancer.worker_up(worker("w", 2, balancer))
+    assert [made.offset for made in balancer.assign(0, 100)] == [2]
+    assert not balancer.submit(ready(1), 5)
+
+
+def test_what_was_cancelled_where_it_ran_is_not_placed_again() -> None:
+    balancer = Balancer(Policy(partitions=4))
+    balancer.worker_up(worker("w", 2, balancer))
+    balancer.submit(ready(1), 1)
+    assert balancer.assign(0, 100)
+    assert balancer.cancel(1, 1) is None
+    assert not balancer.submit(ready(1), 2)  # Its worker gave it back.
+    assert not balancer._outstanding  # noqa: SLF001
+
+
 def test_cancelled_before_it_came_is_never_placed() -> None:
     balancer = Balancer(Policy())
     assert balancer.cancel(5, 1) is None

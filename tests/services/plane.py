@@ -19,6 +19,7 @@ from control.core.balance import Policy
 from control.core.speed import partition_classes
 from control.model import limits
 from control.model.errors import NotFound
+from control.model.names import Change
 from control.model.pipelines import JobSpec, Pipeline, ScheduleSpec, TriggerSpec
 from control.model.rows import NewRun, RunRow
 from control.model.states import Role, Trigger
@@ -140,6 +141,7 @@ class Plane:
         def work(tx: Tx) -> int:
             put = catalog.put(tx.conn, definition, client, now_ms=now_ms())
             schedules.sync(tx.conn, definition.name, definition.schedules, now_ms=now_ms())
+            tx.touch(Change.SCHEDULES)
             return put.revision_id
 
         return await self.writer.write(work)

@@ -1,0 +1,256 @@
+"""Decides when attempts follow each other, what is refused, and what a run's end starts."""
+
+from pathlib import Path
+
+import pytest
+import trio
+import trio.lowlevel
+from trio.testing import MockClock
+
+from control.bus.base import Subscription
+from control.model import limits
+from control.model.messages import Finished, JobReady, Started
+from control.model.names import Group, Topic
+from control.model.pipelines import TriggerSpec
+from control.model.records import Receipts, Record
+from control.model.states import Outcome, Speed, State, When
+from store.writer import Tx
+from tests.services.plane import Plane, job, now_ms, opened, pipeline
+
+
+class Hands:
+    """Stands for balancer and workers: takes jobs from the bus, and says how they ended."""
+
+    def __init__(self, plane: Plane, jobs: Subscription) -> None:
+        self.plane = plane
+        self._jobs = jobs
+        self._found: list[tuple[JobReady, int]] = []
+
+    @classmethod
+    async def join(cls, plane: Plane) -> "Hands":
+        return cls(plane, await plane.bus.subscribe(Topic.TASK_RUNS, Group.BALANCER))
+
+    async def take(self) -> JobReady:
+        """The next job that may run; it is acknowledged."""
+        while not self._found:
+            for delivery in await self._jobs.receive():
+                assert isinstance(delivery.message, JobReady)
+                self._found.append((delivery.message, delivery.offset))
+        ready, offset = self._found.pop(0)
+        receipts = Receipts(Group.BALANCER, Topic.TASK_RUNS, 0, [offset])
+        await self.plane.bus.forward([receipts], [])
+        return ready
+
+    async def nothing(self, seconds: float) -> None:
+        """No job may run for so long."""
+        with trio.move_on_after(seconds):
+            ready = await self.take()
+            pytest.fail(f"{ready} came")
+
+    async def end(self, ready: JobReady, outcome: Outcome, **fields: object) -> None:
+        """Say how it ended, and wait until that was read."""
+        values: dict[str, object] = {
+            "run_id": ready.run_id,
+            "job_id": ready.job_id,
+            "attempt": ready.attempt,
+            "pipeline": ready.pipeline,
+            "name": ready.name,
+            "stage": ready.stage,
+            "client": ready.client,
+            "kind": ready.kind,
+            "version": ready.version,
+            "worker": "w",
+            "partition": 0,
+            "speed": Speed.FAST,
+            "outcome": outcome,
+            "final": True,
+            "expected": 0.1,
+            "ready_ms": ready.ready_ms,
+            "started_ms": now_ms(),
+            "finished_ms": now_ms(),
+            "wait_seconds": 0.0,
+            "duration_seconds": 0.0,
+        }
+        result = Finished(**(values | fields))  # type: ignore[arg-type]  # Each has its own type.
+        await self.plane.bus.publish([Record(Topic.TASK_RUN_RESULTS, result, ready.run_id)])
+        while self.plane.unread(Topic.TASK_RUN_RESULTS):
+            await trio.lowlevel.checkpoint()
+
+
+async def test_retries_come_when_their_delay_is_over(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    spec = job("a", retry_attempt=4, retry_delay=2.0, retry_delay_max=5.0)
+    async with opened(tmp_path) as (plane, nursery):
+        plane.client("ann")
+        await nursery.start(plane.trigger.run)
+        hands = await Hands.join(plane)
+        await plane.submit(pipeline("p", spec))
+        waits = []
+        for attempt in range(1, 6):
+            before = trio.current_time()
+            ready = await hands.take()
+            assert ready.attempt == attempt
+            waits.append(round(trio.current_time() - before, 2))
+            await hands.end(ready, Outcome.FAILED, error="no")
+        assert waits == [0, 2, 4, 5, 5]
+        (run,) = plane.runs()
+        assert (run.state, run.jobs[0].reason) == (State.ERROR, "no")
+        await hands.nothing(100)
+
+
+async def test_a_retry_that_came_while_nobody_was_there_is_not_lost(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with opened(tmp_path) as (plane, nursery):
+        plane.client("ann")
+        await nursery.start(plane.trigger.run)
+        hands = await Hands.join(plane)
+        await plane.submit(pipeline("p", job("a", retry_attempt=1, retry_delay=5.0)))
+        await hands.end(await hands.take(), Outcome.FAILED)
+    await trio.sleep(60)
+    async with opened(tmp_path) as (plane, nursery):
+        await nursery.start(plane.trigger.run)
+        hands = await Hands.join(plane)
+        with trio.fail_after(1):
+            assert (await hands.take()).attempt == 2
+        await hands.nothing(100)
+
+
+async def test_a_retry_is_published_once_though_another_is_due_later(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    jobs = (job("a", retry_attempt=1, retry_delay=1.0), job("b", retry_attempt=1, retry_delay=3.0))
+    async with opened(tmp_path) as (plane, nursery):
+        plane.client("ann")
+        await nursery.start(plane.trigger.run)
+        hands = await Hands.join(plane)
+        await plane.submit(pipeline("p", *jobs))
+        for _ in jobs:
+            await hands.end(await hands.take(), Outcome.FAILED)
+        assert [(await hands.take()).name for _ in jobs] == ["a", "b"]
+        await hands.nothing(100)
+
+
+@pytest.mark.parametrize("restart_at", [None, 5.0, 15.0])
+async def test_a_run_that_takes_too_long_ends(
+    tmp_path: Path, autojump_clock: MockClock, restart_at: float | None
+) -> None:
+    async with opened(tmp_path) as (plane, nursery):
+        plane.client("ann")
+        await nursery.start(plane.trigger.run)
+        await plane.submit(pipeline("p", job("a"), timeout=10.0))
+        await trio.sleep(restart_at or 9.9)
+        assert plane.runs()[0].state == State.READY or restart_at == 15.0
+        if restart_at is None:
+            await trio.sleep(0.2)
+            assert plane.runs()[0].state == State.ERROR
+    async with opened(tmp_path) as (plane, nursery):
+        await nursery.start(plane.trigger.run)
+        await trio.sleep(10)
+        (run,) = plane.runs()
+        assert (run.state, run.jobs[0].state) == (State.ERROR, State.CANCELLED)
+        assert run.reason == "the run's time-out of 10 s was reached"
+
+
+async def test_late_results_are_refused(tmp_path: Path, autojump_clock: MockClock) -> None:
+    async with opened(tmp_path) as (plane, nursery):
+        plane.client("ann")
+        await nursery.start(plane.trigger.run)
+        hands = await Hands.join(plane)
+        await plane.submit(pipeline("p", job("a", retry_attempt=1)))
+        first = await hands.take()
+        await hands.end(first, Outcome.FAILED)
+        await hands.end(first, Outcome.DONE)  # The attempt had ended.
+        second = await hands.take()
+        await hands.end(second, Outcome.DONE)
+        await hands.end(second, Outcome.FAILED)
+        assert plane.trigger.refused == 2
+        (run,) = plane.runs()
+        assert (run.state, run.jobs[0].attempt) == (State.DONE, 2)
+
+
+async def test_what_was_cancelled_on_its_way_is_stopped(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with opened(tmp_path) as (plane, nursery):
+        plane.client("ann")
+        await nursery.start(plane.trigger.run)
+        hands = await Hands.join(plane)
+        (run_id,) = await plane.submit(pipeline("p"))
+        ready = await hands.take()
+
+        def cancel(tx: Tx) -> None:
+            plane.ledger.cancel_run(tx, run_id, "by order", now_ms=now_ms())
+
+        await plane.writer.write(cancel)
+        commands = await plane.bus.tail(Topic.TASK_COMMANDS)
+        started = Started(
+            run_id=run_id,
+            job_id=ready.job_id,
+            attempt=1,
+            worker="w",
+            partition=0,
+            started_ms=now_ms(),
+        )
+        await plane.bus.publish([Record(Topic.TASK_RUN_EVENTS, started, run_id)])
+        with trio.fail_after(1):
+            (stop,) = await commands.receive()
+        assert getattr(stop.message, "job_id", None) == ready.job_id
+
+
+async def test_pipelines_that_start_each_other_come_to_an_end(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    again = TriggerSpec(pipeline="p", when=When.ALWAYS)
+    async with opened(tmp_path) as (plane, nursery):
+        plane.client("ann")
+        await nursery.start(plane.trigger.run)
+        hands = await Hands.join(plane)
+        await plane.submit(pipeline("p", triggers=(again,)))
+        for depth in range(limits.TRIGGER_DEPTH_MAX + 1):
+            await hands.end(await hands.take(), (Outcome.DONE, Outcome.FAILED)[depth % 2])
+        await hands.nothing(10)
+        found = plane.runs()
+        assert [run.depth for run in found] == list(range(limits.TRIGGER_DEPTH_MAX + 1))
+        assert "have triggered each other already" in found[-1].reason
+
+
+@pytest.mark.parametrize(
+    ("when", "outcome", "starts"),
+    [
+        (When.ON_SUCCESS, Outcome.DONE, True),
+        (When.ON_SUCCESS, Outcome.FAILED, False),
+        (When.ON_FAILURE, Outcome.FAILED, True),
+        (When.ON_FAILURE, Outcome.DONE, False),
+        (When.ALWAYS, Outcome.CANCELLED, True),
+    ],
+)
+async def test_a_runs_end_starts_what_it_should(
+    tmp_path: Path, autojump_clock: MockClock, when: When, outcome: Outcome, starts: bool
+) -> None:
+    async with opened(tmp_path) as (plane, nursery):
+        plane.client("ann")
+        await nursery.start(plane.trigger.run)
+        hands = await Hands.join(plane)
+        await plane.put(pipeline("next"))
+        await plane.submit(pipeline("p", triggers=(TriggerSpec(pipeline="next", when=when),)))
+        await hands.end(await hands.take(), outcome)
+        if starts:
+            ready = await hands.take()
+            assert ready.pipeline == "next"
+            assert bytes(ready.input) == b'{"run":{"run":{"a":1},"jobs":{"only":null}},"jobs":{}}'
+        else:
+            await hands.nothing(10)
+
+
+async def test_a_job_that_kills_its_workers_ends(tmp_path: Path, autojump_clock: MockClock) -> None:
+    async with opened(tmp_path) as (plane, nursery):
+        plane.client("ann")
+        await nursery.start(plane.trigger.run)
+        hands = await Hands.join(plane)
+        await plane.submit(pipeline("p"))
+        for _ in range(limits.ATTEMPT_LOST_MAX):
+            await hands.end(await hands.take(), Outcome.LOST)
+        (run,) = plane.runs()
+        assert (run.state, run.jobs[0].failures) == (State.ERROR, 0)
