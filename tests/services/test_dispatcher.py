@@ -1,0 +1,137 @@
+"""Decides what workers are told, and that nothing is acknowledged before it is on the disk."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import trio
+from trio.testing import MockClock
+
+from control.bus.peers import Connected, Disconnected, Peer, Said
+from control.model import limits, wire
+from control.model.states import Outcome, State
+from store.writer import Tx
+from tests.services.plane import Plane, now_ms, opened, pipeline
+
+
+def hello(*holding: wire.Lease, name: str = "w") -> wire.Hello:
+    return wire.Hello(
+        version=1,
+        worker=name,
+        host="h",
+        slots=2,
+        kinds={"Sleep": ("1.0.0",)},
+        holding=holding,
+        now_ms=now_ms(),
+    )
+
+
+async def connect(plane: Plane, *holding: wire.Lease) -> Peer:
+    peer = Peer("w")
+    await plane.arrivals.send(Connected(peer, hello(*holding)))
+    return peer
+
+
+async def frames(peer: Peer, kind: type[wire.ToWorker]) -> Sequence[wire.ToWorker]:
+    """What the worker is told next, of this kind."""
+    with trio.fail_after(60):
+        while True:
+            found = [frame for frame in await peer.take() if isinstance(frame, kind)]
+            if found:
+                return found
+
+
+async def assigned(peer: Peer) -> wire.Lease:
+    (frame,) = await frames(peer, wire.Assign)
+    assert isinstance(frame, wire.Assign)
+    return frame.lease
+
+
+async def start(plane: Plane, nursery: trio.Nursery) -> None:
+    for service in (plane.trigger, plane.dispatcher, plane.balancer):
+        await nursery.start(service.run)
+
+
+def ended(lease: wire.Lease) -> wire.Ended:
+    return wire.Ended(lease=lease, outcome=Outcome.DONE, finished_ms=now_ms(), duration=0.1)
+
+
+async def test_a_result_is_acknowledged_once_it_is_stored(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with opened(tmp_path) as (plane, nursery):
+        plane.client("ann")
+        await start(plane, nursery)
+        await plane.submit(pipeline("p"))
+        peer = await connect(plane)
+        lease = await assigned(peer)
+        plane.conn.execute("PRAGMA query_only = ON")  # Nothing can be written now.
+        await plane.arrivals.send(Said(peer, [ended(lease)]))
+        with trio.move_on_after(30) as scope:
+            await frames(peer, wire.Ack)
+        assert scope.cancelled_caught
+        plane.conn.execute("PRAGMA query_only = OFF")
+        assert await frames(peer, wire.Ack) == [wire.Ack(leases=(lease,))]
+        await trio.sleep(1)
+        assert plane.runs()[0].state == State.DONE
+
+
+async def test_a_result_outlives_a_plane_that_dies_before_storing_it(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with opened(tmp_path) as (plane, nursery):
+        plane.client("ann")
+        await start(plane, nursery)
+        await plane.submit(pipeline("p"))
+        peer = await connect(plane)
+        lease = await assigned(peer)
+        plane.die()
+        await plane.arrivals.send(Said(peer, [ended(lease)]))
+        await trio.sleep(1)
+    async with opened(tmp_path) as (plane, nursery):
+        await start(plane, nursery)
+        peer = await connect(plane, lease)
+        await plane.arrivals.send(Said(peer, [ended(lease)]))
+        assert await frames(peer, wire.Ack) == [wire.Ack(leases=(lease,))]
+        await trio.sleep(1)
+        (run,) = plane.runs()
+        assert (run.state, run.jobs[0].attempt) == (State.DONE, 1)
+
+
+async def test_a_second_connection_of_one_name_closes_the_first(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with opened(tmp_path) as (plane, nursery):
+        plane.client("ann")
+        await start(plane, nursery)
+        await plane.submit(pipeline("p"))
+        first = await connect(plane)
+        lease = await assigned(first)
+        began = wire.Began(lease=lease, started_ms=now_ms())
+        await plane.arrivals.send(Said(first, [began]))
+        second = await connect(plane, lease)
+        assert await first.take() == []
+        await plane.arrivals.send(Said(first, [ended(lease)]))  # It has nothing to say any more.
+        await plane.arrivals.send(Disconnected(first, "closed"))
+        await trio.sleep(10 * limits.RECONNECT_GRACE_S)
+        (run,) = plane.runs()
+        assert (run.state, run.jobs[0].attempt) == (State.IN_PROGRESS, 1)
+        await plane.arrivals.send(Said(second, [ended(lease)]))
+        await trio.sleep(1)
+        assert plane.runs()[0].state == State.DONE
+
+
+async def test_a_cancelled_run_is_stopped_at_its_worker(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with opened(tmp_path) as (plane, nursery):
+        plane.client("ann")
+        await start(plane, nursery)
+        (run_id,) = await plane.submit(pipeline("p"))
+        peer = await connect(plane)
+        lease = await assigned(peer)
+
+        def cancel(tx: Tx) -> None:
+            plane.ledger.cancel_run(tx, run_id, "by order", now_ms=now_ms())
+
+        await plane.writer.write(cancel)
+        assert await frames(peer, wire.Cancel) == [wire.Cancel(lease=lease, reason="by order")]
