@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from importlib.metadata import version
+from typing import TypeVar
 
 import structlog
 import trio
@@ -30,7 +31,13 @@ from control.core.balance import Policy
 from control.core.speed import partition_classes
 from control.model import limits
 from control.model.config import Config
-from control.model.errors import Unauthenticated, Unavailable
+from control.model.errors import (
+    ConfigError,
+    StoreFailed,
+    TaskplaneError,
+    Unauthenticated,
+    Unavailable,
+)
 from control.model.kinds import installed_kinds
 from control.model.names import FACTS_FILE, LOGS_FOLDER, STATE_FILE, Metric, Service
 from control.model.states import Role
@@ -54,6 +61,7 @@ from store.state import open_state
 from store.views import Views
 from store.writer import Writer
 
+E = TypeVar("E", bound=BaseException)
 LOG = structlog.get_logger("control")
 # A thread that takes the interpreter lock back from a busy event loop waits so long for it; the
 # default of 5 ms would be paid for every statement of the writer.
@@ -188,7 +196,10 @@ class ControlPlane:
     ) -> str | None:
         url = gateway = None
         if Service.DISPATCHER in wanted:
-            port = await doors.start(self.gateway.run)
+            try:
+                port = await doors.start(self.gateway.run)
+            except* OSError as group:
+                raise _unusable(self.config.gateway, group) from group
             gateway = f"ws://{_reachable(self.config.gateway_address.host)}:{port}"
         if Service.API in wanted:
             port = await doors.start(self._serve_api)
@@ -207,14 +218,21 @@ class ControlPlane:
         self._api_ended.set()
 
     async def _warm_start(self) -> None:
-        """Let the balancer begin with the durations of earlier runs."""
-        durations = await trio.to_thread.run_sync(self.facts.durations)
+        """Let the balancer begin with the durations of earlier runs, if they can be read."""
+        try:
+            durations = await trio.to_thread.run_sync(self.facts.durations)
+        except StoreFailed as error:  # Statistics are never in the way of a job.
+            LOG.warning("statistics.failing", error=str(error))
+            return
         for learned in durations:
             for seconds in learned.durations:
                 self.balancer.learn(learned.pipeline, learned.job, seconds)
 
     async def _forget_facts(self, before_ms: int) -> None:
-        await trio.to_thread.run_sync(self.facts.prune, before_ms)
+        try:
+            await trio.to_thread.run_sync(self.facts.prune, before_ms)
+        except StoreFailed as error:
+            LOG.warning("statistics.failing", error=str(error))
 
     async def _local_worker(self, gateway: str) -> None:
         """`--workers N`: a worker process of our own, drained when the doors close."""
@@ -240,7 +258,7 @@ async def serve(config: Config) -> None:
 
 
 def main(config: Config) -> int:
-    """`tpctl up`: serve, with logs on stderr. Gives the exit code."""
+    """`tpctl up`: serve, with logs on stderr. Gives the exit code, or raises what ended it."""
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -256,7 +274,13 @@ def main(config: Config) -> int:
         ),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
-    trio.run(serve, config)
+    try:
+        trio.run(serve, config)
+    except BaseExceptionGroup as group:
+        ours, others = group.split(TaskplaneError)
+        if ours is None or others is not None:
+            raise  # A defect: all of it is of interest.
+        raise _first(ours) from group
     return 0
 
 
@@ -277,6 +301,19 @@ async def _drain(process: trio.Process) -> None:
         await process.wait()
         return
     process.kill()
+
+
+def _first(group: BaseExceptionGroup[E]) -> E:
+    """The first error itself of a tree of groups."""
+    inner = group.exceptions[0]
+    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
+
+
+def _unusable(address: str, group: BaseExceptionGroup[OSError]) -> ConfigError:
+    reason = _first(group).strerror
+    return ConfigError(
+        f"cannot listen on {address}: {reason}; give --gateway another one (port 0: a free one)"
+    )
 
 
 def _policy(config: Config) -> Policy:

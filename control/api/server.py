@@ -82,7 +82,8 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listener.bind(address)
     except OSError as error:
-        message = f"cannot listen on {host}:{port}: {error}"
+        where = f"cannot listen on {host}:{port}: {error.strerror}"
+        message = f"{where}; give --listen another one (port 0: a free one)"
         raise ConfigError(message) from error
     listener.setblocking(False)
     return listener

@@ -1,11 +1,15 @@
 """Checks the commands that need no server, and what is said when there should be one."""
 
+import itertools
+import signal
+import socket
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from store.state import open_state
-from tests.cli.calling import PIPELINE, Tpctl
+from tests.cli.calling import PIPELINE, TPCTL, Tpctl
 
 _BAD = """\
 name: Bad
@@ -132,3 +136,38 @@ def test_doctor_looks_into_the_data_of_a_stopped_control_plane(
     assert "✓ stored data" in shown.out
     (folder / "state.db").write_bytes(b"not a database" * 1000)
     assert "✗ stored data" in tpctl("doctor", "--data-dir", folder).out
+
+
+@pytest.mark.parametrize("flag", ["--listen", "--gateway"])
+def test_an_address_that_is_taken_is_told_in_one_line(tmp_path: Path, flag: str) -> None:
+    flags = {"--listen": "127.0.0.1:0", "--gateway": "127.0.0.1:0"}
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        flags[flag] = f"127.0.0.1:{other.getsockname()[1]}"
+        ended = subprocess.run(
+            [*TPCTL, "up", "--data-dir", str(tmp_path), "--log-level", "error"]
+            + [part for pair in flags.items() for part in pair],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert ended.returncode == 2
+    (line,) = ended.stderr.splitlines()
+    assert flags[flag] in line
+    assert f"give {flag} another one" in line
+
+
+def test_broken_statistics_keep_no_control_plane_from_starting(tmp_path: Path) -> None:
+    (tmp_path / "facts.duckdb").write_text("not a database")
+    address = "127.0.0.1:0"
+    with subprocess.Popen(
+        [*TPCTL, "up", "--data-dir", str(tmp_path), "--listen", address, "--gateway", address],
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stderr is not None
+        said = list(itertools.takewhile(lambda line: "ready" not in line, process.stderr))
+        process.send_signal(signal.SIGTERM)
+        process.stderr.read()
+    assert process.returncode == 0, said
+    assert any("not a valid DuckDB database" in line for line in said)
