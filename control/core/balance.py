@@ -87,6 +87,7 @@ class Balancer:
             return False
         if self._cancelled.pop((job.job_id, job.attempt), self) is None:
             self._settle(job.job_id)
+            self._remember_end(job.job_id, job.attempt)
             return False
         if waiting is not None:
             if waiting.job.attempt >= job.attempt:
@@ -132,10 +133,7 @@ class Balancer:
         if known is not None and known.attempt == message.attempt:
             self._settle(message.job_id)
         self._cancelled.pop((message.job_id, message.attempt), None)
-        self._ended[message.job_id] = message.attempt
-        self._ended.move_to_end(message.job_id)
-        if len(self._ended) > _ENDED_MAX:
-            self._ended.popitem(last=False)
+        self._remember_end(message.job_id, message.attempt)
         if message.outcome == Outcome.DONE:
             self.estimates.learn((message.pipeline, message.name), message.duration_seconds)
             self._ends += 1
@@ -302,6 +300,12 @@ class Balancer:
     def _remove(self, waiting: Waiting) -> None:
         self.waiting.remove(waiting)
         self.waiting.requeued(waiting.queue)
+
+    def _remember_end(self, job_id: int, attempt: int) -> None:
+        self._ended[job_id] = attempt
+        self._ended.move_to_end(job_id)
+        if len(self._ended) > _ENDED_MAX:
+            self._ended.popitem(last=False)
 
     def _is_over(self, hold: Hold) -> bool:
         """Whether it ended, or came back, before this older news of it: topics do not wait for
