@@ -15,7 +15,7 @@ from control.model.errors import Conflict, NotFound, QueueFull
 from control.model.messages import CancelJob, Deadline, Message, ReorderJob
 from control.model.names import Change, Topic
 from control.model.records import Record
-from control.model.rows import NewRun, RunRow
+from control.model.rows import JobRow, NewRun, RunRow
 from control.model.states import State, Trigger
 from control.transactions.graphs import Graphs
 from store import runs
@@ -187,19 +187,26 @@ class Ledger:
 
     def _ready(self, tx: Tx, steps: Sequence[Advance]) -> list[Record]:
         """Messages about released jobs, with the outputs of those they waited for."""
-        due = [
-            (step, job, step.graph.before(job.idx))
+        records: list[Record] = []
+        told: set[int] = set()
+        # One that cannot start lets others go on: those that wait for its failure.
+        while due := [
+            (step, job)
             for step in steps
-            for job in list(step.released)
-            if not job.delayed
-        ]
-        if not due:
-            return []
-        inputs = runs.inputs(tx.conn, {step.run.id for step, _, _ in due})
-        wanted = {step.run.jobs[at].id for step, _, before in due for at in before}
+            for job in step.released
+            if not job.delayed and job.id not in told
+        ]:
+            told.update(job.id for _, job in due)
+            records += self._ready_now(tx, due)
+        return records
+
+    def _ready_now(self, tx: Tx, due: Sequence[tuple[Advance, JobRow]]) -> list[Record]:
+        found = [(step, job, step.graph.before(job.idx)) for step, job in due]
+        inputs = runs.inputs(tx.conn, {step.run.id for step, _, _ in found})
+        wanted = {step.run.jobs[at].id for step, _, before in found for at in before}
         outputs = runs.outputs(tx.conn, wanted)
         records = []
-        for step, job, before in due:
+        for step, job, before in found:
             jobs, specs = step.run.jobs, step.graph.pipeline.jobs
             known = {specs[at].name: outputs.get(jobs[at].id, _NULL) for at in before}
             value = job_input(inputs.get(step.run.id, _NULL), known)

@@ -1,0 +1,57 @@
+"""Decides that every job that may run is told to, whatever becomes of those beside it."""
+
+from pathlib import Path
+
+import pytest
+
+from control.model import limits
+from control.model.messages import JobReady
+from control.model.names import Topic
+from control.model.states import State, When
+from store import runs
+from store.writer import Tx
+from tests.services.plane import Plane, job, now_ms, opened, pipeline
+
+pytestmark = pytest.mark.usefixtures("autojump_clock")
+
+
+async def finish(plane: Plane, run_id: int, outputs: dict[int, str]) -> list[int]:
+    """End all jobs that may run as done; gives the ids of the jobs that were told to run."""
+
+    def work(tx: Tx) -> list[int]:
+        (step,) = plane.ledger.load(tx, [run_id], now_ms=now_ms()).values()
+        for row in step.run.jobs:
+            if row.state == State.READY and row.ready_ms is not None:
+                row.state = State.DONE
+                step.changed[row.idx] = row
+        runs.insert_outputs(tx.conn, list(outputs.items()))
+        plane.ledger.save(tx, [step])
+        return [
+            record.message.job_id
+            for record in tx.published
+            if record.topic == Topic.TASK_RUNS and isinstance(record.message, JobReady)
+        ]
+
+    return await plane.writer.write(work)
+
+
+async def test_what_follows_a_job_whose_input_is_too_large_is_told_to_run(tmp_path: Path) -> None:
+    count = limits.JOB_INPUT_BYTES_MAX // limits.OUTPUT_BYTES_MAX + 1
+    sources = [job(f"a{at}") for at in range(count)]
+    names = tuple(spec.name for spec in sources)
+    definition = pipeline(
+        "p",
+        *sources,
+        job("large", "t", needs=names),
+        job("sorry", "t", needs=("large",), when=When.ON_FAILURE),
+    )
+    async with opened(tmp_path) as (plane, _):
+        plane.client("ann")
+        (run_id,) = await plane.submit(definition)
+        first = plane.run(run_id).jobs[0].id
+        text = '"' + "x" * (limits.OUTPUT_BYTES_MAX - 2) + '"'
+        told = await finish(plane, run_id, dict.fromkeys(range(first, first + count), text))
+        large, sorry = plane.run(run_id).jobs[count:]
+        assert large.state == State.ERROR
+        assert sorry.state == State.READY
+        assert told == [sorry.id]
