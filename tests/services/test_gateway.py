@@ -376,3 +376,19 @@ async def test_the_end_does_not_wait_for_a_dispatcher_that_is_gone(
             before = trio.current_time()
             nursery.cancel_scope.cancel()
     assert trio.current_time() - before <= 3 * limits.ACK_S
+
+
+async def test_a_worker_that_leaves_while_nobody_listens_is_reported_once_somebody_does(
+    autojump_clock: MockClock,
+) -> None:
+    """A dispatcher that waits for a full disk would keep the leases of the dead for ever."""
+    async with opened() as world:
+        async with world.socket() as socket:
+            await socket.send_message(wire.ENCODER.encode([HELLO]))
+            await world.next()
+            for _ in range(limits.ARRIVALS_MAX):
+                await socket.send_message(b"[" + BEAT + b"]")
+            await wait_all_tasks_blocked(0.01)
+        await trio.sleep(10 * limits.ACK_S)
+        said = [await world.next() for _ in range(limits.ARRIVALS_MAX + 1)]
+        assert isinstance(said[-1], Disconnected)
