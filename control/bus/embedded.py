@@ -107,7 +107,9 @@ class EmbeddedSubscription:
             return
         room = len(self._records) + len(deliveries) <= limits.SUBSCRIPTION_RECORDS_MAX
         if self._positions is None:
-            self._overrun = self._overrun or not room
+            # From then on nothing: its reader is told, and gives it up.
+            room = room and not self._overrun
+            self._overrun = not room
         else:
             position = self._positions.get(partition, 0)
             if deliveries[-1].offset < position:
@@ -123,8 +125,10 @@ class EmbeddedSubscription:
 
     async def receive(self) -> list[Delivery]:
         """Wait for records; at least one."""
+        await trio.lowlevel.checkpoint()
         while not self._records:
             if self._overrun:
+                self._journal.detach(self._topic, self.offer)
                 message = f"a reader of {self._topic} fell behind and has missed records"
                 raise BusUnavailable(message)
             if self._behind:
@@ -132,7 +136,6 @@ class EmbeddedSubscription:
                 continue
             self._arrived = trio.Event()
             await self._arrived.wait()
-        await trio.lowlevel.checkpoint_if_cancelled()
         count = min(len(self._records), limits.RECEIVE_RECORDS_MAX)
         return [self._records.popleft() for _ in range(count)]
 

@@ -77,6 +77,11 @@ class Journal:
         """From now on hand committed records of the topic to this subscriber."""
         self._offers[topic].append(offer)
 
+    def detach(self, topic: Topic, offer: Offer) -> None:
+        """Hand this subscriber nothing more."""
+        if offer in self._offers[topic]:
+            self._offers[topic].remove(offer)
+
     # In the writer's thread from here on.
 
     def join(self, conn: sqlite3.Connection, topic: Topic, group: Group) -> dict[int, int]:
@@ -108,10 +113,9 @@ class Journal:
                 touched[receipts.group, lane] = tracker
         for lane, deliveries in fresh.items():
             if self._groups[lane[0]]:  # Nobody durable reads it otherwise.
-                first, count = deliveries[0].offset, len(deliveries)
-                body = ENCODER.encode([delivery.message for delivery in deliveries])
-                self._rows.append(conn, lane, first, count, body)
-                self._batches[lane].append((first, count))
+                for at in range(0, len(deliveries), limits.BUS_ROW_RECORDS_MAX):
+                    part = deliveries[at : at + limits.BUS_ROW_RECORDS_MAX]
+                    self._append(conn, lane, part)
         for (group, lane), tracker in touched.items():
             self._rows.save(conn, group, lane, tracker.encode())
         for lane in {lane for _, lane in touched}:
@@ -146,6 +150,18 @@ class Journal:
             reached[partition] = position
         more = any(reached[p] < self._ends[topic, p] for p in reached)
         return found, reached, more
+
+    def _append(self, conn: sqlite3.Connection, lane: Lane, deliveries: list[Delivery]) -> None:
+        first, count = deliveries[0].offset, len(deliveries)
+        body = ENCODER.encode([delivery.message for delivery in deliveries])
+        if len(body) > limits.BUS_ROW_BYTES_MAX and count > 1:
+            # Hundreds of jobs with megabytes of input each would be more than a row can hold.
+            del body
+            self._append(conn, lane, deliveries[: count // 2])
+            self._append(conn, lane, deliveries[count // 2 :])
+            return
+        self._rows.append(conn, lane, first, count, body)
+        self._batches[lane].append((first, count))
 
     def _load(self, conn: sqlite3.Connection) -> None:
         if self._loaded:

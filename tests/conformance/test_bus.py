@@ -1,17 +1,19 @@
 """Decides what any bus promises: at least once, an exact forward, order within a partition."""
 
+import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import trio
+import trio.lowlevel
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from control.bus.base import Bus, Subscription
 from control.model import limits
 from control.model.errors import BusUnavailable
-from control.model.messages import Deadline
+from control.model.messages import Deadline, LogChunk
 from control.model.names import Group, Topic
 from control.model.records import Delivery, Receipts, Record
 from tests.conformance.buses import BUSES, OpenBus, log_rows
@@ -256,4 +258,61 @@ async def test_a_group_that_joins_late_does_not_keep_the_log(tmp_path: Path) -> 
         found = await take(late, 1)
         assert numbers(found) == [10]
         await bus.forward(receipts(found, Group.STATISTICS), [])
+        assert log_rows(tmp_path) == 0
+
+
+async def test_a_tail_that_was_told_it_is_behind_keeps_nothing_more(
+    open_bus: OpenBus, tmp_path: Path
+) -> None:
+    """Its reader takes a new one; nobody would ever empty the old."""
+    async with open_bus(tmp_path) as bus:
+        tail = await bus.tail(Topic.TASK_RUN_LOGS)
+        await bus.publish(records(range(limits.SUBSCRIPTION_RECORDS_MAX + 1), Topic.TASK_RUN_LOGS))
+        with pytest.raises(BusUnavailable, match="missed records"):
+            await tail.receive()
+        await bus.publish(records([7], Topic.TASK_RUN_LOGS))
+        with pytest.raises(BusUnavailable, match="missed records"):
+            await tail.receive()
+
+
+async def test_receiving_lets_others_run(open_bus: OpenBus, tmp_path: Path) -> None:
+    async with open_bus(tmp_path) as bus:
+        tail = await bus.tail(JOBS)
+        await bus.publish(records(range(4 * limits.RECEIVE_RECORDS_MAX)))
+        turns = 0
+
+        async def other() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await trio.lowlevel.checkpoint()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(other)
+            for _ in range(4):
+                await tail.receive()
+            assert turns > 1
+            nursery.cancel_scope.cancel()
+
+
+async def test_one_commit_may_be_larger_than_a_row(tmp_path: Path) -> None:
+    """SQLite refuses a blob of a gigabyte, and would refuse it again at each new try."""
+    text = "x" * limits.MIB
+    chunks = [
+        Record(JOBS, LogChunk(job_id=n, attempt=1, offset=0, text=text), n)
+        for n in range(3 * limits.BUS_ROW_BYTES_MAX // limits.MIB)
+    ]
+    async with BUSES["embedded"](tmp_path) as bus:
+        await bus.subscribe(JOBS, Group.BALANCER)
+        await bus.publish(chunks)
+    with sqlite3.connect(tmp_path / "state.db") as conn:
+        largest = conn.execute("SELECT max(length(body)) FROM bus_log").fetchone()[0]
+    conn.close()
+    assert largest <= limits.BUS_ROW_BYTES_MAX
+    async with BUSES["embedded"](tmp_path) as bus:
+        jobs = await bus.subscribe(JOBS, Group.BALANCER)
+        found = await take(jobs, len(chunks))
+        assert [delivery.offset for delivery in found] == list(range(len(chunks)))
+        assert [delivery.message for delivery in found] == [each.message for each in chunks]
+        await bus.forward(receipts(found), [])
         assert log_rows(tmp_path) == 0
