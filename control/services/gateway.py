@@ -6,7 +6,7 @@ they are told). A full channel stops reading from the sockets: TCP tells the wor
 
 import base64
 import binascii
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import partial
 
 import msgspec
@@ -130,10 +130,22 @@ class Gateway:
 async def _send(socket: WebSocketConnection, peer: Peer, done: trio.CancelScope) -> None:
     try:
         while frames := await peer.take():
-            await socket.send_message(wire.ENCODER.encode(frames))
+            for message in _messages(frames):
+                await socket.send_message(message)
     except ConnectionClosed:
         pass
     done.cancel("nothing more can be sent")
+
+
+def _messages(frames: Sequence[wire.ToWorker]) -> Iterator[bytes]:
+    """The frames as few messages, none larger than a worker takes."""
+    message = wire.ENCODER.encode(frames)
+    if len(message) <= limits.FRAME_BYTES_MAX or len(frames) == 1:
+        yield message
+        return
+    half = len(frames) // 2
+    yield from _messages(frames[:half])
+    yield from _messages(frames[half:])
 
 
 async def _receive(socket: WebSocketConnection) -> list[wire.FromWorker] | str:

@@ -36,7 +36,13 @@ async def connected(
     try:
         async with trio.open_nursery() as nursery:
             yield await wrap_client_stream(
-                nursery, stream, "x", "/", subprotocols=subprotocols, extra_headers=headers
+                nursery,
+                stream,
+                "x",
+                "/",
+                subprotocols=subprotocols,
+                extra_headers=headers,
+                max_message_size=limits.FRAME_BYTES_MAX,
             )
             nursery.cancel_scope.cancel()
     finally:
@@ -287,6 +293,36 @@ async def test_answers_go_out_in_order_and_closing_ends_the_connection() -> None
                     got += [lease.job_id for lease in frame.leases]
         assert got == list(range(count))
         assert isinstance(await world.next(), Disconnected)
+
+
+async def test_more_work_than_a_message_may_hold_goes_out_in_several() -> None:
+    """Or its worker hangs up, gets the same jobs again, and hangs up again."""
+    size, count = 1 * limits.MIB, 2 * limits.FRAME_BYTES_MAX // limits.MIB
+    data = msgspec.Raw(msgspec.json.encode("x" * size))
+    async with opened() as world, world.socket() as socket:
+        await socket.send_message(wire.ENCODER.encode([HELLO]))
+        peer = (await world.next()).peer
+        peer.send(
+            [
+                wire.Assign(
+                    lease=wire.Lease(n, 1, 1),
+                    run_id=1,
+                    name="j",
+                    kind="Sleep",
+                    version="1.0.0",
+                    timeout=None,
+                    work=msgspec.Raw(b"{}"),
+                    input=data,
+                )
+                for n in range(count)
+            ]
+        )
+        got: list[int] = []
+        while len(got) < count:
+            for frame in wire.TO_WORKER.decode(await socket.get_message()):
+                assert isinstance(frame, wire.Assign)
+                got.append(frame.lease.job_id)
+        assert got == list(range(count))
 
 
 async def test_one_name_twice_is_two_peers() -> None:
