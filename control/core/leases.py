@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from control.core.results import assign_frame, hold_of, result_records
+from control.core.results import assign_frame, clock_skew_ms, hold_of, instant_ms, result_records
 from control.core.speed import slot_partitions
 from control.model import limits, wire
 from control.model.messages import (
@@ -43,6 +43,7 @@ class Held(msgspec.Struct):
     worker: str | None  # None: adrift, until its worker claims it or the grace ends.
     started_ms: int | None = None
     overrun: bool = False
+    stop: str | None = None  # Why it was cancelled: said again to a worker that comes back.
 
 
 class Link(msgspec.Struct):
@@ -82,6 +83,7 @@ class Leases:
         self._restart_ends_ms = now_ms + round(limits.RESTART_GRACE_S * 1000)
         self._claims: dict[Lease, str] = {}
         self._early: dict[Lease, tuple[str, wire.Ended]] = {}
+        self._cancels: dict[tuple[int, int], str] = {}  # By job and attempt.
         self._looked_ms = now_ms
         self.refused = 0  # Late or second results.
 
@@ -93,6 +95,7 @@ class Leases:
         epoch = offset * limits.PARTITIONS_MAX + placed.partition
         lease = Lease(job.job_id, job.attempt, epoch)
         held = Held(placed=placed, offset=offset, lease=lease, since_ms=now_ms, worker=None)
+        held.stop = self._cancels.pop((job.job_id, job.attempt), None)
         self._held[lease] = self._by_job[job.job_id] = held
         claimed = self._claims.pop(lease, None)
         early = self._early.pop(lease, None)
@@ -100,12 +103,12 @@ class Leases:
             held.worker = early[0]
             self.ended(early[0], early[1], out, now_ms)
         elif claimed is not None and claimed in self.links:
-            self._give(held, claimed)
+            self._give(held, claimed, out)
             held.started_ms = now_ms
             out.recovered = True
         elif placed.worker in self.links:
-            self._give(held, placed.worker)
             out.frames[placed.worker].append(assign_frame(held.placed.job, held.lease))
+            self._give(held, placed.worker, out)
         elif now_ms < self._restart_ends_ms:
             held.started_ms = now_ms  # Perhaps: nobody who is here knows.
             self._adrift[lease] = self._restart_ends_ms
@@ -113,13 +116,15 @@ class Leases:
         else:
             self._hand_back(held, out)
 
-    def cancel(self, message: CancelJob, out: Outbox) -> None:
-        """Stop a job if it is here."""
+    def cancel(self, message: CancelJob, out: Outbox, now_ms: int) -> None:
+        """Stop a job if it is here, or as soon as it is."""
         held = self._by_job.get(message.job_id)
-        if held is None or held.lease.attempt != message.attempt or held.worker is None:
-            return
-        frame = wire.Cancel(lease=held.lease, reason=message.reason)
-        out.frames[held.worker].append(frame)
+        if held is None:
+            if now_ms < self._restart_ends_ms:  # Later, a job that begins all the same is told.
+                self._cancels[message.job_id, message.attempt] = message.reason
+        elif held.lease.attempt == message.attempt:
+            held.stop = message.reason
+            self._stop(held, out)
 
     def drain(self, worker: str, out: Outbox) -> None:
         """Give a worker nothing new."""
@@ -173,17 +178,17 @@ class Leases:
             draining=hello.draining,
             connected_ms=now_ms,
         )
-        link = Link(info=info, skew_ms=_skew_ms(now_ms - hello.now_ms), holds={})
+        link = Link(info=info, skew_ms=clock_skew_ms(now_ms - hello.now_ms), holds={})
         self.links[name] = link
-        for held in kept.values():
-            self._adrift.pop(held.lease, None)
-            self._give(held, name)
-        # What it was sent but never got, it will not run: back to the balancer at once.
-        for lease in [le for le in self._adrift if self._held[le].placed.worker == name]:
-            self._adrift[lease] = now_ms
         out.frames[name].append(
             wire.Welcome(version=wire.VERSION, dispatcher=self.name, drop=tuple(drop))
         )
+        for held in kept.values():
+            self._adrift.pop(held.lease, None)
+            self._give(held, name, out)
+        # What it was sent but never got, it will not run: back to the balancer at once.
+        for lease in [le for le in self._adrift if self._held[le].placed.worker == name]:
+            self._adrift[lease] = now_ms
         out.event(self._info(link))
 
     def disconnected(self, worker: str, reason: str, out: Outbox, now_ms: int) -> None:
@@ -205,7 +210,7 @@ class Leases:
             return
         job = held.placed.job
         skew_ms = self.links[worker].skew_ms
-        held.started_ms = _instant_ms(frame.started_ms + skew_ms, job.ready_ms, now_ms)
+        held.started_ms = instant_ms(frame.started_ms + skew_ms, job.ready_ms, now_ms)
         message = Started(
             run_id=job.run_id,
             job_id=job.job_id,
@@ -290,6 +295,8 @@ class Leases:
                 out.acks[worker].append(lease)
                 self.refused += 1
             self._early.clear()
+        if now_ms >= self._restart_ends_ms:
+            self._cancels.clear()
         self._looked_ms = now_ms
         late_ms = now_ms - round(limits.OVERRUN_S * 1000)
         for name, link in self.links.items():
@@ -298,7 +305,7 @@ class Leases:
     def next_ms(self) -> int | None:
         """When to call `expire` next; None: not before something happens."""
         due = list(self._adrift.values())
-        if self._claims or self._early:
+        if self._claims or self._early or self._cancels:
             due.append(self._restart_ends_ms)
         if any(len(link.holds) > link.info.slots for link in self.links.values()):
             due.append(self._looked_ms + round(limits.OVERRUN_S * 1000))
@@ -321,9 +328,14 @@ class Leases:
         job_ids = tuple(held.lease.job_id for held in running)
         out.event(Overran(worker=name, job_ids=job_ids))
 
-    def _give(self, held: Held, worker: str) -> None:
+    def _give(self, held: Held, worker: str, out: Outbox) -> None:
         held.worker = worker
         self.links[worker].holds[held.lease] = held
+        self._stop(held, out)
+
+    def _stop(self, held: Held, out: Outbox) -> None:
+        if held.stop is not None and held.worker is not None:
+            out.frames[held.worker].append(wire.Cancel(lease=held.lease, reason=held.stop))
 
     def _set_adrift(self, held: Held, now_ms: int) -> None:
         held.worker = None
@@ -362,7 +374,7 @@ class Leases:
         started_ms = held.started_ms
         if frame.started_ms is not None:
             ready_ms = held.placed.job.ready_ms
-            started_ms = _instant_ms(frame.started_ms + skew_ms, ready_ms, now_ms)
+            started_ms = instant_ms(frame.started_ms + skew_ms, ready_ms, now_ms)
         worker = held.worker or held.placed.worker
         out.records += result_records(
             held.placed, frame, worker=worker, started_ms=started_ms, now_ms=now_ms
@@ -383,13 +395,3 @@ class Leases:
     def _info(self, link: Link) -> WorkerUp:
         holds = tuple(hold_of(held.placed, held.started_ms) for held in link.holds.values())
         return msgspec.structs.replace(link.info, holds=holds)
-
-
-def _instant_ms(stated_ms: int, earliest_ms: int, latest_ms: int) -> int:
-    """What a worker says about time, within what is possible."""
-    return max(min(stated_ms, latest_ms), earliest_ms)
-
-
-def _skew_ms(difference_ms: int) -> int:
-    """What to add to a worker's clock. Small differences are mostly the network's delay."""
-    return difference_ms if abs(difference_ms) > limits.CLOCK_SKEW_MIN_MS else 0

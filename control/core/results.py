@@ -87,3 +87,13 @@ def _is_final(job: JobReady, outcome: Outcome) -> bool:
     if outcome == Outcome.LOST:
         return job.lost + 1 >= limits.ATTEMPT_LOST_MAX
     return outcome in {Outcome.DONE, Outcome.CANCELLED} or job.retries_left == 0
+
+
+def instant_ms(stated_ms: int, earliest_ms: int, latest_ms: int) -> int:
+    """What a worker says about time, within what is possible."""
+    return max(min(stated_ms, latest_ms), earliest_ms)
+
+
+def clock_skew_ms(difference_ms: int) -> int:
+    """What to add to a worker's clock. Small differences are mostly the network's delay."""
+    return difference_ms if abs(difference_ms) > limits.CLOCK_SKEW_MIN_MS else 0

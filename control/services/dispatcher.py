@@ -82,11 +82,11 @@ class Dispatcher:
     async def _obey(self, subscription: Subscription) -> None:
         while True:
             deliveries = await subscription.receive()
-            out = Outbox()
+            out, now_ms = Outbox(), self._now_ms()
             for delivery in deliveries:
                 match delivery.message:
                     case CancelJob() as message:
-                        self.leases.cancel(message, out)
+                        self.leases.cancel(message, out, now_ms)
                     case DrainWorker(worker=worker):
                         self.leases.drain(worker, out)
                     case Announce():

@@ -1,5 +1,8 @@
 """Decides that each placement is answered for exactly once, whatever workers and sockets do."""
 
+import itertools
+
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -178,10 +181,43 @@ def test_a_cancelled_job_is_stopped_where_it_is() -> None:
     connect(leases, "w")
     (lease,) = assigned(place(leases, 5, "w", 0), "w")
     out = Outbox()
-    leases.cancel(CancelJob(job_id=5, attempt=2, reason="another attempt"), out)
+    leases.cancel(CancelJob(job_id=5, attempt=2, reason="another attempt"), out, 0)
     assert not out.frames["w"]
-    leases.cancel(CancelJob(job_id=5, attempt=1, reason="by ann"), out)
+    leases.cancel(CancelJob(job_id=5, attempt=1, reason="by ann"), out, 0)
     assert out.frames["w"] == [wire.Cancel(lease=lease, reason="by ann")]
+
+
+STOP = CancelJob(job_id=5, attempt=1, reason="by ann")
+
+
+def test_a_job_cancelled_while_its_worker_is_away_is_stopped_when_it_is_back() -> None:
+    leases = Leases("d", CLASSES, 0)
+    connect(leases, "w")
+    (lease,) = assigned(place(leases, 5, "w", 0), "w")
+    out = Outbox()
+    leases.began("w", wire.Began(lease=lease, started_ms=1), out, 1)
+    leases.disconnected("w", "closed", out, 2)
+    leases.cancel(STOP, out, 3)
+    back = connect(leases, "w", lease, now_ms=4)
+    assert isinstance(back.frames["w"][0], wire.Welcome)
+    assert back.frames["w"][1:] == [wire.Cancel(lease=lease, reason="by ann")]
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(["read", "claim", "cancel"])))
+def test_a_job_cancelled_right_after_a_restart_is_stopped(order: tuple[str, ...]) -> None:
+    leases, lease, out = Leases("d", CLASSES, 0), Lease(5, 1, 0), Outbox()
+    steps = {
+        "read": lambda: leases.place(placed(5, "w"), 0, out, 1),
+        "claim": lambda: leases.connected(hello("w", lease), out, 1),
+        "cancel": lambda: leases.cancel(STOP, out, 1),
+    }
+    for step in order:
+        steps[step]()
+    welcome, stop = out.frames["w"]
+    assert isinstance(welcome, wire.Welcome)
+    assert stop == wire.Cancel(lease=lease, reason="by ann")
+    leases.expire(out, LATER)
+    assert leases.next_ms() is None
 
 
 def test_what_waits_behind_a_long_job_is_called_back_once() -> None:
