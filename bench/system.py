@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -48,14 +48,16 @@ class System:
 
 
 @contextmanager
-def system(data_dir: Path | None, *, slots: int, workers: int = 1) -> Iterator[System]:
+def system(
+    data_dir: Path | None, *, slots: int, workers: int = 1, flags: Sequence[str] = ()
+) -> Iterator[System]:
     """The system whose data directory is given, or a fresh one that ends with the block."""
     if data_dir is not None:
         yield System(data_dir, [])
         return
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tp-bench-")))
-        control = stack.enter_context(start_control(directory))
+        control = stack.enter_context(start_control(directory, *flags))
         processes = [control.pid]
         for number in range(workers):
             name = f"bench-{number}"

@@ -17,34 +17,56 @@ NOOP: dict[str, object] = {
     "jobs": [{"name": "noop", "stage": "run", "kind": "Sleep", "params": {"seconds": 0}}],
 }
 
+# Nobody has the label: these jobs wait, with a smaller priority number than the others.
+STUCK: dict[str, object] = {
+    "name": "bench-stuck",
+    "priority": 1,
+    "stages": ["run"],
+    "jobs": [
+        {
+            "name": "stuck",
+            "stage": "run",
+            "kind": "Sleep",
+            "params": {"seconds": 0},
+            "labels": ["nobody-has-this"],
+        }
+    ],
+}
 
-def main(
+
+def main(  # noqa: PLR0917 - each is an option of the command.
     jobs: Annotated[int, typer.Option(help="How many jobs.")] = 50_000,
     batch: Annotated[int, typer.Option(help="Jobs in one batch call.")] = 500,
     submitters: Annotated[int, typer.Option(help="Batch calls under way at once.")] = 2,
     slots: Annotated[int, typer.Option(help="Slots of the one worker.")] = 16,
+    waiting: Annotated[int, typer.Option(help="Jobs that wait all the time, and cannot run.")] = 0,
     data_dir: Annotated[Path | None, typer.Option(help="Of a system that runs already.")] = None,
 ) -> None:
     """No-op jobs per second, with everything durable."""
-    with system(data_dir, slots=slots) as running:
-        report(trio.run(measure, running, jobs, batch, submitters))
+    with system(data_dir, slots=slots, flags=["--queue-size", str(100_000 + waiting)]) as running:
+        report(trio.run(measure, running, jobs, batch, submitters, waiting))
 
 
-async def measure(running: System, jobs: int, batch: int, submitters: int) -> dict[str, object]:
+async def measure(
+    running: System, jobs: int, batch: int, submitters: int, waiting: int
+) -> dict[str, object]:
     """The figures, after a short warm-up."""
     async with running.client() as client:
         await put_pipeline(client, NOOP)
-        await _submit_all(client, 2_000, batch, submitters)
-        await all_ended(client)
+        await put_pipeline(client, STUCK)
+        await _submit_all(client, STUCK, waiting, batch, submitters)
+        await _submit_all(client, NOOP, 2_000, batch, submitters)
+        await all_ended(client, but=waiting)
         memory_before = running.memory_mib()
         cpu_before, begin = running.cpu_s(), time.perf_counter()
-        await _submit_all(client, jobs, batch, submitters)
+        await _submit_all(client, NOOP, jobs, batch, submitters)
         submitted = time.perf_counter() - begin
-        await all_ended(client)
+        await all_ended(client, but=waiting)
         took = time.perf_counter() - begin
         return {
             "bench": "throughput",
             "jobs": jobs,
+            "waiting": waiting,
             "jobs_per_s": jobs / took,
             "submitted_per_s": jobs / submitted,
             "seconds": took,
@@ -54,13 +76,15 @@ async def measure(running: System, jobs: int, batch: int, submitters: int) -> di
         }
 
 
-async def _submit_all(client: httpx.AsyncClient, jobs: int, batch: int, submitters: int) -> None:
+async def _submit_all(
+    client: httpx.AsyncClient, pipeline: dict[str, object], jobs: int, batch: int, submitters: int
+) -> None:
     left = list(range(0, jobs, batch))
 
     async def submit() -> None:
         while left:
             count = min(batch, jobs - left.pop())
-            body = {"runs": [{"pipeline": NOOP["name"]}] * count}
+            body = {"runs": [{"pipeline": pipeline["name"]}] * count}
             while True:
                 answer = await client.post("/v1/runs:batch", json=body)
                 if answer.status_code != httpx.codes.TOO_MANY_REQUESTS:
