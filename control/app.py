@@ -239,7 +239,8 @@ class ControlPlane:
         command = [sys.executable, "-m", "workers", "--url", gateway]
         command += ["--slots", str(self.config.workers), "--name", "local"]
         command += ["--data-dir", self.config.data_dir]
-        await trio.run_process(command, check=False, deliver_cancel=_drain)
+        # A Ctrl-C goes to all of a terminal's foreground; the worker is told by us, once.
+        await trio.run_process(command, check=False, deliver_cancel=_drain, start_new_session=True)
         LOG.error("worker.ended", reason="the local worker ended by itself")
 
 
@@ -296,10 +297,11 @@ async def _listen_to_signals(
 
 
 async def _drain(process: trio.Process) -> None:
-    process.terminate()
-    with trio.move_on_after(limits.GRACE_S):
-        await process.wait()
-        return
+    for patience_s in (limits.GRACE_S, limits.ACK_S):  # First it drains, then it stops its jobs.
+        process.terminate()
+        with trio.move_on_after(patience_s):
+            await process.wait()
+            return
     process.kill()
 
 
