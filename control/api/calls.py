@@ -15,7 +15,8 @@ from msgspec import Meta, Raw
 from control.api.auth import Identity
 from control.api.problems import Malformed, UnsupportedMedia, one
 from control.model import limits
-from control.model.errors import Invalid, Problem
+from control.model.choices import choices
+from control.model.errors import Invalid
 
 T = TypeVar("T")
 JSON: Final = "application/json"
@@ -113,7 +114,7 @@ class Call:
         try:
             found = msgspec.convert(given, wanted, strict=False)
         except msgspec.ValidationError as error:
-            raise _invalid(error) from error
+            raise _invalid(error, wanted) from error
         for name in given:
             if getattr(found, name) is None:  # The text `null` was taken for a value.
                 raise one(name, "null is no value here; leave the parameter out")
@@ -165,7 +166,7 @@ def decode(body: bytes, decoder: "msgspec.json.Decoder[T]") -> T:
         message = "the body is not valid UTF-8"
         raise Malformed(message) from error
     except msgspec.ValidationError as error:
-        raise _invalid(error) from error
+        raise _invalid(error, decoder.type) from error
     except msgspec.DecodeError as error:
         raise Malformed(f"the body is not valid JSON: {error}") from error
     except RecursionError as error:
@@ -227,9 +228,20 @@ def _too_deep(path: str) -> Invalid:
     return one(path, f"nested more than {limits.YAML_DEPTH_MAX} levels deep")
 
 
-def _invalid(error: msgspec.ValidationError) -> Invalid:
+def _invalid(error: msgspec.ValidationError, wanted: object) -> Invalid:
     """msgspec says one problem at a time: ``Expected `int`, got `str` - at `$.runs[2].id` ``."""
     text = str(error)
     match = _WHERE.match(text)
     message, path = (match[1], match[2]) if match else (text, "")
-    return Invalid((Problem(path=path, message=message[:1].lower() + message[1:]),))
+    return one(path, message[:1].lower() + message[1:], _hint(error, path, wanted))
+
+
+def _hint(error: msgspec.ValidationError, path: str, wanted: object) -> str | None:
+    """What would be right, where the outermost fields are what is wrong."""
+    if not (isinstance(wanted, type) and issubclass(wanted, msgspec.Struct)):
+        return None
+    fields = {field.encode_name: field.type for field in msgspec.structs.fields(wanted)}
+    allowed = choices(error, fields[path]) if path in fields else None
+    if not path and "unknown field" in str(error):
+        allowed = ", ".join(fields)
+    return allowed and f"one of: {allowed}"

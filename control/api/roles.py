@@ -77,7 +77,7 @@ def check_role(who: Identity, allowed: frozenset[Role]) -> None:
     """Raise `Forbidden` when the caller's role is not among these."""
     if who.role not in allowed:
         roles = ", ".join(sorted(allowed))
-        message = f"{who.client_id} is a {who.role}; this needs one of: {roles}"
+        message = f"{who.client_id} has the role {who.role}; this needs one of: {roles}"
         raise Forbidden(message)
 
 

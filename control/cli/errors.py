@@ -73,6 +73,7 @@ _INVALID: Final = frozenset({400, 413, 415, 422})
 _REFUSED: Final = range(400, 500)
 _TOO_MANY: Final = 429
 _RETRY_AFTER_S: Final = 5
+_STRANGE: Final = "is this a control plane? It answered with status"
 
 
 class _Said(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,7 +95,7 @@ def error_of(status: int, body: bytes, retry_after: str | None = None) -> Taskpl
         said = msgspec.json.decode(body, type=_Said)
     except (msgspec.DecodeError, UnicodeDecodeError):
         said = _Said()  # A proxy, or something that is no control plane.
-    message = said.detail or said.title or f"the server answered with status {status}"
+    message = said.detail or said.title or f"{_STRANGE} {status}"
     if status in _INVALID:
         return Invalid(said.problems, message)
     if status == _TOO_MANY:

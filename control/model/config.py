@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from control.model import limits
+from control.model.choices import choices
 from control.model.errors import ConfigError
 from control.model.names import ENV_DATA_DIR, Service
 
@@ -114,7 +115,9 @@ def _converted(source: str, name: str, value: object, wanted: object) -> object:
     try:
         return msgspec.to_builtins(msgspec.convert(value, wanted, strict=False))
     except msgspec.ValidationError as error:
-        message = f"{source}: {error}"
+        allowed = choices(error, wanted)
+        hint = f"; allowed: {allowed}" if allowed else ""
+        message = f"{source}: {error}{hint}"
         raise ConfigError(message) from error
 
 

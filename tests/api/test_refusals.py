@@ -106,6 +106,24 @@ async def test_health_says_which_part_is_down(server: Serving) -> None:
         assert down.json()["parts"] == {"store": "ok", "balancer": "it has stopped"}
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body", "hint"),
+    [
+        ("GET", "/v1/runs?state=LATE", None, "one of: READY, IN_PROGRESS, DONE, CANCELLED, ERROR"),
+        ("GET", "/v1/runs?page=2", None, "one of: pipeline, state"),
+        ("PATCH", "/v1/jobs/1", {"urgency": 1}, "one of: priority"),
+        ("POST", "/v1/clients", {"client_id": "x", "role": "boss"}, "one of: admin, operator"),
+    ],
+)
+async def test_a_word_that_is_unknown_is_answered_with_those_that_are_not(
+    server: Serving, method: str, path: str, body: object, hint: str
+) -> None:
+    async with server.as_client("admin") as client:
+        answer = await client.request(method, path, json=body)
+    assert answer.status_code == 422
+    assert answer.json()["problems"][0]["hint"].startswith(hint)
+
+
 async def test_anything_at_all_is_answered(server: Serving) -> None:
     paths = [
         ("POST", "/v1/pipelines"),

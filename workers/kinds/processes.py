@@ -122,11 +122,11 @@ def signal_group(process: trio.Process, number: signal.Signals) -> None:
 def describe_exit(returncode: int) -> tuple[str, int]:
     """Say how a process ended, and the exit code a shell would give it."""
     if returncode < 0:
-        return f"killed by {_signal_name(-returncode)}", _SIGNAL_BASE - returncode
+        return f"was killed by {_signal_name(-returncode)}", _SIGNAL_BASE - returncode
     number = returncode - _SIGNAL_BASE
     if number in {*signal.Signals}:
-        return f"exit code {returncode} (as after {_signal_name(number)})", returncode
-    return f"exit code {returncode}", returncode
+        return f"ended with exit code {returncode} (as after {_signal_name(number)})", returncode
+    return f"ended with exit code {returncode}", returncode
 
 
 def _signal_name(number: int) -> str:

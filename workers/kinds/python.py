@@ -104,7 +104,7 @@ class _Child:
         if reply is None:
             with trio.CancelScope(shield=True):
                 words, exit_code = describe_exit(await self.process.wait())
-            msg = f"the interpreter ended with {words} before the function returned"
+            msg = f"the interpreter {words} before the function returned"
             raise JobFailed(msg, exit_code=exit_code)
         return _reply.decode(reply)
 

@@ -74,7 +74,7 @@ class Shell(Kind[ShellParams]):
         assert process.returncode is not None
         if process.returncode:
             words, exit_code = describe_exit(process.returncode)
-            raise JobFailed(f"the command ended with {words}", exit_code=exit_code)
+            raise JobFailed(f"the command {words}", exit_code=exit_code)
         return Result(output=_read_output(output), exit_code=0)
 
 
