@@ -50,6 +50,7 @@ from control.services.pruner import Pruner
 from control.services.publisher import Publisher
 from control.services.statistics import Statistics
 from control.services.trigger import Trigger
+from control.transactions import terms
 from control.transactions.graphs import Graphs
 from control.transactions.ledger import Ledger
 from store.bus_log import SqliteLogRows
@@ -161,6 +162,7 @@ class ControlPlane:
                     tx, self.config.directory, now_ms=now_ms(), random_bytes=os.urandom
                 )
             )
+            await self.writer.write(terms.tell_all)
             async with trio.open_nursery() as services:
                 if Service.STATISTICS in wanted:
                     await self._warm_start()

@@ -11,10 +11,8 @@ from control.api.bodies import ChangeClient, NewClient, PageQuery
 from control.api.calls import Answer, Call, Operation, Route, read_cursor, write_cursor
 from control.api.ports import Parts
 from control.api.roles import check_pipeline
-from control.model.messages import ClientChanged
-from control.model.names import Topic
-from control.model.records import Record
 from control.model.views import ClientView, HookView, Page
+from control.transactions import terms
 from store import catalog, clients
 from store.clients import Terms
 from store.writer import Tx
@@ -71,7 +69,7 @@ class Access:
         asked = await call.json(_NEW)
         secret, secret_hash = await self._secret()
         now_ms = self._parts.now_ms()
-        terms = Terms(
+        wanted = Terms(
             role=asked.role,
             priority=asked.priority,
             max_queued=asked.max_queued,
@@ -80,9 +78,11 @@ class Access:
         )
 
         def work(tx: Tx) -> ClientView:
-            return clients.create(
-                tx.conn, asked.client_id, terms, secret_hash=secret_hash, now_ms=now_ms
+            made = clients.create(
+                tx.conn, asked.client_id, wanted, secret_hash=secret_hash, now_ms=now_ms
             )
+            terms.tell(tx, made)
+            return made
 
         return _with_secret(await self._parts.writer.write(work), secret)
 
@@ -98,11 +98,7 @@ class Access:
             now = clients.get(tx.conn, client_id)
             present = {name: getattr(now, name) for name in Terms.__struct_fields__}
             changed = clients.update(tx.conn, client_id, Terms(**(present | changes)))
-            # What it has waiting now is bound by the new limits too.
-            message = ClientChanged(
-                client=client_id, priority=changed.priority, max_running=changed.max_running
-            )
-            tx.publish([Record(Topic.TASK_COMMANDS, message)])
+            terms.tell(tx, changed)
             return changed
 
         changed = await self._parts.writer.write(work)

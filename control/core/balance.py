@@ -69,9 +69,12 @@ class Balancer:
         self._slow_running = 0
         self._client_running: dict[str, int] = {}
         self._client_max: dict[str, int | None] = {}
+        # Of clients that were told of: newer than what a job says that is read back or given back.
+        self._client_priority: dict[str, int] = {}
         self.superseded: list[int] = []  # Offsets whose jobs have a newer attempt.
         self._ended: OrderedDict[int, int] = OrderedDict()  # Job to its last attempt that ended.
         self._cancelled: OrderedDict[tuple[int, int], None] = OrderedDict()
+        self._moving: dict[int, PriorityKey] = {}  # Jobs on their way back to a new place.
         self._ends = 0
 
     # What happened.
@@ -82,6 +85,8 @@ class Balancer:
         An older attempt that still waits (it was given back after its end) makes room: its offset
         is in `superseded`.
         """
+        if self._moving and job.job_id in self._moving:  # Perhaps once more since it left.
+            job = msgspec.structs.replace(job, order=self._moving.pop(job.job_id))
         known, waiting = self._outstanding.get(job.job_id), self.waiting.jobs.get(job.job_id)
         if known is not None and known.attempt > job.attempt:
             return False
@@ -96,35 +101,48 @@ class Balancer:
             self.superseded.append(waiting.offset)
         # A job that a dispatcher gave back unstarted comes again while it counts as placed.
         self._settle(job.job_id)
-        self._client_max[job.client] = job.max_running
+        priority = self._client_priority.get(job.client)
+        if priority is None:
+            self._client_max[job.client] = job.max_running
+        elif priority != job.order[0]:  # It was said before the client changed.
+            job = _with_priority(job, priority)
         self.waiting.add(job, offset)
         return True
 
     def cancel(self, job_id: int, attempt: int) -> int | None:
         """A job was cancelled; gives its offset if it waited here."""
         waiting = self.waiting.jobs.get(job_id)
-        if waiting is not None:
-            self._remove(waiting)
-            return waiting.offset
-        # Its message may be still to come, for the first time or because it is given back.
-        self._cancelled[job_id, attempt] = None
-        if len(self._cancelled) > limits.SUBSCRIPTION_RECORDS_MAX:
-            self._cancelled.popitem(last=False)
-        return None
+        if waiting is None or waiting.job.attempt != attempt:
+            # Its message may be still to come, for the first time or because it is given back.
+            self._cancelled[job_id, attempt] = None
+            if len(self._cancelled) > limits.SUBSCRIPTION_RECORDS_MAX:
+                self._cancelled.popitem(last=False)
+        if waiting is None or waiting.job.attempt > attempt:
+            return None
+        self._remove(waiting)
+        return waiting.offset
 
-    def reorder(self, job_id: int, order: PriorityKey) -> None:
-        """A waiting job's place in the order changed."""
+    def reorder(self, job_id: int, order: PriorityKey) -> tuple[JobReady, int] | None:
+        """A waiting job's place in the order changed: what to publish, and what is finished then.
+
+        It leaves and comes back with its new place, which would else be forgotten at a restart.
+        """
         waiting = self.waiting.jobs.get(job_id)
-        if waiting is not None:
-            self._remove(waiting)
-            self.waiting.add(msgspec.structs.replace(waiting.job, order=order), waiting.offset)
+        if waiting is None:
+            if job_id in self._moving:
+                self._moving[job_id] = order
+            return None
+        self._remove(waiting)
+        self._moving[job_id] = order
+        return msgspec.structs.replace(waiting.job, order=order), waiting.offset
 
     def client_changed(self, client: str, priority: int, max_running: int | None) -> None:
         """A client's limits changed; they hold for what waits already."""
-        self._client_max[client] = max_running
+        self._client_max[client], self._client_priority[client] = max_running, priority
         for waiting in [w for w in self.waiting.jobs.values() if w.job.client == client]:
             if waiting.job.order[0] != priority:
-                self.reorder(waiting.job.job_id, (priority, *waiting.job.order[1:]))
+                self._remove(waiting)
+                self.waiting.add(_with_priority(waiting.job, priority), waiting.offset)
         self.waiting.release(("client", client))
 
     def finished(self, message: Finished) -> None:
@@ -349,3 +367,7 @@ class Balancer:
         for cause in self.waiting.causes():
             if cause[0] != "client":
                 self.waiting.release(cause)
+
+
+def _with_priority(job: JobReady, priority: int) -> JobReady:
+    return msgspec.structs.replace(job, order=(priority, *job.order[1:]))

@@ -16,6 +16,7 @@ AGE_WEIGHT: Final = 200.0
 """A: a job of index x that has waited w is not overtaken by one of index y once w > A (x - y)."""
 
 _SAME_MS: Final = 50.0  # Ranks closer than this are not worth moving a queue for.
+_GONE_SLACK: Final = 64  # Entries of jobs that are gone are swept when they are more, and the most.
 
 Cause = tuple[str, ...]
 """Why a queue is parked: ("client", id), ("reserve",), ("slots", kind, version, *labels)."""
@@ -65,7 +66,7 @@ class WaitingJobs:
         self._queues: dict[tuple[object, ...], Queue] = {}
         self._levels: dict[PriorityKey, list[tuple[float, int, int, Queue]]] = {}
         self._order: list[PriorityKey] = []  # Heap of the levels in use.
-        self._parked: dict[Cause, list[Queue]] = {}
+        self._parked: dict[Cause, dict[Queue, None]] = {}
         self._seq = 0
 
     def add(self, job: JobReady, offset: int) -> None:
@@ -96,6 +97,14 @@ class WaitingJobs:
             key = (job.order, *queue.key, queue.client, *queue.shape)
             self._queues.pop(key, None)
             queue.version += 1
+            if queue.parked is not None:
+                parked = self._parked[queue.parked]
+                del parked[queue]
+                if not parked:
+                    del self._parked[queue.parked]
+        elif len(queue.heap) > 2 * queue.size + _GONE_SLACK:
+            queue.heap[:] = [entry for entry in queue.heap if not entry[3].gone]
+            heapq.heapify(queue.heap)
 
     def requeued(self, queue: Queue) -> None:
         """The queue's head changed."""
@@ -106,7 +115,7 @@ class WaitingJobs:
         """Its head cannot be placed until `release(cause)`."""
         queue.parked = cause
         queue.version += 1
-        self._parked.setdefault(cause, []).append(queue)
+        self._parked.setdefault(cause, {})[queue] = None
 
     def release(self, cause: Cause) -> None:
         """The cause may be gone: look at these queues again."""

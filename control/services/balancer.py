@@ -42,6 +42,7 @@ class BalancerService:
         self._wake = trio.Event()
         # Offsets finished without a placement: they go with the next forward.
         self._finished: defaultdict[Topic, list[int]] = defaultdict(list)
+        self._moved: list[Record] = []  # Jobs that come back with another place in the order.
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled."""
@@ -104,7 +105,10 @@ class BalancerService:
                 if offset is not None:
                     self._finished[Topic.TASK_RUNS].append(offset)
             case ReorderJob(job_id=job_id, order=order):
-                core.reorder(job_id, order)
+                moved = core.reorder(job_id, order)
+                if moved is not None:
+                    self._moved.append(Record(Topic.TASK_RUNS, moved[0], moved[0].run_id))
+                    self._finished[Topic.TASK_RUNS].append(moved[1])
             case ClientChanged():
                 core.client_changed(message.client, message.priority, message.max_running)
             case DrainWorker(worker=worker):
@@ -142,8 +146,10 @@ class BalancerService:
                 for topic, offsets in finished.items()
                 if offsets
             ]
+            published, self._moved = self._moved, []
+            published += [_placed(assignment) for assignment in made]
             if acked:
-                await self._bus.forward(acked, [_placed(assignment) for assignment in made])
+                await self._bus.forward(acked, published)
 
 
 def _placed(made: Assignment) -> Record:
