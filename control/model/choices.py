@@ -18,10 +18,8 @@ def _words(kind: msgspec.inspect.Type) -> tuple[str, ...]:
             return tuple(str(value) for value in kind.values)
         case msgspec.inspect.FloatType():
             return ("a number",)
-        case msgspec.inspect.VarTupleType():
-            return _words(kind.item_type)
-        case msgspec.inspect.Metadata():
-            return _words(kind.type)
+        case msgspec.inspect.VarTupleType(item_type=inner) | msgspec.inspect.Metadata(type=inner):
+            return _words(inner)
         case msgspec.inspect.UnionType():
             return tuple(word for part in kind.types for word in _words(part))
     return ()
