@@ -7,83 +7,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from control.core.balance import Assignment, Balancer, Policy
 from control.core.speed import learned_threshold, partition_classes, slot_partitions
-from control.model.messages import Finished, Hold, JobReady, WorkerUp
+from control.model.messages import Hold
 from control.model.states import Outcome, Speed
-
-KINDS = (("Sleep", ("1.0.0",)),)
-
-
-def ready(
-    job_id: int,
-    *,
-    order: tuple[int, int, int, int] = (10, 10, 0, 10),
-    pipeline: str = "p",
-    client: str = "ann",
-    created_ms: int = 0,
-    max_running: int | None = None,
-    labels: tuple[str, ...] = (),
-) -> JobReady:
-    return JobReady(
-        run_id=job_id,
-        job_id=job_id,
-        attempt=1,
-        pipeline=pipeline,
-        name="j",
-        stage="s",
-        client=client,
-        kind="Sleep",
-        version="1.0.0",
-        order=order,
-        created_ms=created_ms,
-        ready_ms=created_ms,
-        max_running=max_running,
-        labels=labels,
-    )
-
-
-def worker(name: str, slots: int, balancer: Balancer, labels: tuple[str, ...] = ()) -> WorkerUp:
-    return WorkerUp(
-        worker=name,
-        dispatcher="d",
-        host="h",
-        slots=slots,
-        labels=labels,
-        kinds=KINDS,
-        partitions=tuple(slot_partitions([0] * len(balancer.classes), slots, balancer.classes)),
-        draining=False,
-        connected_ms=0,
-    )
-
-
-def finished(made: Assignment, seconds: float = 0.01, outcome: Outcome = Outcome.DONE) -> Finished:
-    job = made.job
-    return Finished(
-        run_id=job.run_id,
-        job_id=job.job_id,
-        attempt=job.attempt,
-        pipeline=job.pipeline,
-        name=job.name,
-        stage=job.stage,
-        client=job.client,
-        kind=job.kind,
-        version=job.version,
-        worker=made.worker,
-        partition=made.partition,
-        speed=made.speed,
-        outcome=outcome,
-        final=True,
-        expected=made.expected_s,
-        ready_ms=0,
-        started_ms=0,
-        finished_ms=0,
-        wait_seconds=0.0,
-        duration_seconds=seconds,
-    )
-
-
-def teach(balancer: Balancer, pipeline: str, seconds: float, times: int = 20) -> None:
-    for _ in range(times):
-        balancer.estimates.learn((pipeline, "j"), seconds)
+from tests.core.balancing import finished, ready, teach, worker
 
 
 @given(orders=st.lists(st.tuples(*[st.integers(0, 3)] * 4), min_size=1, max_size=30))
@@ -201,16 +127,6 @@ def test_a_job_may_come_back_to_the_place_it_left() -> None:
             assert balancer.submit(*moved)
     balancer.worker_up(worker("w", 8, balancer))
     assert [made.job.job_id for made in balancer.assign(0, 100)] == [0, 1, 2]
-
-
-def test_a_job_moved_twice_has_the_second_place() -> None:
-    balancer = Balancer(Policy())
-    balancer.submit(ready(1), 1)
-    moved = balancer.reorder(1, (10, 10, 0, 5))
-    assert moved is not None
-    assert balancer.reorder(1, (10, 10, 0, 6)) is None
-    balancer.submit(moved[0], 2)
-    assert balancer.waiting.jobs[1].job.order == (10, 10, 0, 6)
 
 
 def test_old_news_of_a_worker_counts_no_job_again() -> None:
@@ -379,41 +295,3 @@ class Conservation(RuleBasedStateMachine):
 
 
 TestConservation = Conservation.TestCase
-
-
-def test_an_order_to_cancel_an_older_attempt_leaves_the_newer_one() -> None:
-    balancer = Balancer(Policy(partitions=4))
-    balancer.submit(msgspec.structs.replace(ready(1), attempt=2), 7)
-    assert balancer.cancel(1, 1) is None
-    assert 1 in balancer.waiting.jobs
-
-
-def test_a_client_s_new_limits_hold_for_what_was_said_before_them() -> None:
-    """A message about a job is old when it is read back after a restart, or given back."""
-    balancer = Balancer(Policy(partitions=4))
-    balancer.client_changed("ann", 5, 1)
-    balancer.submit(ready(1, client="bob", order=(7, 10, 0, 10)), 0)
-    for job_id in (2, 3):
-        balancer.submit(ready(job_id, max_running=9), job_id)
-    balancer.worker_up(worker("w", 4, balancer))
-    made = balancer.assign(0, 10)
-    assert [assignment.job.job_id for assignment in made] == [2, 1]
-    assert made[0].job.order == (5, 10, 0, 10)
-    assert balancer.refusal("ann", ("Sleep", "1.0.0", ()), ("client", "ann")) == (
-        "ann is at max_running: 1 of 1"
-    )
-
-
-def test_jobs_that_come_and_go_while_nothing_can_be_placed_leave_nothing() -> None:
-    balancer = Balancer(Policy(partitions=4))
-    balancer.submit(ready(1), 1)
-    for job_id in range(2, 1_000):
-        balancer.submit(ready(job_id, pipeline=f"p{job_id}"), job_id)
-        balancer.submit(ready(10_000 + job_id), job_id)
-        balancer.assign(0, 10)
-        balancer.cancel(job_id, 1)
-        balancer.cancel(10_000 + job_id, 1)
-    balancer.assign(0, 10)
-    queues = [q for parked in balancer.waiting._parked.values() for q in parked]  # noqa: SLF001
-    assert len(queues) == 1
-    assert len(queues[0].heap) < 100
