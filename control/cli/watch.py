@@ -28,6 +28,7 @@ _AWAY_S: Final = 60.0  # How long a control plane may be away.
 _AWAY: Final = (Unreachable, Unavailable)
 _LAST_S: Final = 10.0  # How long a log may be silent once its run has ended.
 _STREAMS_MAX: Final = 32  # Logs followed at once.
+_BEFORE_S: Final = 2.0  # How long the log of the attempt before may keep this one's waiting.
 
 
 class _Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,6 +94,7 @@ class _Watch:
         self._last: trio.CancelScope | None = None  # Set once only logs are still to come.
         self._met = False  # Whether the control plane has ever answered.
         self._begun: dict[int, int] = {}  # Each job's last attempt whose log is being streamed.
+        self._told: dict[int, trio.Event] = {}  # Each job's: that log has been told to its end.
         self._streams = trio.CapacityLimiter(_STREAMS_MAX)
 
     async def run(self) -> Row:
@@ -170,7 +172,21 @@ class _Watch:
             last = job.attempt if job.started_at is not None else job.attempt - 1
             for attempt in range(self._begun.get(job.id, 0) + 1, last + 1):
                 self._begun[job.id] = attempt
-                nursery.start_soon(self._stream, job, attempt)
+                before, told = self._told.get(job.id), trio.Event()
+                self._told[job.id] = told
+                nursery.start_soon(self._stream_after, before, job, attempt, told)
+
+    async def _stream_after(
+        self, before: trio.Event | None, job: _Job, attempt: int, told: trio.Event
+    ) -> None:
+        """Tell attempts in their order, though a log whose end was lost holds up nobody."""
+        try:
+            if before is not None:
+                with trio.move_on_after(_BEFORE_S):
+                    await before.wait()
+            await self._stream(job, attempt)
+        finally:
+            told.set()
 
     async def _stream(self, job: _Job, attempt: int) -> None:
         assert self._interest.log is not None

@@ -82,6 +82,18 @@ def test_a_run_that_is_waited_for(online: Tpctl, nightly: str) -> None:
     assert online("run", "retry", run_id).code == 4  # There is nothing to retry.
 
 
+def test_attempts_tell_their_logs_in_order(online: Tpctl, tmp_path: Path) -> None:
+    params = '{command: "echo attempt $TP_ATTEMPT; exit 3"}'
+    file = tmp_path / "stubborn.yaml"
+    file.write_text(
+        "name: stubborn\nstages: [a]\njobs:\n"
+        f"  - {{name: no, stage: a, kind: Shell, retry_attempt: 5, params: {params}}}\n"
+    )
+    shown = online("run", "submit", file, "--wait", "--logs")
+    assert shown.code == 1
+    assert shown.out.splitlines() == [f"no | attempt {number}" for number in range(1, 7)]
+
+
 def test_logs_are_data_unless_other_data_was_asked_for(online: Tpctl, nightly: str) -> None:
     shown = online("run", "start", nightly, "--logs")
     assert (shown.code, shown.out) == (0, "one | hello\none | world\n")
