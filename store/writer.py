@@ -40,6 +40,17 @@ class Tx:
         self.published: list[Record] = []
         self.acked: list[Receipts] = []
         self.touched: set[Change] = set()
+        self._undone: list[Callable[[], None]] = []
+
+    def if_undone(self, forget: Callable[[], None]) -> None:
+        """Call this, where the work runs, if it is not committed: the ids of its rows will then
+        be given to others."""
+        self._undone.append(forget)
+
+    def undo(self) -> None:
+        """Forget what was learned of rows that are no more."""
+        for forget in self._undone:
+            forget()
 
     def touch(self, change: Change) -> None:
         """Wake who waits for this kind of change, once it is committed."""
@@ -163,23 +174,28 @@ class Writer:
 
     def _commit(self, group: Sequence[_Piece[object]]) -> Callable[[], None]:
         conn = self._conn
+        begun: list[Tx] = []
         try:
             conn.execute("BEGIN IMMEDIATE")
             pieces = []
             for piece in group:
                 tx = Tx(conn)
+                begun.append(tx)
                 conn.execute("SAVEPOINT piece")
                 piece.result = outcome.capture(piece.work, tx)
                 if isinstance(piece.result, outcome.Error):
                     if isinstance(piece.result.error, sqlite3.OperationalError):
                         raise piece.result.error
                     conn.execute("ROLLBACK TO piece")
+                    tx.undo()
                 else:
                     pieces.append(tx)
                 conn.execute("RELEASE piece")
             after = self._participant.persist(conn, pieces)
             conn.execute("COMMIT")
         except sqlite3.Error as error:
+            for tx in begun:
+                tx.undo()
             return self._failed(group, error)
         self.failing = None
         self.commits += 1

@@ -35,7 +35,7 @@ class Ledger:
         """Start runs, all or none; raises `QueueFull` when a limit would be passed."""
         asked: Counter[str] = Counter()
         for new in news:  # Looked at before the work of dividing: a full queue must be cheap.
-            asked[new.client] += len(self._graphs.get(tx.conn, new.revision_id).stage_of)
+            asked[new.client] += len(self._graphs.get(tx, new.revision_id).stage_of)
         self._check_room(tx, asked)
         steps = self._divide(tx, news)
         self._insert(tx, news, steps)
@@ -45,7 +45,7 @@ class Ledger:
         run_id, job_id = runs.next_ids(tx.conn)
         steps: list[Advance] = []
         for new in news:
-            graph = self._graphs.get(tx.conn, new.revision_id)
+            graph = self._graphs.get(tx, new.revision_id)
             steps.append(divide(new, graph, run_id=run_id, first_job_id=job_id))
             run_id, job_id = run_id + 1, job_id + len(graph.stage_of)
         return steps
@@ -65,7 +65,7 @@ class Ledger:
     def load(self, tx: Tx, run_ids: Iterable[int], *, now_ms: int) -> dict[int, Advance]:
         """Runs to work on, by id; those that do not exist (any more) are missing."""
         return {
-            run.id: Advance(run, self._graphs.get(tx.conn, run.revision_id), now_ms)
+            run.id: Advance(run, self._graphs.get(tx, run.revision_id), now_ms)
             for run in runs.load(tx.conn, run_ids)
         }
 

@@ -5,6 +5,8 @@ from pathlib import Path
 import httpx
 import yaml
 
+from control.model.messages import JobReady
+from control.model.names import Topic
 from control.model.states import Role
 from control.model.times import to_rfc3339
 from tests.api.serving import NOW_MS, PIPELINE, Serving, serving
@@ -49,6 +51,23 @@ async def test_a_pipeline_is_put_run_cancelled_retried_and_deleted(server: Servi
         deleted = await client.delete(f"/v1/runs/{run_id}")
         assert (deleted.status_code, deleted.content) == (204, b"")
         assert (await client.get(f"/v1/runs/{run_id}")).status_code == 404
+
+
+async def test_a_refused_definition_is_never_run_in_place_of_another(server: Serving) -> None:
+    await server.add_client("full", Role.SUBMITTER, max_queued=0)
+
+    def named(job: str) -> dict[str, object]:
+        jobs = [{"name": job, "stage": "a", "kind": "Sleep", "params": {"seconds": 0}}]
+        return {"pipeline": {"name": "unnamed", "stages": ["a"], "jobs": jobs}}
+
+    told = await server.parts.bus.tail(Topic.TASK_RUNS)
+    async with server.as_client("full") as full:
+        assert (await full.post("/v1/runs", json=named("refused"))).status_code == 429
+    async with server.as_client("submitter") as client:
+        assert (await client.post("/v1/runs", json=named("wanted"))).status_code == 201
+    (delivery,) = await told.receive()
+    assert isinstance(delivery.message, JobReady)
+    assert delivery.message.name == "wanted"
 
 
 async def test_yaml_is_taken_and_problems_have_lines(server: Serving) -> None:

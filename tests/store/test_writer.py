@@ -186,6 +186,28 @@ async def test_a_full_disk_is_heard_by_everybody_and_changes_nothing(path: Path)
         assert numbers(await jobs.receive()) == [2]
 
 
+async def test_what_was_learned_of_rows_is_forgotten_with_them(path: Path) -> None:
+    known: set[str] = set()
+
+    def learn(name: str, then: Callable[[Tx], object]) -> Callable[[Tx], object]:
+        def work(tx: Tx) -> object:
+            known.add(name)
+            tx.if_undone(lambda: known.remove(name))
+            return then(tx)
+
+        return work
+
+    async with running(path) as world:
+        await world.writer.write(learn("kept", note("a")))
+        with pytest.raises(Conflict):
+            await world.writer.write(learn("refused", refused("b")))
+        assert known == {"kept"}
+        world.fill_the_disk()
+        with pytest.raises(StoreFailed):
+            await world.writer.write(learn("lost", note("large", big=True)))
+        assert known == {"kept"}
+
+
 async def test_the_bus_is_exact_after_a_full_disk(path: Path) -> None:
     async with running(path) as world:
         jobs = await world.bus.subscribe(Topic.TASK_RUNS, Group.BALANCER)
