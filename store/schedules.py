@@ -57,7 +57,7 @@ def sync(
             continue
         schedule_id, before, until_ms = same.pop(0)
         if before != text:  # Planned anew by the new rules.
-            conn.execute(_SQL["forget_planned"], (schedule_id,))
+            conn.execute(_SQL["forget_planned"], (schedule_id, now_ms))
             until_ms = min(until_ms, now_ms)
             conn.execute(_SQL["update"], (text, until_ms, schedule_id))
     for left in present.values():
@@ -87,7 +87,7 @@ def set_paused(
     """Pause or resume. A paused schedule plans nothing and has missed nothing when it resumes."""
     schedule = get(conn, schedule_id)
     if schedule.paused != paused:
-        conn.execute(_SQL["forget_planned"], (schedule_id,))
+        conn.execute(_SQL["forget_planned"], (schedule_id, 0))
         conn.execute(_SQL["set_paused"], (paused, now_ms, schedule_id))
     return get(conn, schedule_id)
 

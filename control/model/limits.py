@@ -93,6 +93,7 @@ PLAN_STEP_MS: Final = 60_000  # Moving the 48 h on by less is not worth a commit
 PLAN_EVERY_S: Final = 60.0  # How often the planner moves the 48 h on.
 MISSED_AFTER_MS: Final = 60_000  # Due longer ago than this: it was missed.
 PUBLISH_PORTION_MAX: Final = 1_000  # Decisions carried out in one transaction.
+CLOCK_LOOK_S: Final = 30.0  # A sleep until an instant looks at the clock so often: it may jump.
 
 # Statistics.
 FACTS_BATCH_MAX: Final = 4_000  # Facts that start a flush before its second is over.

@@ -142,7 +142,8 @@ class Trigger:
             self._armed = trio.Event()
             next_ms = await self._writer.insist(lambda tx: runs.next_timer_ms(tx.conn))
             wait_s = math.inf if next_ms is None else max(next_ms - self._now_ms(), 0) / 1000
-            with trio.move_on_after(wait_s):
+            # A machine that was suspended has slept less than has passed.
+            with trio.move_on_after(min(wait_s, limits.CLOCK_LOOK_S)):
                 await self._armed.wait()
                 continue
             await self._writer.insist(partial(self._time, now_ms=self._now_ms()))

@@ -14,8 +14,8 @@ DELETE FROM schedules WHERE id = ?
 UPDATE schedules SET paused = ?, planned_until_ms = ? WHERE id = ?
 
 -- name: forget_planned
--- Asked-for ones stay: nobody would plan them again.
-DELETE FROM scheduled_runs WHERE schedule_id = ? AND backfill = 0
+-- Asked-for ones stay, and those whose time has come: nobody would plan them again.
+DELETE FROM scheduled_runs WHERE schedule_id = ? AND backfill = 0 AND nominal_ms > ?
 
 -- name: planned_until
 UPDATE schedules SET planned_until_ms = ? WHERE id = ?

@@ -11,6 +11,7 @@ from control.model.errors import QueueFull
 from control.model.names import Change
 from control.model.pipelines import ScheduleSpec
 from control.model.states import Missed, Overlap, State
+from control.services.publisher import Publisher
 from store import schedules
 from store.writer import Tx
 from tests.services.plane import EPOCH_MS, Plane, job, now_ms, opened, pipeline
@@ -206,3 +207,34 @@ async def test_what_was_asked_for_starts_though_it_is_old(
         await trio.sleep(1)
         assert sorted(nominals(plane)) == [-3, -2, -1]
         assert await plane.writer.write(backfill) == 0  # They have run.
+
+
+async def test_a_machine_that_was_suspended_starts_what_is_due_soon_after(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """A sleep is measured by a clock that stands still meanwhile."""
+    ahead_ms = 0
+    async with opened(tmp_path) as (plane, nursery):
+        plane.client("ann")
+        await nursery.start(plane.planner.run)
+        await plane.put(pipeline("p", schedules=(ScheduleSpec(cron="0 9 * * *"),)))
+        publisher = Publisher(plane.writer, plane.ledger, lambda: now_ms() + ahead_ms)
+        await nursery.start(publisher.run)
+        await trio.sleep(1)
+        ahead_ms = 60 * MINUTE_MS
+        await trio.sleep(limits.CLOCK_LOOK_S)
+        assert nominals(plane) == [60]
+
+
+async def test_a_changed_rule_forgets_nothing_whose_time_has_come(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with opened(tmp_path) as (plane, nursery):
+        plane.client("ann")
+        await start(plane, nursery)
+        await plane.put(pipeline("p", schedules=(every_minute(overlap=Overlap.QUEUE),)))
+        await trio.sleep(2.5 * 60)
+        assert nominals(plane) == [1]
+        await plane.put(pipeline("p", schedules=(every_minute(overlap=Overlap.ALLOW),)))
+        await trio.sleep(60)
+        assert nominals(plane) == [1, 2, 3]
