@@ -66,7 +66,7 @@ E = TypeVar("E", bound=BaseException)
 LOG = structlog.get_logger("control")
 # A thread that takes the interpreter lock back from a busy event loop waits so long for it; the
 # default of 5 ms would be paid for every statement of the writer.
-_SWITCH_INTERVAL_S = 0.0005
+_SWITCH_INTERVAL_S = 0.0001
 # Most of what is made is a batch's and dies with it: looking for cycles each 700 objects, among
 # 100,000 waiting jobs, would cost a tenth of the CPU.
 _GC_YOUNG = 50_000

@@ -4,7 +4,7 @@ import hashlib
 import re
 import sqlite3
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 from msgspec import Raw
@@ -27,6 +27,7 @@ from store import catalog, clients
 from store.writer import Tx
 
 TAG: Final = "runs"
+T = TypeVar("T")
 _ERRORS: Final = (400, 409, 413, 415, 422, 429)
 _START: Final = msgspec.json.Decoder(StartRun)
 _UNNAMED: Final = msgspec.json.Decoder(StartUnnamed)
@@ -63,8 +64,7 @@ class Starting:
             check_pipeline(who, name, owned.client)
             return [_new(conn, owned.revision_id, wanted, now_ms)]
 
-        run_id, _ = await self._make(call, 1, news)
-        return await self._shown(run_id)
+        return _created(await self._make(call, 1, news, self._view))
 
     async def _unnamed(self, call: Call) -> Answer:
         asked = await call.json(_UNNAMED)
@@ -80,8 +80,7 @@ class Starting:
             revision_id = catalog.unnamed(conn, pipeline, wanted.client, now_ms=now_ms)
             return [_new(conn, revision_id, wanted, now_ms)]
 
-        run_id, _ = await self._make(call, 1, news)
-        return await self._shown(run_id)
+        return _created(await self._make(call, 1, news, self._view))
 
     async def _batch(self, call: Call) -> Answer:
         asked = (await call.json(_BATCH)).runs
@@ -105,7 +104,7 @@ class Starting:
                 for item, run_input in zip(asked, inputs, strict=True)
             ]
 
-        first, count = await self._make(call, len(asked), news)
+        first, count = await self._make(call, len(asked), news, lambda _, made: made)
         # Put together by hand: thousands of values for one number each cost more than the rest.
         made = b'},{"id":'.join(b"%d" % run_id for run_id in range(first, first + count))
         return Answer(body=b'{"runs":[{"id":' + made + b"}]}")
@@ -115,7 +114,7 @@ class Starting:
         run_input = check_input(decode(body, _ANY), "")
         token = call.text("token")
 
-        def work(tx: Tx) -> int:
+        def work(tx: Tx) -> RunView:
             name, client = catalog.hook_target(tx.conn, token)
             login = clients.login(tx.conn, client)
             if login is None or not login.enabled:
@@ -124,41 +123,46 @@ class Starting:
             revision_id = catalog.owned(tx.conn, name).revision_id
             wanted = _Wanted(client=client, trigger=Trigger.HOOK, input=run_input)
             new = _new(tx.conn, revision_id, wanted, self._parts.now_ms())
-            return self._parts.ledger.submit(tx, [new])[0].id
+            return self._view(tx.conn, (self._parts.ledger.submit(tx, [new])[0].id, 1))
 
-        return await self._shown(await self._parts.writer.write(work))
+        return _created(await self._parts.writer.write(work))
 
     async def _make(
-        self, call: Call, count: int, news: Callable[[sqlite3.Connection, int], list[NewRun]]
-    ) -> Made:
-        """Start runs, unless the request's Idempotency-Key says that they were started before."""
+        self,
+        call: Call,
+        count: int,
+        news: Callable[[sqlite3.Connection, int], list[NewRun]],
+        shown: Callable[[sqlite3.Connection, Made], T],
+    ) -> T:
+        """Start runs, unless the request's Idempotency-Key says that they were started before.
+
+        What is answered is read in the same transaction: a second hop to a reading thread would
+        get in the way of the run's own first steps.
+        """
         key = _key(call)
         client, now_ms = call.who.client_id, self._parts.now_ms()
         body = await call.body() if key else b""
         digest = hashlib.sha256(call.place.encode() + b"\n" + body).digest()
 
-        def work(tx: Tx) -> Made:
+        def work(tx: Tx) -> T:
             if key:
                 first = catalog.recall(tx.conn, client, key, digest, now_ms=now_ms)
                 if first is not None:
-                    return first, count
-            made = self._parts.ledger.submit(tx, news(tx.conn, now_ms))
+                    return shown(tx.conn, (first, count))
+            run_id = self._parts.ledger.submit(tx, news(tx.conn, now_ms))[0].id
             if key:
-                run_id = made[0].id
                 catalog.remember(tx.conn, client, key, digest, run_id=run_id, now_ms=now_ms)
-            return made[0].id, count
+            return shown(tx.conn, (run_id, count))
 
         return await self._parts.writer.write(work)
 
-    async def _shown(self, run_id: int) -> Answer:
-        views = self._parts.views
+    def _view(self, conn: sqlite3.Connection, made: Made) -> RunView:
         try:
-            run = await self._parts.reader.read(lambda conn: views.run(conn, run_id))
+            return self._parts.views.run(conn, made[0])
         except NotFound as error:
             # An Idempotency-Key of a run that was deleted since.
-            message = f"run {run_id}, which this key started, was deleted"
+            message = f"run {made[0]}, which this key started, was deleted"
             raise Conflict(message) from error
-        return Answer(body=run, headers={"location": f"/v1/runs/{run_id}"})
 
     def _definition(self, value: Raw) -> Pipeline:
         try:
@@ -175,6 +179,10 @@ class Starting:
             check_schedule=check_schedule,
             path=("pipeline",),
         )
+
+
+def _created(run: RunView) -> Answer:
+    return Answer(body=run, headers={"location": f"/v1/runs/{run.id}"})
 
 
 class _Wanted(msgspec.Struct, frozen=True, kw_only=True):
