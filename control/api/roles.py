@@ -81,6 +81,11 @@ def check_role(who: Identity, allowed: frozenset[Role]) -> None:
         raise Forbidden(message)
 
 
+def may_start(role: Role) -> bool:
+    """Whether such a client may start runs: its hooks may do no more than itself."""
+    return role in _WRITE
+
+
 def only_of(who: Identity) -> str | None:
     """The client whose things are all that the caller sees; None: everybody's."""
     return who.client_id if who.role == Role.SUBMITTER else None

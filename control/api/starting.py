@@ -13,7 +13,7 @@ from control.api.bodies import Batch, BatchItem, BatchStarted, StartRun, StartUn
 from control.api.calls import JSON, KEY_PATTERN, Answer, Call, Operation, Route, check_input, decode
 from control.api.ports import Parts
 from control.api.problems import one
-from control.api.roles import check_pipeline
+from control.api.roles import check_pipeline, may_start
 from control.core.cron import check_schedule
 from control.core.definitions import pipeline_from_value
 from control.core.documents import read_json
@@ -117,7 +117,7 @@ class Starting:
         def work(tx: Tx) -> RunView:
             name, client = catalog.hook_target(tx.conn, token)
             login = clients.login(tx.conn, client)
-            if login is None or not login.enabled:
+            if login is None or not login.enabled or not may_start(login.role):
                 message = "there is no hook with this token"
                 raise NotFound(message)
             revision_id = catalog.owned(tx.conn, name).revision_id

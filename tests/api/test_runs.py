@@ -211,6 +211,15 @@ async def test_hooks_start_runs_of_whoever_made_them(server: Serving) -> None:
         assert (await outside.post(hook["path"])).status_code == 404
 
 
+async def test_a_hook_may_do_no_more_than_whoever_made_it(server: Serving) -> None:
+    async with server.as_client("submitter") as client, server.as_client("admin") as admin:
+        await client.put("/v1/pipelines/nightly", json=PIPELINE)
+        hook = (await client.post("/v1/pipelines/nightly/hooks")).json()
+        assert (await admin.post(hook["path"])).status_code == 201
+        await admin.patch("/v1/clients/submitter", json={"role": "viewer"})
+        assert (await admin.post(hook["path"])).status_code == 404
+
+
 async def test_a_waiting_job_is_moved_and_explained(server: Serving) -> None:
     async with server.as_client("operator") as client:
         run_id = await started(client)

@@ -105,6 +105,7 @@ def test_options_may_stand_before_the_command(tpctl: Tpctl) -> None:
         ("run", "start", "x", "--wait", "--timeout", "soon"),
         ("run", "start", ".."),
         ("run", "list", "--since", "yesterday"),
+        ("schedule", "backfill", "1", "--from", "monday", "--to", "now"),
         ("client", "update", "x"),
         ("client", "update", "x", "--max-queued", "many"),
         ("stats", "export", "--to", "facts.doc"),
