@@ -14,7 +14,7 @@ import msgspec
 from control.core.estimates import Estimates
 from control.core.slots import WINDOW_S, Lane, LoadOfPartition, Shape, Slots
 from control.core.speed import Threshold, partition_classes
-from control.core.waiting import Cause, Waiting, WaitingJobs
+from control.core.waiting import Cause, WaitingJobs
 from control.model import limits
 from control.model.messages import DispatcherUp, Finished, Hold, JobReady, PriorityKey, WorkerUp
 from control.model.states import Outcome, Speed
@@ -97,7 +97,7 @@ class Balancer:
         if waiting is not None:
             if waiting.job.attempt >= job.attempt:
                 return False  # The bus may say a thing twice.
-            self._remove(waiting)
+            self.waiting.remove(waiting)
             self.superseded.append(waiting.offset)
         # A job that a dispatcher gave back unstarted comes again while it counts as placed.
         self._settle(job.job_id)
@@ -119,7 +119,7 @@ class Balancer:
                 self._cancelled.popitem(last=False)
         if waiting is None or waiting.job.attempt > attempt:
             return None
-        self._remove(waiting)
+        self.waiting.remove(waiting)
         return waiting.offset
 
     def reorder(self, job_id: int, order: PriorityKey) -> tuple[JobReady, int] | None:
@@ -132,7 +132,7 @@ class Balancer:
             if job_id in self._moving:
                 self._moving[job_id] = order
             return None
-        self._remove(waiting)
+        self.waiting.remove(waiting)
         self._moving[job_id] = order
         return msgspec.structs.replace(waiting.job, order=order), waiting.offset
 
@@ -141,9 +141,9 @@ class Balancer:
         self._client_max[client], self._client_priority[client] = max_running, priority
         for waiting in [w for w in self.waiting.jobs.values() if w.job.client == client]:
             if waiting.job.order[0] != priority:
-                self._remove(waiting)
+                self.waiting.remove(waiting)
                 self.waiting.add(_with_priority(waiting.job, priority), waiting.offset)
-        self.waiting.release(("client", client))
+        self._room()
 
     def finished(self, message: Finished) -> None:
         """An attempt ended (or was lost)."""
@@ -221,10 +221,10 @@ class Balancer:
             expected_s = self.estimates.expected(queue.key)
             speed = self.threshold.speed(expected_s)
             found = self._place(queue.client, queue.shape, speed, expected_s)
-            if isinstance(found, tuple):
+            if isinstance(found, Cause):
                 self.waiting.park(queue, found)
                 continue
-            self._remove(waiting)
+            self.waiting.remove(waiting)
             job = waiting.job
             lane = found
             lane.worker.take(lane, expected_s)
@@ -247,14 +247,25 @@ class Balancer:
                 break
         return made
 
-    def refusal(self, client: str, shape: Shape, cause: Cause | None) -> str:
-        """Why a job waits, in words."""
-        if cause is None:
+    def why(self, job_id: int) -> str | None:
+        """Why a job waits, in words; None when it does not wait here."""
+        waiting = self.waiting.jobs.get(job_id)
+        if waiting is None:
+            return None
+        queue = waiting.queue
+        expected_s = self.estimates.expected(queue.key)
+        speed = self.threshold.speed(expected_s)
+        # Looked at anew: a queue keeps the cause it was parked for while nobody comes to it.
+        found = self._place(queue.client, queue.shape, speed, expected_s)
+        return self._in_words(queue.client, queue.shape, found)
+
+    def _in_words(self, client: str, shape: Shape, found: Lane | Cause) -> str:
+        if not isinstance(found, Cause):
             return "its turn comes next"
-        if cause[0] == "client":
+        if found.why == "client":
             running = self._client_running.get(client, 0)
             return f"{client} is at max_running: {running} of {self._client_max.get(client)}"
-        if cause[0] == "reserve":
+        if found.why == "reserve":
             return f"slow jobs hold {self._slow_running} slots; the rest is kept for fast ones"
         if not self.slots.workers:
             return "no worker is connected"
@@ -296,28 +307,24 @@ class Balancer:
         ]
 
     def _place(self, client: str, shape: Shape, speed: Speed, expected_s: float) -> Lane | Cause:
-        allowed = self._client_max.get(client)
-        if allowed is not None and self._client_running.get(client, 0) >= allowed:
-            return ("client", client)
+        length = "short" if expected_s <= WINDOW_S else speed
+        if self._is_full(client):
+            return Cause("client", length, shape, client)
         if speed == Speed.SLOW and self._slow_running >= self._slow_limit():
-            return ("reserve",)
+            return Cause("reserve", length, shape)
         other = Speed.FAST if speed == Speed.SLOW else Speed.SLOW
         lane = self.slots.free_lane(speed, shape)
         if lane is None and self.policy.lend:
             lane = self.slots.free_lane(other, shape)
         if lane is None and speed == Speed.FAST:
             lane = self.slots.window_lane(shape, expected_s)
-        return lane if lane is not None else ("slots", shape[0], shape[1], *shape[2])
+        return lane if lane is not None else Cause("slots", length, shape)
 
     def _slow_limit(self) -> int:
         total = self.slots.total
         if total <= 1:
             return total
         return total - max(round(total * self.policy.reserve_share), 1)
-
-    def _remove(self, waiting: Waiting) -> None:
-        self.waiting.remove(waiting)
-        self.waiting.requeued(waiting.queue)
 
     def _remember_end(self, job_id: int, attempt: int) -> None:
         self._ended[job_id] = attempt
@@ -360,13 +367,16 @@ class Balancer:
         if lane is not None:
             lane.worker.give(lane, known.expected_s)
             self.slots.offer(lane)
-        self.waiting.release(("client", known.client))
         self._room()
 
     def _room(self) -> None:
         for cause in self.waiting.causes():
-            if cause[0] != "client":
-                self.waiting.release(cause)
+            if not self._is_full(cause.client):
+                self.waiting.wake(cause)
+
+    def _is_full(self, client: str) -> bool:
+        allowed = self._client_max.get(client)
+        return allowed is not None and self._client_running.get(client, 0) >= allowed
 
 
 def _with_priority(job: JobReady, priority: int) -> JobReady:

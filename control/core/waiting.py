@@ -1,13 +1,14 @@
 """Decides which waiting job comes next: strict priority, then shorter expected work, aged.
 
 Jobs with the same priority, pipeline, name, client, and needs are one queue, ordered by the
-arrival of their run. Queues whose head cannot be placed are parked under the cause, and cost
-nothing until the cause is gone.
+arrival of their run. Queues whose head cannot be placed are parked under the cause. When the cause
+may be gone only the first of them is looked at, the next one when that has gone: so the end of a
+job costs the same however many queues wait.
 """
 
 import heapq
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 from control.core.slots import Shape, shape_of
 from control.model.messages import JobReady, PriorityKey
@@ -18,8 +19,17 @@ AGE_WEIGHT: Final = 200.0
 _SAME_MS: Final = 50.0  # Ranks closer than this are not worth moving a queue for.
 _GONE_SLACK: Final = 64  # Entries of jobs that are gone are swept when they are more, and the most.
 
-Cause = tuple[str, ...]
-"""Why a queue is parked: ("client", id), ("reserve",), ("slots", kind, version, *labels)."""
+
+class Cause(NamedTuple):
+    """Why a queue is parked: `client` is at its limit, the reserve is kept, no slot is free.
+
+    `length` and `shape` say what its jobs need: queues that need the same fail alike.
+    """
+
+    why: str
+    length: str
+    shape: Shape
+    client: str = ""
 
 
 class Waiting:
@@ -37,7 +47,7 @@ class Waiting:
 class Queue:
     """Waiting jobs that only their arrival tells apart."""
 
-    __slots__ = ("client", "heap", "key", "level", "parked", "shape", "size", "version")
+    __slots__ = ("client", "heap", "key", "level", "parked", "shape", "size", "version", "woken")
 
     def __init__(self, job: JobReady) -> None:
         self.level = job.order
@@ -47,7 +57,8 @@ class Queue:
         self.heap: list[tuple[int, int, int, Waiting]] = []
         self.size = 0
         self.parked: Cause | None = None
-        self.version = 0  # Which entry in its level's heap is the current one.
+        self.woken: Cause | None = None  # It is looked at for all that are parked for this.
+        self.version = 0  # Which entry, in its level's heap or its lot's, is the current one.
 
     def head(self) -> Waiting | None:
         """The first job, or None."""
@@ -55,6 +66,16 @@ class Queue:
         while heap and heap[0][3].gone:
             heapq.heappop(heap)
         return heap[0][3] if heap else None
+
+
+class _Lot:
+    """The queues that are parked for one cause, first one first."""
+
+    __slots__ = ("heap", "size")
+
+    def __init__(self) -> None:
+        self.heap: list[tuple[PriorityKey, float, int, int, Queue]] = []
+        self.size = 0
 
 
 class WaitingJobs:
@@ -66,7 +87,7 @@ class WaitingJobs:
         self._queues: dict[tuple[object, ...], Queue] = {}
         self._levels: dict[PriorityKey, list[tuple[float, int, int, Queue]]] = {}
         self._order: list[PriorityKey] = []  # Heap of the levels in use.
-        self._parked: dict[Cause, dict[Queue, None]] = {}
+        self._parked: dict[Cause, _Lot] = {}
         self._seq = 0
 
     def add(self, job: JobReady, offset: int) -> None:
@@ -83,7 +104,7 @@ class WaitingJobs:
         # the last number a job that came back from its own entry, which is gone but still there.
         heapq.heappush(queue.heap, (job.created_ms, job.job_id, self._seq, waiting))
         queue.size += 1
-        if queue.parked is None and queue.head() is not before:
+        if queue.head() is not before:
             self._rank(queue)
 
     def remove(self, waiting: Waiting) -> None:
@@ -98,30 +119,40 @@ class WaitingJobs:
             self._queues.pop(key, None)
             queue.version += 1
             if queue.parked is not None:
-                parked = self._parked[queue.parked]
-                del parked[queue]
-                if not parked:
-                    del self._parked[queue.parked]
+                self._leave(queue.parked)
+                queue.parked = None
         elif len(queue.heap) > 2 * queue.size + _GONE_SLACK:
             queue.heap[:] = [entry for entry in queue.heap if not entry[3].gone]
             heapq.heapify(queue.heap)
-
-    def requeued(self, queue: Queue) -> None:
-        """The queue's head changed."""
-        if queue.size and queue.parked is None:
-            self._rank(queue)
+        self._rank(queue)
+        if queue.woken is not None:  # Where this one was placed, the next one may be.
+            cause, queue.woken = queue.woken, None
+            self.wake(cause)
 
     def park(self, queue: Queue, cause: Cause) -> None:
-        """Its head cannot be placed until `release(cause)`."""
+        """Its head cannot be placed until `wake(cause)` comes to it."""
+        woken, queue.woken = queue.woken, None
         queue.parked = cause
-        queue.version += 1
-        self._parked.setdefault(cause, {})[queue] = None
+        self._parked.setdefault(cause, _Lot()).size += 1
+        self._rank(queue)
+        if woken is not None and not _fails_for_all(woken, cause):
+            self.wake(woken)
 
-    def release(self, cause: Cause) -> None:
-        """The cause may be gone: look at these queues again."""
-        for queue in self._parked.pop(cause, ()):
-            queue.parked = None
-            self.requeued(queue)
+    def wake(self, cause: Cause) -> None:
+        """The cause may be gone: look at the first queue, and, once it has gone, at the next."""
+        lot = self._parked.get(cause)
+        while lot is not None and lot.size:
+            _, rank, _, version, queue = heapq.heappop(lot.heap)
+            head = queue.head() if version == queue.version else None
+            if head is None:
+                continue
+            if self._rank_of(queue, head) > rank + _SAME_MS:
+                self._rank(queue)  # It has grown longer since: to its new place.
+                continue
+            self._leave(cause)
+            queue.parked, queue.woken = None, cause
+            self._rank(queue)
+            return
 
     def causes(self) -> list[Cause]:
         """Everything queues are parked for."""
@@ -135,32 +166,52 @@ class WaitingJobs:
         while self._order:
             level = self._order[0]
             heap = self._levels[level]
-            while heap:
-                rank, _, version, queue = heap[0]
-                head = queue.head() if version == queue.version else None
-                if head is None:
-                    heapq.heappop(heap)
-                    continue
-                now = self._rank_of(queue, head)
-                if now > rank + _SAME_MS:
-                    heapq.heappop(heap)  # It has grown longer since: to its new place.
-                    self._rank(queue)
-                    continue
+            if not heap:
+                heapq.heappop(self._order)
+                del self._levels[level]
+                continue
+            rank, _, version, queue = heap[0]
+            head = queue.head() if version == queue.version else None
+            if head is None:
+                heapq.heappop(heap)
+            elif self._rank_of(queue, head) > rank + _SAME_MS:
+                heapq.heappop(heap)  # It has grown longer since: to its new place.
+                self._rank(queue)
+            else:
                 yield head
-            heapq.heappop(self._order)
-            del self._levels[level]
+
+    def _leave(self, cause: Cause) -> None:
+        lot = self._parked[cause]
+        lot.size -= 1
+        if not lot.size:
+            del self._parked[cause]
 
     def _rank(self, queue: Queue) -> None:
+        """Give a queue its place by its head: among those of its level, or in its lot."""
         head = queue.head()
         if head is None:
+            return
+        queue.version += 1
+        self._seq += 1
+        rank = self._rank_of(queue, head)
+        if queue.parked is not None:
+            lot = self._parked[queue.parked]
+            heapq.heappush(lot.heap, (queue.level, rank, self._seq, queue.version, queue))
+            if len(lot.heap) > 2 * lot.size + _GONE_SLACK:
+                lot.heap[:] = [entry for entry in lot.heap if entry[3] == entry[4].version]
+                heapq.heapify(lot.heap)
             return
         heap = self._levels.get(queue.level)
         if heap is None:
             heap = self._levels[queue.level] = []
             heapq.heappush(self._order, queue.level)
-        queue.version += 1
-        self._seq += 1
-        heapq.heappush(heap, (self._rank_of(queue, head), self._seq, queue.version, queue))
+        heapq.heappush(heap, (rank, self._seq, queue.version, queue))
 
     def _rank_of(self, queue: Queue, head: Waiting) -> float:
         return head.job.created_ms + 1000 * AGE_WEIGHT * self._index(queue.key)
+
+
+def _fails_for_all(woken: Cause, found: Cause) -> bool:
+    """Whether one that was looked at for `woken` failed as all that are parked there would."""
+    alike = (woken.length, woken.shape) == (found.length, found.shape)
+    return alike and found.client in {"", woken.client}

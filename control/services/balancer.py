@@ -63,11 +63,7 @@ class BalancerService:
 
     def why(self, job_id: int) -> str | None:
         """Why a job waits here, in words; None when it does not."""
-        waiting = self._core.waiting.jobs.get(job_id)
-        if waiting is None:
-            return None
-        queue = waiting.queue
-        return self._core.refusal(queue.client, queue.shape, queue.parked)
+        return self._core.why(job_id)
 
     def expected(self, pipeline: str, name: str) -> float | None:
         """Seconds a job of this name should take; None: none has ended yet."""

@@ -3,7 +3,7 @@
 import msgspec
 
 from control.core.balance import Balancer, Policy
-from tests.core.balancing import ready, worker
+from tests.core.balancing import finished, ready, worker
 
 
 def test_a_job_moved_twice_has_the_second_place() -> None:
@@ -34,9 +34,7 @@ def test_a_client_s_new_limits_hold_for_what_was_said_before_them() -> None:
     made = balancer.assign(0, 10)
     assert [assignment.job.job_id for assignment in made] == [2, 1]
     assert made[0].job.order == (5, 10, 0, 10)
-    assert balancer.refusal("ann", ("Sleep", "1.0.0", ()), ("client", "ann")) == (
-        "ann is at max_running: 1 of 1"
-    )
+    assert balancer.why(3) == "ann is at max_running: 1 of 1"
 
 
 def test_jobs_that_come_and_go_while_nothing_can_be_placed_leave_nothing() -> None:
@@ -49,6 +47,22 @@ def test_jobs_that_come_and_go_while_nothing_can_be_placed_leave_nothing() -> No
         balancer.cancel(job_id, 1)
         balancer.cancel(10_000 + job_id, 1)
     balancer.assign(0, 10)
-    queues = [q for parked in balancer.waiting._parked.values() for q in parked]  # noqa: SLF001
-    assert len(queues) == 1
-    assert len(queues[0].heap) < 100
+    (lot,) = balancer.waiting._parked.values()  # noqa: SLF001
+    assert lot.size == 1
+    assert len(lot.heap) < 100
+    assert len(balancer.waiting.jobs[1].queue.heap) < 100
+
+
+def test_the_end_of_a_job_looks_at_few_queues_however_many_wait() -> None:
+    balancer = Balancer(Policy(partitions=4))
+    balancer.worker_up(worker("w", 4, balancer))
+    for job_id in range(1_000):
+        balancer.submit(ready(job_id, pipeline=f"p{job_id}", max_running=2), job_id)
+    made = balancer.assign(0, 100)
+    for _ in range(10):
+        balancer.finished(finished(made.pop(0), 5.0))
+        queues = {waiting.queue for waiting in balancer.waiting.jobs.values()}
+        assert sum(queue.parked is None for queue in queues) == 1
+        made += balancer.assign(0, 100)
+        assert len(made) == 2
+        assert not any(queue.parked is None for queue in queues if queue.size)
