@@ -9,7 +9,7 @@ outbox).
 import sqlite3
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 import outcome
 import structlog
@@ -23,6 +23,7 @@ from control.model.records import Receipts, Record
 T = TypeVar("T")
 C = TypeVar("C")
 LOG = structlog.get_logger("store")
+_HEAD_START: Final = 2  # Turns of the event loop: a record's reader, and the task it wakes.
 
 
 class Offload(Protocol):
@@ -167,6 +168,11 @@ class Writer:
             with trio.CancelScope(shield=True):
                 after = await self._offload(lambda group=group: self._commit(group))  # type: ignore[misc]
             after()
+            # Who was handed records hands in the next step before the callers have their answers:
+            # a job's way to its worker must not wait for a response to be put together.
+            with trio.CancelScope(shield=True):
+                for _ in range(_HEAD_START):
+                    await trio.lowlevel.checkpoint()
             for piece in group:
                 piece.done.set()
             self._group = []
