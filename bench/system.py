@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import msgspec
 
-START_S = 30.0
+STOP_S = 30.0
 _STDERR = 2
 
 
@@ -120,13 +120,15 @@ def _running(
                 message = f"{command[0]} ended with exit code {process.wait()} before it was ready"
                 raise SystemExit(message)
             # From here on nobody reads: what it says goes straight to our own stderr.
-            with subprocess.Popen(["cat"], stdin=process.stderr, stdout=_STDERR) as pump:
-                yield process
-                process.terminate()
-                process.wait(START_S)
-                pump.wait(START_S)
+            with subprocess.Popen(["cat"], stdin=process.stderr, stdout=_STDERR):
+                try:
+                    yield process
+                    process.terminate()
+                    process.wait(STOP_S)
+                finally:
+                    process.kill()  # Only if it has not ended; the pump ends with it.
         finally:
-            process.kill()  # Only if it has not ended.
+            process.kill()
 
 
 def _script(name: str) -> str:
