@@ -13,11 +13,15 @@ def fires(spec: TriggerSpec, state: State) -> bool:
 
 
 def trigger_problem(
-    pipeline: str, revision_id: int | None, depth: int, input_bytes: int
+    pipeline: str, *, depth: int, input_bytes: int, waiting: int, queue_size: int
 ) -> str | None:
-    """Why a pipeline cannot be started, for the reason of the run that should have."""
-    if revision_id is None:
-        return f"there is no pipeline {pipeline} to start"
+    """Why a pipeline cannot be started, for the reason of the run that should have.
+
+    Triggered runs may pass the queue's limits, because nobody would send them again; but not
+    without end: pipelines with several triggers on each other multiply.
+    """
+    if waiting >= limits.TRIGGERED_QUEUE_FACTOR * queue_size:
+        return f"{pipeline} was not started: {waiting} jobs wait already"
     if depth >= limits.TRIGGER_DEPTH_MAX:
         return f"{pipeline} was not started: {depth} pipelines have triggered each other already"
     if input_bytes > limits.JOB_INPUT_BYTES_MAX:

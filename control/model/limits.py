@@ -14,6 +14,7 @@ PIPELINE_JOBS_MAX: Final = 1_000
 PIPELINE_STAGES_MAX: Final = 100
 PIPELINE_SCHEDULES_MAX: Final = 100
 PIPELINE_TRIGGERS_MAX: Final = 100
+TRIGGERED_QUEUE_FACTOR: Final = 2  # Of QUEUE_SIZE: how far triggered runs may go beyond it.
 TRIGGER_DEPTH_MAX: Final = 32  # Pipelines that trigger each other in a circle end here.
 NAME_CHARS_MAX: Final = 128
 TEXT_CHARS_MAX: Final = 4_096

@@ -59,6 +59,8 @@ class Ledger:
                 ready = job_ready(step.run, step.graph, job, ready_input)
                 messages.append(Record(Topic.TASK_RUNS, ready, step.run.id))
             messages += self._ends(step)
+            if step.ended and step.run.schedule_id is not None:
+                tx.touch(Change.SCHEDULES)  # Every job was skipped: it has ended already.
         tx.publish(messages)
         runs.add_waiting(tx.conn, _waiting_deltas(steps))
 
@@ -125,8 +127,7 @@ class Ledger:
         tx.publish([Record(Topic.TASK_COMMANDS, ReorderJob(job_id=job_id, order=order))])
 
     def _start_triggered(self, tx: Tx, step: Advance) -> None:
-        """Start what `triggers` says. These runs are let in over the queue limits: refusing
-        them here would lose them."""
+        """Start what `triggers` says; what cannot be started is said in the run's reason."""
         run, pipeline = step.run, step.graph.pipeline
         wanted = [spec.pipeline for spec in pipeline.triggers if fires(spec, run.state)]
         outputs = runs.outputs(tx.conn, [job.id for job in run.jobs])
@@ -137,7 +138,15 @@ class Ledger:
         value = job_input(runs.inputs(tx.conn, [run.id]).get(run.id, _NULL), named)
         for name in wanted:
             revision_id = runs.current_revision(tx.conn, name)
-            problem = trigger_problem(name, revision_id, run.depth, len(bytes(value)))
+            problem: str | None = f"there is no pipeline {name} to start"
+            if revision_id is not None:
+                problem = trigger_problem(
+                    name,
+                    depth=run.depth,
+                    input_bytes=len(bytes(value)),
+                    waiting=runs.waiting(tx.conn),
+                    queue_size=self._queue_size,
+                )
             if problem or revision_id is None:
                 run.reason = f"{run.reason}; {problem}"
                 continue

@@ -7,6 +7,7 @@ import pytest
 from control.model import limits
 from control.model.messages import JobReady
 from control.model.names import Topic
+from control.model.pipelines import TriggerSpec
 from control.model.states import State, When
 from store import runs
 from store.writer import Tx
@@ -55,3 +56,18 @@ async def test_what_follows_a_job_whose_input_is_too_large_is_told_to_run(tmp_pa
         assert large.state == State.ERROR
         assert sorry.state == State.READY
         assert told == [sorry.id]
+
+
+async def test_pipelines_that_trigger_each_other_do_not_multiply_without_end(
+    tmp_path: Path,
+) -> None:
+    many = tuple(TriggerSpec(pipeline="p", when=when) for when in (When.ALWAYS, When.ON_SUCCESS))
+    async with opened(tmp_path, queue_size=10) as (plane, _):
+        plane.client("ann")
+        (run_id,) = await plane.submit(pipeline("p", job("a"), triggers=many))
+        # `finish` leaves the counter of waiting jobs alone, so the queue only fills.
+        while run_id <= len(plane.runs()):
+            await finish(plane, run_id, {})
+            run_id += 1
+        assert 10 < len(plane.runs()) <= limits.TRIGGERED_QUEUE_FACTOR * 10
+        assert "jobs wait already" in plane.runs()[-1].reason
