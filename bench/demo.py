@@ -43,7 +43,7 @@ def main() -> int:
             )
             say("what ran, and how long it took")
             tpctl(data_dir, "run", "show", "1")
-            tpctl(data_dir, "stats", "summary")
+            tpctl(data_dir, "stats", "summary", "--window", "15m")
             say("stopping")
     say(f"{'done' if code == 0 else 'failed'} after {time.perf_counter() - begin:.0f} s")
     return code
