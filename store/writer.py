@@ -23,7 +23,8 @@ from control.model.records import Receipts, Record
 T = TypeVar("T")
 C = TypeVar("C")
 LOG = structlog.get_logger("store")
-_HEAD_START: Final = 2  # Turns of the event loop: a record's reader, and the task it wakes.
+# Turns of the event loop: a record's reader, the task it wakes, and the socket that one fills.
+_HEAD_START: Final = 3
 
 
 class Offload(Protocol):
@@ -77,8 +78,9 @@ class Participant(Protocol):
 
 
 class _Piece(Generic[T]):
-    def __init__(self, work: Callable[[Tx], T]) -> None:
+    def __init__(self, work: Callable[[Tx], T], *, patient: bool) -> None:
         self.work = work
+        self.patient = patient
         self.done = trio.Event()
         self.result: outcome.Outcome[T] | None = None
 
@@ -94,6 +96,7 @@ class Writer:
         self._participant = participant
         self._waiting: deque[_Piece[object]] = deque()
         self._group: list[_Piece[object]] = []  # Being committed.
+        self._patient: list[_Piece[object]] = []  # Committed, and answered after the next commit.
         self._arrived = trio.Event()
         self._room = trio.CapacityLimiter(limits.WRITER_QUEUE_MAX)
         self._stopped = False
@@ -101,7 +104,7 @@ class Writer:
         self._changes = {change: trio.Event() for change in Change}
         self.failing: str | None = None  # Why the last commit failed; None after one that did not.
 
-    async def write(self, work: Callable[[Tx], T]) -> T:
+    async def write(self, work: Callable[[Tx], T], *, patient: bool = False) -> T:
         """Run `work` in a transaction; durable when it returns.
 
         Pieces are carried out in the order in which they were handed in: while there is room, no
@@ -109,9 +112,10 @@ class Writer:
         An exception of `work` undoes only its own changes and is raised here. Raises
         `StoreFailed` when the database could not be written: then nothing was changed, and
         `Unavailable` after `run` has ended. Once taken up, the work ends before a cancellation is
-        delivered.
+        delivered. A `patient` caller is answered only after the commit that its own records lead
+        to, if one follows at once: what it does next does not get in their way.
         """
-        piece: _Piece[T] = _Piece(work)
+        piece: _Piece[T] = _Piece(work, patient=patient)
         await trio.lowlevel.checkpoint_if_cancelled()
         try:
             self._room.acquire_on_behalf_of_nowait(piece)
@@ -157,6 +161,8 @@ class Writer:
         finally:
             # Those who wait are shielded: without an answer, a crash would never get past them.
             self._stopped = True
+            for piece in self._patient:
+                piece.done.set()
             for piece in (*self._group, *self._waiting):
                 piece.result = outcome.Error(_stopped())
                 piece.done.set()
@@ -173,8 +179,13 @@ class Writer:
             with trio.CancelScope(shield=True):
                 for _ in range(_HEAD_START):
                     await trio.lowlevel.checkpoint()
-            for piece in group:
+            following = bool(self._waiting)
+            for piece in self._patient:
                 piece.done.set()
+            self._patient = [piece for piece in group if following and piece.patient]
+            for piece in group:
+                if not (following and piece.patient):
+                    piece.done.set()
             self._group = []
         self._arrived = trio.Event()
 

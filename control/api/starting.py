@@ -154,7 +154,7 @@ class Starting:
                 catalog.remember(tx.conn, client, key, digest, run_id=run_id, now_ms=now_ms)
             return shown(tx.conn, (run_id, count))
 
-        return await self._parts.writer.write(work)
+        return await self._parts.writer.write(work, patient=True)
 
     def _view(self, conn: sqlite3.Connection, made: Made) -> RunView:
         try:

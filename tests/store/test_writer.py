@@ -318,3 +318,27 @@ async def test_changes_wake_who_asked_before_them(path: Path) -> None:
         await world.writer.write(lambda tx: tx.touch(Change.PLAN))
         assert (planned.is_set(), schedules.is_set()) == (True, False)
         assert not world.writer.changed(Change.PLAN).is_set()
+
+
+async def test_a_patient_caller_is_answered_after_the_commit_its_own_leads_to(path: Path) -> None:
+    def first(tx: Tx) -> str:
+        tx.touch(Change.PLAN)
+        return note("a")(tx)
+
+    async with running(path) as world:
+        seen: list[list[str]] = []
+
+        async def patiently() -> None:
+            await world.writer.write(first, patient=True)
+            seen.append(world.notes())
+
+        async def follow(changed: trio.Event) -> None:
+            await changed.wait()
+            await world.writer.write(note("b"))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(follow, world.writer.changed(Change.PLAN))
+            nursery.start_soon(patiently)
+        assert seen == [["a", "b"]]
+        with trio.fail_after(5):  # Nothing follows: the answer comes at once.
+            await world.writer.write(note("c"), patient=True)
