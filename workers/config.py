@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from control.model import limits, names
+from control.model.config import default_data_dir
 from control.model.errors import ConfigError
 
 _WORKER_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -53,7 +54,7 @@ class Flags(msgspec.Struct, frozen=True, kw_only=True):
 
 def load_config(flags: Flags, environ: Mapping[str, str], host: str) -> WorkerConfig:
     """Put the configuration together; raises ConfigError that says what is missing."""
-    data_dir = flags.data_dir or _default_data_dir(environ)
+    data_dir = flags.data_dir or default_data_dir(environ)
     file = _read_credentials(data_dir / names.CREDENTIALS_FILE)
     urls = tuple(flags.urls) or ((file.gateway,) if file.gateway else ())
     if not urls:
@@ -88,13 +89,6 @@ def name_from_host(host: str) -> str:
     """Make a worker's name of a host's."""
     name = re.sub(r"[^A-Za-z0-9._-]", "-", host).lstrip("._-")
     return name[: limits.NAME_CHARS_MAX - 4] or "worker"
-
-
-def _default_data_dir(environ: Mapping[str, str]) -> Path:
-    if environ.get(names.ENV_DATA_DIR):
-        return Path(environ[names.ENV_DATA_DIR])
-    base = environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
-    return Path(base) / "taskplane"
 
 
 def _read_credentials(path: Path) -> _Credentials:

@@ -151,10 +151,6 @@ class Slots:
                 heap[:] = [entry for entry in heap if entry[1] == entry[2].entry]
                 heapq.heapify(heap)
 
-    def has_free(self, speeds: Sequence[Speed]) -> bool:
-        """Whether any lane of these classes has a free slot."""
-        return any(self._peek(self._free[speed]) is not None for speed in speeds)
-
     def free_lane(self, speed: Speed, shape: Shape) -> Lane | None:
         """The emptiest lane of the class whose worker can run the shape."""
         heap, unfit = self._free[speed], []

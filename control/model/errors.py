@@ -54,10 +54,6 @@ class IllegalTransition(Conflict):
     """This state cannot be left in the way that was asked."""
 
 
-class LeaseLost(Conflict):
-    """The lease ended or went to another worker; this result is refused."""
-
-
 class Forbidden(Rejected):
     """The client's role does not allow this."""
 

@@ -84,7 +84,6 @@ LOG_WAIT_S: Final = 0.5  # How long a job waits for room in that buffer before i
 
 # The planner.
 PLAN_AHEAD_MS: Final = 48 * 3_600_000
-PLAN_PER_SCHEDULE_MAX: Final = 200_000  # 48 h of seconds.
 MISSED_ALL_MAX: Final = 1_000  # `missed: all` after a long outage.
 BACKFILL_MAX: Final = 1_000
 DAY_MS: Final = 86_400_000

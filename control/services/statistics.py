@@ -5,8 +5,8 @@ crash in between delivers again is recognised by its offset and only acknowledge
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Sequence
+from typing import TypeVar
 
 import structlog
 import trio
@@ -19,17 +19,11 @@ from control.model.names import Group, Topic
 from control.model.records import Delivery, Receipts
 from control.model.states import Outcome
 from store.facts import Fact, Facts
+from store.writer import Offload
 
 T = TypeVar("T")
 LOG = structlog.get_logger("statistics")
 _TOPIC = Topic.TASK_RUN_RESULTS
-
-
-class Offload(Protocol):
-    """Runs a function where it may block."""
-
-    async def __call__(self, sync_fn: Callable[[], T], /) -> T:
-        """Call it and give its value back."""
 
 
 class Batch:
