@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from control.core.slots import LoadOfPartition
+from control.model.messages import LoadOfPartition
 from control.model.states import Speed
 from control.model.views import MaybeTime, Time
 

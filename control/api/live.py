@@ -29,7 +29,7 @@ from control.model.messages import (
     WorkerDown,
     WorkerUp,
 )
-from control.model.names import Topic
+from control.model.names import Service, Topic
 from control.model.records import Record
 from control.model.times import to_rfc3339
 
@@ -132,7 +132,7 @@ class Live:
         return running, len(self._workers), sum(up.slots for up in self._workers.values())
 
     async def _announce(self) -> None:
-        await self._bus.publish([Record(Topic.TASK_COMMANDS, Announce())])
+        await self._bus.publish([Record(Topic.TASK_COMMANDS, Announce(by=Service.API))])
 
     async def _follow(self, topic: Topic, subscription: Subscription) -> None:
         while True:

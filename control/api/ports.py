@@ -7,8 +7,8 @@ from typing import Literal, Protocol
 
 from control.api.auth import Gate
 from control.bus.base import Bus
-from control.core.slots import LoadOfPartition
 from control.model.kinds import KindRegistry
+from control.model.messages import LoadOfPartition
 from control.model.names import Metric
 from control.model.reports import (
     PartitionStats,

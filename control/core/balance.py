@@ -12,11 +12,19 @@ from collections import OrderedDict
 import msgspec
 
 from control.core.estimates import Estimates
-from control.core.slots import WINDOW_S, Lane, LoadOfPartition, Shape, Slots
+from control.core.slots import WINDOW_S, Lane, Shape, Slots
 from control.core.speed import Threshold, partition_classes
 from control.core.waiting import Cause, WaitingJobs
 from control.model import limits
-from control.model.messages import DispatcherUp, Finished, Hold, JobReady, PriorityKey, WorkerUp
+from control.model.messages import (
+    DispatcherUp,
+    Finished,
+    Hold,
+    JobReady,
+    LoadOfPartition,
+    PriorityKey,
+    WorkerUp,
+)
 from control.model.states import Outcome, Speed
 
 

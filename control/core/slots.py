@@ -8,8 +8,6 @@ import heapq
 from collections.abc import Sequence
 from typing import Final
 
-import msgspec
-
 from control.model import limits
 from control.model.messages import JobReady, WorkerUp
 from control.model.states import Speed
@@ -190,16 +188,3 @@ class Slots:
                 return lane
             heapq.heappop(heap)
         return None
-
-
-class LoadOfPartition(msgspec.Struct, frozen=True, kw_only=True):
-    """What the balancer knows of one partition."""
-
-    partition: int
-    speed: Speed
-    slots: int
-    running: int
-    depth: int
-    expected_s: float
-    oldest_ms: int | None
-    workers: tuple[str, ...]

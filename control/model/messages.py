@@ -10,7 +10,8 @@ from typing import Final
 import msgspec
 from msgspec import Raw
 
-from control.model.states import Outcome, Speed
+from control.model.names import Service
+from control.model.states import Outcome, Role, Speed
 
 NULL: Final = Raw(b"null")
 
@@ -56,13 +57,18 @@ class JobReady(_Message, frozen=True, kw_only=True, tag="job_ready"):
 
 
 class Placed(_Message, frozen=True, kw_only=True, tag="placed"):
-    """A job bound to a partition and a worker's slot; its offset is the lease's epoch."""
+    """A job bound to a partition and a worker's slot.
+
+    Its first place on the bus is the lease's epoch; `epoch` keeps it when another dispatcher takes
+    the lease over.
+    """
 
     job: JobReady
     partition: int
     worker: str
     speed: Speed
     expected: float  # Seconds.
+    epoch: int | None = None
 
 
 class Started(_Message, frozen=True, kw_only=True, tag="started"):
@@ -185,6 +191,19 @@ class DispatcherUp(_Message, frozen=True, kw_only=True, tag="dispatcher_up"):
     adrift: tuple[Hold, ...]
 
 
+class LoadOfPartition(msgspec.Struct, frozen=True, kw_only=True):
+    """What the balancer knows of one partition."""
+
+    partition: int
+    speed: Speed
+    slots: int
+    running: int
+    depth: int
+    expected_s: float
+    oldest_ms: int | None
+    workers: tuple[str, ...]
+
+
 class LogChunk(_Message, frozen=True, kw_only=True, tag="log_chunk"):
     """Text of an attempt's log from byte `offset` on. A later offset than expected is a gap."""
 
@@ -210,11 +229,17 @@ class ReorderJob(_Message, frozen=True, kw_only=True, tag="reorder_job"):
 
 
 class ClientChanged(_Message, frozen=True, kw_only=True, tag="client_changed"):
-    """A client's limits changed; they hold for its waiting jobs too."""
+    """A client's limits changed; they hold for its waiting jobs too.
+
+    `secret_hash` only of a client that may connect workers (`role`): dispatchers elsewhere let
+    them in by it. None: it may not, or no longer.
+    """
 
     client: str
     priority: int
     max_running: int | None
+    role: Role | None = None
+    secret_hash: str | None = None
 
 
 class DrainWorker(_Message, frozen=True, kw_only=True, tag="drain_worker"):
@@ -231,7 +256,38 @@ class Deadline(_Message, frozen=True, kw_only=True, tag="deadline"):
 
 
 class Announce(_Message, frozen=True, kw_only=True, tag="announce"):
-    """Every dispatcher answers with a `DispatcherUp`."""
+    """Somebody starts and knows nothing yet: tell what there is.
+
+    Dispatchers answer with `DispatcherUp`; to a balancer or a dispatcher the state's owner tells
+    all clients, and to a balancer or the API the statistics tell `Learned`.
+    """
+
+    by: Service
+
+
+class Learned(_Message, frozen=True, kw_only=True, tag="learned"):
+    """Durations of earlier runs, in seconds, oldest first, by pipeline and job."""
+
+    durations: tuple[tuple[str, str, tuple[float, ...]], ...]
+
+
+class Loads(_Message, frozen=True, kw_only=True, tag="loads"):
+    """Every partition's load, as the balancer sees it; said when it has changed."""
+
+    loads: tuple[LoadOfPartition, ...]
+
+
+class AskWhy(_Message, frozen=True, kw_only=True, tag="ask_why"):
+    """Why does this job wait? The balancer answers with `Waits`."""
+
+    job_id: int
+
+
+class Waits(_Message, frozen=True, kw_only=True, tag="waits"):
+    """Why a job waits, in words; None: it does not wait at the balancer."""
+
+    job_id: int
+    why: str | None
 
 
 Message = (
@@ -252,6 +308,10 @@ Message = (
     | DrainWorker
     | Deadline
     | Announce
+    | Learned
+    | Loads
+    | AskWhy
+    | Waits
 )
 
 ENCODER: Final = msgspec.json.Encoder()

@@ -9,12 +9,14 @@ class Topic(StrEnum):
 
     TASK_RUNS = "task_runs"  # State's owner -> balancer; key: run id.
     TASK_RUNS_LOAD_BALANCED = "task_runs_load_balanced"  # Balancer -> dispatcher; by partition.
-    TASK_RUN_EVENTS = "task_run_events"  # Dispatcher -> balancer, trigger.
+    TASK_RUN_EVENTS = "task_run_events"  # Dispatcher -> trigger.
     TASK_RUN_RESULTS = "task_run_results"  # Dispatcher -> trigger, balancer, statistics.
     QUERY_TASK_RUN_RESULTS = "query_task_run_results"  # The same results, of kind Query.
     NOTIFICATION_TASK_RUN_RESULTS = "notification_task_run_results"  # Of kind Notification.
     TASK_RUN_LOGS = "task_run_logs"  # Dispatcher -> job logs; never stored on the embedded bus.
     TASK_COMMANDS = "task_commands"  # State's owner -> balancer, dispatcher.
+    TASK_NEWS = "task_news"  # What the parts tell each other of themselves; only tailed.
+    TASK_DEAD_LETTERS = "task_dead_letters"  # Records nobody could read; on Kafka only.
 
 
 class Group(StrEnum):

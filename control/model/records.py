@@ -1,9 +1,11 @@
 """Owns what services hand to the bus and get from it: records, deliveries, receipts."""
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from control.model import limits
 from control.model.messages import Message
 from control.model.names import Group, Topic
 
@@ -25,6 +27,11 @@ class Delivery(msgspec.Struct, frozen=True):
     partition: int
     offset: int
 
+    @property
+    def place(self) -> int:
+        """Partition and offset as one number, which names the record in its topic for ever."""
+        return self.offset * limits.PARTITIONS_MAX + self.partition
+
 
 class Receipts(msgspec.Struct, frozen=True):
     """Offsets that a group has finished with, in any order."""
@@ -33,3 +40,12 @@ class Receipts(msgspec.Struct, frozen=True):
     topic: Topic
     partition: int
     offsets: Sequence[int]
+
+
+def receipts_of(group: Group, topic: Topic, places: Iterable[int]) -> list[Receipts]:
+    """The receipts of records that are named by their places."""
+    offsets: defaultdict[int, list[int]] = defaultdict(list)
+    for place in places:
+        offset, partition = divmod(place, limits.PARTITIONS_MAX)
+        offsets[partition].append(offset)
+    return [Receipts(group, topic, partition, found) for partition, found in offsets.items()]

@@ -10,7 +10,6 @@ import trio
 
 from control.bus.base import Bus, Subscription
 from control.core.balance import Assignment, Balancer, Policy
-from control.core.slots import LoadOfPartition
 from control.model import limits
 from control.model.messages import (
     Announce,
@@ -20,6 +19,7 @@ from control.model.messages import (
     DrainWorker,
     Finished,
     JobReady,
+    LoadOfPartition,
     Message,
     Overran,
     Placed,
@@ -27,7 +27,7 @@ from control.model.messages import (
     WorkerDown,
     WorkerUp,
 )
-from control.model.names import Group, Topic
+from control.model.names import Group, Service, Topic
 from control.model.records import Delivery, Receipts, Record
 
 
@@ -54,7 +54,7 @@ class BalancerService:
             for subscription in (events, results, jobs, commands):
                 nursery.start_soon(self._take_in, subscription)
             nursery.start_soon(self._forward)
-            await self._bus.publish([Record(Topic.TASK_COMMANDS, Announce())])
+            await self._bus.publish([Record(Topic.TASK_COMMANDS, Announce(by=Service.BALANCER))])
             task_status.started()
 
     def partitions(self) -> list[LoadOfPartition]:

@@ -15,8 +15,8 @@ from control.api.ports import Parts
 from control.api.server import Api
 from control.bus.embedded import EmbeddedBus
 from control.bus.journal import Journal
-from control.core.slots import LoadOfPartition
 from control.model.kinds import Kind, KindRegistry
+from control.model.messages import LoadOfPartition
 from control.model.names import Group, Metric, Topic
 from control.model.states import Role, Speed
 from control.services.job_logs import JobLogs

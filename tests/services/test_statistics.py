@@ -15,7 +15,7 @@ from control.bus.embedded import EmbeddedBus
 from control.bus.journal import Journal
 from control.model import limits
 from control.model.messages import Announce, Finished, Message, Skipped
-from control.model.names import Group, Topic
+from control.model.names import Group, Service, Topic
 from control.model.records import Delivery, Receipts, Record
 from control.model.states import Outcome, Speed
 from control.services.statistics import Statistics, fact_of
@@ -292,4 +292,4 @@ def test_a_row_says_what_its_message_said() -> None:
     assert not never.final
     skipped = row(SKIPPED)
     assert (skipped.outcome, skipped.final, skipped.worker) == (Outcome.CANCELLED, True, None)
-    assert fact_of(Delivery(Announce(), Topic.TASK_RUN_RESULTS, 0, 0)) is None
+    assert fact_of(Delivery(Announce(by=Service.API), Topic.TASK_RUN_RESULTS, 0, 0)) is None
