@@ -40,6 +40,7 @@ _TOPICS: Final = (
     Topic.TASK_RUN_EVENTS,
     Topic.TASK_RUN_RESULTS,
     Topic.TASK_COMMANDS,
+    Topic.TASK_NEWS,
 )
 # Topics overtake each other: a placement read after its result must not stay for ever.
 _ENDED_MAX: Final = 20_000

@@ -46,12 +46,12 @@ class BalancerService:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled."""
-        events = await self._bus.tail(Topic.TASK_RUN_EVENTS)
+        news = await self._bus.tail(Topic.TASK_NEWS)
         results = await self._bus.tail(Topic.TASK_RUN_RESULTS)
         jobs = await self._bus.subscribe(Topic.TASK_RUNS, Group.BALANCER)
         commands = await self._bus.subscribe(Topic.TASK_COMMANDS, Group.BALANCER)
         async with trio.open_nursery() as nursery:
-            for subscription in (events, results, jobs, commands):
+            for subscription in (news, results, jobs, commands):
                 nursery.start_soon(self._take_in, subscription)
             nursery.start_soon(self._forward)
             await self._bus.publish([Record(Topic.TASK_COMMANDS, Announce(by=Service.BALANCER))])

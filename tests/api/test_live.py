@@ -83,12 +83,13 @@ TOPICS: dict[type, Topic] = {
     Placed: Topic.TASK_RUNS_LOAD_BALANCED,
     Finished: Topic.TASK_RUN_RESULTS,
     LogChunk: Topic.TASK_RUN_LOGS,
+    Started: Topic.TASK_RUN_EVENTS,
 }
 
 
 async def tell(server: Serving, *messages: Message) -> None:
     for message in messages:
-        topic = TOPICS.get(type(message), Topic.TASK_RUN_EVENTS)
+        topic = TOPICS.get(type(message), Topic.TASK_NEWS)
         await server.parts.bus.publish([Record(topic, message)])
 
 
