@@ -21,7 +21,7 @@ import structlog
 import trio
 
 from control import bootstrap
-from control.api.auth import Gate
+from control.api.auth import Gate, stored_logins
 from control.api.ports import Parts
 from control.api.server import Api
 from control.bus.embedded import EmbeddedBus
@@ -36,7 +36,6 @@ from control.model.errors import (
     StoreFailed,
     TaskplaneError,
     Unauthenticated,
-    Unavailable,
 )
 from control.model.kinds import installed_kinds
 from control.model.names import FACTS_FILE, LOGS_FOLDER, STATE_FILE, Metric, Service
@@ -50,7 +49,6 @@ from control.services.pruner import Pruner
 from control.services.publisher import Publisher
 from control.services.statistics import Statistics
 from control.services.trigger import Trigger
-from control.transactions import terms
 from control.transactions.graphs import Graphs
 from control.transactions.ledger import Ledger
 from store.bus_log import SqliteLogRows
@@ -93,7 +91,7 @@ class ControlPlane:
         self.ledger = Ledger(Graphs(), config.queue_size)
         self.reader = Reader(directory / STATE_FILE, offload)
         self.facts = Facts(directory / FACTS_FILE)
-        self.gate = Gate(self.reader, offload, os.urandom(32))
+        self.gate = Gate(stored_logins(self.reader), offload, os.urandom(32))
         self.balancer = BalancerService(_policy(config), self.bus, now_ms)
         send, receive = trio.open_memory_channel[Arrival](limits.ARRIVALS_MAX)
         classes = partition_classes(config.partitions, config.slow_share)
@@ -132,10 +130,10 @@ class ControlPlane:
         )
 
     async def role_of(self, client_id: str, secret: str) -> Role | None:
-        """The role of whoever connects to the gateway; None: refused."""
+        """The role of whoever connects to the gateway; None: refused. Raises `Unavailable`."""
         try:
             return (await self.gate.verify(client_id, secret)).role
-        except (Unauthenticated, Unavailable):
+        except Unauthenticated:
             return None
 
     def parts(self) -> Mapping[str, str | None]:
@@ -162,10 +160,7 @@ class ControlPlane:
                     tx, self.config.directory, now_ms=now_ms(), random_bytes=os.urandom
                 )
             )
-            await self.writer.write(terms.tell_all)
             async with trio.open_nursery() as services:
-                if Service.STATISTICS in wanted:
-                    await self._warm_start()
                 for service, part in (
                     (Service.STATISTICS, self.statistics),
                     (Service.API, self.logs),
@@ -218,17 +213,6 @@ class ControlPlane:
         self._api_ended = trio.Event()
         await self.api.run(task_status=task_status)
         self._api_ended.set()
-
-    async def _warm_start(self) -> None:
-        """Let the balancer begin with the durations of earlier runs, if they can be read."""
-        try:
-            durations = await trio.to_thread.run_sync(self.facts.durations)
-        except StoreFailed as error:  # Statistics are never in the way of a job.
-            LOG.warning("statistics.failing", error=str(error))
-            return
-        for learned in durations:
-            for seconds in learned.durations:
-                self.balancer.learn(learned.pipeline, learned.job, seconds)
 
     async def _forget_facts(self, before_ms: int) -> None:
         try:

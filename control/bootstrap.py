@@ -16,6 +16,7 @@ from control.model.errors import ConfigError
 from control.model.names import CREDENTIALS_FILE
 from control.model.pipelines import PRIORITY_DEFAULT
 from control.model.states import Role
+from control.transactions import terms
 from store import clients
 from store.clients import Terms
 from store.writer import Tx
@@ -64,17 +65,18 @@ def ensure_admin(
     secret = make_secret(random_bytes)
     secret_hash = hash_secret(secret, random_bytes(_SALT_BYTES))
     if clients.login(tx.conn, ADMIN) is None:
-        terms = Terms(
+        wanted = Terms(
             role=Role.ADMIN,
             priority=PRIORITY_DEFAULT,
             max_queued=None,
             max_running=None,
             enabled=True,
         )
-        clients.create(tx.conn, ADMIN, terms, secret_hash=secret_hash, now_ms=now_ms)
+        admin = clients.create(tx.conn, ADMIN, wanted, secret_hash=secret_hash, now_ms=now_ms)
     else:
-        clients.rotate(tx.conn, ADMIN, secret_hash)
+        admin = clients.rotate(tx.conn, ADMIN, secret_hash)
         LOG.warning("admin.rotated", reason=f"{CREDENTIALS_FILE} was missing or out of date")
+    terms.tell(tx, admin)
     return ADMIN, secret
 
 

@@ -107,16 +107,26 @@ class Access:
 
     async def _delete(self, call: Call) -> Answer:
         client_id = call.text("client_id")
-        await self._parts.writer.write(lambda tx: clients.delete(tx.conn, client_id))
+
+        def work(tx: Tx) -> None:
+            client = clients.get(tx.conn, client_id)
+            clients.delete(tx.conn, client_id)
+            terms.tell(tx, client)
+
+        await self._parts.writer.write(work)
         self._parts.gate.forget()
         return Answer()
 
     async def _rotate(self, call: Call) -> Answer:
         client_id = call.text("client_id")
         secret, secret_hash = await self._secret()
-        client = await self._parts.writer.write(
-            lambda tx: clients.rotate(tx.conn, client_id, secret_hash)
-        )
+
+        def work(tx: Tx) -> ClientView:
+            rotated = clients.rotate(tx.conn, client_id, secret_hash)
+            terms.tell(tx, rotated)
+            return rotated
+
+        client = await self._parts.writer.write(work)
         self._parts.gate.forget()
         return _with_secret(client, secret)
 

@@ -9,7 +9,7 @@ import binascii
 import hashlib
 import hmac
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
@@ -26,6 +26,9 @@ from store.writer import Offload
 _LOG2_N: Final = 14
 _R: Final = 8
 _P: Final = 1
+Lookup = Callable[[str], Awaitable[Login | None]]
+"""What to check a client's secret against; None: there is no such client."""
+
 _REFUSED: Final = "the client id or its secret is missing or wrong"
 
 
@@ -53,11 +56,20 @@ def matches(secret: str, stored: str) -> bool:
 _NOBODY: Final = f"scrypt${_LOG2_N}${_R}${_P}${bytes(16).hex()}${bytes(32).hex()}"
 
 
+def stored_logins(reader: Reader) -> Lookup:
+    """The clients of the state database."""
+
+    async def login(client_id: str) -> Login | None:
+        return await reader.read(lambda conn: clients.login(conn, client_id))
+
+    return login
+
+
 class Gate:
     """Finds out who calls. `cache_key`: 32 random bytes; secrets are not kept, even in memory."""
 
-    def __init__(self, reader: Reader, offload: Offload, cache_key: bytes) -> None:
-        self._reader = reader
+    def __init__(self, lookup: Lookup, offload: Offload, cache_key: bytes) -> None:
+        self._lookup = lookup
         self._offload = offload
         self._cache_key = cache_key
         self._known: OrderedDict[bytes, tuple[Identity, float]] = OrderedDict()
@@ -86,7 +98,7 @@ class Gate:
             if (known := self._recall(key)) is not None:
                 return known  # The same client, checked while this one waited.
             changes = self._changes
-            login = await self._reader.read(lambda conn: clients.login(conn, client_id))
+            login = await self._lookup(client_id)
             stored = _NOBODY if login is None else login.secret_hash
             right = await self._offload(lambda: matches(secret, stored))
         identity = _admit(client_id, login, right=right)

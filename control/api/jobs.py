@@ -11,7 +11,7 @@ from control.api.explain import Explanation, explain
 from control.api.ports import Parts
 from control.api.roles import check_numbered
 from control.model.errors import NotFound
-from control.model.states import FINAL
+from control.model.states import FINAL, State
 from control.model.views import JobView, RunView
 from store import views
 from store.views import Links
@@ -108,11 +108,12 @@ class Jobs:
 
         job, links, run = await self._parts.reader.read(look)
         balancing = self._parts.balancing
+        waits = job.state == State.READY and job.ready_at is not None
         return Answer(
             body=explain(
                 job,
                 links,
-                refusal=balancing.why(job_id),
+                refusal=await balancing.why(job_id) if waits else None,
                 expected_s=balancing.expected(run.pipeline, job.name),
                 now_ms=self._parts.now_ms(),
             )

@@ -11,6 +11,7 @@ import trio
 from control.api.fleet_views import RunningView, WorkerView
 from control.api.metrics import Metrics
 from control.bus.base import Bus, Subscription
+from control.core.roster import Changes, Roster
 from control.model import limits
 from control.model.errors import BusUnavailable
 from control.model.messages import (
@@ -73,7 +74,7 @@ class Live:
         self._bus = bus
         self._metrics = metrics
         self._now_ms = now_ms
-        self._workers: dict[str, WorkerUp] = {}
+        self._roster = Roster()
         self._lost: OrderedDict[str, _Lost] = OrderedDict()
         self._given: dict[int, _Given] = {}
         self._ended: OrderedDict[tuple[int, int], None] = OrderedDict()
@@ -104,7 +105,8 @@ class Live:
         for given in self._given.values():
             by_worker.setdefault(given.worker, []).append(given)
         shown = [
-            _worker(info, by_worker.get(name, [])) for name, info in sorted(self._workers.items())
+            _worker(info, by_worker.get(name, []))
+            for name, info in sorted(self._roster.workers.items())
         ]
         oldest_ms = self._now_ms() - limits.LOST_WORKERS_MS
         while self._lost and next(iter(self._lost.values())).at_ms < oldest_ms:
@@ -114,7 +116,7 @@ class Live:
 
     def has_worker(self, name: str) -> bool:
         """Whether a worker of this name is connected."""
-        return name in self._workers
+        return name in self._roster.workers
 
     def heads(self) -> dict[int, RunningView]:
         """For each partition the job that has run longest."""
@@ -130,7 +132,8 @@ class Live:
     def totals(self) -> tuple[int, int, int]:
         """How many jobs run, workers are connected, and slots they have."""
         running = sum(given.started_ms is not None for given in self._given.values())
-        return running, len(self._workers), sum(up.slots for up in self._workers.values())
+        workers = self._roster.workers.values()
+        return running, len(workers), sum(up.slots for up in workers)
 
     async def _announce(self) -> None:
         await self._bus.publish([Record(Topic.TASK_COMMANDS, Announce(by=Service.API))])
@@ -173,9 +176,10 @@ class Live:
             case CancelJob() | ReorderJob():
                 self._mark(None, message.job_id)
             case WorkerUp():
-                self._worker_up(message)
+                self._workers_changed(self._roster.worker_up(message), "")
             case WorkerDown():
-                self._worker_down(message)
+                changes = self._roster.worker_down(message.worker, message.dispatcher)
+                self._workers_changed(changes, message.reason)
             case DispatcherUp():
                 self._dispatcher_up(message)
             case _:
@@ -206,11 +210,15 @@ class Live:
             del self._given[job_id]
             self.fleet_changes += 1
 
-    def _worker_up(self, message: WorkerUp) -> None:
-        self._lost.pop(message.worker, None)
-        self._workers[message.worker] = message
-        self._hold(message.worker, message.holds)
-        self.fleet_changes += 1
+    def _workers_changed(self, changes: Changes, reason: str) -> None:
+        for info in changes.gone:
+            self._lost[info.worker] = _Lost(info, reason, self._now_ms())
+            if len(self._lost) > limits.LOST_WORKERS_MAX:
+                self._lost.popitem(last=False)
+        for info in changes.came:
+            self._lost.pop(info.worker, None)
+            self._hold(info.worker, info.holds)
+        self.fleet_changes += bool(changes.gone or changes.came)
 
     def _hold(self, worker: str, holds: tuple[Hold, ...]) -> None:
         for hold in holds:
@@ -229,26 +237,9 @@ class Live:
                 started_ms=hold.started_ms,
             )
 
-    def _worker_down(self, message: WorkerDown) -> None:
-        info = self._workers.get(message.worker)
-        if info is None or info.dispatcher != message.dispatcher:
-            return  # It has come back elsewhere since.
-        del self._workers[message.worker]
-        self._lost[message.worker] = _Lost(info, message.reason, self._now_ms())
-        if len(self._lost) > limits.LOST_WORKERS_MAX:
-            self._lost.popitem(last=False)
-        self.fleet_changes += 1
-
     def _dispatcher_up(self, message: DispatcherUp) -> None:
-        here = {up.worker for up in message.workers}
-        gone = [
-            name
-            for name, up in self._workers.items()
-            if up.dispatcher == message.dispatcher and name not in here
-        ]
-        for name in gone:
-            reason = "not connected since its dispatcher started again"
-            self._worker_down(WorkerDown(worker=name, dispatcher=message.dispatcher, reason=reason))
+        changes = self._roster.dispatcher_up(message)
+        here = {up.worker for up in changes.came if up.dispatcher == message.dispatcher}
         held = {hold.job_id for up in message.workers for hold in up.holds}
         held |= {hold.job_id for hold in message.adrift}
         self._given = {
@@ -256,8 +247,7 @@ class Live:
             for job_id, given in self._given.items()
             if job_id in held or given.worker not in here
         }
-        for up in message.workers:
-            self._worker_up(up)
+        self._workers_changed(changes, "its dispatcher is gone, or does not have it any more")
 
     def _mark(self, run_id: int | None, job_id: int) -> None:
         if not self.listening:

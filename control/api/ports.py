@@ -26,12 +26,12 @@ from store.writer import Offload, Writer
 
 
 class Balancing(Protocol):
-    """What the balancer knows. Where it runs elsewhere, the answers are empty."""
+    """What the balancer knows. Where none runs or answers, there is little to tell."""
 
     def partitions(self) -> Sequence[LoadOfPartition]:
         """Every partition's load."""
 
-    def why(self, job_id: int) -> str | None:
+    async def why(self, job_id: int) -> str | None:
         """Why a waiting job has not been placed; None: it is not the balancer's."""
 
     def expected(self, pipeline: str, name: str) -> float | None:

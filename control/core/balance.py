@@ -12,7 +12,8 @@ from collections import OrderedDict
 import msgspec
 
 from control.core.estimates import Estimates
-from control.core.slots import WINDOW_S, Lane, Shape, Slots
+from control.core.roster import Changes, Roster
+from control.core.slots import WINDOW_S, Lane, Shape, Slots, loads
 from control.core.speed import Threshold, partition_classes
 from control.core.waiting import Cause, WaitingJobs
 from control.model import limits
@@ -39,10 +40,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Assignment(msgspec.Struct, frozen=True):
-    """A job to send now, and the offset that is finished with that."""
+    """A job to send now, and the place that is finished with that."""
 
     job: JobReady
-    offset: int
+    place: int
     partition: int
     worker: str
     speed: Speed
@@ -64,14 +65,23 @@ _ENDED_MAX = 50_000  # How many ends are remembered, against news that is older 
 
 
 class Balancer:
-    """The whole policy, without I/O. Offsets are those of the topic the jobs came from."""
+    """The whole policy, without I/O. Places are those of the topic the jobs came from.
 
-    def __init__(self, policy: Policy) -> None:
+    `estimates` and `threshold`: what an earlier one has learned.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        estimates: Estimates | None = None,
+        threshold: Threshold | None = None,
+    ) -> None:
         self.policy = policy
         self.classes = partition_classes(policy.partitions, policy.slow_share)
-        self.estimates = Estimates()
-        self.threshold = Threshold(policy.slow_threshold_s)
+        self.estimates = estimates or Estimates()
+        self.threshold = threshold or Threshold(policy.slow_threshold_s)
         self.slots = Slots(self.classes)
+        self._roster = Roster()
         self.waiting = WaitingJobs(self.estimates.index)
         self._outstanding: dict[int, _Outstanding] = {}
         self._slow_running = 0
@@ -79,7 +89,7 @@ class Balancer:
         self._client_max: dict[str, int | None] = {}
         # Of clients that were told of: newer than what a job says that is read back or given back.
         self._client_priority: dict[str, int] = {}
-        self.superseded: list[int] = []  # Offsets whose jobs have a newer attempt.
+        self.superseded: list[int] = []  # Places whose jobs have a newer attempt.
         self._ended: OrderedDict[int, int] = OrderedDict()  # Job to its last attempt that ended.
         self._cancelled: OrderedDict[tuple[int, int], None] = OrderedDict()
         self._moving: dict[int, PriorityKey] = {}  # Jobs on their way back to a new place.
@@ -87,10 +97,10 @@ class Balancer:
 
     # What happened.
 
-    def submit(self, job: JobReady, offset: int) -> bool:
-        """A job may run. False: it was cancelled already, or is old news; its offset is finished.
+    def submit(self, job: JobReady, place: int) -> bool:
+        """A job may run. False: it was cancelled already, or is old news; its place is finished.
 
-        An older attempt that still waits (it was given back after its end) makes room: its offset
+        An older attempt that still waits (it was given back after its end) makes room: its place
         is in `superseded`.
         """
         if self._moving and job.job_id in self._moving:  # Perhaps once more since it left.
@@ -106,7 +116,7 @@ class Balancer:
             if waiting.job.attempt >= job.attempt:
                 return False  # The bus may say a thing twice.
             self.waiting.remove(waiting)
-            self.superseded.append(waiting.offset)
+            self.superseded.append(waiting.place)
         # A job that a dispatcher gave back unstarted comes again while it counts as placed.
         self._settle(job.job_id)
         priority = self._client_priority.get(job.client)
@@ -114,11 +124,11 @@ class Balancer:
             self._client_max[job.client] = job.max_running
         elif priority != job.order[0]:  # It was said before the client changed.
             job = _with_priority(job, priority)
-        self.waiting.add(job, offset)
+        self.waiting.add(job, place)
         return True
 
     def cancel(self, job_id: int, attempt: int) -> int | None:
-        """A job was cancelled; gives its offset if it waited here."""
+        """A job was cancelled; gives its place if it waited here."""
         waiting = self.waiting.jobs.get(job_id)
         if waiting is None or waiting.job.attempt != attempt:
             # Its message may be still to come, for the first time or because it is given back.
@@ -128,7 +138,7 @@ class Balancer:
         if waiting is None or waiting.job.attempt > attempt:
             return None
         self.waiting.remove(waiting)
-        return waiting.offset
+        return waiting.place
 
     def reorder(self, job_id: int, order: PriorityKey) -> tuple[JobReady, int] | None:
         """A waiting job's place in the order changed: what to publish, and what is finished then.
@@ -142,7 +152,7 @@ class Balancer:
             return None
         self.waiting.remove(waiting)
         self._moving[job_id] = order
-        return msgspec.structs.replace(waiting.job, order=order), waiting.offset
+        return msgspec.structs.replace(waiting.job, order=order), waiting.place
 
     def client_changed(self, client: str, priority: int, max_running: int | None) -> None:
         """A client's limits changed; they hold for what waits already."""
@@ -150,7 +160,7 @@ class Balancer:
         for waiting in [w for w in self.waiting.jobs.values() if w.job.client == client]:
             if waiting.job.order[0] != priority:
                 self.waiting.remove(waiting)
-                self.waiting.add(_with_priority(waiting.job, priority), waiting.offset)
+                self.waiting.add(_with_priority(waiting.job, priority), waiting.place)
         self._room()
 
     def finished(self, message: Finished) -> None:
@@ -168,25 +178,7 @@ class Balancer:
 
     def worker_up(self, info: WorkerUp) -> None:
         """A worker connected or changed. What it holds counts as placed with it."""
-        self.slots.remove(info.worker)
-        worker = self.slots.add(info)
-        for known in self._outstanding.values():
-            if known.lane is not None and known.lane.worker.info.worker == info.worker:
-                lane = worker.lanes.get(known.lane.partition) or next(iter(worker.lanes.values()))
-                known.lane = lane
-                worker.take(lane, known.expected_s)
-        for hold in info.holds:
-            if self._is_over(hold):
-                continue
-            if hold.job_id not in self._outstanding:
-                lane = max(worker.lanes.values(), key=lambda lane: lane.free)
-                self._hold(hold, lane)
-            elif (known := self._outstanding[hold.job_id]).lane is None:
-                known.lane = max(worker.lanes.values(), key=lambda lane: lane.free)
-                worker.take(known.lane, known.expected_s)
-        for lane in worker.lanes.values():
-            self.slots.offer(lane)
-        self._room()
+        self._workers_changed(self._roster.worker_up(info))
 
     def overran(self, name: str, job_ids: tuple[int, ...]) -> None:
         """These jobs take far longer than expected: each holds its slot until it ends."""
@@ -199,25 +191,22 @@ class Balancer:
                 worker.overran(known.expected_s)
                 known.expected_s = OVERRUN_EXPECTED_S
 
-    def worker_down(self, name: str) -> None:
+    def worker_down(self, name: str, dispatcher: str) -> None:
         """A worker is gone; its jobs come back one by one, as ends or as ready again."""
-        self.slots.remove(name)
+        self._workers_changed(self._roster.worker_down(name, dispatcher))
 
     def drain(self, name: str) -> None:
         """A worker takes nothing new."""
+        self._roster.drain(name)
         self.slots.drain(name)
 
     def dispatcher_up(self, message: DispatcherUp) -> None:
         """A dispatcher told all it knows: replaces what was known of it."""
-        theirs = {info.worker for info in message.workers}
-        for name, worker in list(self.slots.workers.items()):
-            if worker.info.dispatcher == message.dispatcher and name not in theirs:
-                self.worker_down(name)
+        changes = self._roster.dispatcher_up(message)
         for hold in message.adrift:
             if hold.job_id not in self._outstanding and not self._is_over(hold):
                 self._hold(hold, None)
-        for info in message.workers:
-            self.worker_up(info)
+        self._workers_changed(changes)
 
     # What follows.
 
@@ -244,7 +233,7 @@ class Balancer:
             made.append(
                 Assignment(
                     job,
-                    waiting.offset,
+                    waiting.place,
                     lane.partition,
                     lane.worker.info.worker,
                     speed,
@@ -285,34 +274,40 @@ class Balancer:
 
     def partitions(self) -> list[LoadOfPartition]:
         """Every partition's load, as far as jobs have been placed there."""
-        count = self.policy.partitions
-        slots, depth, expected = [0] * count, [0] * count, [0.0] * count
-        names: list[set[str]] = [set() for _ in range(count)]
-        oldest: list[int | None] = [None] * count
-        for name, worker in self.slots.workers.items():
-            for partition in worker.info.partitions:
-                slots[partition] += 1
-                names[partition].add(name)
-        for known in self._outstanding.values():
-            if known.lane is not None:
-                at = known.lane.partition
-                depth[at] += 1
-                expected[at] += known.expected_s
-                first = oldest[at]
-                oldest[at] = known.placed_ms if first is None else min(first, known.placed_ms)
-        return [
-            LoadOfPartition(
-                partition=at,
-                speed=self.classes[at],
-                slots=slots[at],
-                running=min(depth[at], slots[at]),
-                depth=max(depth[at] - slots[at], 0),
-                expected_s=expected[at],
-                oldest_ms=oldest[at],
-                workers=tuple(sorted(names[at])),
-            )
-            for at in range(count)
+        placed = [
+            (known.lane, known.expected_s, known.placed_ms)
+            for known in self._outstanding.values()
+            if known.lane is not None
         ]
+        return loads(self.classes, self.slots.workers.values(), placed)
+
+    def _workers_changed(self, changes: Changes) -> None:
+        for info in changes.gone:
+            self.slots.remove(info.worker)
+        for info in changes.came:
+            self._connect(info)
+        self._room()
+
+    def _connect(self, info: WorkerUp) -> None:
+        self.slots.remove(info.worker)
+        worker = self.slots.add(info)
+        for known in self._outstanding.values():
+            if known.lane is not None and known.lane.worker.info.worker == info.worker:
+                first = next(iter(worker.lanes.values()), None)
+                known.lane = worker.lanes.get(known.lane.partition, first)
+                if known.lane is not None:
+                    worker.take(known.lane, known.expected_s)
+        for hold in info.holds:
+            lane = worker.emptiest()
+            if self._is_over(hold):
+                continue
+            if hold.job_id not in self._outstanding:
+                self._hold(hold, lane)
+            elif (known := self._outstanding[hold.job_id]).lane is None and lane is not None:
+                known.lane = lane
+                worker.take(lane, known.expected_s)
+        for lane in worker.lanes.values():
+            self.slots.offer(lane)
 
     def _place(self, client: str, shape: Shape, speed: Speed, expected_s: float) -> Lane | Cause:
         length = "short" if expected_s <= WINDOW_S else speed

@@ -7,6 +7,7 @@ orders jobs (square root of E[S] / E[1/S]: the c-mu rule for slowdown).
 
 import math
 from collections import OrderedDict, deque
+from collections.abc import Iterable
 from typing import Final
 
 Key = tuple[str, str]
@@ -130,6 +131,12 @@ class Estimates:
         known.add(seconds)
         self._recent[key] = self._recent.get(key, 0.0) + 1
         self._prior.add(seconds, known.seen)
+
+    def recall(self, key: Key, durations: Iterable[float]) -> None:
+        """What is told of earlier runs; nothing where newer ends are known already."""
+        if key not in self._keys:
+            for seconds in durations:
+                self.learn(key, seconds)
 
     def expected(self, key: Key) -> float:
         """Expected seconds."""

@@ -5,11 +5,11 @@ plus, of jobs so short that a slot would stand idle for the round trip, just eno
 """
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from control.model import limits
-from control.model.messages import JobReady, WorkerUp
+from control.model.messages import JobReady, LoadOfPartition, WorkerUp
 from control.model.states import Speed
 
 WINDOW_S: Final = 0.02  # Expected seconds of work a slot may have ahead: one round trip.
@@ -26,30 +26,38 @@ def shape_of(job: JobReady) -> Shape:
 class Lane:
     """One worker's slots in one partition."""
 
-    __slots__ = ("entry", "free", "partition", "speed", "worker")
+    __slots__ = ("entry", "free", "partition", "slots", "speed", "worker")
 
     def __init__(self, worker: "Worker", partition: int, speed: Speed) -> None:
         self.worker = worker
         self.partition = partition
         self.speed = speed
+        self.slots = 0
         self.free = 0  # Below zero: that many are prefetched.
         self.entry = 0  # Which entry in the heap of free lanes is the current one.
 
 
 class Worker:
-    """A connected worker and what has been placed with it."""
+    """A connected worker and what has been placed with it.
 
-    __slots__ = ("_can", "ahead_s", "draining", "info", "lanes", "outstanding", "slow")
+    Its slots are those in partitions there are: none while its dispatcher has no partition.
+    """
+
+    __slots__ = ("_can", "ahead_s", "draining", "info", "lanes", "outstanding", "slots", "slow")
 
     def __init__(self, info: WorkerUp, classes: Sequence[Speed]) -> None:
         self.info = info
         self.draining = info.draining
         self.lanes: dict[int, Lane] = {}
         for partition in info.partitions:
+            if not 0 <= partition < len(classes):
+                continue
             lane = self.lanes.get(partition)
             if lane is None:
                 lane = self.lanes[partition] = Lane(self, partition, classes[partition])
+            lane.slots += 1
             lane.free += 1
+        self.slots = sum(lane.slots for lane in self.lanes.values())
         self.outstanding = 0
         self.slow = 0  # Of those, how many hold a slot for longer than the window.
         self.ahead_s = 0.0  # Expected seconds of the outstanding jobs that do not.
@@ -67,13 +75,17 @@ class Worker:
 
     def has_window(self, expected_s: float) -> bool:
         """Whether a job this short may wait at the worker for a slot to come free."""
-        quick = self.info.slots - self.slow
+        quick = self.slots - self.slow
         return (
             quick > 0
             and expected_s <= WINDOW_S
             and self.ahead_s + expected_s <= WINDOW_S * quick
-            and self.outstanding < self.info.slots + limits.PREFETCH_JOBS_MAX
+            and self.outstanding < self.slots + limits.PREFETCH_JOBS_MAX
         )
+
+    def emptiest(self) -> Lane | None:
+        """Its lane with the most free slots; None: it has none."""
+        return max(self.lanes.values(), key=lambda lane: lane.free, default=None)
 
     def take(self, lane: Lane, expected_s: float) -> None:
         """A job was placed in this lane."""
@@ -117,7 +129,7 @@ class Slots:
         self.workers[info.worker] = worker
         self._lanes += len(worker.lanes)
         if not worker.draining:
-            self.total += info.slots
+            self.total += worker.slots
             for lane in worker.lanes.values():
                 self.offer(lane)
         return worker
@@ -128,7 +140,7 @@ class Slots:
         if worker is not None:
             self._lanes -= len(worker.lanes)
             if not worker.draining:
-                self.total -= worker.info.slots
+                self.total -= worker.slots
             worker.draining = True  # Its entries in the heaps are void.
 
     def drain(self, name: str) -> None:
@@ -136,7 +148,7 @@ class Slots:
         worker = self.workers.get(name)
         if worker is not None and not worker.draining:
             worker.draining = True
-            self.total -= worker.info.slots
+            self.total -= worker.slots
 
     def offer(self, lane: Lane) -> None:
         """The lane has (more) free slots."""
@@ -173,9 +185,7 @@ class Slots:
                 and (best is None or worker.ahead_s < best.ahead_s)
             ):
                 best = worker
-        if best is None:
-            return None
-        return max(best.lanes.values(), key=lambda lane: lane.free)
+        return None if best is None else best.emptiest()
 
     def any_can(self, shape: Shape) -> bool:
         """Whether any connected worker could run the shape."""
@@ -188,3 +198,38 @@ class Slots:
                 return lane
             heapq.heappop(heap)
         return None
+
+
+def loads(
+    classes: Sequence[Speed],
+    workers: Iterable[Worker],
+    placed: Iterable[tuple[Lane, float, int]],
+) -> list[LoadOfPartition]:
+    """Each partition's load. `placed`: lane, expected seconds, and since when, of each job."""
+    count = len(classes)
+    slots, depth, expected = [0] * count, [0] * count, [0.0] * count
+    names: list[set[str]] = [set() for _ in range(count)]
+    oldest: list[int | None] = [None] * count
+    for worker in workers:
+        for at, lane in worker.lanes.items():
+            slots[at] += lane.slots
+            names[at].add(worker.info.worker)
+    for lane, expected_s, placed_ms in placed:
+        at = lane.partition
+        depth[at] += 1
+        expected[at] += expected_s
+        first = oldest[at]
+        oldest[at] = placed_ms if first is None else min(first, placed_ms)
+    return [
+        LoadOfPartition(
+            partition=at,
+            speed=classes[at],
+            slots=slots[at],
+            running=min(depth[at], slots[at]),
+            depth=max(depth[at] - slots[at], 0),
+            expected_s=expected[at],
+            oldest_ms=oldest[at],
+            workers=tuple(sorted(names[at])),
+        )
+        for at in range(count)
+    ]

@@ -33,13 +33,13 @@ class Cause(NamedTuple):
 
 
 class Waiting:
-    """A job in the balancer's hands, with the offset that answers for it."""
+    """A job in the balancer's hands, with the place that answers for it."""
 
-    __slots__ = ("gone", "job", "offset", "queue")
+    __slots__ = ("gone", "job", "place", "queue")
 
-    def __init__(self, job: JobReady, offset: int, queue: "Queue") -> None:
+    def __init__(self, job: JobReady, place: int, queue: "Queue") -> None:
         self.job = job
-        self.offset = offset
+        self.place = place
         self.queue = queue
         self.gone = False  # Placed or cancelled; its entry is dropped when it surfaces.
 
@@ -90,13 +90,13 @@ class WaitingJobs:
         self._parked: dict[Cause, _Lot] = {}
         self._seq = 0
 
-    def add(self, job: JobReady, offset: int) -> None:
+    def add(self, job: JobReady, place: int) -> None:
         """A job waits."""
         key = (job.order, job.pipeline, job.name, job.client, job.kind, job.version, job.labels)
         queue = self._queues.get(key)
         if queue is None:
             queue = self._queues[key] = Queue(job)
-        waiting = Waiting(job, offset, queue)
+        waiting = Waiting(job, place, queue)
         self.jobs[job.job_id] = waiting
         self._seq += 1
         before = queue.head()

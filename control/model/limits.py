@@ -43,6 +43,18 @@ SUBSCRIPTION_RECORDS_MAX: Final = 200_000  # Read-ahead of one subscription, in 
 RECEIVE_RECORDS_MAX: Final = 2_000
 BUS_ROW_RECORDS_MAX: Final = 256  # In one row of the bus's log,
 BUS_ROW_BYTES_MAX: Final = 32 * MIB  # and their bytes, unless it is a single one.
+# Kafka.
+SESSION_S: Final = 6.0  # A process that says nothing for so long loses its partitions.
+TRANSACTION_S: Final = 10.0  # So long may a dead process's transaction hold up its readers.
+KAFKA_CALL_S: Final = 5.0  # One try of a call that needs an answer.
+KAFKA_RETRY_MAX_S: Final = 5.0  # Between two tries while no broker answers; from a tenth, doubled.
+KAFKA_POLL_S: Final = 0.1  # How soon a reading thread sees that it shall end.
+RECORD_BYTES_MAX: Final = 20 * MIB  # A job's whole input, its params, and its output.
+PROGRESS_CHARS_MAX: Final = 4_000  # A group's progress in a commit; brokers allow 4,096.
+PURGE_EVERY_S: Final = 600.0
+DEAD_LETTER_BYTES_MAX: Final = 64 * KIB  # Kept of a record that nobody could read.
+DEAD_LETTERS_SHOWN_MAX: Final = 20
+
 EVENTS_PER_SECOND_MAX: Final = 10
 EVENT_STREAMS_MAX: Final = 64
 FRAME_BYTES_MAX: Final = 32 * MIB
@@ -56,6 +68,7 @@ SILENCE_S: Final = 10.0  # A worker that says nothing for so long is lost.
 CLOCK_SKEW_MIN_MS: Final = 50  # Smaller differences of clocks are left alone.
 RECONNECT_GRACE_S: Final = 0.5  # A worker whose socket closed has so long to come back.
 RESTART_GRACE_S: Final = 2.0  # After a start: how long workers have to claim what they run.
+CLAIM_GRACE_S: Final = 30.0  # Of what a worker claims: until its former dispatcher's end is noticed.
 ATTEMPT_LOST_MAX: Final = 5  # A job that loses this many workers ends in ERROR.
 OVERRUN_S: Final = 0.25  # What was sent ahead and has not begun by then is called back.
 SLOTS_MAX: Final = 4_096
@@ -131,3 +144,10 @@ EVENT_SEND_S: Final = 10.0  # Who takes nothing we send for so long is dropped.
 LOG_FILES_MAX: Final = 128  # Open at once.
 LOG_LAST_S: Final = 2.0  # How long a reader waits for the last bytes of a job that has ended.
 LOG_READ_BYTES: Final = 64 * KIB
+
+# What parts tell each other of themselves.
+LOADS_EVERY_S: Final = 1.0  # How often the balancer tells the load of its partitions, at most.
+LEARNED_KEYS_MAX: Final = 100  # In one message of learned durations.
+ANSWER_S: Final = 1.0  # How long somebody waits for the balancer to say why a job waits,
+ASKED_MAX: Final = 1_000  # and how many may wait at once.
+KEYS_SETTLE_S: Final = 2.0  # After the first client was told of, others may still be on their way.

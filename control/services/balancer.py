@@ -1,10 +1,11 @@
 """Owns the balancer: takes in what waits and what happened, forwards what may be sent now.
 
 Decisions are in `control.core.balance`; the receipt of a job and its placement are one forward.
+Of several balancers one is active: the others wait until they may join its group.
 """
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import trio
 
@@ -13,22 +14,25 @@ from control.core.balance import Assignment, Balancer, Policy
 from control.model import limits
 from control.model.messages import (
     Announce,
+    AskWhy,
     CancelJob,
     ClientChanged,
     DispatcherUp,
     DrainWorker,
     Finished,
     JobReady,
+    Learned,
     LoadOfPartition,
-    Message,
+    Loads,
     Overran,
     Placed,
     ReorderJob,
+    Waits,
     WorkerDown,
     WorkerUp,
 )
 from control.model.names import Group, Service, Topic
-from control.model.records import Delivery, Receipts, Record
+from control.model.records import Delivery, Record, receipts_of
 
 
 class BalancerService:
@@ -39,30 +43,45 @@ class BalancerService:
         self._bus = bus
         self._now_ms = now_ms
         self._core = Balancer(policy)
+        self._start_over()
+
+    def _start_over(self) -> None:
+        """Forget what another balancer may know better by now; what was learned stays true."""
+        self._core = Balancer(self._policy, self._core.estimates, self._core.threshold)
         self._wake = trio.Event()
-        # Offsets finished without a placement: they go with the next forward.
+        # Places finished without a placement: they go with the next forward.
         self._finished: defaultdict[Topic, list[int]] = defaultdict(list)
         self._moved: list[Record] = []  # Jobs that come back with another place in the order.
+        self._asked: dict[int, None] = {}  # Jobs whose wait is to be explained.
+        self._asking = trio.Event()
+        self._told: tuple[LoadOfPartition, ...] | None = None
+        self._loads_changed = trio.Event()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Serve until cancelled."""
-        news = await self._bus.tail(Topic.TASK_NEWS)
-        results = await self._bus.tail(Topic.TASK_RUN_RESULTS)
+        """Serve until cancelled; raises `PartitionsLost`, in a group, when it must start over."""
+        self._start_over()
         jobs = await self._bus.subscribe(Topic.TASK_RUNS, Group.BALANCER)
         commands = await self._bus.subscribe(Topic.TASK_COMMANDS, Group.BALANCER)
+        results = await self._bus.tail(Topic.TASK_RUN_RESULTS)
+        news = await self._bus.tail(Topic.TASK_NEWS)
         async with trio.open_nursery() as nursery:
-            for subscription in (news, results, jobs, commands):
-                nursery.start_soon(self._take_in, subscription)
+            nursery.start_soon(self._take_in, jobs, self._ready)
+            nursery.start_soon(self._take_in, commands, self._commanded)
+            nursery.start_soon(self._take_in, results, self._ended)
+            nursery.start_soon(self._take_in, news, self._heard)
             nursery.start_soon(self._forward)
+            nursery.start_soon(self._answer)
+            nursery.start_soon(self._tell_loads)
             await self._bus.publish([Record(Topic.TASK_COMMANDS, Announce(by=Service.BALANCER))])
             task_status.started()
 
-    def partitions(self) -> list[LoadOfPartition]:
+    def partitions(self) -> Sequence[LoadOfPartition]:
         """Every partition's load."""
         return self._core.partitions()
 
-    def why(self, job_id: int) -> str | None:
+    async def why(self, job_id: int) -> str | None:
         """Why a job waits here, in words; None when it does not."""
+        await trio.lowlevel.checkpoint()
         return self._core.why(job_id)
 
     def expected(self, pipeline: str, name: str) -> float | None:
@@ -70,61 +89,78 @@ class BalancerService:
         estimates, key = self._core.estimates, (pipeline, name)
         return estimates.expected(key) if estimates.is_known(key) else None
 
-    def learn(self, pipeline: str, name: str, seconds: float) -> None:
-        """A duration from before this start."""
-        self._core.estimates.learn((pipeline, name), seconds)
-
-    async def _take_in(self, subscription: Subscription) -> None:
+    async def _take_in(
+        self, subscription: Subscription, happened: Callable[[Delivery], bool]
+    ) -> None:
         while True:
+            changed = False
             for delivery in await subscription.receive():
-                self._happened(delivery)
-            self._wake.set()
+                changed |= happened(delivery)
+            if changed:
+                self._wake.set()
+                self._loads_changed.set()
 
-    def _happened(self, delivery: Delivery) -> None:
-        match delivery.message:
-            case JobReady() as job:
-                if not self._core.submit(job, delivery.offset):
-                    self._finished[Topic.TASK_RUNS].append(delivery.offset)
-            case Finished() as message:
-                self._core.finished(message)
-            case _ if delivery.topic == Topic.TASK_COMMANDS:
-                self._commanded(delivery.message)
-                self._finished[Topic.TASK_COMMANDS].append(delivery.offset)
-            case _:
-                self._workers_changed(delivery.message)
+    # What happened. True: there may be something to do.
 
-    def _commanded(self, message: Message) -> None:
+    def _ready(self, delivery: Delivery) -> bool:
+        message, place = delivery.message, delivery.place
+        if not isinstance(message, JobReady) or not self._core.submit(message, place):
+            self._finished[Topic.TASK_RUNS].append(place)
+        return True
+
+    def _commanded(self, delivery: Delivery) -> bool:
         core = self._core
-        match message:
+        match delivery.message:
             case CancelJob(job_id=job_id, attempt=attempt):
-                offset = core.cancel(job_id, attempt)
-                if offset is not None:
-                    self._finished[Topic.TASK_RUNS].append(offset)
+                place = core.cancel(job_id, attempt)
+                if place is not None:
+                    self._finished[Topic.TASK_RUNS].append(place)
             case ReorderJob(job_id=job_id, order=order):
                 moved = core.reorder(job_id, order)
                 if moved is not None:
                     self._moved.append(Record(Topic.TASK_RUNS, moved[0], moved[0].run_id))
                     self._finished[Topic.TASK_RUNS].append(moved[1])
-            case ClientChanged():
+            case ClientChanged() as message:
                 core.client_changed(message.client, message.priority, message.max_running)
             case DrainWorker(worker=worker):
                 core.drain(worker)
+            case Announce(by=Service.API):
+                self._told = None
             case _:
-                pass  # For the dispatchers or the trigger.
+                pass  # For the dispatchers, the trigger, or the statistics.
+        self._finished[Topic.TASK_COMMANDS].append(delivery.place)
+        return True
 
-    def _workers_changed(self, message: Message) -> None:
-        core = self._core
+    def _ended(self, delivery: Delivery) -> bool:
+        if isinstance(delivery.message, Finished):
+            self._core.finished(delivery.message)
+            return True
+        return False  # Skipped jobs.
+
+    def _heard(self, delivery: Delivery) -> bool:
+        core, message = self._core, delivery.message
         match message:
             case WorkerUp():
                 core.worker_up(message)
-            case WorkerDown(worker=worker):
-                core.worker_down(worker)
+            case WorkerDown():
+                core.worker_down(message.worker, message.dispatcher)
             case Overran():
                 core.overran(message.worker, message.job_ids)
             case DispatcherUp():
                 core.dispatcher_up(message)
+            case Learned():
+                for pipeline, name, durations in message.durations:
+                    core.estimates.recall((pipeline, name), durations)
+            case AskWhy(job_id=job_id):
+                if len(self._asked) < limits.ASKED_MAX:  # More would be answered too late.
+                    self._asked[job_id] = None
+                    self._asking.set()
+                return False
             case _:
-                pass  # Starts, progress, skipped jobs.
+                return False  # Its own.
+        return True
+
+    # What follows.
 
     async def _forward(self) -> None:
         while True:
@@ -133,19 +169,39 @@ class BalancerService:
             made = self._core.assign(self._now_ms(), limits.FRAME_MESSAGES_MAX)
             if len(made) == limits.FRAME_MESSAGES_MAX:
                 self._wake.set()
+            if made:
+                self._loads_changed.set()
             finished, self._finished = self._finished, defaultdict(list)
-            finished[Topic.TASK_RUNS] += [assignment.offset for assignment in made]
+            finished[Topic.TASK_RUNS] += [assignment.place for assignment in made]
             finished[Topic.TASK_RUNS] += self._core.superseded
             self._core.superseded = []
             acked = [
-                Receipts(Group.BALANCER, topic, 0, offsets)
-                for topic, offsets in finished.items()
-                if offsets
+                receipts
+                for topic, places in finished.items()
+                for receipts in receipts_of(Group.BALANCER, topic, places)
             ]
             published, self._moved = self._moved, []
             published += [_placed(assignment) for assignment in made]
             if acked:
                 await self._bus.forward(acked, published)
+
+    async def _answer(self) -> None:
+        while True:
+            await self._asking.wait()
+            self._asking = trio.Event()
+            asked, self._asked = self._asked, {}
+            answers = [Waits(job_id=job_id, why=self._core.why(job_id)) for job_id in asked]
+            await self._bus.publish([Record(Topic.TASK_NEWS, answer) for answer in answers])
+
+    async def _tell_loads(self) -> None:
+        while True:
+            await self._loads_changed.wait()
+            self._loads_changed = trio.Event()
+            loads = tuple(self._core.partitions())
+            if loads != self._told:
+                self._told = loads
+                await self._bus.publish([Record(Topic.TASK_NEWS, Loads(loads=loads))])
+            await trio.sleep(limits.LOADS_EVERY_S)
 
 
 def _placed(made: Assignment) -> Record:

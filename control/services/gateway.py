@@ -22,11 +22,14 @@ from trio_websocket import (
 
 from control.bus.peers import Arrival, Connected, Disconnected, Peer, Said
 from control.model import limits, outputs, wire
+from control.model.errors import Unavailable
 from control.model.messages import NULL
 from control.model.states import Outcome, Role
 
 LOG = structlog.get_logger("gateway")
 Authenticate = Callable[[str, str], Awaitable[Role | None]]
+"""The role of a client with this secret; None: refused. Raises `Unavailable`."""
+
 _MAY_WORK = frozenset({Role.WORKER, Role.ADMIN})
 
 
@@ -74,7 +77,12 @@ class Gateway:
 
     async def _greet(self, request: WebSocketRequest) -> None:
         client, secret = _credentials(request)
-        role = await self._authenticate(client, secret)
+        try:
+            role = await self._authenticate(client, secret)
+        except Unavailable as error:  # Unlike 401, this lets the worker come again.
+            LOG.warning("worker.refused", client=client, reason=str(error))
+            await request.reject(503, body=f"{error}\n".encode())
+            return
         if role not in _MAY_WORK:
             LOG.warning("worker.refused", client=client, role=role)
             if role is None:

@@ -1,22 +1,24 @@
 """Owns how results become facts: each is counted once, and never in the way of a job.
 
 A batch is stored together with the offsets it comes from, and acknowledged after that. So what a
-crash in between delivers again is recognised by its offset and only acknowledged.
+crash in between delivers again is recognised by its offset and only acknowledged. Who asks
+is told how long jobs took before.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 import structlog
 import trio
 
-from control.bus.base import Bus
+from control.bus.base import Bus, Subscription
 from control.model import limits
-from control.model.errors import StoreFailed
-from control.model.messages import Finished, Skipped
-from control.model.names import Group, Topic
-from control.model.records import Delivery, Receipts
+from control.model.errors import BusUnavailable, StoreFailed
+from control.model.messages import Announce, Finished, Learned, Skipped
+from control.model.names import Group, Service, Topic
+from control.model.records import Delivery, Receipts, Record
+from control.model.reports import Learned as LearnedOfJob
 from control.model.states import Outcome
 from store.facts import Fact, Facts
 from store.writer import Offload
@@ -24,6 +26,7 @@ from store.writer import Offload
 T = TypeVar("T")
 LOG = structlog.get_logger("statistics")
 _TOPIC = Topic.TASK_RUN_RESULTS
+_LEARNERS = frozenset({Service.BALANCER, Service.API})
 
 
 class Batch:
@@ -78,7 +81,13 @@ class Statistics:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled; what was received by then is still stored, if it can be soon."""
         subscription = await self._bus.subscribe(_TOPIC, Group.STATISTICS)
-        task_status.started()
+        commands = await self._bus.tail(Topic.TASK_COMMANDS)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._store, subscription)
+            nursery.start_soon(self._teach, commands)
+            task_status.started()
+
+    async def _store(self, subscription: Subscription) -> None:
         while True:
             batch = Batch()
             batch.add(await subscription.receive())
@@ -92,6 +101,24 @@ class Statistics:
                 with trio.move_on_after(limits.ACK_S, shield=True):
                     await self._flush(batch)
                 raise
+
+    async def _teach(self, commands: Subscription) -> None:
+        """Tell whoever announces itself what is known; who came meanwhile is told together."""
+        while True:
+            try:
+                found = [delivery.message for delivery in await commands.receive()]
+                asked = any(isinstance(each, Announce) and each.by in _LEARNERS for each in found)
+            except BusUnavailable:  # Perhaps somebody asked meanwhile.
+                commands, asked = await self._bus.tail(Topic.TASK_COMMANDS), True
+            if not asked:
+                continue
+            try:
+                durations = await self._offload(self._facts.durations)
+            except StoreFailed as error:  # Statistics are never in the way of a job.
+                LOG.warning("statistics.failing", error=str(error))
+                continue
+            for learned in _messages(durations):
+                await self._bus.publish([Record(Topic.TASK_NEWS, learned)])
 
     async def _flush(self, batch: Batch) -> None:
         while True:
@@ -117,6 +144,12 @@ class Statistics:
         if ends:
             self._facts.append(batch.after(self._reached), _TOPIC, ends)
             self._reached |= ends
+
+
+def _messages(durations: Sequence[LearnedOfJob]) -> Iterator[Learned]:
+    for at in range(0, len(durations), limits.LEARNED_KEYS_MAX):
+        part = durations[at : at + limits.LEARNED_KEYS_MAX]
+        yield Learned(durations=tuple((each.pipeline, each.job, each.durations) for each in part))
 
 
 def fact_of(delivery: Delivery) -> Fact | None:

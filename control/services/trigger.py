@@ -6,7 +6,7 @@ One transaction a batch: state, outputs, the next `task_runs`, and the receipts.
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import structlog
 import trio
@@ -14,16 +14,19 @@ import trio
 from control.bus.base import Bus, Subscription
 from control.core.advance import Advance
 from control.model import limits
-from control.model.messages import CancelJob, Deadline, Finished, Progressed, Started
-from control.model.names import Group, Topic
-from control.model.records import Delivery, Receipts, Record
+from control.model.errors import BusUnavailable
+from control.model.messages import Announce, CancelJob, Deadline, Finished, Progressed, Started
+from control.model.names import Group, Service, Topic
+from control.model.records import Delivery, Record, receipts_of
 from control.model.states import Outcome, State
+from control.transactions import terms
 from control.transactions.ledger import Ledger
 from store import runs
 from store.writer import Tx, Writer
 
 LOG = structlog.get_logger("trigger")
 T = TypeVar("T")
+_TOLD: Final = frozenset({Service.BALANCER, Service.DISPATCHER})
 
 
 class Jitter(Protocol):
@@ -65,9 +68,18 @@ class Trigger:
             task_status.started()
 
     async def _watch_deadlines(self, commands: Subscription) -> None:
+        # To who announced itself while nobody was here: its clients, as they are now.
+        await self._writer.insist(terms.tell_all)
         while True:
-            if any(isinstance(found.message, Deadline) for found in await commands.receive()):
+            try:
+                found = [delivery.message for delivery in await commands.receive()]
+            except BusUnavailable:  # Whatever was said meanwhile.
+                commands = await self._bus.tail(Topic.TASK_COMMANDS)
+                found = [Deadline(run_id=0, at_ms=0), Announce(by=Service.BALANCER)]
+            if any(isinstance(message, Deadline) for message in found):
                 self._armed.set()
+            if any(isinstance(each, Announce) and each.by in _TOLD for each in found):
+                await self._writer.insist(terms.tell_all)
 
     async def _serve(self, subscription: Subscription, topic: Topic) -> None:
         while True:
@@ -114,8 +126,7 @@ class Trigger:
             runs.insert_outputs(tx.conn, outputs)
         changed = [step for step in steps.values() if step.changed]
         self._ledger.save(tx, changed)
-        offsets = [delivery.offset for delivery in deliveries]
-        tx.ack([Receipts(Group.TRIGGER, topic, deliveries[0].partition, offsets)])
+        tx.ack(receipts_of(Group.TRIGGER, topic, [delivery.place for delivery in deliveries]))
         return any(job.delayed for step in changed for job in step.released)
 
     def _finished(
@@ -132,8 +143,8 @@ class Trigger:
         if step.started(message):
             return
         job = step.run.jobs[message.job_id - step.run.jobs[0].id]
-        if job.state == State.CANCELLED:
-            # It was cancelled while it was on its way to the worker.
+        if job.state == State.CANCELLED or message.attempt < job.attempt:
+            # It was cancelled while it was on its way, or while no dispatcher held its lease.
             stop = CancelJob(job_id=job.id, attempt=message.attempt, reason=job.reason)
             tx.publish([Record(Topic.TASK_COMMANDS, stop, step.run.id)])
 

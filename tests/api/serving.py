@@ -10,7 +10,7 @@ import httpx
 import msgspec
 import trio
 
-from control.api.auth import Gate, hash_secret
+from control.api.auth import Gate, hash_secret, stored_logins
 from control.api.ports import Parts
 from control.api.server import Api
 from control.bus.embedded import EmbeddedBus
@@ -66,8 +66,9 @@ class StillBalancing:
             )
         ]
 
-    def why(self, job_id: int) -> str | None:
+    async def why(self, job_id: int) -> str | None:
         """Always the same."""
+        await trio.lowlevel.checkpoint()
         return f"no worker is connected for {job_id}"
 
     def expected(self, pipeline: str, name: str) -> float:
@@ -138,7 +139,7 @@ async def serving(folder: Path, *, queue_size: int = 1_000) -> AsyncIterator[Ser
         ledger=Ledger(Graphs(), queue_size),
         views=Views(Outlines()),
         bus=bus,
-        gate=Gate(reader, offload, bytes(32)),
+        gate=Gate(stored_logins(reader), offload, bytes(32)),
         kinds=KindRegistry(kinds),
         offload=offload,
         balancing=StillBalancing(),

@@ -11,7 +11,7 @@ import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from control.api.auth import Gate, hash_secret, matches
+from control.api.auth import Gate, hash_secret, matches, stored_logins
 from control.api.calls import check_input
 from control.model import limits
 from control.model.errors import Invalid
@@ -206,7 +206,7 @@ async def test_a_secret_is_hashed_once_a_minute(server: Serving) -> None:
         hashed += 1
         return await trio.to_thread.run_sync(work)
 
-    gate = Gate(server.parts.reader, offload, bytes(32))
+    gate = Gate(stored_logins(server.parts.reader), offload, bytes(32))
     header = "Basic " + base64.b64encode(f"viewer:{SECRET}".encode()).decode()
     async with trio.open_nursery() as nursery:
         for _ in range(10):

@@ -159,7 +159,7 @@ def test_a_newer_attempt_takes_the_place_of_one_that_came_back() -> None:
     assert not balancer.submit(ready(1), 4)
     assert balancer.superseded == [1]
     balancer.worker_up(worker("w", 2, balancer))
-    assert [made.offset for made in balancer.assign(0, 100)] == [2]
+    assert [made.place for made in balancer.assign(0, 100)] == [2]
     assert not balancer.submit(ready(1), 5)
 
 
@@ -231,7 +231,7 @@ class Conservation(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(["w1", "w2"]))
     def worker_down(self, name: str) -> None:
-        self.balancer.worker_down(name)
+        self.balancer.worker_down(name, "d")
 
     @rule()
     def assign(self) -> None:
@@ -253,7 +253,7 @@ class Conservation(RuleBasedStateMachine):
     def hand_back(self, data: st.DataObject) -> None:
         job_id = data.draw(st.sampled_from(sorted(self.placed)))
         made = self.placed.pop(job_id)
-        self.balancer.submit(made.job, made.offset + 1000)
+        self.balancer.submit(made.job, made.place + 1000)
         self.waiting.add(job_id)
 
     @precondition(lambda self: self.waiting)

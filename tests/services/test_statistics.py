@@ -172,7 +172,7 @@ async def test_what_was_stored_but_not_acknowledged_counts_once(
         dying = Statistics(Dying(world.bus), world.facts, inline)
         async with trio.open_nursery() as nursery:
             await nursery.start(world.writer.run)
-            with pytest.RaisesGroup(ConnectionResetError):
+            with pytest.RaisesGroup(ConnectionResetError, flatten_subgroups=True):
                 async with trio.open_nursery() as killed:
                     await killed.start(dying.run)
                     await world.publish(*(finished(i) for i in range(5)))
@@ -247,6 +247,7 @@ class Twice:
     def __init__(self, subscription: Subscription) -> None:
         self._subscription = subscription
         self._again: list[Delivery] = []
+        self.partitions = subscription.partitions
 
     async def receive(self) -> list[Delivery]:
         if self._again:

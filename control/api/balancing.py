@@ -1,0 +1,120 @@
+"""Owns what the API knows of a balancer that runs elsewhere: what it tells, what it answers."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import structlog
+import trio
+
+from control.bus.base import Bus, Subscription
+from control.core.estimates import Estimates
+from control.model import limits
+from control.model.errors import BusUnavailable, Unavailable
+from control.model.messages import (
+    Announce,
+    AskWhy,
+    Finished,
+    Learned,
+    LoadOfPartition,
+    Loads,
+    Message,
+    Waits,
+)
+from control.model.names import Service, Topic
+from control.model.records import Record
+from control.model.states import Outcome
+
+LOG = structlog.get_logger("api")
+SILENT: Final = "no balancer has answered"
+
+
+class _Question:
+    """Why one job waits, asked by one or more."""
+
+    def __init__(self) -> None:
+        self.askers = 0
+        self.answered = trio.Event()
+        self.why: str | None = SILENT
+
+
+class BalancerElsewhere:
+    """The port `Balancing` over the bus."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self._loads: tuple[LoadOfPartition, ...] = ()
+        self._estimates = Estimates()
+        self._questions: dict[int, _Question] = {}
+        self._askers = 0
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled."""
+        async with trio.open_nursery() as nursery:
+            for topic in (Topic.TASK_NEWS, Topic.TASK_RUN_RESULTS):
+                nursery.start_soon(self._follow, topic, await self._bus.tail(topic))
+            await self._announce()
+            task_status.started()
+
+    def partitions(self) -> Sequence[LoadOfPartition]:
+        """Every partition's load, as the balancer told it last."""
+        return self._loads
+
+    def expected(self, pipeline: str, name: str) -> float | None:
+        """Seconds a job of this name should take; None: none has ended yet."""
+        key = (pipeline, name)
+        return self._estimates.expected(key) if self._estimates.is_known(key) else None
+
+    async def why(self, job_id: int) -> str | None:
+        """Why a job waits; None when the balancer does not have it. Waits a second at most."""
+        if self._askers >= limits.ASKED_MAX:
+            await trio.lowlevel.checkpoint()
+            return SILENT
+        question = self._questions.setdefault(job_id, _Question())
+        question.askers += 1
+        self._askers += 1
+        try:
+            with trio.move_on_after(limits.ANSWER_S):
+                if question.askers == 1:
+                    await self._bus.publish([Record(Topic.TASK_NEWS, AskWhy(job_id=job_id))])
+                await question.answered.wait()
+        except Unavailable as error:
+            LOG.warning("balancer.silent", reason=str(error))
+        finally:
+            question.askers -= 1
+            self._askers -= 1
+            if not question.askers and self._questions.get(job_id) is question:
+                del self._questions[job_id]
+        return question.why
+
+    async def _announce(self) -> None:
+        await self._bus.publish([Record(Topic.TASK_COMMANDS, Announce(by=Service.API))])
+
+    async def _follow(self, topic: Topic, subscription: Subscription) -> None:
+        while True:
+            try:
+                deliveries = await subscription.receive()
+            except BusUnavailable as error:
+                LOG.warning("balancer.gap", topic=topic, reason=str(error))
+                subscription = await self._bus.tail(topic)
+                await self._announce()
+                continue
+            for delivery in deliveries:
+                self._take(delivery.message)
+
+    def _take(self, message: Message) -> None:
+        match message:
+            case Loads(loads=loads):
+                self._loads = loads
+            case Waits():
+                question = self._questions.pop(message.job_id, None)
+                if question is not None:
+                    question.why = message.why
+                    question.answered.set()
+            case Learned():
+                for pipeline, name, durations in message.durations:
+                    self._estimates.recall((pipeline, name), durations)
+            case Finished() if message.outcome == Outcome.DONE:
+                key = (message.pipeline, message.name)
+                self._estimates.learn(key, message.duration_seconds)
+            case _:
+                pass  # News of workers, and what was asked.
