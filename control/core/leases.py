@@ -1,128 +1,141 @@
 """Decides what a dispatcher does: who holds which attempt, what counts, what comes back.
 
-A lease is (job, attempt, epoch); the epoch is made of the partition and the offset of the job's
-`Placed`, so it is never used twice, also after a restart. The receipt of that offset is published
-together with the attempt's one result (or with the job going back to the balancer): that is what
-makes every attempt count once. No I/O: `Outbox` collects what the shell must send and publish.
+A lease is (job, attempt, epoch); the epoch is the first place of the job's `Placed` on the bus, so
+it is never used twice, also after a restart. The receipt of a placement is published together with
+the attempt's one result, or with the job going back to the balancer, or with the same placement on
+another dispatcher's partition: that is what makes every attempt count once, and a lease be held by
+one dispatcher only. No I/O: `Outbox` collects what the shell must send and publish.
 """
 
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 import msgspec
 
-from control.core.results import assign_frame, clock_skew_ms, hold_of, instant_ms, result_records
-from control.core.speed import slot_partitions
+from control.core.claims import Claim, Claims
+from control.core.holdings import Held, Holdings, Link
+from control.core.others import Others
+from control.core.outbox import Outbox
+from control.core.results import (
+    assign_frame,
+    clock_skew_ms,
+    instant_ms,
+    log_record,
+    lost_frame,
+    progressed_message,
+    result_records,
+    started_message,
+)
 from control.model import limits, wire
 from control.model.messages import (
     CancelJob,
-    DispatcherUp,
     JobReady,
-    LogChunk,
     Message,
     Overran,
     Placed,
-    Progressed,
-    Started,
     WorkerDown,
     WorkerUp,
 )
 from control.model.names import Topic
 from control.model.records import Record
-from control.model.states import Outcome, Speed
+from control.model.states import Speed
 from control.model.wire import Lease
 
-
-class Held(msgspec.Struct):
-    """One lease: a placed job that has not ended."""
-
-    placed: Placed
-    offset: int
-    lease: Lease
-    since_ms: int
-    worker: str | None  # None: adrift, until its worker claims it or the grace ends.
-    started_ms: int | None = None
-    overrun: bool = False
-    stop: str | None = None  # Why it was cancelled: said again to a worker that comes back.
-
-
-class Link(msgspec.Struct):
-    """A connected worker."""
-
-    info: WorkerUp
-    skew_ms: int  # What to add to its clock.
-    holds: dict[Lease, Held]
-
-
-class Outbox:
-    """What the shell must do after a step: publish (with receipts), then send."""
-
-    def __init__(self) -> None:
-        self.records: list[Record] = []
-        self.receipts: defaultdict[int, list[int]] = defaultdict(list)
-        self.frames: defaultdict[str, list[wire.ToWorker]] = defaultdict(list)
-        self.recovered = False  # A lease of before the start was found again.
-        self.acks: defaultdict[str, list[Lease]] = defaultdict(list)  # After the commit.
-
-    def event(self, message: Message, key: int | None = None) -> None:
-        """Publish on the topic of events."""
-        self.records.append(Record(Topic.TASK_RUN_EVENTS, message, key))
+_ENDED: Final = "its lease has ended"
 
 
 class Leases:
     """One dispatcher's leases and workers."""
 
-    def __init__(self, name: str, classes: Sequence[Speed], now_ms: int) -> None:
+    def __init__(
+        self,
+        name: str,
+        classes: Sequence[Speed],
+        now_ms: int,
+        partitions: frozenset[int] | None = None,
+    ) -> None:
         self.name = name
-        self._classes = classes
-        self.links: dict[str, Link] = {}
-        self._held: dict[Lease, Held] = {}
-        self._by_job: dict[int, Held] = {}
-        self._adrift: dict[Lease, int] = {}  # When the grace of each ends.
-        # After a start, workers may know leases whose records have not been read back yet.
-        self._restart_ends_ms = now_ms + round(limits.RESTART_GRACE_S * 1000)
-        self._claims: dict[Lease, str] = {}
-        self._early: dict[Lease, tuple[str, wire.Ended]] = {}
-        self._cancels: dict[tuple[int, int], str] = {}  # By job and attempt.
+        self._holdings = Holdings(classes, partitions)
+        self.links = self._holdings.links
+        self._held = self._holdings.held
+        # Until then a partition's records may be of leases whose workers are still to come.
+        self._restart_ends_ms = now_ms + _ms(limits.RESTART_GRACE_S)
+        self._settled_ms: dict[int, int] = {}  # Of partitions that came later.
+        self._claims = Claims()
+        self._others = Others(name, len(classes))
         self._looked_ms = now_ms
         self.refused = 0  # Late or second results.
 
+    @property
+    def partitions(self) -> frozenset[int] | None:
+        """The partitions that are ours now; None: all, for good."""
+        return self._holdings.partitions
+
     # From the bus.
 
-    def place(self, placed: Placed, offset: int, out: Outbox, now_ms: int) -> None:
-        """The balancer placed a job here."""
-        job = placed.job
-        epoch = offset * limits.PARTITIONS_MAX + placed.partition
-        lease = Lease(job.job_id, job.attempt, epoch)
-        held = Held(placed=placed, offset=offset, lease=lease, since_ms=now_ms, worker=None)
-        held.stop = self._cancels.pop((job.job_id, job.attempt), None)
-        self._held[lease] = self._by_job[job.job_id] = held
-        claimed = self._claims.pop(lease, None)
-        early = self._early.pop(lease, None)
-        if early is not None:
-            held.worker = early[0]
-            self.ended(early[0], early[1], out, now_ms)
-        elif claimed is not None and claimed in self.links:
-            self._give(held, claimed, out)
-            held.started_ms = now_ms
-            out.recovered = True
+    def place(self, placed: Placed, place: int, out: Outbox, now_ms: int) -> None:
+        """The balancer placed a job here, or another dispatcher sent its lease on."""
+        job, partition = placed.job, place % limits.PARTITIONS_MAX
+        lease = Lease(job.job_id, job.attempt, place if placed.epoch is None else placed.epoch)
+        if lease in self._held:
+            return  # Said again; it is answered for once.
+        if placed.partition != partition:
+            placed = msgspec.structs.replace(placed, partition=partition)
+        held = Held(placed=placed, place=place, lease=lease, since_ms=now_ms)
+        self._holdings.add(held)
+        claim = self._claims.take(lease)
+        if claim is not None and claim.result is not None:
+            held.worker = claim.worker
+            self.ended(claim.worker, claim.result, out, now_ms)
+        elif claim is not None and claim.worker in self.links:
+            self._recover(held, claim, out, now_ms)
         elif placed.worker in self.links:
-            out.frames[placed.worker].append(assign_frame(held.placed.job, held.lease))
+            out.frames[placed.worker].append(assign_frame(job, lease))
             self._give(held, placed.worker, out)
-        elif now_ms < self._restart_ends_ms:
-            held.started_ms = now_ms  # Perhaps: nobody who is here knows.
-            self._adrift[lease] = self._restart_ends_ms
-            out.recovered = True
-        else:
-            self._hand_back(held, out)
+        elif not self._send_on(held, out):
+            grace_ms = self._settled_ms.get(partition, self._restart_ends_ms)
+            if claim is not None or placed.epoch is not None:  # Somebody has had it.
+                grace_ms = now_ms + _ms(limits.RESTART_GRACE_S)
+            if now_ms < grace_ms:
+                held.started_ms = now_ms  # Perhaps: nobody who is here knows.
+                self._holdings.set_adrift(held, grace_ms)
+                out.recovered = True
+            else:
+                self._hand_back(held, out)
 
-    def cancel(self, message: CancelJob, out: Outbox, now_ms: int) -> None:
-        """Stop a job if it is here, or as soon as it is."""
-        held = self._by_job.get(message.job_id)
-        if held is None:
-            if now_ms < self._restart_ends_ms:  # Later, a job that begins all the same is told.
-                self._cancels[message.job_id, message.attempt] = message.reason
-        elif held.lease.attempt == message.attempt:
+    def repartition(self, partitions: frozenset[int], out: Outbox, now_ms: int) -> None:
+        """We have these partitions now; the records of those we lost go to others.
+
+        Whoever gets a lease of a worker that is connected here sends it on to us.
+        """
+        before = self.partitions or frozenset()
+        claim_ends_ms = now_ms + _ms(limits.CLAIM_GRACE_S)
+        for held in list(self._held.values()):
+            if held.placed.partition not in partitions:
+                self._holdings.drop(held)
+                if held.worker is not None:
+                    claim = Claim(held.worker, claim_ends_ms, held.started_ms)
+                    self._claims.keep(held.lease, claim)
+        for partition in partitions - before:
+            self._settled_ms[partition] = now_ms + _ms(limits.RESTART_GRACE_S)
+        self._others.taken(partitions)
+        self._holdings.repartition(partitions)
+        self.announce(out)
+
+    def heard(self, message: Message, out: Outbox, now_ms: int) -> None:
+        """Somebody told of their workers: leases that wait for one of them follow it."""
+        for info in self._others.heard(message):
+            link = self.links.get(info.worker)
+            if link is not None and link.info.connected_ms < info.connected_ms:
+                reason = f"it has connected to {info.dispatcher}"
+                self.disconnected(info.worker, reason, out, now_ms)
+        for lease in list(self._holdings.adrift):
+            self._send_on(self._held[lease], out)
+
+    def cancel(self, message: CancelJob, out: Outbox) -> None:
+        """Stop a job if it is here; one that begins later, or is found again, is told of then."""
+        held = self._holdings.of_attempt(message.job_id, message.attempt)
+        if held is not None:
             held.stop = message.reason
             self._stop(held, out)
 
@@ -134,39 +147,34 @@ class Leases:
             out.frames[worker].append(wire.Drain())
 
     def announce(self, out: Outbox) -> None:
-        """Tell the balancer everything."""
-        message = DispatcherUp(
-            dispatcher=self.name,
-            partitions=tuple(range(len(self._classes))),
-            workers=tuple(self._info(link) for link in self.links.values()),
-            adrift=tuple(
-                hold_of(held.placed, held.started_ms)
-                for held in map(self._held.__getitem__, self._adrift)
-            ),
-        )
-        out.event(message)
+        """Tell everything: to the balancer, and to the other dispatchers."""
+        out.news(self._holdings.up(self.name))
 
     # From workers.
 
     def connected(self, hello: wire.Hello, out: Outbox, now_ms: int) -> None:
         """A worker came, or came back."""
         name = hello.worker
-        drop = []
+        drop, claimed = [], []
         kept: dict[Lease, Held] = {}
+        claim_ends_ms = self._restart_ends_ms
+        if self.partitions is not None:  # Others may have had it; their records come in time.
+            claim_ends_ms = now_ms + _ms(limits.CLAIM_GRACE_S)
         for lease in hello.holding:
             held = self._held.get(lease)
             if held is not None and held.worker in {None, name}:
                 kept[lease] = held
-            elif held is None and now_ms < self._restart_ends_ms:
-                self._claims[lease] = name
+            elif held is None and now_ms < claim_ends_ms:
+                claimed.append(lease)
             else:
                 drop.append(lease)
+        self._claims.replace(name, claimed, claim_ends_ms)
+        self._others.is_here(name)
         previous = self.links.pop(name, None)
         if previous is not None:
             for lease, held in previous.holds.items():
                 if lease not in kept:
                     self._set_adrift(held, now_ms)  # It has forgotten it.
-        partitions = slot_partitions(self._slots_used(), hello.slots, self._classes)
         info = WorkerUp(
             worker=name,
             dispatcher=self.name,
@@ -174,22 +182,22 @@ class Leases:
             slots=hello.slots,
             labels=hello.labels,
             kinds=tuple(sorted(hello.kinds.items())),
-            partitions=tuple(partitions),
+            partitions=self._holdings.divide(hello.slots),
             draining=hello.draining,
             connected_ms=now_ms,
         )
-        link = Link(info=info, skew_ms=clock_skew_ms(now_ms - hello.now_ms), holds={})
+        link = Link(info=info, skew_ms=clock_skew_ms(now_ms - hello.now_ms))
         self.links[name] = link
         out.frames[name].append(
             wire.Welcome(version=wire.VERSION, dispatcher=self.name, drop=tuple(drop))
         )
         for held in kept.values():
-            self._adrift.pop(held.lease, None)
             self._give(held, name, out)
         # What it was sent but never got, it will not run: back to the balancer at once.
-        for lease in [le for le in self._adrift if self._held[le].placed.worker == name]:
-            self._adrift[lease] = now_ms
-        out.event(self._info(link))
+        for held in map(self._held.__getitem__, self._holdings.adrift):
+            if held.placed.worker == name:
+                self._holdings.set_adrift(held, now_ms)
+        out.news(link.up())
 
     def disconnected(self, worker: str, reason: str, out: Outbox, now_ms: int) -> None:
         """A worker's socket closed, or it fell silent."""
@@ -198,62 +206,36 @@ class Leases:
             return
         for held in link.holds.values():
             self._set_adrift(held, now_ms)
-        out.event(WorkerDown(worker=worker, dispatcher=self.name, reason=reason))
+            self._send_on(held, out)
+        out.news(WorkerDown(worker=worker, dispatcher=self.name, reason=reason))
 
     def began(self, worker: str, frame: wire.Began, out: Outbox, now_ms: int) -> None:
         """An attempt began."""
+        started_ms = frame.started_ms + self.links[worker].skew_ms
         held = self._held.get(frame.lease)
-        if held is None or held.worker != worker:
-            if frame.lease not in self._claims:
-                reason = "its lease has ended"
-                out.frames[worker].append(wire.Cancel(lease=frame.lease, reason=reason))
-            return
-        job = held.placed.job
-        skew_ms = self.links[worker].skew_ms
-        held.started_ms = instant_ms(frame.started_ms + skew_ms, job.ready_ms, now_ms)
-        message = Started(
-            run_id=job.run_id,
-            job_id=job.job_id,
-            attempt=job.attempt,
-            worker=worker,
-            partition=held.placed.partition,
-            started_ms=held.started_ms,
-        )
-        out.event(message, job.run_id)
+        if held is not None and held.worker == worker:
+            self._begin(held, started_ms, out, now_ms)
+        elif not self._claims.began(worker, frame.lease, started_ms):
+            out.frames[worker].append(wire.Cancel(lease=frame.lease, reason=_ENDED))
 
     def progressed(self, worker: str, frame: wire.Progress, out: Outbox) -> None:
         """An attempt told how far it is."""
         held = self._held.get(frame.lease)
         if held is not None and held.worker == worker:
-            job = held.placed.job
-            message = Progressed(
-                run_id=job.run_id,
-                job_id=job.job_id,
-                attempt=job.attempt,
-                progress=frame.progress,
-            )
-            out.event(message, job.run_id)
+            message = progressed_message(held.placed, frame.progress)
+            out.event(message, message.run_id)
 
     def logged(self, worker: str, frame: wire.Log, out: Outbox) -> None:
         """An attempt wrote to its log."""
         held = self._held.get(frame.lease)
         if held is not None and held.worker == worker:
-            chunk = LogChunk(
-                job_id=frame.lease.job_id,
-                attempt=frame.lease.attempt,
-                offset=frame.offset,
-                text=frame.text,
-            )
-            out.records.append(Record(Topic.TASK_RUN_LOGS, chunk, held.placed.job.run_id))
+            out.records.append(log_record(held.placed, frame))
 
     def ended(self, worker: str, frame: wire.Ended, out: Outbox, now_ms: int) -> None:
         """An attempt ended. Only the lease's holder is believed, and only once."""
         held = self._held.get(frame.lease)
-        if held is None and self._claims.pop(frame.lease, None) is not None:
-            self._early[frame.lease] = (worker, frame)  # Its record is still to be read back.
-            return
-        if frame.lease in self._early:
-            return  # Told again after another reconnect; acknowledged when it counts.
+        if held is None and self._claims.ended(worker, frame):
+            return  # Its record is still to come; it is acknowledged when it counts.
         out.acks[worker].append(frame.lease)
         if held is None or held.worker != worker:
             self.refused += 1
@@ -278,37 +260,32 @@ class Leases:
 
     def expire(self, out: Outbox, now_ms: int) -> None:
         """End the grace of leases whose worker did not come back; call back what waits."""
-        for lease in [lease for lease, at_ms in self._adrift.items() if at_ms <= now_ms]:
+        adrift = self._holdings.adrift
+        for lease in [lease for lease, at_ms in adrift.items() if at_ms <= now_ms]:
             held = self._held[lease]
             if held.started_ms is None:
                 self._hand_back(held, out)
             else:
                 self._lose(held, out, now_ms)
-        if self._claims and now_ms >= self._restart_ends_ms:
-            for lease, worker in self._claims.items():
-                if worker in self.links:
-                    reason = "its lease ended while the control plane was down"
-                    out.frames[worker].append(wire.Cancel(lease=lease, reason=reason))
-            self._claims.clear()
-        if self._early and now_ms >= self._restart_ends_ms:
-            for lease, (worker, _) in self._early.items():  # They had counted before the restart.
-                out.acks[worker].append(lease)
+        for lease, claim in self._claims.due(now_ms):
+            if claim.result is not None:  # It had counted before.
+                out.acks[claim.worker].append(lease)
                 self.refused += 1
-            self._early.clear()
-        if now_ms >= self._restart_ends_ms:
-            self._cancels.clear()
+            elif claim.worker in self.links:
+                out.frames[claim.worker].append(wire.Cancel(lease=lease, reason=_ENDED))
         self._looked_ms = now_ms
-        late_ms = now_ms - round(limits.OVERRUN_S * 1000)
+        late_ms = now_ms - _ms(limits.OVERRUN_S)
         for name, link in self.links.items():
             self._call_back(name, link, late_ms, out)
 
     def next_ms(self) -> int | None:
         """When to call `expire` next; None: not before something happens."""
-        due = list(self._adrift.values())
-        if self._claims or self._early or self._cancels:
-            due.append(self._restart_ends_ms)
+        due = list(self._holdings.adrift.values())
+        claims_ms = self._claims.next_ms()
+        if claims_ms is not None:
+            due.append(claims_ms)
         if any(len(link.holds) > link.info.slots for link in self.links.values()):
-            due.append(self._looked_ms + round(limits.OVERRUN_S * 1000))
+            due.append(self._looked_ms + _ms(limits.OVERRUN_S))
         return min(due, default=None)
 
     def _call_back(self, name: str, link: Link, late_ms: int, out: Outbox) -> None:
@@ -326,30 +303,51 @@ class Leases:
         out.frames[name].append(wire.TakeBack(leases=tuple(held.lease for held in late)))
         running = [held for held in link.holds.values() if held.started_ms is not None]
         job_ids = tuple(held.lease.job_id for held in running)
-        out.event(Overran(worker=name, job_ids=job_ids))
+        out.news(Overran(worker=name, job_ids=job_ids))
 
     def _give(self, held: Held, worker: str, out: Outbox) -> None:
-        held.worker = worker
-        self.links[worker].holds[held.lease] = held
+        self._holdings.give(held, worker)
         self._stop(held, out)
+
+    def _begin(self, held: Held, stated_ms: int, out: Outbox, now_ms: int) -> None:
+        """Say that it began. Who finds that it should not have, orders its end (again)."""
+        job = held.placed.job
+        held.started_ms = instant_ms(stated_ms, job.ready_ms, now_ms)
+        worker = held.worker or held.placed.worker
+        out.event(started_message(held.placed, worker, held.started_ms), job.run_id)
+
+    def _recover(self, held: Held, claim: Claim, out: Outbox, now_ms: int) -> None:
+        """Its worker has had it all the time."""
+        self._give(held, claim.worker, out)
+        out.recovered = True
+        if claim.started_ms is None:
+            held.started_ms = now_ms  # Perhaps: who runs a job tells so after each hello.
+        else:  # Its cancellation may have passed unheard while nobody held it.
+            self._begin(held, claim.started_ms, out, now_ms)
+
+    def _send_on(self, held: Held, out: Outbox) -> bool:
+        """Let the lease follow its worker to another dispatcher."""
+        worker, job = held.placed.worker, held.placed.job
+        partition = self._others.partition_for(worker, job.job_id)
+        if worker in self.links or partition is None:
+            return False
+        self._forget(held, out)
+        epoch = held.lease.epoch
+        placed = msgspec.structs.replace(held.placed, partition=partition, epoch=epoch)
+        topic = Topic.TASK_RUNS_LOAD_BALANCED
+        out.records.append(Record(topic, placed, job.run_id, partition))
+        return True
 
     def _stop(self, held: Held, out: Outbox) -> None:
         if held.stop is not None and held.worker is not None:
             out.frames[held.worker].append(wire.Cancel(lease=held.lease, reason=held.stop))
 
     def _set_adrift(self, held: Held, now_ms: int) -> None:
-        held.worker = None
-        self._adrift[held.lease] = now_ms + round(limits.RECONNECT_GRACE_S * 1000)
+        self._holdings.set_adrift(held, now_ms + _ms(limits.RECONNECT_GRACE_S))
 
     def _forget(self, held: Held, out: Outbox) -> JobReady:
-        lease = held.lease
-        del self._held[lease]
-        self._adrift.pop(lease, None)
-        if self._by_job.get(lease.job_id) is held:
-            del self._by_job[lease.job_id]
-        if held.worker is not None and held.worker in self.links:
-            self.links[held.worker].holds.pop(lease, None)
-        out.receipts[held.placed.partition].append(held.offset)
+        self._holdings.drop(held)
+        out.receipts.append(held.place)
         return held.placed.job
 
     def _hand_back(self, held: Held, out: Outbox) -> None:
@@ -357,14 +355,7 @@ class Leases:
         out.records.append(Record(Topic.TASK_RUNS, job, job.run_id))
 
     def _lose(self, held: Held, out: Outbox, now_ms: int) -> None:
-        frame = wire.Ended(
-            lease=held.lease,
-            outcome=Outcome.LOST,
-            started_ms=held.started_ms,
-            finished_ms=now_ms,
-            duration=0.0,
-            error=f"its worker {held.placed.worker} was lost",
-        )
+        frame = lost_frame(held.placed, held.lease, held.started_ms, now_ms)
         self._finish(held, frame, 0, out, now_ms)
 
     def _finish(
@@ -383,15 +374,8 @@ class Leases:
     def _drained(self, link: Link, out: Outbox) -> None:
         if not link.info.draining:
             link.info = msgspec.structs.replace(link.info, draining=True)
-            out.event(self._info(link))
+            out.news(link.up())
 
-    def _slots_used(self) -> list[int]:
-        used = [0] * len(self._classes)
-        for link in self.links.values():
-            for partition in link.info.partitions:
-                used[partition] += 1
-        return used
 
-    def _info(self, link: Link) -> WorkerUp:
-        holds = tuple(hold_of(held.placed, held.started_ms) for held in link.holds.values())
-        return msgspec.structs.replace(link.info, holds=holds)
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)

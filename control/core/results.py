@@ -3,7 +3,7 @@
 from typing import Final
 
 from control.model import limits, wire
-from control.model.messages import Finished, Hold, JobReady, Placed
+from control.model.messages import Finished, Hold, JobReady, LogChunk, Placed, Progressed, Started
 from control.model.names import Topic
 from control.model.records import Record
 from control.model.states import Outcome
@@ -41,6 +41,50 @@ def hold_of(placed: Placed, started_ms: int | None) -> Hold:
         speed=placed.speed,
         expected=placed.expected,
         started_ms=started_ms,
+    )
+
+
+def started_message(placed: Placed, worker: str, started_ms: int) -> Started:
+    """That the attempt began, for the state's owner."""
+    job = placed.job
+    return Started(
+        run_id=job.run_id,
+        job_id=job.job_id,
+        attempt=job.attempt,
+        worker=worker,
+        partition=placed.partition,
+        started_ms=started_ms,
+    )
+
+
+def progressed_message(placed: Placed, progress: float) -> Progressed:
+    """How far the attempt is, for the state's owner."""
+    job = placed.job
+    return Progressed(run_id=job.run_id, job_id=job.job_id, attempt=job.attempt, progress=progress)
+
+
+def log_record(placed: Placed, frame: wire.Log) -> Record:
+    """Text of the attempt's log."""
+    chunk = LogChunk(
+        job_id=frame.lease.job_id,
+        attempt=frame.lease.attempt,
+        offset=frame.offset,
+        text=frame.text,
+    )
+    return Record(Topic.TASK_RUN_LOGS, chunk, placed.job.run_id)
+
+
+def lost_frame(
+    placed: Placed, lease: wire.Lease, started_ms: int | None, now_ms: int
+) -> wire.Ended:
+    """What its worker would have said, had it not been lost."""
+    return wire.Ended(
+        lease=lease,
+        outcome=Outcome.LOST,
+        started_ms=started_ms,
+        finished_ms=now_ms,
+        duration=0.0,
+        error=f"its worker {placed.worker} was lost",
     )
 
 

@@ -12,11 +12,12 @@ import trio
 
 from control.bus.base import Bus, Subscription
 from control.bus.peers import Arrival, Connected, Disconnected, Peer, Said
-from control.core.leases import Leases, Outbox
+from control.core.leases import Leases
+from control.core.outbox import Outbox
 from control.model import wire
 from control.model.messages import Announce, CancelJob, DrainWorker, Placed
-from control.model.names import Group, Topic
-from control.model.records import Receipts, Record
+from control.model.names import Group, Service, Topic
+from control.model.records import Record, receipts_of
 from control.model.states import Speed
 
 LOG = structlog.get_logger("dispatcher")
@@ -43,16 +44,22 @@ class Dispatcher:
         self.leases = Leases(name, classes, now_ms())
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Serve until cancelled."""
-        self.leases = Leases(self._name, self._classes, self._now_ms())
+        """Serve until cancelled. May be called again after `PartitionsLost`: all starts anew."""
+        for peer in self._peers.values():
+            peer.close()
+        self._peers.clear()
         placed = await self._bus.subscribe(Topic.TASK_RUNS_LOAD_BALANCED, Group.DISPATCHER)
-        commands = await self._bus.subscribe(Topic.TASK_COMMANDS, Group.DISPATCHER)
+        commands = await self._bus.tail(Topic.TASK_COMMANDS)
+        news = await self._bus.tail(Topic.TASK_NEWS)
+        self.leases = Leases(self._name, self._classes, self._now_ms(), placed.partitions)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._place, placed)
             nursery.start_soon(self._listen)
             nursery.start_soon(self._obey, commands)
+            nursery.start_soon(self._heed, news)
             nursery.start_soon(self._expire)
             out = Outbox()
+            out.records.append(Record(Topic.TASK_COMMANDS, Announce(by=Service.DISPATCHER)))
             self.leases.announce(out)
             await self._carry_out(out)
             task_status.started()
@@ -60,10 +67,15 @@ class Dispatcher:
     async def _place(self, subscription: Subscription) -> None:
         while True:
             deliveries = await subscription.receive()
-            out, now_ms = Outbox(), self._now_ms()
+            out, now_ms, partitions = Outbox(), self._now_ms(), subscription.partitions
+            if partitions is not None and partitions != self.leases.partitions:
+                self.leases.repartition(partitions, out, now_ms)
+                LOG.info("dispatcher.partitions", partitions=sorted(partitions))
             for delivery in deliveries:
                 if isinstance(delivery.message, Placed):
-                    self.leases.place(delivery.message, delivery.offset, out, now_ms)
+                    self.leases.place(delivery.message, delivery.place, out, now_ms)
+                else:
+                    out.receipts.append(delivery.place)  # Nothing that we could do.
             if out.recovered:  # The balancer may have asked before it was read back.
                 self.leases.announce(out)
             await self._carry_out(out)
@@ -79,22 +91,31 @@ class Dispatcher:
                     break
             await self._carry_out(out)
 
-    async def _obey(self, subscription: Subscription) -> None:
+    async def _obey(self, commands: Subscription) -> None:
         while True:
-            deliveries = await subscription.receive()
-            out, now_ms = Outbox(), self._now_ms()
+            deliveries = await commands.receive()
+            out = Outbox()
             for delivery in deliveries:
                 match delivery.message:
                     case CancelJob() as message:
-                        self.leases.cancel(message, out, now_ms)
+                        self.leases.cancel(message, out)
                     case DrainWorker(worker=worker):
                         self.leases.drain(worker, out)
                     case Announce():
                         self.leases.announce(out)
                     case _:
-                        pass  # For the balancer.
-            offsets = [delivery.offset for delivery in deliveries]
-            await self._carry_out(out, Receipts(Group.DISPATCHER, Topic.TASK_COMMANDS, 0, offsets))
+                        pass  # For others.
+            await self._carry_out(out)
+
+    async def _heed(self, news: Subscription) -> None:
+        while True:
+            deliveries = await news.receive()
+            out, now_ms = Outbox(), self._now_ms()
+            for delivery in deliveries:
+                self.leases.heard(delivery.message, out, now_ms)
+            for worker in self._peers.keys() - self.leases.links.keys():
+                self._peers.pop(worker).close()  # It is connected elsewhere.
+            await self._carry_out(out)
 
     async def _expire(self) -> None:
         while True:
@@ -151,20 +172,15 @@ class Dispatcher:
                 case wire.Beat():
                     pass  # Hearing it was the point.
 
-    async def _carry_out(self, out: Outbox, *receipts: Receipts) -> None:
+    async def _carry_out(self, out: Outbox) -> None:
         """Publish, then tell the workers. Assignments need not wait for what is published here."""
         for worker, frames in out.frames.items():
             peer = self._peers.get(worker)
             if peer is not None:
                 peer.send(frames)
-        acked = [
-            Receipts(Group.DISPATCHER, Topic.TASK_RUNS_LOAD_BALANCED, partition, offsets)
-            for partition, offsets in out.receipts.items()
-        ]
-        acked += receipts
-        records: list[Record] = out.records
-        if acked or records:
-            await self._bus.forward(acked, records)
+        acked = receipts_of(Group.DISPATCHER, Topic.TASK_RUNS_LOAD_BALANCED, out.receipts)
+        if acked or out.records:
+            await self._bus.forward(acked, out.records)
         for worker, leases in out.acks.items():
             peer = self._peers.get(worker)
             if peer is not None:

@@ -145,7 +145,9 @@ class Trigger:
         job = step.run.jobs[message.job_id - step.run.jobs[0].id]
         if job.state == State.CANCELLED or message.attempt < job.attempt:
             # It was cancelled while it was on its way, or while no dispatcher held its lease.
-            stop = CancelJob(job_id=job.id, attempt=message.attempt, reason=job.reason)
+            cancelled = job.attempt == message.attempt
+            reason = job.reason if cancelled else "another attempt has taken its place"
+            stop = CancelJob(job_id=job.id, attempt=message.attempt, reason=reason)
             tx.publish([Record(Topic.TASK_COMMANDS, stop, step.run.id)])
 
     async def _keep_time(self) -> None:

@@ -6,71 +6,25 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from control.core.leases import Leases, Outbox
-from control.core.speed import partition_classes
+from control.core.leases import Leases
+from control.core.outbox import Outbox
 from control.model import limits, wire
-from control.model.messages import CancelJob, Finished, JobReady, Overran, Placed, WorkerUp
+from control.model.messages import CancelJob, Overran, Started, WorkerUp
 from control.model.names import Topic
 from control.model.states import Outcome, Speed
 from control.model.wire import Lease
-
-CLASSES = partition_classes(4, 0.5)
-LATER = round(limits.RESTART_GRACE_S * 1000) + 1
-
-
-def placed(job_id: int, worker: str, attempt: int = 1, partition: int = 0) -> Placed:
-    job = JobReady(
-        run_id=1,
-        job_id=job_id,
-        attempt=attempt,
-        pipeline="p",
-        name="j",
-        stage="s",
-        client="ann",
-        kind="Sleep",
-        version="1.0.0",
-        order=(10, 10, 0, 10),
-        created_ms=0,
-        ready_ms=0,
-        retries_left=0,
-    )
-    return Placed(job=job, partition=partition, worker=worker, speed=Speed.FAST, expected=0.01)
-
-
-def hello(worker: str, *holding: Lease, slots: int = 2, now_ms: int = 0) -> wire.Hello:
-    return wire.Hello(
-        version=1,
-        worker=worker,
-        host="h",
-        slots=slots,
-        kinds={"Sleep": ("1.0.0",)},
-        holding=holding,
-        now_ms=now_ms,
-    )
-
-
-def ended(lease: Lease, outcome: Outcome = Outcome.DONE) -> wire.Ended:
-    return wire.Ended(lease=lease, outcome=outcome, started_ms=1, finished_ms=2, duration=0.001)
-
-
-def assigned(out: Outbox, worker: str) -> list[Lease]:
-    return [frame.lease for frame in out.frames[worker] if isinstance(frame, wire.Assign)]
-
-
-def results(out: Outbox) -> list[Finished]:
-    return [r.message for r in out.records if isinstance(r.message, Finished)]
-
-
-def connect(leases: Leases, worker: str, *holding: Lease, now_ms: int = 0) -> Outbox:
-    out = Outbox()
-    leases.connected(hello(worker, *holding, now_ms=now_ms), out, now_ms)
-    return out
-
-
-def place(leases: Leases, job_id: int, worker: str, offset: int, now_ms: int = 0) -> Outbox:
-    out = Outbox()
-    leases.place(placed(job_id, worker), offset, out, now_ms)
-    return out
+from tests.core.leasing import (
+    CLASSES,
+    LATER,
+    assigned,
+    connect,
+    ended,
+    hello,
+    place,
+    place_of,
+    placed,
+    results,
+)
 
 
 def test_a_result_counts_once_and_is_acknowledged_each_time() -> None:
@@ -81,7 +35,7 @@ def test_a_result_counts_once_and_is_acknowledged_each_time() -> None:
     leases.ended("w", ended(lease), out, 10)
     leases.ended("w", ended(lease), out, 11)
     assert len(results(out)) == 1
-    assert dict(out.receipts) == {0: [0]}
+    assert out.receipts == [place_of(0)]
     assert out.acks["w"] == [lease, lease]
     assert leases.refused == 1
 
@@ -123,7 +77,7 @@ def test_what_had_begun_is_lost_and_what_had_not_goes_back() -> None:
     leases.expire(out, 100 + round(limits.RECONNECT_GRACE_S * 1000))
     assert [(r.job_id, r.outcome) for r in results(out)] == [(5, Outcome.LOST)]
     assert [r.message for r in out.records if r.topic == Topic.TASK_RUNS] == [placed(6, "w").job]
-    assert sorted(out.receipts[0]) == [0, 1]
+    assert sorted(out.receipts) == [place_of(0), place_of(1)]
     late = Outbox()
     leases.connected(hello("w", begun), late, 5_000)
     welcome = late.frames["w"][0]
@@ -172,7 +126,7 @@ def test_after_a_restart_what_nobody_claims_is_tried_again() -> None:
 def test_a_placement_with_a_worker_that_is_gone_goes_back() -> None:
     leases = Leases("d", CLASSES, 0)
     out = place(leases, 5, "gone", 3, now_ms=LATER)
-    assert dict(out.receipts) == {0: [3]}
+    assert out.receipts == [place_of(3)]
     assert [record.topic for record in out.records] == [Topic.TASK_RUNS]
 
 
@@ -181,9 +135,9 @@ def test_a_cancelled_job_is_stopped_where_it_is() -> None:
     connect(leases, "w")
     (lease,) = assigned(place(leases, 5, "w", 0), "w")
     out = Outbox()
-    leases.cancel(CancelJob(job_id=5, attempt=2, reason="another attempt"), out, 0)
+    leases.cancel(CancelJob(job_id=5, attempt=2, reason="another attempt"), out)
     assert not out.frames["w"]
-    leases.cancel(CancelJob(job_id=5, attempt=1, reason="by ann"), out, 0)
+    leases.cancel(CancelJob(job_id=5, attempt=1, reason="by ann"), out)
     assert out.frames["w"] == [wire.Cancel(lease=lease, reason="by ann")]
 
 
@@ -197,27 +151,50 @@ def test_a_job_cancelled_while_its_worker_is_away_is_stopped_when_it_is_back() -
     out = Outbox()
     leases.began("w", wire.Began(lease=lease, started_ms=1), out, 1)
     leases.disconnected("w", "closed", out, 2)
-    leases.cancel(STOP, out, 3)
+    leases.cancel(STOP, out)
     back = connect(leases, "w", lease, now_ms=4)
     assert isinstance(back.frames["w"][0], wire.Welcome)
     assert back.frames["w"][1:] == [wire.Cancel(lease=lease, reason="by ann")]
 
 
-@pytest.mark.parametrize("order", list(itertools.permutations(["read", "claim", "cancel"])))
-def test_a_job_cancelled_right_after_a_restart_is_stopped(order: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("order", list(itertools.permutations(["read", "hello", "began"])))
+def test_what_runs_after_a_restart_is_told_as_started_again(order: tuple[str, ...]) -> None:
+    """Whoever cancelled it meanwhile says so again then."""
+    if order.index("began") < order.index("hello"):
+        return
     leases, lease, out = Leases("d", CLASSES, 0), Lease(5, 1, 0), Outbox()
     steps = {
-        "read": lambda: leases.place(placed(5, "w"), 0, out, 1),
-        "claim": lambda: leases.connected(hello("w", lease), out, 1),
-        "cancel": lambda: leases.cancel(STOP, out, 1),
+        "read": lambda: leases.place(placed(5, "w"), 0, out, 60),
+        "hello": lambda: leases.connected(hello("w", lease), out, 0),
+        "began": lambda: leases.began("w", wire.Began(lease=lease, started_ms=50), out, 60),
     }
     for step in order:
         steps[step]()
-    welcome, stop = out.frames["w"]
-    assert isinstance(welcome, wire.Welcome)
-    assert stop == wire.Cancel(lease=lease, reason="by ann")
+    told = [r.message for r in out.records if isinstance(r.message, Started)]
+    assert [(started.job_id, started.started_ms) for started in told] == [(5, 50)]
+    leases.cancel(STOP, out)
+    assert out.frames["w"][1:] == [wire.Cancel(lease=lease, reason="by ann")]
     leases.expire(out, LATER)
     assert leases.next_ms() is None
+
+
+def test_a_claim_ends_when_its_worker_comes_back_without_it() -> None:
+    leases, lease = Leases("d", CLASSES, 0), Lease(5, 1, 0)
+    connect(leases, "w", lease)
+    connect(leases, "w", now_ms=100)
+    assert assigned(place(leases, 5, "w", 0, now_ms=200), "w") == [lease]
+
+
+def test_two_attempts_of_a_job_are_stopped_one_by_one() -> None:
+    leases, out = Leases("d", CLASSES, 0), Outbox()
+    connect(leases, "w")
+    for attempt in (1, 2):
+        leases.place(placed(5, "w", attempt=attempt), place_of(attempt), out, 0)
+    first, second = assigned(out, "w")
+    for lease in (first, second):
+        order = CancelJob(job_id=5, attempt=lease.attempt, reason="by ann")
+        leases.cancel(order, out)
+        assert out.frames["w"][-1] == wire.Cancel(lease=lease, reason="by ann")
 
 
 def test_what_waits_behind_a_long_job_is_called_back_once() -> None:
@@ -256,7 +233,7 @@ class OneAnswer(RuleBasedStateMachine):
         self.offset = 0
         self.known: dict[str, set[Lease]] = {"a": set(), "b": set()}
         self.online: set[str] = set()
-        self.open: dict[int, int] = {}  # Offset to job.
+        self.open: dict[int, int] = {}  # Place to job.
         self.answered: list[int] = []
 
     def absorb(self, out: Outbox) -> None:
@@ -265,17 +242,16 @@ class OneAnswer(RuleBasedStateMachine):
                 if isinstance(frame, wire.Assign):
                     self.known[worker].add(frame.lease)
         answers = sum(r.topic in {Topic.TASK_RUN_RESULTS, Topic.TASK_RUNS} for r in out.records)
-        receipts = [offset for offsets in out.receipts.values() for offset in offsets]
-        assert answers == len(receipts)
-        for offset in receipts:
-            del self.open[offset]  # Raises when answered twice.
-        self.answered += receipts
+        assert answers == len(out.receipts)
+        for receipt in out.receipts:
+            del self.open[receipt]  # Raises when answered twice.
+        self.answered += out.receipts
 
     @rule(worker=st.sampled_from("ab"))
     def place(self, worker: str) -> None:
         out = Outbox()
-        self.open[self.offset] = self.offset
-        self.leases.place(placed(self.offset, worker), self.offset, out, self.now_ms)
+        self.open[place_of(self.offset)] = self.offset
+        self.leases.place(placed(self.offset, worker), place_of(self.offset), out, self.now_ms)
         self.offset += 1
         self.absorb(out)
 

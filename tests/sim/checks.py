@@ -110,10 +110,8 @@ class Checks:
     def _nothing_is_held(self, plane: Plane) -> None:
         leases, core = plane.dispatcher.leases, plane.balancer._core  # noqa: SLF001
         assert not leases._held  # noqa: SLF001
-        assert not leases._by_job  # noqa: SLF001
-        assert not leases._adrift  # noqa: SLF001
+        assert not leases._holdings.adrift  # noqa: SLF001
         assert not leases._claims  # noqa: SLF001
-        assert not leases._early  # noqa: SLF001
         assert not core.waiting.jobs
         assert not core._outstanding, core._outstanding  # noqa: SLF001
         assert not core._client_running  # noqa: SLF001

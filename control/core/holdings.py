@@ -1,0 +1,113 @@
+"""Keeps what a dispatcher has: partitions, connected workers, leases, and what belongs together."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import msgspec
+
+from control.core.results import hold_of
+from control.core.speed import slot_partitions
+from control.model.messages import DispatcherUp, Placed, WorkerUp
+from control.model.states import Speed
+from control.model.wire import Lease
+
+
+class Held(msgspec.Struct):
+    """One lease: a placed job that has not ended."""
+
+    placed: Placed
+    place: int  # Of its record on the bus, as it came to us.
+    lease: Lease
+    since_ms: int
+    worker: str | None = None  # None: adrift, until its worker claims it or the grace ends.
+    started_ms: int | None = None
+    overrun: bool = False
+    stop: str | None = None  # Why it was cancelled: said again to a worker that comes back.
+
+
+class Link(msgspec.Struct):
+    """A connected worker."""
+
+    info: WorkerUp
+    skew_ms: int  # What to add to its clock.
+    holds: dict[Lease, Held] = {}
+
+    def up(self) -> WorkerUp:
+        """What to tell of it."""
+        holds = tuple(hold_of(held.placed, held.started_ms) for held in self.holds.values())
+        return msgspec.structs.replace(self.info, holds=holds)
+
+
+class Holdings:
+    """A lease that is held is with a connected worker, or adrift."""
+
+    def __init__(self, classes: Sequence[Speed], partitions: frozenset[int] | None) -> None:
+        self._classes = classes
+        self.partitions = partitions  # None: all, for good.
+        self.links: dict[str, Link] = {}
+        self.held: dict[Lease, Held] = {}
+        self.adrift: dict[Lease, int] = {}  # When the grace of each ends.
+        self._by_attempt: dict[tuple[int, int], Held] = {}
+
+    def add(self, held: Held) -> None:
+        """A lease is given out, or was found again."""
+        self.held[held.lease] = held
+        self._by_attempt[held.lease.job_id, held.lease.attempt] = held
+
+    def of_attempt(self, job_id: int, attempt: int) -> Held | None:
+        """The lease of this attempt, if it is here."""
+        return self._by_attempt.get((job_id, attempt))
+
+    def give(self, held: Held, worker: str) -> None:
+        """A connected worker has it."""
+        self.adrift.pop(held.lease, None)
+        held.worker = worker
+        self.links[worker].holds[held.lease] = held
+
+    def set_adrift(self, held: Held, until_ms: int) -> None:
+        """Nobody who is connected has it."""
+        held.worker = None
+        self.adrift[held.lease] = until_ms
+
+    def drop(self, held: Held) -> None:
+        """Know nothing of it any more."""
+        lease = held.lease
+        del self.held[lease]
+        self.adrift.pop(lease, None)
+        attempt = (lease.job_id, lease.attempt)
+        if self._by_attempt.get(attempt) is held:
+            del self._by_attempt[attempt]
+        if held.worker is not None and held.worker in self.links:
+            self.links[held.worker].holds.pop(lease, None)
+
+    def divide(self, slots: int) -> tuple[int, ...]:
+        """Partitions for so many new slots; none where we have none: nothing can come here."""
+        owned = self._owned()
+        if not owned:
+            return ()
+        used = Counter(at for link in self.links.values() for at in link.info.partitions)
+        classes = [self._classes[at] for at in owned]
+        chosen = slot_partitions([used[at] for at in owned], slots, classes)
+        return tuple(owned[at] for at in chosen)
+
+    def repartition(self, partitions: frozenset[int]) -> None:
+        """We have these partitions now: divide all slots anew."""
+        self.partitions = partitions
+        for link in self.links.values():
+            link.info = msgspec.structs.replace(link.info, partitions=())
+        for link in self.links.values():
+            link.info = msgspec.structs.replace(link.info, partitions=self.divide(link.info.slots))
+
+    def up(self, dispatcher: str) -> DispatcherUp:
+        """All there is to tell."""
+        adrift = [self.held[lease] for lease in self.adrift]
+        return DispatcherUp(
+            dispatcher=dispatcher,
+            partitions=tuple(self._owned()),
+            workers=tuple(link.up() for link in self.links.values()),
+            adrift=tuple(hold_of(held.placed, held.started_ms) for held in adrift),
+        )
+
+    def _owned(self) -> list[int]:
+        everything = range(len(self._classes))
+        return [at for at in everything if self.partitions is None or at in self.partitions]
