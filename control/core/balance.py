@@ -262,14 +262,14 @@ class Balancer:
         if found.why == "client":
             running = self._client_running.get(client, 0)
             return f"{client} is at max_running: {running} of {self._client_max.get(client)}"
-        if found.why == "reserve":
-            return f"slow jobs hold {self._slow_running} slots; the rest is kept for fast ones"
         if not self.slots.workers:
             return "no worker is connected"
         if not self.slots.any_can(shape):
             kind, version, labels = shape
             needs = f"{kind} {version}" + (f" with labels {', '.join(labels)}" if labels else "")
             return f"no connected worker can run {needs}"
+        if found.why == "reserve" and self.slots.total:
+            return f"slow jobs hold {self._slow_running} slots; the rest is kept for fast ones"
         return "no free slot"
 
     def partitions(self) -> list[LoadOfPartition]:

@@ -2,8 +2,8 @@
 
 from control.core.balance import Assignment, Balancer
 from control.core.speed import slot_partitions
-from control.model.messages import Finished, JobReady, WorkerUp
-from control.model.states import Outcome
+from control.model.messages import DispatcherUp, Finished, Hold, JobReady, WorkerUp
+from control.model.states import Outcome, Speed
 
 KINDS = (("Sleep", ("1.0.0",)),)
 
@@ -48,6 +48,23 @@ def worker(name: str, slots: int, balancer: Balancer, labels: tuple[str, ...] = 
         draining=False,
         connected_ms=0,
     )
+
+
+def held(job_id: int) -> Hold:
+    return Hold(
+        job_id=job_id,
+        attempt=1,
+        client="ann",
+        pipeline="p",
+        name="j",
+        speed=Speed.FAST,
+        expected=1.0,
+        started_ms=0,
+    )
+
+
+def announced(dispatcher: str, partitions: tuple[int, ...], *workers: WorkerUp) -> DispatcherUp:
+    return DispatcherUp(dispatcher=dispatcher, partitions=partitions, workers=workers, adrift=())
 
 
 def finished(made: Assignment, seconds: float = 0.01, outcome: Outcome = Outcome.DONE) -> Finished:

@@ -9,7 +9,7 @@ from control.core.balance import Assignment, Balancer, Policy
 from control.core.speed import learned_threshold, partition_classes, slot_partitions
 from control.model.messages import Hold
 from control.model.states import Outcome, Speed
-from tests.core.balancing import finished, ready, teach, worker
+from tests.core.balancing import announced, finished, ready, teach, worker
 
 
 @given(orders=st.lists(st.tuples(*[st.integers(0, 3)] * 4), min_size=1, max_size=30))
@@ -225,13 +225,36 @@ class Conservation(RuleBasedStateMachine):
         assert self.balancer.submit(job, self.next_id)
         self.waiting.add(self.next_id)
 
-    @rule(name=st.sampled_from(["w1", "w2"]), slots=st.integers(1, 4))
-    def worker_up(self, name: str, slots: int) -> None:
-        self.balancer.worker_up(worker(name, slots, self.balancer))
+    @rule(
+        name=st.sampled_from(["w1", "w2"]),
+        dispatcher=st.sampled_from("de"),
+        connected_ms=st.integers(0, 2),
+        partitions=st.lists(st.integers(-1, 4), max_size=4),
+    )
+    def worker_up(
+        self, name: str, dispatcher: str, connected_ms: int, partitions: list[int]
+    ) -> None:
+        info = msgspec.structs.replace(
+            worker(name, len(partitions), self.balancer),
+            dispatcher=dispatcher,
+            connected_ms=connected_ms,
+            partitions=tuple(partitions),
+        )
+        self.balancer.worker_up(info)
 
-    @rule(name=st.sampled_from(["w1", "w2"]))
-    def worker_down(self, name: str) -> None:
-        self.balancer.worker_down(name, "d")
+    @rule(name=st.sampled_from(["w1", "w2"]), dispatcher=st.sampled_from("de"))
+    def worker_down(self, name: str, dispatcher: str) -> None:
+        self.balancer.worker_down(name, dispatcher)
+
+    @rule(
+        dispatcher=st.sampled_from("de"),
+        partitions=st.sets(st.integers(-1, 4)),
+        slots=st.integers(1, 4),
+    )
+    def dispatcher_up(self, dispatcher: str, partitions: set[int], slots: int) -> None:
+        info = worker("w1", slots, self.balancer)
+        info = msgspec.structs.replace(info, dispatcher=dispatcher, connected_ms=1)
+        self.balancer.dispatcher_up(announced(dispatcher, tuple(partitions), info))
 
     @rule()
     def assign(self) -> None:
@@ -270,12 +293,12 @@ class Conservation(RuleBasedStateMachine):
         assert set(balancer._outstanding) == set(self.placed)  # noqa: SLF001
         slow = sum(known.speed == Speed.SLOW for known in balancer._outstanding.values())  # noqa: SLF001
         assert balancer._slow_running == slow  # noqa: SLF001
-        for name, info in balancer.slots.workers.items():
+        workers = balancer.slots.workers
+        assert balancer.slots.total == sum(info.slots for info in workers.values())
+        for name, info in workers.items():
             mine = [m for m in self.placed.values() if m.worker == name]
             assert info.outstanding <= len(mine)
-            assert sum(lane.free for lane in info.lanes.values()) == (
-                info.info.slots - info.outstanding
-            )
+            assert sum(lane.free for lane in info.lanes.values()) == (info.slots - info.outstanding)
         for client in "ab":
             running = sum(m.job.client == client for m in self.placed.values())
             assert balancer._client_running.get(client, 0) == running  # noqa: SLF001

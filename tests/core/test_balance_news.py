@@ -3,7 +3,7 @@
 import msgspec
 
 from control.core.balance import Balancer, Policy
-from tests.core.balancing import finished, ready, worker
+from tests.core.balancing import announced, finished, held, ready, teach, worker
 
 
 def test_a_job_moved_twice_has_the_second_place() -> None:
@@ -66,3 +66,65 @@ def test_the_end_of_a_job_looks_at_few_queues_however_many_wait() -> None:
         made += balancer.assign(0, 100)
         assert len(made) == 2
         assert not any(queue.parked is None for queue in queues if queue.size)
+
+
+def test_only_who_has_a_worker_may_say_that_it_is_gone() -> None:
+    balancer = Balancer(Policy(partitions=4))
+    here = msgspec.structs.replace(worker("w", 2, balancer), connected_ms=5)
+    balancer.worker_up(here)
+    balancer.worker_down("w", "zombie")
+    balancer.worker_up(msgspec.structs.replace(here, dispatcher="zombie", connected_ms=4))
+    balancer.submit(ready(1), 1)
+    (made,) = balancer.assign(0, 10)
+    assert made.worker == "w"
+    balancer.worker_down("w", "d")
+    assert balancer.slots.workers["w"].info.dispatcher == "zombie"
+
+
+def test_a_worker_without_partitions_gets_nothing_and_its_jobs_count() -> None:
+    balancer = Balancer(Policy(partitions=4))
+    idle = msgspec.structs.replace(worker("w", 2, balancer), partitions=(), holds=(held(7),))
+    balancer.worker_up(idle)
+    balancer.submit(ready(1, max_running=1), 1)
+    balancer.submit(ready(2, client="bob"), 2)
+    assert balancer.assign(0, 10) == []
+    assert balancer.why(1) == "ann is at max_running: 1 of 1"
+    assert balancer.why(2) == "no free slot"
+    assert [load.depth for load in balancer.partitions()] == [0] * 4
+    balancer.worker_up(msgspec.structs.replace(idle, partitions=(0, 2)))
+    assert balancer.slots.workers["w"].outstanding == 1
+    (made,) = balancer.assign(0, 10)
+    assert made.job.job_id == 2
+
+
+def test_jobs_stay_counted_when_their_worker_s_dispatcher_loses_its_partitions() -> None:
+    balancer = Balancer(Policy(partitions=4))
+    teach(balancer, "p", 1.0)
+    up = worker("w", 2, balancer)
+    balancer.dispatcher_up(announced("d", (0, 1, 2, 3), up))
+    for job_id in (1, 2):
+        balancer.submit(ready(job_id, max_running=2), job_id)
+    made = balancer.assign(0, 10)
+    assert len(made) == 2
+    balancer.dispatcher_up(announced("e", (0, 1, 2, 3)))
+    assert not balancer.slots.workers
+    balancer.dispatcher_up(announced("d", (), up))
+    balancer.submit(ready(3, max_running=2), 3)
+    assert balancer.assign(0, 10) == []
+    for each in made:
+        balancer.finished(finished(each, 1.0))
+    assert balancer.why(3) == "no free slot"
+    elsewhere = msgspec.structs.replace(up, dispatcher="e", connected_ms=1)
+    balancer.dispatcher_up(announced("e", (0, 1, 2, 3), elsewhere))
+    assert [each.job.job_id for each in balancer.assign(0, 10)] == [3]
+
+
+def test_slots_in_partitions_that_do_not_exist_are_left_alone() -> None:
+    balancer = Balancer(Policy(partitions=2))
+    odd = msgspec.structs.replace(worker("w", 4, balancer), partitions=(-1, 1, 2, 9_999))
+    balancer.worker_up(odd)
+    balancer.dispatcher_up(announced("d", (-3, 1, 50), odd))
+    for job_id in range(4):
+        balancer.submit(ready(job_id), job_id)
+    assert [made.partition for made in balancer.assign(0, 10)] == [1]
+    assert [load.slots for load in balancer.partitions()] == [0, 1]
