@@ -11,6 +11,7 @@ import msgspec
 import trio
 
 from control.api.auth import Gate, hash_secret, stored_logins
+from control.api.balancing import BalancerElsewhere
 from control.api.ports import Parts
 from control.api.server import Api
 from control.bus.embedded import EmbeddedBus
@@ -119,8 +120,13 @@ class Serving:
 
 
 @asynccontextmanager
-async def serving(folder: Path, *, queue_size: int = 1_000) -> AsyncIterator[Serving]:
-    """Run the API until the test is over. There is a client for each role, named after it."""
+async def serving(
+    folder: Path, *, queue_size: int = 1_000, elsewhere: bool = False
+) -> AsyncIterator[Serving]:
+    """Run the API until the test is over. There is a client for each role, named after it.
+
+    `elsewhere`: what it knows of a balancer comes over the bus.
+    """
     conn = open_state(folder / "state.db")
     journal = Journal(SqliteLogRows())
     offload = trio.to_thread.run_sync
@@ -133,6 +139,7 @@ async def serving(folder: Path, *, queue_size: int = 1_000) -> AsyncIterator[Ser
     kinds: dict[str, dict[str, type[Kind[msgspec.Struct]]]] = {
         "Sleep": {"1.0.0": Sleep}  # type: ignore[dict-item]  # Its params are a Struct.
     }
+    over_the_bus = BalancerElsewhere(bus)
     parts = Parts(
         reader=reader,
         writer=writer,
@@ -142,7 +149,7 @@ async def serving(folder: Path, *, queue_size: int = 1_000) -> AsyncIterator[Ser
         gate=Gate(stored_logins(reader), offload, bytes(32)),
         kinds=KindRegistry(kinds),
         offload=offload,
-        balancing=StillBalancing(),
+        balancing=over_the_bus if elsewhere else StillBalancing(),
         reports=facts,
         logs=JobLogs(bus, files, offload),
         health=health,
@@ -155,6 +162,8 @@ async def serving(folder: Path, *, queue_size: int = 1_000) -> AsyncIterator[Ser
         await bus.subscribe(Topic.TASK_RUNS, Group.BALANCER)
         assert isinstance(parts.logs, JobLogs)
         await nursery.start(parts.logs.run)
+        if elsewhere:
+            await nursery.start(over_the_bus.run)
         stopped = trio.Event()
         port = await nursery.start(_serve, api, stopped)
         found = Serving(parts, api, port, health, stopped)

@@ -175,6 +175,29 @@ async def test_a_dispatcher_says_all_that_it_has(server: Serving) -> None:
     assert found[0]["running"][0]["name"] == "two"
 
 
+async def test_late_words_of_a_dispatcher_take_no_worker_from_another_one(server: Serving) -> None:
+    moved = msgspec.structs.replace(WORKER, dispatcher="d2", connected_ms=NOW_MS + 1)
+    old = DispatcherUp(dispatcher="d1", partitions=(), workers=(WORKER,), adrift=())
+    await tell(server, WORKER, moved, PLACED, WORKER, old)
+    await tell(server, WorkerDown(worker="w1", dispatcher="d1", reason="late"))
+    await tell(server, msgspec.structs.replace(WORKER, worker="w2"))
+    found = await until(server, "/v1/workers", '"w2"')
+    assert [(each["id"], each["dispatcher"], each["state"]) for each in found] == [
+        ("w1", "d2", "connected"),
+        ("w2", "d1", "connected"),
+    ]
+    assert [job["job_id"] for job in found[0]["running"]] == [1]
+
+
+async def test_who_lost_all_partitions_to_others_is_gone_with_its_workers(server: Serving) -> None:
+    await tell(
+        server, DispatcherUp(dispatcher="d1", partitions=(0, 1), workers=(WORKER,), adrift=())
+    )
+    await tell(server, DispatcherUp(dispatcher="d2", partitions=(0, 1), workers=(), adrift=()))
+    [worker] = await until(server, "/v1/workers", '"lost"')
+    assert (worker["id"], worker["dispatcher"]) == ("w1", "d1")
+
+
 async def test_events_begin_with_a_snapshot_and_go_on_with_changes(server: Serving) -> None:
     async with server.as_client("submitter") as client, listening(server) as socket:
         first = await frame(socket)

@@ -11,6 +11,7 @@ from trio_websocket import ConnectionRejected, WebSocketConnection, wrap_client_
 
 from control.bus.peers import Arrival, Connected, Disconnected
 from control.model import limits, wire
+from control.model.errors import Unavailable
 from control.model.states import Role
 from control.services.gateway import Gateway
 
@@ -69,6 +70,9 @@ class World:
 
     async def _role_of(self, client: str, secret: str) -> Role | None:
         await self.verified.wait()
+        if client == "early":
+            message = "the clients are not known yet; try again"
+            raise Unavailable(message)
         return ROLES.get(client) if secret == "s:e" else None
 
     @asynccontextmanager

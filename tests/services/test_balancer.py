@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("autojump_clock")
 
 
 async def start(plane: Plane, nursery: trio.Nursery) -> None:
-    await plane.writer.write(terms.tell_all)
+    await nursery.start(plane.trigger.run)
     await nursery.start(plane.balancer.run)
     await wait_all_tasks_blocked()
 

@@ -25,6 +25,16 @@ async def test_only_workers_and_admins_are_let_in(client: str, secret: str, stat
         await world.works()
 
 
+async def test_who_cannot_be_checked_yet_is_told_to_try_again() -> None:
+    async with opened() as world:
+        answer = await rejected(world.port, basic("early", "s:e"), wire.SUBPROTOCOL)
+        assert (answer.status_code, answer.body) == (
+            503,
+            b"the clients are not known yet; try again\n",
+        )
+        await world.works()
+
+
 async def test_an_admin_may_work() -> None:
     async with opened() as world, world.socket("root") as socket:
         await socket.send_message(wire.ENCODER.encode([HELLO]))

@@ -14,7 +14,7 @@ from control.bus.base import Subscription
 from control.bus.embedded import EmbeddedBus
 from control.bus.journal import Journal
 from control.model import limits
-from control.model.messages import Announce, Finished, Message, Skipped
+from control.model.messages import Announce, Finished, Learned, Message, Skipped
 from control.model.names import Group, Service, Topic
 from control.model.records import Delivery, Receipts, Record
 from control.model.states import Outcome, Speed
@@ -273,6 +273,62 @@ async def test_what_is_delivered_again_counts_once(
             await trio.sleep(2 * limits.FACTS_FLUSH_S)
             assert world.facts.query("SELECT count(*) FROM facts").rows == ((6,),)
             assert world.unread() == 0
+            nursery.cancel_scope.cancel()
+
+
+async def learned(world: World, by: Service) -> list[Learned]:
+    """What is told to somebody who announces itself."""
+    found: list[Learned] = []
+    news = await world.bus.tail(Topic.TASK_NEWS)
+    await world.bus.publish([Record(Topic.TASK_COMMANDS, Announce(by=by))])
+    with trio.move_on_after(10):
+        while True:
+            messages = [delivery.message for delivery in await news.receive()]
+            found += [message for message in messages if isinstance(message, Learned)]
+    return found
+
+
+async def test_who_starts_is_told_of_earlier_durations(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    with opened(tmp_path) as world:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(world.writer.run)
+            await nursery.start(world.statistics.run)
+            assert await learned(world, Service.API) == []
+            for i in range(limits.LEARNED_KEYS_MAX + 1):
+                await world.publish(finished(i, name=f"job-{i}", duration_seconds=1.0 + i))
+            await world.publish(finished(0, name="job-0", duration_seconds=7.0))
+            await trio.sleep(limits.FACTS_FLUSH_S + 1)
+            for by in (Service.API, Service.BALANCER):
+                messages = await learned(world, by)
+                assert sorted(len(each.durations) for each in messages) == [
+                    1,
+                    limits.LEARNED_KEYS_MAX,
+                ]
+                told = {name: seconds for each in messages for _, name, seconds in each.durations}
+                assert sorted(told["job-0"]) == [1.0, 7.0]
+                assert told["job-5"] == (6.0,)
+            assert await learned(world, Service.DISPATCHER) == []
+            nursery.cancel_scope.cancel()
+
+
+async def test_what_cannot_be_told_is_in_nobody_s_way(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    with opened(tmp_path) as world:
+        damaged = tmp_path / "facts.duckdb"
+        damaged.write_bytes(b"not a database" * 1_000)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(world.writer.run)
+            await nursery.start(world.statistics.run)
+            assert await learned(world, Service.BALANCER) == []
+            damaged.unlink()
+            await world.publish(finished(1))
+            await trio.sleep(limits.FACTS_FLUSH_S + 1)
+            assert world.count() == 1
+            (message,) = await learned(world, Service.BALANCER)
+            assert message.durations == (("nightly", "pull", (1.0,)),)
             nursery.cancel_scope.cancel()
 
 

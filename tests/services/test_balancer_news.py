@@ -1,0 +1,167 @@
+"""Decides what balancers tell others on the bus, and what they learn there."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from control.bus.base import Subscription
+from control.model import limits
+from control.model.messages import (
+    Announce,
+    AskWhy,
+    JobReady,
+    Learned,
+    Loads,
+    Message,
+    Waits,
+    WorkerDown,
+    WorkerUp,
+)
+from control.model.names import Service, Topic
+from control.model.records import Record
+from tests.services.plane import PARTITIONS, Plane, now_ms, opened, pipeline
+
+WORKER = WorkerUp(
+    worker="w",
+    dispatcher="elsewhere",
+    host="h",
+    slots=PARTITIONS,
+    labels=(),
+    kinds=(("Sleep", ("1.0.0",)),),
+    partitions=tuple(range(PARTITIONS)),
+    draining=False,
+    connected_ms=1,
+)
+
+
+class Listener:
+    """Somebody who hears the news."""
+
+    def __init__(self, plane: Plane, news: Subscription) -> None:
+        self._plane = plane
+        self._news = news
+        self.times: list[float] = []
+
+    @classmethod
+    async def join(cls, plane: Plane) -> "Listener":
+        return cls(plane, await plane.bus.tail(Topic.TASK_NEWS))
+
+    async def say(self, *messages: Message, topic: Topic = Topic.TASK_NEWS) -> None:
+        await self._plane.bus.publish([Record(topic, message) for message in messages])
+        await wait_all_tasks_blocked()
+
+    async def heard(self, seconds: float) -> Sequence[Message]:
+        """What the balancer says in this time."""
+        found: list[Message] = []
+        self.times.clear()
+        with trio.move_on_after(seconds):
+            while True:
+                deliveries = await self._news.receive()
+                fresh = [d.message for d in deliveries if isinstance(d.message, Loads | Waits)]
+                found += fresh
+                self.times += [trio.current_time()] * len(fresh)
+        return found
+
+
+def slots(message: Message) -> int:
+    assert isinstance(message, Loads)
+    return sum(load.slots for load in message.loads)
+
+
+async def test_loads_are_told_when_they_change_and_once_a_second_at_most(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with opened(tmp_path) as (plane, nursery):
+        listener = await Listener.join(plane)
+        await nursery.start(plane.balancer.run)
+        assert [slots(each) for each in await listener.heard(60)] == [0]
+        down = WorkerDown(worker="w", dispatcher="elsewhere", reason="so")
+        for _ in range(10):
+            await listener.say(WORKER)
+            await listener.say(down)
+        assert [slots(each) for each in await listener.heard(60)] == [PARTITIONS, 0]
+        assert listener.times[1] - listener.times[0] == pytest.approx(limits.LOADS_EVERY_S)
+        assert not await listener.heard(3_600)
+        await listener.say(Announce(by=Service.API), topic=Topic.TASK_COMMANDS)
+        assert [slots(each) for each in await listener.heard(60)] == [0]
+
+
+async def test_it_says_why_a_job_waits(tmp_path: Path, autojump_clock: MockClock) -> None:
+    async with opened(tmp_path) as (plane, nursery):
+        plane.client("ann")
+        await nursery.start(plane.balancer.run)
+        await plane.submit(pipeline("p"))
+        listener = await Listener.join(plane)
+        await listener.say(AskWhy(job_id=1), AskWhy(job_id=2), AskWhy(job_id=1))
+        answers = [each for each in await listener.heard(1) if isinstance(each, Waits)]
+        assert answers == [
+            Waits(job_id=1, why="no worker is connected"),
+            Waits(job_id=2, why=None),
+        ]
+        assert await plane.balancer.why(1) == "no worker is connected"
+
+
+async def test_it_learns_what_it_does_not_know_and_keeps_it(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with opened(tmp_path) as (plane, nursery):
+        async with trio.open_nursery() as first:
+            await first.start(plane.balancer.run)
+            listener = await Listener.join(plane)
+            assert plane.balancer.expected("p", "only") is None
+            await listener.say(Learned(durations=(("p", "only", (2.0, 2.0)), ("q", "j", ()))))
+            await listener.say(Learned(durations=(("p", "only", (90.0,)),)))
+            assert plane.balancer.expected("p", "only") == pytest.approx(2.0, rel=0.5)
+            assert plane.balancer.expected("q", "j") is None
+            await listener.say(WORKER)
+            assert sum(load.slots for load in plane.balancer.partitions()) == PARTITIONS
+            first.cancel_scope.cancel()
+        await nursery.start(plane.balancer.run)
+        assert plane.balancer.expected("p", "only") == pytest.approx(2.0, rel=0.5)
+        assert sum(load.slots for load in plane.balancer.partitions()) == 0
+
+
+async def test_what_is_not_for_it_is_acknowledged_at_once(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with opened(tmp_path) as (plane, nursery):
+        listener = await Listener.join(plane)
+        await nursery.start(plane.balancer.run)
+        await listener.say(AskWhy(job_id=1), WORKER, topic=Topic.TASK_RUNS)
+        await listener.say(AskWhy(job_id=1), WORKER, topic=Topic.TASK_COMMANDS)
+        assert not plane.unread()
+        assert sum(load.slots for load in plane.balancer.partitions()) == 0
+
+
+async def test_jobs_of_all_partitions_are_taken_and_acknowledged(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with opened(tmp_path) as (plane, nursery):
+        listener = await Listener.join(plane)
+        await nursery.start(plane.balancer.run)
+        jobs = [
+            JobReady(
+                run_id=number,
+                job_id=number,
+                attempt=1,
+                pipeline="p",
+                name="only",
+                stage="s",
+                client="ann",
+                kind="Sleep",
+                version="1.0.0",
+                order=(10, 10, 0, 10),
+                created_ms=now_ms(),
+                ready_ms=now_ms(),
+            )
+            for number in range(3)
+        ]
+        records = [Record(Topic.TASK_RUNS, job, None, 2 * job.job_id) for job in jobs]
+        await plane.bus.publish(records)
+        await listener.say(Learned(durations=(("p", "only", (1.0,)),)), WORKER)
+        await wait_all_tasks_blocked()
+        assert not plane.unread(Topic.TASK_RUNS)
+        assert sum(load.running for load in plane.balancer.partitions()) == len(jobs)
