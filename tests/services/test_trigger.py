@@ -9,13 +9,40 @@ from trio.testing import MockClock
 
 from control.bus.base import Subscription
 from control.model import limits
-from control.model.messages import Finished, JobReady, Started
-from control.model.names import Group, Topic
+from control.model.messages import Announce, ClientChanged, Finished, JobReady, Started
+from control.model.names import Group, Service, Topic
 from control.model.pipelines import TriggerSpec
 from control.model.records import Receipts, Record
 from control.model.states import Outcome, Speed, State, When
 from store.writer import Tx
 from tests.services.plane import Plane, job, now_ms, opened, pipeline
+
+
+def result(ready: JobReady, outcome: Outcome, **fields: object) -> Finished:
+    """How an attempt ended."""
+    values: dict[str, object] = {
+        "run_id": ready.run_id,
+        "job_id": ready.job_id,
+        "attempt": ready.attempt,
+        "pipeline": ready.pipeline,
+        "name": ready.name,
+        "stage": ready.stage,
+        "client": ready.client,
+        "kind": ready.kind,
+        "version": ready.version,
+        "worker": "w",
+        "partition": 0,
+        "speed": Speed.FAST,
+        "outcome": outcome,
+        "final": True,
+        "expected": 0.1,
+        "ready_ms": ready.ready_ms,
+        "started_ms": now_ms(),
+        "finished_ms": now_ms(),
+        "wait_seconds": 0.0,
+        "duration_seconds": 0.0,
+    }
+    return Finished(**(values | fields))  # type: ignore[arg-type]  # Each has its own type.
 
 
 class Hands:
@@ -49,30 +76,8 @@ class Hands:
 
     async def end(self, ready: JobReady, outcome: Outcome, **fields: object) -> None:
         """Say how it ended, and wait until that was read."""
-        values: dict[str, object] = {
-            "run_id": ready.run_id,
-            "job_id": ready.job_id,
-            "attempt": ready.attempt,
-            "pipeline": ready.pipeline,
-            "name": ready.name,
-            "stage": ready.stage,
-            "client": ready.client,
-            "kind": ready.kind,
-            "version": ready.version,
-            "worker": "w",
-            "partition": 0,
-            "speed": Speed.FAST,
-            "outcome": outcome,
-            "final": True,
-            "expected": 0.1,
-            "ready_ms": ready.ready_ms,
-            "started_ms": now_ms(),
-            "finished_ms": now_ms(),
-            "wait_seconds": 0.0,
-            "duration_seconds": 0.0,
-        }
-        result = Finished(**(values | fields))  # type: ignore[arg-type]  # Each has its own type.
-        await self.plane.bus.publish([Record(Topic.TASK_RUN_RESULTS, result, ready.run_id)])
+        ended = result(ready, outcome, **fields)
+        await self.plane.bus.publish([Record(Topic.TASK_RUN_RESULTS, ended, ready.run_id)])
         while self.plane.unread(Topic.TASK_RUN_RESULTS):
             await trio.lowlevel.checkpoint()
 
@@ -254,3 +259,50 @@ async def test_a_job_that_kills_its_workers_ends(tmp_path: Path, autojump_clock:
             await hands.end(await hands.take(), Outcome.LOST)
         (run,) = plane.runs()
         assert (run.state, run.jobs[0].failures) == (State.ERROR, 0)
+
+
+async def test_who_starts_and_asks_is_told_of_all_clients(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with opened(tmp_path) as (plane, nursery):
+        plane.client("ann", max_running=3)
+        plane.client("bob")
+        commands = await plane.bus.tail(Topic.TASK_COMMANDS)
+
+        async def told() -> list[tuple[str, int | None]]:
+            found: list[tuple[str, int | None]] = []
+            with trio.move_on_after(1):
+                while True:
+                    messages = [delivery.message for delivery in await commands.receive()]
+                    found += [
+                        (message.client, message.max_running)
+                        for message in messages
+                        if isinstance(message, ClientChanged)
+                    ]
+            return found
+
+        await nursery.start(plane.trigger.run)
+        assert await told() == [("ann", 3), ("bob", None)]  # To who had asked before.
+        for by in Service:
+            await plane.bus.publish([Record(Topic.TASK_COMMANDS, Announce(by=by))])
+            wanted = {Service.BALANCER, Service.DISPATCHER}
+            assert await told() == ([("ann", 3), ("bob", None)] if by in wanted else [])
+
+
+async def test_results_of_several_partitions_count_and_are_acknowledged(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with opened(tmp_path) as (plane, nursery):
+        plane.client("ann")
+        hands = await Hands.join(plane)
+        await plane.submit(pipeline("p", job("one"), job("two"), job("three")))
+        records = []
+        for partition in (0, 2, 5):
+            ready = await hands.take()
+            ended = result(ready, Outcome.DONE)
+            records.append(Record(Topic.TASK_RUN_RESULTS, ended, ready.run_id, partition))
+        await nursery.start(plane.trigger.run)
+        await plane.bus.publish(records)
+        await trio.sleep(1)
+        assert plane.run(1).state == State.DONE
+        assert not plane.unread(Topic.TASK_RUN_RESULTS)
