@@ -188,9 +188,9 @@ class Leases:
         )
         link = Link(info=info, skew_ms=clock_skew_ms(now_ms - hello.now_ms))
         self.links[name] = link
-        out.frames[name].append(
-            wire.Welcome(version=wire.VERSION, dispatcher=self.name, drop=tuple(drop))
-        )
+        # What this batch had for its former connection would come before the welcome.
+        welcome = wire.Welcome(version=wire.VERSION, dispatcher=self.name, drop=tuple(drop))
+        out.frames[name] = [welcome]
         for held in kept.values():
             self._give(held, name, out)
         # What it was sent but never got, it will not run: back to the balancer at once.
