@@ -8,9 +8,12 @@ from trio.testing import MockClock
 
 from control.bus.peers import Connected, Disconnected, Peer, Said
 from control.model import limits, wire
+from control.model.messages import Announce, DispatcherUp, DrainWorker
+from control.model.names import Service, Topic
+from control.model.records import Record
 from control.model.states import Outcome, State
 from store.writer import Tx
-from tests.services.plane import Plane, now_ms, opened, pipeline
+from tests.services.plane import PARTITIONS, Plane, now_ms, opened, pipeline
 
 
 def hello(*holding: wire.Lease, name: str = "w") -> wire.Hello:
@@ -135,3 +138,59 @@ async def test_a_cancelled_run_is_stopped_at_its_worker(
 
         await plane.writer.write(cancel)
         assert await frames(peer, wire.Cancel) == [wire.Cancel(lease=lease, reason="by order")]
+
+
+async def test_a_cancel_while_the_dispatcher_is_down_reaches_the_running_job(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with opened(tmp_path) as (plane, nursery):
+        plane.client("ann")
+        await nursery.start(plane.trigger.run)
+        await nursery.start(plane.balancer.run)
+        async with trio.open_nursery() as life:
+            await life.start(plane.dispatcher.run)
+            (run_id,) = await plane.submit(pipeline("p"))
+            peer = await connect(plane)
+            lease = await assigned(peer)
+            began = wire.Began(lease=lease, started_ms=now_ms())
+            await plane.arrivals.send(Said(peer, [began]))
+            await trio.sleep(1)
+            life.cancel_scope.cancel()
+        (started,) = (job.started_ms for job in plane.run(run_id).jobs)
+        await plane.writer.write(
+            lambda tx: plane.ledger.cancel_run(tx, run_id, "by order", now_ms=now_ms())
+        )
+        await trio.sleep(1)
+        await nursery.start(plane.dispatcher.run)
+        assert await peer.take() == []  # Closed: it has to say hello again.
+        peer = await connect(plane, lease)
+        await plane.arrivals.send(Said(peer, [began]))
+        assert await frames(peer, wire.Cancel) == [wire.Cancel(lease=lease, reason="by order")]
+        assert [job.started_ms for job in plane.run(run_id).jobs] == [started]
+
+
+async def test_what_nobody_understands_is_finished_with(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with opened(tmp_path) as (plane, nursery):
+        await nursery.start(plane.dispatcher.run)
+        odd = DrainWorker(worker="nobody")
+        for topic in (Topic.TASK_RUNS_LOAD_BALANCED, Topic.TASK_COMMANDS, Topic.TASK_NEWS):
+            await plane.bus.publish([Record(topic, odd, partition=0)])
+        await trio.sleep(1)
+        assert plane.unread(Topic.TASK_RUNS_LOAD_BALANCED) == 0
+
+
+async def test_a_dispatcher_says_that_it_is_there_and_asks_who_else_is(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with opened(tmp_path) as (plane, nursery):
+        commands = await plane.bus.tail(Topic.TASK_COMMANDS)
+        news = await plane.bus.tail(Topic.TASK_NEWS)
+        await nursery.start(plane.dispatcher.run)
+        (asked,) = await commands.receive()
+        assert asked.message == Announce(by=Service.DISPATCHER)
+        told = (await news.receive())[0].message
+        assert isinstance(told, DispatcherUp)
+        assert told.partitions == tuple(range(PARTITIONS))
+        assert not told.workers
