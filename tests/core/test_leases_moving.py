@@ -95,4 +95,4 @@ class Moves(RuleBasedStateMachine):
 
 
 TestMoves = Moves.TestCase
-TestMoves.settings = settings(deadline=None, stateful_step_count=60)
+TestMoves.settings = settings(max_examples=250, stateful_step_count=80)
