@@ -1,10 +1,15 @@
-"""Owns what holds for every test: no timed examples (machines are busy), and our options."""
+"""Owns what holds for every test: no timed examples (machines are busy), our options, and Kafka."""
 
+import os
+import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
 from hypothesis import settings
+
+from bench.broker import Broker, NoBroker, obtain
 
 settings.register_profile("taskplane", deadline=None)
 settings.load_profile("taskplane")
@@ -19,3 +24,35 @@ def _own_log() -> Iterator[None]:
     """A command run inside a test sends logs to that test's stderr; the next one has its own."""
     yield
     structlog.reset_defaults()
+
+
+@pytest.fixture(scope="session")
+def broker_jars() -> Path:
+    """Kafka's jars. Where they cannot be had the test is skipped; on CI that is a failure."""
+    try:
+        return obtain()
+    except NoBroker as error:
+        reason = str(error)
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def broker(broker_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
+    """One broker for all tests, which nobody may stop; `prefix` keeps their topics apart."""
+    with Broker(broker_jars, tmp_path_factory.mktemp("kafka")) as broker:
+        yield broker
+
+
+@pytest.fixture
+def own_broker(broker_jars: Path, tmp_path: Path) -> Iterator[Broker]:
+    """A started broker that this test may stop, kill or pause."""
+    with Broker(broker_jars, tmp_path / "kafka") as broker:
+        yield broker
+
+
+@pytest.fixture
+def prefix() -> str:
+    """What the names of this test's topics and groups begin with."""
+    return f"t{uuid.uuid4().hex[:12]}."

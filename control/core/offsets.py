@@ -57,6 +57,13 @@ class OffsetTracker:
             del bits[:full]
             self._base = base + 8 * full
 
+    def skip(self, start: int, stop: int) -> None:
+        """Finish offsets that do not exist: there may be very many where a log was cut."""
+        if start <= self.watermark and stop - self._base > 8 * len(self._bits):
+            self._base, self._bits = max(stop, self._base), bytearray()
+        else:
+            self.finish(range(start, stop))
+
     def encode(self) -> bytes:
         """The progress as bytes; `decode` reads them back."""
         bits = bytes(self._bits)

@@ -290,6 +290,22 @@ class Waits(_Message, frozen=True, kw_only=True, tag="waits"):
     why: str | None
 
 
+class DeadLetter(_Message, frozen=True, kw_only=True, tag="dead_letter"):
+    """A record that nobody could read, and where it was found. `value`: its text, cut off.
+
+    What is no text stands there in base64, and `encoding` says so.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    key: str | None
+    value: str
+    encoding: str
+    error: str
+    at_ms: int
+
+
 Message = (
     JobReady
     | Placed
@@ -312,7 +328,9 @@ Message = (
     | Loads
     | AskWhy
     | Waits
+    | DeadLetter
 )
 
 ENCODER: Final = msgspec.json.Encoder()
+DECODER: Final = msgspec.json.Decoder(Message)
 BATCH_DECODER: Final = msgspec.json.Decoder(list[Message])

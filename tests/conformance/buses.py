@@ -1,5 +1,6 @@
 """Owns how the suite opens, crashes, and reopens a bus. A second bus adds one factory here."""
 
+import hashlib
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -7,9 +8,12 @@ from pathlib import Path
 
 import trio
 
+from bench.broker import Broker
 from control.bus.base import Bus
 from control.bus.embedded import EmbeddedBus
 from control.bus.journal import Journal
+from control.bus.kafka import KafkaBus
+from control.bus.kafka_client import Cluster
 from store.bus_log import SqliteLogRows
 from store.state import open_state
 from store.writer import Writer
@@ -28,6 +32,22 @@ async def embedded(directory: Path) -> AsyncIterator[Bus]:
         yield EmbeddedBus(journal, writer.insist)
         nursery.cancel_scope.cancel()
     conn.close()
+
+
+def kafka(broker: Broker) -> OpenBus:
+    """The bus over a real Kafka; topics of its own for each directory."""
+
+    @asynccontextmanager
+    async def opened(directory: Path) -> AsyncIterator[Bus]:
+        prefix = hashlib.blake2b(str(directory).encode(), digest_size=6).hexdigest() + "-"
+        cluster = Cluster(servers=broker.address, member=prefix, prefix=prefix)
+        bus = KafkaBus(cluster, 8, owns_state=True)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(bus.run)
+            yield bus
+            nursery.cancel_scope.cancel()
+
+    return opened
 
 
 BUSES: dict[str, OpenBus] = {"embedded": embedded}

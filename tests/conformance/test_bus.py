@@ -16,13 +16,15 @@ from control.model.errors import BusUnavailable
 from control.model.messages import Deadline, LogChunk
 from control.model.names import Group, Topic
 from control.model.records import Delivery, Receipts, Record
-from tests.conformance.buses import BUSES, OpenBus, log_rows
+from tests.conformance.buses import BUSES, OpenBus, kafka, log_rows
 
 JOBS, PLACED = Topic.TASK_RUNS, Topic.TASK_RUNS_LOAD_BALANCED
 
 
-@pytest.fixture(params=sorted(BUSES))
+@pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.kafka)])
 def open_bus(request: pytest.FixtureRequest) -> OpenBus:
+    if request.param == "kafka":
+        return kafka(request.getfixturevalue("broker"))
     return BUSES[request.param]
 
 

@@ -1,0 +1,288 @@
+"""Owns the bus over Apache Kafka: the same promises as the embedded one, for many processes.
+
+Reading and writing happen in threads; here they meet. While no broker answers, everything waits
+and goes on by itself; `failing` says what is wrong.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Final
+
+import structlog
+import trio
+import trio.lowlevel
+from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from control.bus.kafka_client import Cluster
+from control.bus.kafka_feed import Batch, Feed, Inbox, insist
+from control.bus.kafka_groups import ElectedMember, GroupSubscription, Member, SharingMember
+from control.bus.kafka_topics import Topics, layouts
+from control.bus.kafka_transactions import Piece, Transactions, outgoing
+from control.model import limits
+from control.model.errors import BusUnavailable
+from control.model.messages import DeadLetter
+from control.model.names import Group, Topic
+from control.model.records import Delivery, Receipts, Record
+
+LOG = structlog.get_logger("bus")
+# Which reader of a topic sets garbage aside; of topics that are only tailed, the state's owner.
+_KEEPERS: Final = {
+    Topic.TASK_RUNS: Group.BALANCER,
+    Topic.TASK_COMMANDS: Group.BALANCER,
+    Topic.TASK_RUNS_LOAD_BALANCED: Group.DISPATCHER,
+    Topic.TASK_RUN_EVENTS: Group.TRIGGER,
+    Topic.TASK_RUN_RESULTS: Group.TRIGGER,
+}
+
+
+class KafkaBus:
+    """Topics of records in a Kafka cluster. `partitions`: lanes for jobs."""
+
+    def __init__(self, cluster: Cluster, partitions: int, *, owns_state: bool) -> None:
+        self.cluster = cluster
+        self.failing: str | None = None
+        self._layouts = layouts(partitions)
+        self._topics = Topics(cluster, partitions)
+        self._owns_state = owns_state
+        self._members: dict[Group, Member] = {}
+        self._tails: dict[Topic, _TailedTopic] = {}
+        self._reachable = trio.Event()
+        self._token: trio.lowlevel.TrioToken | None = None
+        self._nursery: trio.Nursery | None = None
+        self._troubled = trio.Event()
+        self.transactions = Transactions(cluster, self._members, self.trouble)
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve until cancelled; raises `ConfigError` when the topics are not as they must be."""
+        self._token = trio.lowlevel.current_trio_token()
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            task_status.started()
+            await trio.to_thread.run_sync(self._reach)
+            self._heal()
+            self._reachable.set()
+            for tailed in self._tails.values():  # "From now on" comes before what we publish.
+                await tailed.feed.opened.wait()
+            nursery.start_soon(self.transactions.run)
+            nursery.start_soon(self._watch)
+            nursery.start_soon(self._purge)
+
+    async def publish(self, records: Sequence[Record]) -> None:
+        """Put records on their topics, in one transaction."""
+        await self.transactions.commit(Piece([outgoing(record) for record in records]))
+
+    async def forward(self, acked: Sequence[Receipts], published: Sequence[Record]) -> None:
+        """Acknowledge and publish in one transaction."""
+        await self.transactions.commit(Piece([outgoing(record) for record in published], acked))
+
+    async def subscribe(self, topic: Topic, group: Group) -> GroupSubscription:
+        """Join a group where it stands."""
+        member = self._members.get(group)
+        if member is None or member.lost or topic in member.subscriptions:
+            kind = {Group.BALANCER: ElectedMember, Group.DISPATCHER: SharingMember}
+            member = self._members[group] = kind.get(group, Member)(group, self)
+            assert self._nursery is not None
+            await self._nursery.start(member.run)
+        return await member.join(topic)
+
+    async def tail(self, topic: Topic) -> "Tail":
+        """Every record from now on."""
+        tailed = self._tails.get(topic)
+        first: dict[int, int] = {}
+        if tailed is None:
+            tailed = self._tails[topic] = _TailedTopic(topic, self, keeps=self._keeps(topic))
+            assert self._nursery is not None
+            self._nursery.start_soon(tailed.feed.run)
+            if self._reachable.is_set():
+                await tailed.feed.opened.wait()
+        elif self._reachable.is_set():
+            ends = partial(insist, tailed.ends, self.trouble)
+            first = await trio.to_thread.run_sync(ends, limiter=trio.CapacityLimiter(1))
+        return tailed.add(first)
+
+    # What the groups need.
+
+    def partitions_of(self, topic: Topic) -> int:
+        """How many partitions a topic has."""
+        return self._layouts[topic].partitions
+
+    async def settled(self) -> None:
+        """Wait until everything that was handed in before is committed."""
+        await self.transactions.commit(Piece())
+
+    def set_aside(self, group: Group, garbage: Delivery) -> bool:
+        """Move a record that nobody can read to the dead letters, exactly once."""
+        if _KEEPERS.get(garbage.topic) != group:
+            return False
+        receipts = Receipts(group, garbage.topic, garbage.partition, (garbage.offset,))
+        self.bury(garbage, receipts)
+        return True
+
+    def bury(self, garbage: Delivery, *receipts: Receipts) -> None:
+        """Publish a dead letter, and say so once."""
+        assert isinstance(garbage.message, DeadLetter)
+        LOG.warning(
+            "bus.dead_letter",
+            topic=garbage.message.topic,
+            partition=garbage.partition,
+            offset=garbage.offset,
+            error=garbage.message.error,
+        )
+        record = outgoing(Record(Topic.TASK_DEAD_LETTERS, garbage.message))
+        self.transactions.hand_in(Piece((record,), receipts))
+
+    def trouble(self, text: str) -> None:
+        """A call or a connection failed; from any thread. It is tried again until it works."""
+        assert self._token is not None
+        self._token.run_sync_soon(self._say, text)
+
+    def _say(self, text: str) -> None:
+        if self.failing is None:
+            LOG.warning(
+                "bus.unreachable",
+                brokers=self.cluster.servers,
+                error=text,
+                next=f"trying again, at least every {limits.KAFKA_RETRY_MAX_S:g} s",
+            )
+        self.failing = f"{self.cluster.servers}: {text}; trying again"
+        self._troubled.set()
+
+    def _heal(self) -> None:
+        if self.failing is not None:
+            LOG.info("bus.reachable", brokers=self.cluster.servers)
+        self.failing = None
+
+    def _keeps(self, topic: Topic) -> bool:
+        return self._owns_state and topic in {Topic.TASK_NEWS, Topic.TASK_RUN_LOGS}
+
+    def _reach(self) -> None:
+        admin = AdminClient(self.cluster.admin())
+        insist(partial(self._topics.ensure, admin), self.trouble)
+
+    async def _watch(self) -> None:
+        """After trouble, look until the cluster answers again."""
+        while True:
+            await self._troubled.wait()
+            await trio.to_thread.run_sync(self._ask, limiter=trio.CapacityLimiter(1))
+            self._troubled = trio.Event()
+            self._heal()
+
+    def _ask(self) -> None:
+        admin = AdminClient(self.cluster.admin())
+        insist(partial(admin.list_topics, timeout=limits.KAFKA_CALL_S), self.trouble)
+
+    async def _purge(self) -> None:
+        """Delete the jobs that are done with: these topics keep records for ever."""
+        while True:
+            await trio.sleep(limits.PURGE_EVERY_S)
+            below = [
+                TopicPartition(self.cluster.topic(topic), partition, lane.committed()[0])
+                for member in self._members.values()
+                for (topic, partition), lane in member.lanes.items()
+                if self._layouts[topic].retention_ms < 0 and not member.lost
+            ]
+            if below:
+                await trio.to_thread.run_sync(self._delete, below)
+
+    def _delete(self, below: list[TopicPartition]) -> None:
+        admin = AdminClient(self.cluster.admin())
+        for future in admin.delete_records(below).values():
+            error = future.exception()
+            if error is not None:
+                LOG.warning("bus.not_purged", error=str(error))
+
+
+class _TailedTopic:
+    """One topic that this process follows: read once, for all its tails."""
+
+    def __init__(self, topic: Topic, bus: KafkaBus, *, keeps: bool) -> None:
+        self._topic = topic
+        self._bus = bus
+        self._keeps = keeps
+        self._tails: list[Tail] = []
+        inbox = Inbox()  # Its room: a tail is told that it fell behind, so none ever waits.
+        self.feed = Feed(topic, self._opened, self._offer, inbox.room, bus.trouble)
+
+    def add(self, first: dict[int, int]) -> "Tail":
+        """A tail of what comes at or after these offsets."""
+        tail = Tail(self._topic, first)
+        self._tails.append(tail)
+        return tail
+
+    def ends(self) -> dict[int, int]:
+        """Where each partition ends now; blocks, raises `KafkaException`."""
+        consumer = self._consumer()  # Not the one that is polled: that would wait for ever.
+        try:
+            return self._ends(consumer)
+        finally:
+            consumer.close()
+
+    def _opened(self) -> Consumer:
+        consumer, name = self._consumer(), self._bus.cluster.topic(self._topic)
+        ends = self._ends(consumer)
+        consumer.assign([TopicPartition(name, p, offset) for p, offset in ends.items()])
+        return consumer
+
+    def _consumer(self) -> Consumer:
+        cluster = self._bus.cluster
+        group = cluster.group(f"tail-{cluster.member}")  # It never joins it.
+        return Consumer(cluster.consumer(group, self._bus.trouble))
+
+    def _ends(self, consumer: Consumer) -> dict[int, int]:
+        name = self._bus.cluster.topic(self._topic)
+        return {
+            partition: consumer.get_watermark_offsets(
+                TopicPartition(name, partition), timeout=limits.KAFKA_CALL_S
+            )[1]
+            for partition in range(self._bus.partitions_of(self._topic))
+        }
+
+    def _offer(self, batch: Batch) -> None:
+        for partition, deliveries in batch.deliveries.items():
+            kept = [each for each in deliveries if type(each.message) is not DeadLetter]
+            if self._keeps and len(kept) < len(deliveries):
+                for each in deliveries:
+                    if type(each.message) is DeadLetter:
+                        self._bus.bury(each)
+            for tail in self._tails:
+                tail.offer(partition, kept, batch.ends[partition])
+        self._tails = [tail for tail in self._tails if not tail.overrun]
+
+
+class Tail:
+    """What one reader gets of a topic from some moment on."""
+
+    def __init__(self, topic: Topic, first: dict[int, int]) -> None:
+        self._topic = topic
+        self._first = first
+        self._inbox = Inbox()
+        self.overrun = False
+
+    @property
+    def partitions(self) -> None:
+        """All there are."""
+
+    def offer(self, partition: int, deliveries: list[Delivery], end: int) -> None:
+        """Take in what was read; the partition's log goes to `end`."""
+        first = self._first.get(partition, 0)
+        if deliveries and deliveries[0].offset < first:
+            deliveries = [each for each in deliveries if each.offset >= first]
+        if not deliveries:
+            return
+        self._inbox.put(deliveries)
+        waiting = len(self._inbox) + end - deliveries[-1].offset - 1
+        if waiting > limits.SUBSCRIPTION_RECORDS_MAX:
+            self.overrun = True
+            self._inbox.keep(lambda _: False)
+
+    async def receive(self) -> list[Delivery]:
+        """Wait for records; at least one."""
+        await trio.lowlevel.checkpoint()
+        while not self._inbox:
+            if self.overrun:
+                message = f"a reader of {self._topic} fell behind and has missed records"
+                raise BusUnavailable(message)
+            self._inbox.arrived = trio.Event()
+            await self._inbox.arrived.wait()
+        return self._inbox.take()

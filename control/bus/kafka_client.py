@@ -1,0 +1,137 @@
+"""Owns how a Kafka cluster is reached: addresses, names with a prefix, security, what errors mean.
+
+The only settings of the client that an operator may not change are those that the bus's promises
+rest on.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import msgspec
+from confluent_kafka import KafkaError, KafkaException
+
+from control.model import limits
+from control.model.errors import ConfigError
+from control.model.names import Group, Topic
+
+Value = str | int | float | bool | Callable[[KafkaError], None]
+Trouble = Callable[[str], None]
+
+OURS: Final = frozenset(
+    {
+        "acks",
+        "auto.offset.reset",
+        "bootstrap.servers",
+        "enable.auto.commit",
+        "enable.auto.offset.store",
+        "enable.idempotence",
+        "group.id",
+        "group.protocol",
+        "isolation.level",
+        "message.max.bytes",
+        "partition.assignment.strategy",
+        "partitioner",
+        "transactional.id",
+    }
+)
+_SYSTEM_FATAL: Final = frozenset(
+    {
+        KafkaError._AUTHENTICATION,  # noqa: SLF001 - The client's own name for it.
+        KafkaError.SASL_AUTHENTICATION_FAILED,
+        KafkaError.TOPIC_AUTHORIZATION_FAILED,
+        KafkaError.GROUP_AUTHORIZATION_FAILED,
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
+        KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+    }
+)
+
+
+class Cluster(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the bus is, and what it is called there.
+
+    `member` names this process among all that use the cluster: the same after its restart, so
+    that what it left unfinished is ended at once, and no other living process's. `properties` are
+    the client's own settings, such as `security.protocol`.
+    """
+
+    servers: str
+    member: str
+    prefix: str = ""
+    properties: Mapping[str, str] = {}
+
+    def __post_init__(self) -> None:
+        for name in self.properties:
+            if name in OURS:
+                message = f"the Kafka setting {name} cannot be changed: the bus depends on it"
+                raise ConfigError(message)
+
+    def topic(self, topic: Topic) -> str:
+        """A topic's name in the cluster."""
+        return f"{self.prefix}{topic}"
+
+    def group(self, group: Group | str) -> str:
+        """A consumer group's name in the cluster."""
+        return f"{self.prefix}taskplane-{group}"
+
+    def admin(self) -> dict[str, str | int | float | bool]:
+        """Settings of a client that looks after topics, and what all clients have in common."""
+        return {
+            "reconnect.backoff.max.ms": 1_000,
+            **self.properties,
+            "bootstrap.servers": self.servers,
+            "client.id": f"taskplane-{self.member}",
+            "log_level": 2,  # What matters comes as an error; the rest would flood the log.
+        }
+
+    def producer(self, trouble: Trouble) -> dict[str, Value]:
+        """Settings of the producer: idempotent, in transactions, acknowledged by all replicas."""
+        settings: dict[str, Value] = {
+            "transactional.id": f"{self.prefix}taskplane-{self.member}",
+            "transaction.timeout.ms": round(limits.TRANSACTION_S * 1000),
+            "enable.idempotence": True,
+            "acks": "all",
+            "partitioner": "murmur2_random",  # As the Java client's, for whoever else reads.
+            "message.max.bytes": limits.RECORD_BYTES_MAX,
+            "queue.buffering.max.messages": 1_000_000,
+            "linger.ms": 0,  # A transaction is the batch.
+            # Right after a commit the coordinator is busy for some milliseconds: with the default
+            # of 100 ms, every transaction would take that long.
+            "retry.backoff.ms": 2,
+            "error_cb": lambda error: trouble(in_words(error)),
+        }
+        return settings | self.admin()
+
+    def consumer(self, group: str, trouble: Trouble) -> dict[str, Value]:
+        """Settings of a consumer: committed records only, progress kept by us."""
+        settings: dict[str, Value] = {
+            "session.timeout.ms": round(limits.SESSION_S * 1000),
+            "heartbeat.interval.ms": round(limits.SESSION_S * 1000 / 4),
+            "group.id": group,
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "auto.offset.reset": "earliest",
+            "isolation.level": "read_committed",
+            "partition.assignment.strategy": "cooperative-sticky",
+            "fetch.message.max.bytes": limits.RECORD_BYTES_MAX,
+            "fetch.error.backoff.ms": 50,
+            "fetch.queue.backoff.ms": 50,
+            "queued.max.messages.kbytes": 16_384,
+            "error_cb": lambda error: trouble(in_words(error)),
+        }
+        return settings | self.admin()
+
+
+def error_of(failure: KafkaException) -> KafkaError:
+    """What an exception of the client says."""
+    error: KafkaError = failure.args[0]
+    return error
+
+
+def in_words(error: KafkaError) -> str:
+    """An error as an operator reads it."""
+    return f"{error.str()} ({error.name()})"
+
+
+def is_for_operators(error: KafkaError) -> bool:
+    """Whether trying again cannot help until somebody changes a setting."""
+    return error.code() in _SYSTEM_FATAL

@@ -1,0 +1,181 @@
+"""Owns the thread that reads from Kafka, and the bounded inbox it fills.
+
+One feed has one consumer. The thread polls, decodes, and hands batches to the event loop; while an
+inbox is full it pauses its partitions but goes on polling, because the client's rebalances and
+errors come from there.
+"""
+
+import base64
+import threading
+from collections import defaultdict, deque
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
+
+import msgspec
+import trio
+import trio.from_thread
+from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Message as KafkaMessage
+
+from control.bus.kafka_client import error_of, in_words
+from control.model import limits
+from control.model.messages import DECODER, DeadLetter, Message
+from control.model.names import Topic
+from control.model.records import Delivery
+
+T = TypeVar("T")
+_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """What one poll found, by partition and in order, and how far each log goes.
+
+    A record that cannot be read is there as a `DeadLetter`.
+    """
+
+    deliveries: dict[int, list[Delivery]]
+    ends: dict[int, int]
+
+
+class Inbox:
+    """Deliveries for one reader, and whether there is room for more."""
+
+    def __init__(self) -> None:
+        self._records: deque[Delivery] = deque()
+        self.arrived = trio.Event()
+        self.room = threading.Event()
+        self.room.set()
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def put(self, deliveries: Sequence[Delivery]) -> None:
+        """Take in a batch."""
+        self._records.extend(deliveries)
+        if len(self._records) > limits.SUBSCRIPTION_RECORDS_MAX:
+            self.room.clear()
+        if deliveries:
+            self.arrived.set()
+
+    def wake(self) -> None:
+        """Something else than records is to be told."""
+        self.arrived.set()
+
+    def take(self) -> list[Delivery]:
+        """What there is, up to a batch."""
+        count = min(len(self._records), limits.RECEIVE_RECORDS_MAX)
+        taken = [self._records.popleft() for _ in range(count)]
+        if not self.room.is_set() and len(self._records) < limits.SUBSCRIPTION_RECORDS_MAX // 2:
+            self.room.set()
+        return taken
+
+    def keep(self, wanted: Callable[[Delivery], bool]) -> None:
+        """Drop all others."""
+        self._records = deque(filter(wanted, self._records))
+        self.room.set()
+
+
+class Feed:
+    """Reads with one consumer until it is cancelled. `take` is called on the event loop."""
+
+    def __init__(
+        self,
+        topic: Topic,
+        open_consumer: Callable[[], Consumer],
+        take: Callable[[Batch], None],
+        room: threading.Event,
+        trouble: Callable[[str], None],
+    ) -> None:
+        self._topic = topic
+        self._open = open_consumer
+        self._take = take
+        self._room = room
+        self._trouble = trouble
+        self.opened = trio.Event()
+        self.closing = False  # Nobody waits for what happens to partitions then.
+
+    async def run(self) -> None:
+        """Serve until cancelled; then the consumer leaves its group."""
+        await trio.to_thread.run_sync(self._read, limiter=trio.CapacityLimiter(1))
+
+    def _read(self) -> None:
+        consumer = insist(self._open, self._trouble)
+        try:
+            trio.from_thread.run_sync(self.opened.set)
+            paused = False
+            while True:
+                trio.from_thread.check_cancelled()
+                if paused == self._room.is_set():
+                    paused = not paused
+                    (consumer.pause if paused else consumer.resume)(consumer.assignment())
+                found = consumer.poll(limits.KAFKA_POLL_S)
+                if found is not None:
+                    rest = consumer.consume(limits.RECEIVE_RECORDS_MAX - 1, 0)
+                    self._hand_over(consumer, [found, *rest])
+        finally:
+            self.closing = True
+            consumer.close()
+
+    def _hand_over(self, consumer: Consumer, found: Sequence[KafkaMessage]) -> None:
+        deliveries: defaultdict[int, list[Delivery]] = defaultdict(list)
+        for message in found:
+            error = message.error()
+            if error is not None:
+                self._trouble(in_words(error))
+                continue
+            delivery = self._read_one(message)
+            deliveries[delivery.partition].append(delivery)
+        if deliveries:
+            name = found[0].topic()
+            assert name is not None
+            ends = {
+                partition: consumer.get_watermark_offsets(
+                    TopicPartition(name, partition), cached=True
+                )[1]
+                for partition in deliveries
+            }
+            trio.from_thread.run_sync(self._take, Batch(deliveries, ends))
+
+    def _read_one(self, message: KafkaMessage) -> Delivery:
+        partition, offset, value = message.partition(), message.offset(), message.value() or b""
+        assert partition is not None
+        assert offset is not None
+        decoded: Message
+        try:
+            # As text: what stays undecoded inside must be valid UTF-8 as well.
+            decoded = DECODER.decode(value.decode())
+        except _UNREADABLE as failure:
+            decoded = _dead_letter(message, str(failure))
+        return Delivery(decoded, self._topic, partition, offset)
+
+
+def _dead_letter(message: KafkaMessage, error: str) -> DeadLetter:
+    value = (message.value() or b"")[: limits.DEAD_LETTER_BYTES_MAX]
+    try:
+        text, encoding = value.decode(), "utf-8"
+    except UnicodeDecodeError:
+        text, encoding = base64.b64encode(value).decode(), "base64"
+    key = message.key()
+    return DeadLetter(
+        topic=message.topic() or "",
+        partition=message.partition() or 0,
+        offset=message.offset() or 0,
+        key=None if key is None else key.decode(errors="replace"),
+        value=text,
+        encoding=encoding,
+        error=error,
+        at_ms=message.timestamp()[1],
+    )
+
+
+def insist(call: Callable[[], T], trouble: Callable[[str], None]) -> T:
+    """Call until the cluster answers; in a thread of trio's, so that it ends when cancelled."""
+    pause_s = limits.KAFKA_POLL_S
+    while True:
+        trio.from_thread.check_cancelled()
+        try:
+            return call()
+        except KafkaException as failure:
+            trouble(in_words(error_of(failure)))
+        trio.from_thread.run(trio.sleep, pause_s)
+        pause_s = min(2 * pause_s, limits.KAFKA_RETRY_MAX_S)

@@ -1,0 +1,102 @@
+"""Decides what a member of a consumer group has finished in one partition, and how that is kept.
+
+Kafka keeps an offset and a text for each partition of a group. The offset is the watermark; the
+text holds what is finished above it. Offsets that Kafka uses for its own marks, and records that
+transactions have taken back, are never delivered: they count as finished.
+"""
+
+import base64
+import binascii
+from collections.abc import Iterable, Sequence
+
+from control.core.offsets import OffsetTracker
+from control.model import limits
+from control.model.errors import Rejected
+from control.model.records import Delivery
+
+
+class Lane:
+    """One partition, as far as this member has it. `start`: where its group stands."""
+
+    def __init__(self, start: int, tracker: OffsetTracker) -> None:
+        self._tracker = tracker
+        self._next = start  # What is delivered next, if nothing is missing in between.
+        self._open: dict[int, Delivery] = {}  # Delivered and not finished, by offset.
+        # Records that were published again: from the offset the service knows to the new one.
+        self._carried: dict[int, int] = {}
+        self._expected: set[int] = set()  # Their new offsets, until they are read: not delivered.
+
+    @classmethod
+    def restored(cls, offset: int, text: str | None) -> "Lane":
+        """The lane as it was committed; below 0: it never was."""
+        if offset < 0:
+            return cls(0, OffsetTracker())
+        try:
+            tracker = OffsetTracker.decode(base64.b85decode(text or ""))
+        except (Rejected, ValueError, binascii.Error):
+            # Committed by other means, such as Kafka's own tools: the offset is what counts.
+            tracker = OffsetTracker(offset)
+        if tracker.watermark != offset:
+            tracker = OffsetTracker(offset)
+        return cls(offset, tracker)
+
+    @property
+    def position(self) -> int:
+        """From where to read."""
+        return self._next
+
+    def take_in(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        """Those of a batch of this partition, in order, that are not finished."""
+        fresh = []
+        tracker = self._tracker
+        for delivery in deliveries:
+            offset = delivery.offset
+            if offset < self._next:
+                continue  # Read again after the client lost its place.
+            if offset > self._next:
+                tracker.skip(self._next, offset)
+            self._next = offset + 1
+            if offset in self._expected:
+                self._expected.discard(offset)
+            elif not tracker.is_finished(offset):
+                self._open[offset] = delivery
+                fresh.append(delivery)
+        return fresh
+
+    def finish(self, offsets: Iterable[int]) -> None:
+        """The service is done with these."""
+        for offset in offsets:
+            now = self._carried.pop(offset, offset)
+            self._open.pop(now, None)
+            self._tracker.finish((now,))
+
+    def committed(self, carrying: Iterable[int] = ()) -> tuple[int, str]:
+        """What to commit, offset and text, when `carrying` is published again with it."""
+        tracker = self._tracker
+        if carrying:
+            tracker = OffsetTracker.decode(tracker.encode())
+            tracker.finish(carrying)
+        return tracker.watermark, base64.b85encode(tracker.encode()).decode()
+
+    def too_long(self) -> list[Delivery]:
+        """The oldest open records, to be published again, when the text gets too long.
+
+        A record that stays open for very long would else let the text grow beyond what Kafka
+        takes. Written again at the end of the log, it no longer holds the watermark back.
+        """
+        if len(self.committed()[1]) <= limits.PROGRESS_CHARS_MAX:
+            return []
+        half = (self._tracker.watermark + self._next) // 2
+        return [delivery for offset, delivery in sorted(self._open.items()) if offset < half]
+
+    def expect(self, offsets: Iterable[int]) -> None:
+        """Records were published again here, in a transaction that is not committed yet."""
+        self._expected.update(offsets)
+
+    def carried(self, moved: dict[int, int]) -> None:
+        """That transaction is committed: open records stand at new offsets, by their old ones."""
+        known = {now: first for first, now in self._carried.items()}
+        for old, new in moved.items():
+            self._open[new] = self._open.pop(old)
+            self._carried[known.get(old, old)] = new
+        self._tracker.finish(moved)
