@@ -11,56 +11,24 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
-from importlib.metadata import version
-from typing import TypeVar
 
 import structlog
 import trio
 
 from control import bootstrap
-from control.api.auth import Gate, stored_logins
-from control.api.ports import Parts
 from control.api.server import Api
-from control.bus.embedded import EmbeddedBus
-from control.bus.journal import Journal
-from control.bus.peers import Arrival
-from control.core.balance import Policy
-from control.core.speed import partition_classes
+from control.hands import Hands, first
 from control.model import limits
 from control.model.config import Config
-from control.model.errors import (
-    ConfigError,
-    StoreFailed,
-    TaskplaneError,
-    Unauthenticated,
-)
-from control.model.kinds import installed_kinds
-from control.model.names import FACTS_FILE, LOGS_FOLDER, STATE_FILE, Metric, Service
-from control.model.states import Role
-from control.services.balancer import BalancerService
-from control.services.dispatcher import Dispatcher
-from control.services.gateway import Gateway
-from control.services.job_logs import JobLogs
-from control.services.planner import Planner
-from control.services.pruner import Pruner
-from control.services.publisher import Publisher
-from control.services.statistics import Statistics
-from control.services.trigger import Trigger
-from control.transactions.graphs import Graphs
-from control.transactions.ledger import Ledger
-from store.bus_log import SqliteLogRows
-from store.facts import Facts
-from store.log_files import LogFiles
-from store.outlines import Outlines
-from store.reader import Reader
-from store.state import open_state
-from store.views import Views
-from store.writer import Writer
+from control.model.errors import TaskplaneError
+from control.model.names import Metric, Service
+from control.model.views import CheckView
+from control.state_host import StateHost, World
+from control.wiring import wiring_of
 
-E = TypeVar("E", bound=BaseException)
 LOG = structlog.get_logger("control")
 # A thread that takes the interpreter lock back from a busy event loop waits so long for it; the
 # default of 5 ms would be paid for every statement of the writer.
@@ -68,7 +36,6 @@ _SWITCH_INTERVAL_S = 0.0001
 # Most of what is made is a batch's and dies with it: looking for cycles each 700 objects, among
 # 100,000 waiting jobs, would cost a tenth of the CPU.
 _GC_YOUNG = 50_000
-_DISPATCHER = "local"
 
 
 def now_ms() -> int:
@@ -80,154 +47,93 @@ class ControlPlane:
     """All parts of one process, made but not started."""
 
     def __init__(self, config: Config) -> None:
-        directory = config.directory
-        offload = trio.to_thread.run_sync
-        self.config = config
+        world = World(now_ms=now_ms, jitter=_jitter, random_bytes=os.urandom)
+        member = bootstrap.member(config.directory, os.urandom)
+        self._config = config
+        self._wiring = wiring_of(config, member)
+        self._state = StateHost(config, world, self._wiring) if config.owns_state else None
+        self._hands = Hands(config, world, self._wiring, member, self._state)
+        self._api: Api | None = None
+        if self._state is not None and Service.API in config.services:
+            self._api = self._state.api(self._hands.balancer, self)
         self._api_ended = trio.Event()
-        self._api_ended.set()
-        self.journal = Journal(SqliteLogRows())
-        self.writer = Writer(open_state(directory / STATE_FILE), offload, self.journal)
-        self.bus = EmbeddedBus(self.journal, self.writer.insist)
-        self.ledger = Ledger(Graphs(), config.queue_size)
-        self.reader = Reader(directory / STATE_FILE, offload)
-        self.facts = Facts(directory / FACTS_FILE)
-        self.gate = Gate(stored_logins(self.reader), offload, os.urandom(32))
-        self.balancer = BalancerService(_policy(config), self.bus, now_ms)
-        send, receive = trio.open_memory_channel[Arrival](limits.ARRIVALS_MAX)
-        classes = partition_classes(config.partitions, config.slow_share)
-        self.dispatcher = Dispatcher(_DISPATCHER, self.bus, classes, receive, now_ms)
-        address = config.gateway_address
-        self.gateway = Gateway(address.host, address.port, self.role_of, send)
-        self.trigger = Trigger(self.bus, self.writer, self.ledger, now_ms, _jitter)
-        self.planner = Planner(self.writer, now_ms)
-        self.publisher = Publisher(self.writer, self.ledger, now_ms)
-        self.statistics = Statistics(self.bus, self.facts, offload)
-        self.logs = JobLogs(self.bus, LogFiles(directory / LOGS_FOLDER), offload)
-        self.pruner = Pruner(
-            self.writer, config.keep_days, now_ms, self.logs.forget, self._forget_facts
-        )
-        listen = config.listen_address
-        self.api = Api(
-            Parts(
-                reader=self.reader,
-                writer=self.writer,
-                ledger=self.ledger,
-                views=Views(Outlines()),
-                bus=self.bus,
-                gate=self.gate,
-                kinds=installed_kinds(),
-                offload=offload,
-                balancing=self.balancer,
-                reports=self.facts,
-                logs=self.logs,
-                health=self,
-                now_ms=now_ms,
-                random_bytes=os.urandom,
-            ),
-            host=listen.host,
-            port=listen.port,
-            version=version("taskplane"),
-        )
-
-    async def role_of(self, client_id: str, secret: str) -> Role | None:
-        """The role of whoever connects to the gateway; None: refused. Raises `Unavailable`."""
-        try:
-            return (await self.gate.verify(client_id, secret)).role
-        except Unauthenticated:
-            return None
 
     def parts(self) -> Mapping[str, str | None]:
         """Each part's problem in words; None: it is well."""
-        found: dict[str, str | None] = {"store": self.writer.failing}
-        if Service.STATISTICS in self.config.services:
-            found["statistics"] = self.statistics.failing
+        found: dict[str, str | None] = {}
+        if self._state is not None:
+            found["store"] = self._state.writer.failing
+            if Service.STATISTICS in self._config.services:
+                found["statistics"] = self._state.statistics.failing
+        if self._wiring.spread:
+            found["bus"] = self._wiring.failing and (
+                f"{self._wiring.failing}; runs are accepted until QUEUE_SIZE is reached, and go on "
+                "when it is back"
+            )
         return found
 
     def counts(self) -> Mapping[Metric, float]:
         """What the parts have counted, for Prometheus."""
+        refused = self._hands.dispatcher.leases.refused
+        if self._state is None:
+            return {Metric.REFUSED: refused}
         return {
-            Metric.COMMITS: self.writer.commits,
-            Metric.REFUSED: self.trigger.refused + self.dispatcher.leases.refused,
+            Metric.COMMITS: self._state.writer.commits,
+            Metric.REFUSED: refused + self._state.trigger.refused,
         }
+
+    async def examine(self) -> Sequence[CheckView]:
+        """What an operator should know of the bus."""
+        return await self._wiring.examine()
 
     async def run(self, stop: trio.Event) -> None:
         """Serve until `stop` is set, then end in order."""
-        wanted = set(self.config.services)
         async with trio.open_nursery() as foundation:
-            await foundation.start(self.writer.run)
-            credentials = await self.writer.write(
-                lambda tx: bootstrap.ensure_admin(
-                    tx, self.config.directory, now_ms=now_ms(), random_bytes=os.urandom
-                )
-            )
+            login = None
+            if self._state is not None:
+                await foundation.start(self._state.writer.run)
+                login = await self._state.begin()
+            await self._wiring.start(foundation, self._state.writer if self._state else None)
             async with trio.open_nursery() as services:
-                for service, part in (
-                    (Service.STATISTICS, self.statistics),
-                    (Service.API, self.logs),
-                    (Service.TRIGGER, self.trigger),
-                    (Service.DISPATCHER, self.dispatcher),
-                    (Service.BALANCER, self.balancer),
-                    (Service.TRIGGER, self.pruner),
-                    (Service.SCHEDULER, self.planner),
-                    (Service.SCHEDULER, self.publisher),
-                ):
-                    if service in wanted:
-                        await services.start(part.run)
+                if self._state is not None:
+                    await self._state.start(services)
+                await self._hands.start(services)
                 async with trio.open_nursery() as doors:
-                    gateway = await self._open(doors, wanted, credentials)
+                    gateway = await self._open(doors, login)
                     async with trio.open_nursery() as hands:  # Drained while it can still report.
-                        if self.config.workers and gateway is not None:
-                            hands.start_soon(self._local_worker, gateway)
+                        if self._config.workers and gateway is not None:
+                            hands.start_soon(self._hands.local_worker, gateway)
                         await stop.wait()
                         LOG.info("control.stopping")
                         hands.cancel_scope.cancel()
-                    self.api.close()
-                    with trio.move_on_after(limits.GRACE_S):
-                        await self._api_ended.wait()
+                    if self._api is not None:
+                        self._api.close()
+                        with trio.move_on_after(limits.GRACE_S):
+                            await self._api_ended.wait()
                     doors.cancel_scope.cancel()
                 services.cancel_scope.cancel()
             foundation.cancel_scope.cancel()
 
-    async def _open(
-        self, doors: trio.Nursery, wanted: set[Service], credentials: tuple[str, str]
-    ) -> str | None:
+    async def _open(self, doors: trio.Nursery, login: tuple[str, str] | None) -> str | None:
+        config = self._config
         url = gateway = None
-        if Service.DISPATCHER in wanted:
-            try:
-                port = await doors.start(self.gateway.run)
-            except* OSError as group:
-                raise _unusable(self.config.gateway, group) from group
-            gateway = f"ws://{_reachable(self.config.gateway_address.host)}:{port}"
-        if Service.API in wanted:
-            port = await doors.start(self._serve_api)
-            url = f"http://{_reachable(self.config.listen_address.host)}:{port}"
-        client_id, secret = credentials
-        bootstrap.write_credentials(
-            self.config.directory, url=url, gateway=gateway, client_id=client_id, secret=secret
-        )
+        if Service.DISPATCHER in config.services:
+            port = await self._hands.open(doors)
+            gateway = f"ws://{_reachable(config.gateway_address.host)}:{port}"
+        if self._api is not None:
+            port = await doors.start(self._serve_api, self._api)
+            url = f"http://{_reachable(config.listen_address.host)}:{port}"
+        if login is not None:
+            bootstrap.write_credentials(
+                config.directory, url=url, gateway=gateway, client_id=login[0], secret=login[1]
+            )
         sys.stderr.write(f"ready  api {url or '-'}  gateway {gateway or '-'}\n")
         sys.stderr.flush()
         return gateway
 
-    async def _serve_api(self, *, task_status: trio.TaskStatus[int]) -> None:
-        self._api_ended = trio.Event()
-        await self.api.run(task_status=task_status)
+    async def _serve_api(self, api: Api, *, task_status: trio.TaskStatus[int]) -> None:
+        await api.run(task_status=task_status)
         self._api_ended.set()
-
-    async def _forget_facts(self, before_ms: int) -> None:
-        try:
-            await trio.to_thread.run_sync(self.facts.prune, before_ms)
-        except StoreFailed as error:
-            LOG.warning("statistics.failing", error=str(error))
-
-    async def _local_worker(self, gateway: str) -> None:
-        """`--workers N`: a worker process of our own, drained when the doors close."""
-        command = [sys.executable, "-m", "workers", "--url", gateway]
-        command += ["--slots", str(self.config.workers), "--name", "local"]
-        command += ["--data-dir", self.config.data_dir]
-        # A Ctrl-C goes to all of a terminal's foreground; the worker is told by us, once.
-        await trio.run_process(command, check=False, deliver_cancel=_drain, start_new_session=True)
-        LOG.error("worker.ended", reason="the local worker ended by itself")
 
 
 async def serve(config: Config) -> None:
@@ -267,7 +173,7 @@ def main(config: Config) -> int:
         ours, others = group.split(TaskplaneError)
         if ours is None or others is not None:
             raise  # A defect: all of it is of interest.
-        raise _first(ours) from group
+        raise first(ours) from group
     return 0
 
 
@@ -280,38 +186,6 @@ async def _listen_to_signals(
             if stop.is_set():
                 now.cancel()
             stop.set()
-
-
-async def _drain(process: trio.Process) -> None:
-    for patience_s in (limits.GRACE_S, limits.ACK_S):  # First it drains, then it stops its jobs.
-        process.terminate()
-        with trio.move_on_after(patience_s):
-            await process.wait()
-            return
-    process.kill()
-
-
-def _first(group: BaseExceptionGroup[E]) -> E:
-    """The first error itself of a tree of groups."""
-    inner = group.exceptions[0]
-    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
-
-
-def _unusable(address: str, group: BaseExceptionGroup[OSError]) -> ConfigError:
-    reason = _first(group).strerror
-    return ConfigError(
-        f"cannot listen on {address}: {reason}; give --gateway another one (port 0: a free one)"
-    )
-
-
-def _policy(config: Config) -> Policy:
-    auto = config.slow_threshold == "auto"
-    return Policy(
-        partitions=config.partitions,
-        slow_share=config.slow_share,
-        slow_threshold_s=None if auto else float(config.slow_threshold),
-        lend=config.lend,
-    )
 
 
 def _reachable(host: str) -> str:

@@ -3,6 +3,8 @@
 import fcntl
 import json
 import os
+import socket
+import sqlite3
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,18 +14,21 @@ from typing import Final
 import structlog
 
 from control.api.auth import hash_secret, make_secret, matches
+from control.model.config import EMBEDDED, Config
 from control.model.errors import ConfigError
 from control.model.names import CREDENTIALS_FILE
 from control.model.pipelines import PRIORITY_DEFAULT
 from control.model.states import Role
 from control.transactions import terms
-from store import clients
+from store import clients, settings
 from store.clients import Terms
+from store.settings import Setting
 from store.writer import Tx
 
 LOG = structlog.get_logger("bootstrap")
 ADMIN: Final = "admin"
 _LOCK_FILE: Final = "lock"
+_MEMBER_FILE: Final = "member"
 _SALT_BYTES: Final = 16
 
 
@@ -48,6 +53,37 @@ def locked(directory: Path) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
+
+
+def member(directory: Path, random_bytes: Callable[[int], bytes]) -> str:
+    """This process's name among all of a control plane: the same whenever it uses the directory."""
+    file = directory / _MEMBER_FILE
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        name = f"{socket.gethostname()}-{random_bytes(4).hex()}"
+        file.write_text(f"{name}\n", encoding="utf-8")
+        return name
+
+
+def claim_bus(conn: sqlite3.Connection, config: Config) -> None:
+    """Keep which bus the jobs of this database are on; raises `ConfigError` if it is another one.
+
+    A database that has jobs waiting on one bus would lose them on another.
+    """
+    wanted = EMBEDDED if config.brokers is None else f"kafka {config.topic_prefix}".strip()
+    found = settings.get(conn, Setting.BUS)
+    if found is None:
+        settings.put(conn, Setting.BUS, wanted)
+    elif found != wanted:
+        move = (
+            f"move it: tpctl bus promote {config.bus}"
+            if found == EMBEDDED
+            else "start with --bus kafka://host:port (and the --topic-prefix it had), or move it "
+            "back: tpctl bus demote"
+        )
+        message = f"the jobs of {config.directory} are on another bus ({found}); {move}"
+        raise ConfigError(message)
 
 
 def ensure_admin(

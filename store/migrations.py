@@ -186,6 +186,35 @@ def m001_first(db: sqlite_utils.Database) -> None:
         db.execute(statement)
 
 
+_SECOND = """
+-- What waits to be published on Kafka: one row a commit. Numbers are never used twice, because
+-- Kafka keeps the last one that was published.
+CREATE TABLE outbox (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    body BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE settings (
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- A database that was in use before this was kept.
+INSERT INTO settings (name, value)
+SELECT 'bus', 'embedded' WHERE EXISTS (SELECT 1 FROM bus_groups);
+
+-- Dispatchers only listen to commands now: what this group lacks would be kept for ever.
+DELETE FROM bus_groups WHERE name = 'dispatcher' AND topic = 'task_commands';
+"""
+
+
+@STATE()
+def m002_kafka(db: sqlite_utils.Database) -> None:
+    """What a control plane on Apache Kafka keeps besides."""
+    for statement in _split(_SECOND):
+        db.execute(statement)
+
+
 def migrate(conn: sqlite3.Connection) -> None:
     """Bring the database up to date; each migration is one transaction."""
     STATE.apply(sqlite_utils.Database(conn))

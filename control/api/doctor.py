@@ -1,23 +1,12 @@
 """Owns the call that examines the stored data while the control plane runs."""
 
-from typing import Annotated, Final
-
-import msgspec
-from msgspec import Meta
+from typing import Final
 
 from control.api.calls import Answer, Call, Operation, Route
 from control.api.ports import Parts
 from control.core.offsets import OffsetTracker
-from control.model.views import Page
+from control.model.views import CheckView, Page
 from store import doctor
-
-
-class CheckView(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing that was looked at."""
-
-    check: Annotated[str, Meta(description="What was looked at.", examples=["stored data"])]
-    ok: Annotated[bool, Meta(description="False: something is wrong.", examples=[True])]
-    detail: Annotated[str, Meta(description="What was found.", examples=["it is sound"])]
 
 
 class Doctor:
@@ -40,7 +29,8 @@ class Doctor:
             for each in found
         ]
         sound = CheckView(check="stored data", ok=True, detail="it is sound")
-        return Answer(body=Page(items=checks or [sound]))
+        checks = checks or [sound]
+        return Answer(body=Page(items=[*checks, *await self._parts.health.examine()]))
 
 
 EXAMINE: Final = Operation(

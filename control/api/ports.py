@@ -18,6 +18,7 @@ from control.model.reports import (
     TaskStats,
     WorkerStats,
 )
+from control.model.views import CheckView
 from control.transactions.ledger import Ledger
 from store.reader import Reader
 from store.removal import Removed
@@ -86,6 +87,9 @@ class Health(Protocol):
 
     def parts(self) -> Mapping[str, str | None]:
         """Each part's problem in words; None: it is well."""
+
+    async def examine(self) -> Sequence[CheckView]:
+        """What an operator should know of the bus."""
 
     def counts(self) -> Mapping[Metric, float]:
         """What the parts have counted, for Prometheus."""

@@ -15,15 +15,17 @@ from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from control.bus.kafka_client import Cluster
+from control.bus.kafka_examination import Examination
 from control.bus.kafka_feed import Batch, Feed, Inbox, insist
 from control.bus.kafka_groups import ElectedMember, GroupSubscription, Member, SharingMember
 from control.bus.kafka_topics import Topics, layouts
 from control.bus.kafka_transactions import Piece, Transactions, outgoing
 from control.model import limits
-from control.model.errors import BusUnavailable
+from control.model.errors import BusUnavailable, ConfigError
 from control.model.messages import DeadLetter
 from control.model.names import Group, Topic
 from control.model.records import Delivery, Receipts, Record
+from control.model.views import CheckView
 
 LOG = structlog.get_logger("bus")
 # Which reader of a topic sets garbage aside; of topics that are only tailed, the state's owner.
@@ -79,7 +81,9 @@ class KafkaBus:
     async def subscribe(self, topic: Topic, group: Group) -> GroupSubscription:
         """Join a group where it stands."""
         member = self._members.get(group)
-        if member is None or member.lost or topic in member.subscriptions:
+        if member is not None and topic in member.subscriptions:
+            member.lose()  # Its service starts over.
+        if member is None or member.lost:
             kind = {Group.BALANCER: ElectedMember, Group.DISPATCHER: SharingMember}
             member = self._members[group] = kind.get(group, Member)(group, self)
             assert self._nursery is not None
@@ -100,6 +104,32 @@ class KafkaBus:
             ends = partial(insist, tailed.ends, self.trouble)
             first = await trio.to_thread.run_sync(ends, limiter=trio.CapacityLimiter(1))
         return tailed.add(first)
+
+    async def relayed(self, group: str, owner: str) -> int:
+        """The number of the last row that an outbox has published here; 0: none yet.
+
+        Raises `ConfigError` when it was the outbox of another database.
+        """
+        await self._reachable.wait()
+        found = await trio.to_thread.run_sync(
+            partial(insist, partial(self.transactions.kept_row, group), self.trouble),
+            limiter=trio.CapacityLimiter(1),
+        )
+        if found.note not in {"", owner}:
+            named = f"with the prefix {self.cluster.prefix}" if self.cluster.prefix else "there"
+            message = (
+                f"the topics on {self.cluster.servers} {named} belong to another data directory; "
+                "give this one a --topic-prefix of its own"
+            )
+            raise ConfigError(message)
+        return found.row
+
+    async def examine(self) -> list[CheckView]:
+        """What an operator should know: brokers, members, records that nobody could read."""
+        if self.failing is not None:
+            return [CheckView(check="bus", ok=False, detail=self.failing)]
+        examination = Examination(self.cluster, self.partitions_of(Topic.TASK_RUNS))
+        return await trio.to_thread.run_sync(examination.run)
 
     # What the groups need.
 

@@ -34,14 +34,17 @@ OURS: Final = frozenset(
         "transactional.id",
     }
 )
-_SYSTEM_FATAL: Final = frozenset(
+# What a healthy cluster says for a moment, such as right after a topic was made.
+_PASSING: Final = frozenset(
     {
-        KafkaError._AUTHENTICATION,  # noqa: SLF001 - The client's own name for it.
-        KafkaError.SASL_AUTHENTICATION_FAILED,
-        KafkaError.TOPIC_AUTHORIZATION_FAILED,
-        KafkaError.GROUP_AUTHORIZATION_FAILED,
-        KafkaError.CLUSTER_AUTHORIZATION_FAILED,
-        KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED,
+        KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001 - The client's own name for it.
+        KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.NOT_COORDINATOR,
     }
 )
 
@@ -132,6 +135,6 @@ def in_words(error: KafkaError) -> str:
     return f"{error.str()} ({error.name()})"
 
 
-def is_for_operators(error: KafkaError) -> bool:
-    """Whether trying again cannot help until somebody changes a setting."""
-    return error.code() in _SYSTEM_FATAL
+def passes(error: KafkaError) -> bool:
+    """Whether it most likely is over in a moment."""
+    return error.code() in _PASSING

@@ -17,13 +17,14 @@ import trio.from_thread
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 
-from control.bus.kafka_client import error_of, in_words
+from control.bus.kafka_client import error_of, in_words, passes
 from control.model import limits
 from control.model.messages import DECODER, DeadLetter, Message
 from control.model.names import Topic
 from control.model.records import Delivery
 
 T = TypeVar("T")
+_PASSES_S: Final = 1.0
 _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
@@ -176,6 +177,8 @@ def insist(call: Callable[[], T], trouble: Callable[[str], None]) -> T:
         try:
             return call()
         except KafkaException as failure:
-            trouble(in_words(error_of(failure)))
+            error = error_of(failure)
+            if pause_s >= _PASSES_S or not passes(error):
+                trouble(in_words(error))
         trio.from_thread.run(trio.sleep, pause_s)
         pause_s = min(2 * pause_s, limits.KAFKA_RETRY_MAX_S)

@@ -125,6 +125,8 @@ class Member:
         self.generation = self.generation or consumer.consumer_group_metadata()
         name = self.bus.cluster.topic(topic)
         everywhere = [TopicPartition(name, p) for p in range(self.bus.partitions_of(topic))]
+        # Any question about the topic: who begins to read without one waits for a second.
+        consumer.get_watermark_offsets(everywhere[0], timeout=limits.KAFKA_CALL_S)
         lanes = restored(consumer, everywhere)
         trio.from_thread.run_sync(
             self.lanes.update, {(topic, partition): lane for partition, lane in lanes.items()}

@@ -60,10 +60,13 @@ class Topics:
         if missing:
             replicas = min(_REPLICAS_MAX, len(found.brokers))
             self._make(admin, missing, names, replicas)
+            raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE))  # Look once more.
         for name, layout in names.items():
-            if name not in missing:
-                self._check_partitions(name, layout, len(found.topics[name].partitions))
-        self._check_settings(admin, [name for name in names if name not in missing])
+            partitions = found.topics[name].partitions
+            self._check_partitions(name, layout, len(partitions))
+            if any(partition.leader < 0 for partition in partitions.values()):
+                raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE))
+        self._check_settings(admin, list(names))
 
     def _make(
         self, admin: AdminClient, missing: Sequence[str], names: dict[str, Layout], replicas: int
@@ -109,8 +112,6 @@ class Topics:
         raise ConfigError(message)
 
     def _check_settings(self, admin: AdminClient, names: Sequence[str]) -> None:
-        if not names:
-            return
         resources = [ConfigResource(ConfigResource.Type.TOPIC, name) for name in names]
         for resource, future in admin.describe_configs(resources).items():
             size = int(future.result()["max.message.bytes"].value)

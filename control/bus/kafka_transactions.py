@@ -17,6 +17,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from confluent_kafka import Message as KafkaMessage
 
 from control.bus.kafka_client import Cluster, Trouble, error_of, in_words
+from control.bus.kafka_feed import insist
 from control.bus.kafka_groups import Member
 from control.bus.kafka_progress import Lane
 from control.model import limits
@@ -106,6 +107,8 @@ class Transactions:
         self._arrived = trio.Event()
         self._room = trio.CapacityLimiter(limits.WRITER_QUEUE_MAX)
         self._stopped = False
+        # A transaction that is under way when the process ends may take a little longer.
+        self._patience = trio.CancelScope(shield=True)
         self.commits = 0
 
     async def commit(self, piece: Piece) -> None:
@@ -137,17 +140,30 @@ class Transactions:
         self._arrived.set()
 
     async def run(self) -> None:
-        """Serve until cancelled; what was handed in before that is still tried once."""
+        """Serve until cancelled; the transaction that is under way then is ended, if it can be."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._serve)
+            try:
+                await trio.sleep_forever()
+            finally:
+                self._patience.deadline = trio.current_time() + limits.ACK_S
+
+    async def _serve(self) -> None:
         group: list[Piece] = []
         try:
+            # What this process left unfinished when it died ends with this, for all its readers.
+            await trio.to_thread.run_sync(insist, self._ensure_open, self._trouble)
             while True:
                 await self._arrived.wait()
                 self._arrived = trio.Event()
                 while self._waiting:
                     count = min(len(self._waiting), limits.WRITER_GROUP_MAX)
                     group = [self._waiting.popleft() for _ in range(count)]
-                    await self._carry_out(group)
-                    group = []
+                    self._patience = trio.CancelScope(shield=True)
+                    with self._patience:
+                        await self._carry_out(group)
+                        group = []
+                    await trio.lowlevel.checkpoint_if_cancelled()
         finally:
             # Those who wait are shielded: without an answer, nobody would get past them.
             self._stopped = True
@@ -171,6 +187,7 @@ class Transactions:
                     member.lose()
                 continue
             except _InDoubt:
+                pieces = await self._unless_relayed(pieces)
                 for group in {receipt.group for piece in pieces for receipt in piece.receipts}:
                     self._members[group].lose()
                 continue
@@ -199,6 +216,20 @@ class Transactions:
                 piece.done.set()
             else:
                 kept.append(piece)
+        return kept
+
+    async def _unless_relayed(self, pieces: Sequence[Piece]) -> list[Piece]:
+        """Those that were not committed after all, as far as the outbox's progress tells."""
+        kept = []
+        for piece in pieces:
+            if piece.relayed is not None:
+                ask = partial(insist, partial(self.kept_row, piece.relayed.group), self._trouble)
+                await trio.to_thread.run_sync(insist, self._ensure_open, self._trouble)
+                found = await trio.to_thread.run_sync(ask)
+                if found.row >= piece.relayed.row:
+                    piece.done.set()
+                    continue
+            kept.append(piece)
         return kept
 
     async def _try(self, pieces: Sequence[Piece]) -> None:
@@ -236,7 +267,7 @@ class Transactions:
         carries: Sequence[_Carry],
         relayed: Relayed | None,
     ) -> list[dict[int, int]]:
-        producer = self._producer = self._producer or self._opened()
+        producer = self._ensure_open()
         committing = False
         try:
             producer.begin_transaction()
@@ -259,10 +290,27 @@ class Transactions:
             raise
         return moved
 
-    def _opened(self) -> Producer:
-        producer = Producer(self._cluster.producer(self._trouble))
-        self._again(producer.init_transactions)
-        return producer
+    def kept_row(self, group: str) -> Relayed:
+        """How far an outbox is published; blocks, raises `KafkaException`.
+
+        Also while a transaction of it is not ended yet.
+        """
+        consumer = Consumer(self._cluster.consumer(group, self._trouble))
+        try:
+            place = TopicPartition(self._cluster.topic(Topic.TASK_COMMANDS), 0)
+            (found,) = consumer.committed([place], timeout=limits.KAFKA_CALL_S)
+            if found.error is not None:
+                raise KafkaException(found.error)
+            return Relayed(group, max(found.offset, 0), found.metadata or "")
+        finally:
+            consumer.close()
+
+    def _ensure_open(self) -> Producer:
+        if self._producer is None:
+            producer = Producer(self._cluster.producer(self._trouble))
+            self._again(producer.init_transactions)
+            self._producer = producer
+        return self._producer
 
     def _produce(
         self,

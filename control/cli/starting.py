@@ -50,6 +50,9 @@ Workers = Annotated[
 BusAddress = Annotated[
     str | None, typer.Option(help="embedded (the default), or kafka://host:port[,host:port].")
 ]
+TopicPrefix = Annotated[
+    str | None, typer.Option(help="Begins the names of all topics and groups on Kafka.")
+]
 Services = Annotated[
     str | None, typer.Option(help=f"Only these: {','.join(Service)}. Default: all.")
 ]
@@ -82,6 +85,7 @@ def up(
     partitions: Partitions = None,
     workers: Workers = None,
     bus: BusAddress = None,
+    topic_prefix: TopicPrefix = None,
     services: Services = None,
     slow_share: SlowShare = None,
     slow_threshold: SlowThreshold = None,
@@ -104,6 +108,7 @@ def up(
         "partitions": partitions,
         "workers": workers,
         "bus": bus,
+        "topic_prefix": topic_prefix,
         "services": services,
         "slow_share": slow_share,
         "slow_threshold": slow_threshold,

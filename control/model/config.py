@@ -1,7 +1,9 @@
 """Owns the control plane's settings and their one precedence: flag, environment, file, default.
 
 The file is TOML with the names below. The environment has the same names in capitals with `TP_`
-before them, and `QUEUE_SIZE` also without. Flags have dashes for underscores.
+before them, and `QUEUE_SIZE` also without. Flags have dashes for underscores. Settings of the Kafka
+client stand in the file's table `kafka` as the client names them, or in the environment, where
+`TP_KAFKA_SASL_PASSWORD` is `sasl.password`.
 """
 
 import tomllib
@@ -18,6 +20,10 @@ from control.model.errors import ConfigError
 from control.model.names import ENV_DATA_DIR, Service
 
 EMBEDDED = "embedded"
+KAFKA = "kafka://"
+_KAFKA_VARIABLES = "TP_KAFKA_"
+_TOPIC_PREFIX_CHARS_MAX = 64
+_STATEFUL = frozenset({Service.API, Service.SCHEDULER, Service.TRIGGER, Service.STATISTICS})
 _SEVERAL = frozenset({"services"})  # Lists; in flags and the environment: comma-separated.
 
 
@@ -38,6 +44,10 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     listen: str = "127.0.0.1:8700"
     gateway: str = "127.0.0.1:8701"
     bus: str = EMBEDDED
+    topic_prefix: Annotated[
+        str, Meta(pattern=r"^[A-Za-z0-9._-]*$", max_length=_TOPIC_PREFIX_CHARS_MAX)
+    ] = ""
+    kafka: dict[str, str] = {}
     services: tuple[Service, ...] = tuple(Service)
     workers: Annotated[int, Meta(ge=0, le=limits.SLOTS_MAX)] = 0
     partitions: Annotated[int, Meta(ge=1, le=limits.PARTITIONS_MAX)] = 10
@@ -47,6 +57,16 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     queue_size: Annotated[int, Meta(ge=1)] = limits.QUEUE_SIZE_DEFAULT
     keep_days: Annotated[float, Meta(gt=0)] = 30.0
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @property
+    def brokers(self) -> str | None:
+        """Where the Kafka cluster is, as its client takes it; None: the bus is embedded."""
+        return self.bus.removeprefix(KAFKA) if self.bus.startswith(KAFKA) else None
+
+    @property
+    def owns_state(self) -> bool:
+        """Whether a service runs here that needs the state database."""
+        return bool(_STATEFUL & set(self.services))
 
     @property
     def listen_address(self) -> Address:
@@ -104,9 +124,18 @@ def load_config(
             if value is not None:
                 chosen[name] = _converted(source, name, value, field.type)
                 break
+    chosen["kafka"] = _client_settings(chosen.get("kafka"), environ)
     config = msgspec.convert(chosen, Config)
     _check(config)
     return config
+
+
+def _client_settings(from_file: object, environ: Mapping[str, str]) -> dict[str, str]:
+    found = dict(msgspec.convert(from_file or {}, dict[str, str], strict=False))
+    for name, value in environ.items():
+        if name.startswith(_KAFKA_VARIABLES):
+            found[name.removeprefix(_KAFKA_VARIABLES).lower().replace("_", ".")] = value
+    return found
 
 
 def _converted(source: str, name: str, value: object, wanted: object) -> object:
@@ -127,12 +156,17 @@ def _check(config: Config) -> None:
     if not config.services:
         message = f"--services: name at least one of {', '.join(Service)}"
         raise ConfigError(message)
-    if config.bus != EMBEDDED:
-        message = (
-            f"--bus {config.bus}: this version has the embedded bus only; leave --bus out, and run "
-            "all services in one process"
-        )
+    if config.bus == EMBEDDED:
+        return
+    if config.brokers is None:
+        message = f"--bus {config.bus}: it is embedded, or kafka://host:port[,host:port]"
         raise ConfigError(message)
+    for server in config.brokers.split(","):
+        try:
+            parse_address(server)
+        except ConfigError as error:
+            message = f"--bus {config.bus}: {error}"
+            raise ConfigError(message) from error
 
 
 def _read(file: Path) -> dict[str, object]:

@@ -51,6 +51,8 @@ KAFKA_RETRY_MAX_S: Final = 5.0  # Between two tries while no broker answers; fro
 KAFKA_POLL_S: Final = 0.1  # How soon a reading thread sees that it shall end.
 RECORD_BYTES_MAX: Final = 20 * MIB  # A job's whole input, its params, and its output.
 PROGRESS_CHARS_MAX: Final = 4_000  # A group's progress in a commit; brokers allow 4,096.
+OUTBOX_ROWS_MAX: Final = 4_096  # Kept in memory too; beyond that they are read back.
+START_OVER_S: Final = 0.1  # Before a service that was taken for dead takes its place again.
 PURGE_EVERY_S: Final = 600.0
 DEAD_LETTER_BYTES_MAX: Final = 64 * KIB  # Kept of a record that nobody could read.
 DEAD_LETTERS_SHOWN_MAX: Final = 20
@@ -68,7 +70,9 @@ SILENCE_S: Final = 10.0  # A worker that says nothing for so long is lost.
 CLOCK_SKEW_MIN_MS: Final = 50  # Smaller differences of clocks are left alone.
 RECONNECT_GRACE_S: Final = 0.5  # A worker whose socket closed has so long to come back.
 RESTART_GRACE_S: Final = 2.0  # After a start: how long workers have to claim what they run.
-CLAIM_GRACE_S: Final = 30.0  # Of what a worker claims: until its former dispatcher's end is noticed.
+CLAIM_GRACE_S: Final = (
+    30.0  # Of what a worker claims: until its former dispatcher's end is noticed.
+)
 ATTEMPT_LOST_MAX: Final = 5  # A job that loses this many workers ends in ERROR.
 OVERRUN_S: Final = 0.25  # What was sent ahead and has not begun by then is called back.
 SLOTS_MAX: Final = 4_096

@@ -194,3 +194,11 @@ class HookView(msgspec.Struct, frozen=True, kw_only=True):
     pipeline: PipelineText
     client: Annotated[str, Meta(description="Whose runs it starts.", examples=["reports"])]
     created_at: Time
+
+
+class CheckView(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that was looked at."""
+
+    check: Annotated[str, Meta(description="What was looked at.", examples=["stored data"])]
+    ok: Annotated[bool, Meta(description="False: something is wrong.", examples=[True])]
+    detail: Annotated[str, Meta(description="What was found.", examples=["it is sound"])]

@@ -54,7 +54,9 @@ def test_services_are_a_list_or_a_text(tmp_path: Path) -> None:
         ("", {}, {"services": " "}, ["name at least one", "dispatcher"]),
         ("", {}, {"listen": "8700"}, ["'8700' is not an address", "127.0.0.1:8700"]),
         ("", {}, {"listen": "host:65536"}, ["is not an address"]),
-        ("", {}, {"bus": "kafka://host:9092"}, ["--bus kafka://host:9092", "embedded"]),
+        ("", {}, {"bus": "kafka:host"}, ["--bus kafka:host", "embedded", "kafka://host:port"]),
+        ("", {}, {"bus": "kafka://a:1,b"}, ["--bus kafka://a:1,b", "'b' is not an address"]),
+        ("", {}, {"topic_prefix": "a b"}, ["--topic-prefix", "a b"]),
     ],
 )
 def test_what_is_wrong_is_named_with_what_would_be_right(

@@ -1,0 +1,135 @@
+"""Composes what only needs the bus: the balancer, the dispatcher, and the workers' gateway."""
+
+import sys
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import structlog
+import trio
+
+from control.api.auth import Gate
+from control.bus.peers import Arrival
+from control.core.balance import Policy
+from control.core.speed import partition_classes
+from control.model import limits
+from control.model.config import Config
+from control.model.errors import BusUnavailable, ConfigError, Unauthenticated
+from control.model.names import Service
+from control.model.states import Role
+from control.services.balancer import BalancerService
+from control.services.dispatcher import Dispatcher
+from control.services.gateway import Gateway
+from control.services.worker_keys import WorkerKeys
+from control.state_host import StateHost, World
+from control.wiring import Wiring
+
+E = TypeVar("E", bound=BaseException)
+LOG = structlog.get_logger("control")
+
+
+class Hands:
+    """Balancer and dispatcher. `state`: None where the state is elsewhere."""
+
+    def __init__(
+        self, config: Config, world: World, wiring: Wiring, member: str, state: StateHost | None
+    ) -> None:
+        self._config = config
+        self._spread = wiring.spread
+        bus = wiring.bus(None) if state is None or wiring.spread else state.bus
+        self._keys: WorkerKeys | None = None
+        if state is None:
+            self._keys = WorkerKeys(bus, self._forget)
+            self._gate = Gate(self._keys.login, trio.to_thread.run_sync, world.random_bytes(32))
+        else:
+            self._gate = state.gate
+        self.balancer = BalancerService(_policy(config), bus, world.now_ms)
+        send, receive = trio.open_memory_channel[Arrival](limits.ARRIVALS_MAX)
+        classes = partition_classes(config.partitions, config.slow_share)
+        self.dispatcher = Dispatcher(member, bus, classes, receive, world.now_ms)
+        address = config.gateway_address
+        self._gateway = Gateway(address.host, address.port, self._role_of, send)
+
+    async def start(self, nursery: trio.Nursery) -> None:
+        """Start what this process shall have.
+
+        Where others may take its place, each waits for its turn, and starts over when it was
+        taken for dead.
+        """
+        wanted = set(self._config.services)
+        for service, run in (
+            (Service.DISPATCHER, self.dispatcher.run),
+            (Service.BALANCER, self.balancer.run),
+        ):
+            if service not in wanted:
+                continue
+            if self._spread:
+                nursery.start_soon(_again_and_again, service, run)
+            else:
+                await nursery.start(run)
+        if self._keys is not None and Service.DISPATCHER in wanted:
+            nursery.start_soon(self._keys.run)
+
+    async def open(self, doors: trio.Nursery) -> int:
+        """Let workers in; gives the port. Raises `ConfigError`."""
+        try:
+            port: int = await doors.start(self._gateway.run)
+        except* OSError as group:
+            message = (
+                f"cannot listen on {self._config.gateway}: {first(group).strerror}; give --gateway "
+                "another one (port 0: a free one)"
+            )
+            raise ConfigError(message) from group
+        return port
+
+    async def local_worker(self, gateway: str) -> None:
+        """`--workers N`: a worker process of our own, drained when the doors close."""
+        command = [sys.executable, "-m", "workers", "--url", gateway]
+        command += ["--slots", str(self._config.workers), "--name", "local"]
+        command += ["--data-dir", self._config.data_dir]
+        # A Ctrl-C goes to all of a terminal's foreground; the worker is told by us, once.
+        await trio.run_process(command, check=False, deliver_cancel=_drain, start_new_session=True)
+        LOG.error("worker.ended", reason="the local worker ended by itself")
+
+    async def _role_of(self, client_id: str, secret: str) -> Role | None:
+        """The role of whoever connects to the gateway; None: refused."""
+        try:
+            return (await self._gate.verify(client_id, secret)).role
+        except Unauthenticated:
+            return None
+
+    def _forget(self) -> None:
+        self._gate.forget()
+
+
+async def _again_and_again(service: Service, run: Callable[[], Awaitable[None]]) -> None:
+    while True:
+        try:
+            await run()
+        except* BusUnavailable as group:
+            LOG.warning("service.starts_over", service=service, reason=str(first(group)))
+        await trio.sleep(limits.START_OVER_S)
+
+
+async def _drain(process: trio.Process) -> None:
+    for patience_s in (limits.GRACE_S, limits.ACK_S):  # First it drains, then it stops its jobs.
+        process.terminate()
+        with trio.move_on_after(patience_s):
+            await process.wait()
+            return
+    process.kill()
+
+
+def first(group: BaseExceptionGroup[E]) -> E:
+    """The first error itself of a tree of groups."""
+    inner = group.exceptions[0]
+    return first(inner) if isinstance(inner, BaseExceptionGroup) else inner
+
+
+def _policy(config: Config) -> Policy:
+    auto = config.slow_threshold == "auto"
+    return Policy(
+        partitions=config.partitions,
+        slow_share=config.slow_share,
+        slow_threshold_s=None if auto else float(config.slow_threshold),
+        lend=config.lend,
+    )

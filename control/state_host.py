@@ -1,0 +1,129 @@
+"""Composes what needs the state database: of a control plane, one process has this part."""
+
+from collections.abc import Callable
+from importlib.metadata import version
+
+import msgspec
+import structlog
+import trio
+
+from control import bootstrap
+from control.api.auth import Gate, stored_logins
+from control.api.balancing import BalancerElsewhere
+from control.api.ports import Health, Parts
+from control.api.server import Api
+from control.model.config import Config
+from control.model.errors import StoreFailed
+from control.model.kinds import installed_kinds
+from control.model.names import FACTS_FILE, LOGS_FOLDER, STATE_FILE, Service
+from control.services.balancer import BalancerService
+from control.services.job_logs import JobLogs
+from control.services.planner import Planner
+from control.services.pruner import Pruner
+from control.services.publisher import Publisher
+from control.services.statistics import Statistics
+from control.services.trigger import Jitter, Trigger
+from control.transactions.graphs import Graphs
+from control.transactions.ledger import Ledger
+from control.wiring import Wiring
+from store.facts import Facts
+from store.log_files import LogFiles
+from store.outlines import Outlines
+from store.reader import Reader
+from store.state import open_state
+from store.views import Views
+from store.writer import Writer
+
+LOG = structlog.get_logger("control")
+
+
+class World(msgspec.Struct, frozen=True):
+    """Clock and chance."""
+
+    now_ms: Callable[[], int]
+    jitter: Jitter
+    random_bytes: Callable[[int], bytes]
+
+
+class StateHost:
+    """The state's owner: its writer, its services, and the API, made but not started."""
+
+    def __init__(
+        self,
+        config: Config,
+        world: World,
+        wiring: Wiring,
+    ) -> None:
+        directory, offload = config.directory, trio.to_thread.run_sync
+        self._config = config
+        self._world = world
+        conn = open_state(directory / STATE_FILE)
+        bootstrap.claim_bus(conn, config)
+        self.writer = Writer(conn, offload, wiring.participant(conn, world.random_bytes))
+        self.bus = wiring.bus(self.writer)
+        self._ledger = Ledger(Graphs(), config.queue_size)
+        self._reader = Reader(directory / STATE_FILE, offload)
+        self._facts = Facts(directory / FACTS_FILE)
+        self.gate = Gate(stored_logins(self._reader), offload, world.random_bytes(32))
+        self.trigger = Trigger(self.bus, self.writer, self._ledger, world.now_ms, world.jitter)
+        self._planner = Planner(self.writer, world.now_ms)
+        self._publisher = Publisher(self.writer, self._ledger, world.now_ms)
+        self.statistics = Statistics(self.bus, self._facts, offload)
+        self._logs = JobLogs(self.bus, LogFiles(directory / LOGS_FOLDER), offload)
+        self._pruner = Pruner(
+            self.writer, config.keep_days, world.now_ms, self._logs.forget, self._forget_facts
+        )
+        # Where there may be several balancers, this process's own may be one that stands by.
+        self._elsewhere = BalancerElsewhere(self.bus) if wiring.spread else None
+
+    def api(self, balancer: BalancerService, health: Health) -> Api:
+        """The API. `balancer`: of this process."""
+        listen, world = self._config.listen_address, self._world
+        parts = Parts(
+            reader=self._reader,
+            writer=self.writer,
+            ledger=self._ledger,
+            views=Views(Outlines()),
+            bus=self.bus,
+            gate=self.gate,
+            kinds=installed_kinds(),
+            offload=trio.to_thread.run_sync,
+            balancing=self._elsewhere or balancer,
+            reports=self._facts,
+            logs=self._logs,
+            health=health,
+            now_ms=world.now_ms,
+            random_bytes=world.random_bytes,
+        )
+        return Api(parts, host=listen.host, port=listen.port, version=version("taskplane"))
+
+    async def begin(self) -> tuple[str, str]:
+        """Make sure that there is an admin; gives the id and secret for credentials.toml."""
+        config, world = self._config, self._world
+        return await self.writer.write(
+            lambda tx: bootstrap.ensure_admin(
+                tx, config.directory, now_ms=world.now_ms(), random_bytes=world.random_bytes
+            )
+        )
+
+    async def start(self, nursery: trio.Nursery) -> None:
+        """Start the services that this process shall have, readers first."""
+        wanted = set(self._config.services)
+        for service, run in (
+            (Service.STATISTICS, self.statistics.run),
+            (Service.API, self._logs.run),
+            (Service.TRIGGER, self.trigger.run),
+            (Service.TRIGGER, self._pruner.run),
+            (Service.SCHEDULER, self._planner.run),
+            (Service.SCHEDULER, self._publisher.run),
+        ):
+            if service in wanted:
+                await nursery.start(run)
+        if self._elsewhere is not None and Service.API in wanted:
+            await nursery.start(self._elsewhere.run)
+
+    async def _forget_facts(self, before_ms: int) -> None:
+        try:
+            await trio.to_thread.run_sync(self._facts.prune, before_ms)
+        except StoreFailed as error:
+            LOG.warning("statistics.failing", error=str(error))

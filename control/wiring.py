@@ -1,0 +1,128 @@
+"""Decides which bus a process is on, and how its parts get at it.
+
+The services do not know. What differs is who takes part in the state's commits (the embedded
+bus's log, or an outbox), and whether the balancer and the dispatchers are in this process.
+"""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import trio
+
+from control.bus.base import Bus
+from control.bus.embedded import EmbeddedBus
+from control.bus.journal import Journal
+from control.model.config import Config
+from control.model.errors import ConfigError
+from control.model.views import CheckView
+from store import settings
+from store.bus_log import SqliteLogRows
+from store.outbox import SqliteOutboxRows
+from store.writer import Participant, Writer
+
+
+class Wiring(Protocol):
+    """One process's way to the bus."""
+
+    @property
+    def spread(self) -> bool:
+        """Whether other processes may be on the same bus."""
+
+    @property
+    def failing(self) -> str | None:
+        """Why the bus cannot be reached, if so."""
+
+    def participant(
+        self, conn: sqlite3.Connection, random_bytes: Callable[[int], bytes]
+    ) -> Participant:
+        """Who takes part in the commits of the state."""
+
+    def bus(self, writer: Writer | None) -> Bus:
+        """The bus; `writer`: of the state, where this process owns it."""
+
+    async def start(self, nursery: trio.Nursery, writer: Writer | None) -> None:
+        """Start what the bus itself needs."""
+
+    async def examine(self) -> Sequence[CheckView]:
+        """What an operator should know of it."""
+
+
+def wiring_of(config: Config, member: str) -> Wiring:
+    """The way to the bus of this config; raises `ConfigError`. `member`: this process's name."""
+    if config.brokers is None:
+        return _Embedded()
+    try:
+        import confluent_kafka  # noqa: F401, PLC0415 - An extra.
+    except ImportError as error:
+        message = (
+            f"--bus {config.bus} needs the client of Kafka, an extra: install taskplane[kafka]"
+        )
+        raise ConfigError(message) from error
+    return _Kafka(config, member)
+
+
+class _Embedded:
+    spread = False
+    failing = None
+
+    def __init__(self) -> None:
+        self._journal = Journal(SqliteLogRows())
+
+    def participant(
+        self, _conn: sqlite3.Connection, _random_bytes: Callable[[int], bytes]
+    ) -> Participant:
+        return self._journal
+
+    def bus(self, writer: Writer | None) -> Bus:
+        assert writer is not None
+        return EmbeddedBus(self._journal, writer.insist)
+
+    async def start(self, _nursery: trio.Nursery, _writer: Writer | None) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def examine(self) -> Sequence[CheckView]:
+        await trio.lowlevel.checkpoint()
+        return []
+
+
+class _Kafka:
+    spread = True
+
+    def __init__(self, config: Config, member: str) -> None:
+        from control.bus.kafka import KafkaBus  # noqa: PLC0415 - It needs the extra.
+        from control.bus.kafka_client import Cluster  # noqa: PLC0415
+        from control.bus.outbox import Outbox, StateBus  # noqa: PLC0415
+
+        cluster = Cluster(
+            servers=config.brokers or "",
+            member=member,
+            prefix=config.topic_prefix,
+            properties=config.kafka,
+        )
+        self._bus = KafkaBus(cluster, config.partitions, owns_state=config.owns_state)
+        self._outbox: Outbox | None = None
+        self._make_outbox = Outbox
+        self._state_bus = StateBus
+
+    @property
+    def failing(self) -> str | None:
+        return self._bus.failing
+
+    def participant(
+        self, conn: sqlite3.Connection, random_bytes: Callable[[int], bytes]
+    ) -> Participant:
+        owner = settings.identity(conn, random_bytes)
+        self._outbox = self._make_outbox(SqliteOutboxRows(), self._bus, owner)
+        return self._outbox
+
+    def bus(self, writer: Writer | None) -> Bus:
+        return self._bus if writer is None else self._state_bus(self._bus, writer.insist)
+
+    async def start(self, nursery: trio.Nursery, writer: Writer | None) -> None:
+        await nursery.start(self._bus.run)
+        if self._outbox is not None and writer is not None:
+            nursery.start_soon(self._outbox.run, writer.insist)
+
+    async def examine(self) -> Sequence[CheckView]:
+        return await self._bus.examine()

@@ -1,0 +1,6 @@
+-- name: get
+SELECT value FROM settings WHERE name = ?
+
+-- name: put
+INSERT INTO settings (name, value) VALUES (?, ?)
+ON CONFLICT (name) DO UPDATE SET value = excluded.value
