@@ -28,6 +28,8 @@ from control.model.records import Delivery, Receipts, Record
 from control.model.views import CheckView
 
 LOG = structlog.get_logger("bus")
+OUTBOX: Final = "outbox"
+_NO_GROUP: Final = "publish"  # The producer of what is published with no receipts.
 # Which reader of a topic sets garbage aside; of topics that are only tailed, the state's owner.
 _KEEPERS: Final = {
     Topic.TASK_RUNS: Group.BALANCER,
@@ -52,8 +54,9 @@ class KafkaBus:
         self._reachable = trio.Event()
         self._token: trio.lowlevel.TrioToken | None = None
         self._nursery: trio.Nursery | None = None
+        self._writing: trio.Nursery | None = None  # Set once the cluster was reached.
         self._troubled = trio.Event()
-        self.transactions = Transactions(cluster, self._members, self.trouble)
+        self._transactions: dict[str, Transactions] = {}
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled; raises `ConfigError` when the topics are not as they must be."""
@@ -66,17 +69,27 @@ class KafkaBus:
             self._reachable.set()
             for tailed in self._tails.values():  # "From now on" comes before what we publish.
                 await tailed.feed.opened.wait()
-            nursery.start_soon(self.transactions.run)
+            self._writing = nursery
+            for transactions in self._transactions.values():
+                nursery.start_soon(transactions.run)
             nursery.start_soon(self._watch)
             nursery.start_soon(self._purge)
 
     async def publish(self, records: Sequence[Record]) -> None:
         """Put records on their topics, in one transaction."""
-        await self.transactions.commit(Piece([outgoing(record) for record in records]))
+        await self.commit(Piece([outgoing(record) for record in records]))
 
     async def forward(self, acked: Sequence[Receipts], published: Sequence[Record]) -> None:
         """Acknowledge and publish in one transaction."""
-        await self.transactions.commit(Piece([outgoing(record) for record in published], acked))
+        await self.commit(Piece([outgoing(record) for record in published], acked))
+
+    async def commit(self, piece: Piece) -> None:
+        """Carry a piece out; `Transactions.commit` says how."""
+        await self._producer_of(piece).commit(piece)
+
+    def hand_in(self, piece: Piece) -> None:
+        """Have a piece carried out, and do not wait for it."""
+        self._producer_of(piece).hand_in(piece)
 
     async def subscribe(self, topic: Topic, group: Group) -> GroupSubscription:
         """Join a group where it stands."""
@@ -88,6 +101,7 @@ class KafkaBus:
             member = self._members[group] = kind.get(group, Member)(group, self)
             assert self._nursery is not None
             await self._nursery.start(member.run)
+            self._producer(group)  # What it left unfinished when it died is ended now.
         return await member.join(topic)
 
     async def tail(self, topic: Topic) -> "Tail":
@@ -111,8 +125,9 @@ class KafkaBus:
         Raises `ConfigError` when it was the outbox of another database.
         """
         await self._reachable.wait()
+        kept_row = self._producer(OUTBOX).kept_row
         found = await trio.to_thread.run_sync(
-            partial(insist, partial(self.transactions.kept_row, group), self.trouble),
+            partial(insist, partial(kept_row, group), self.trouble),
             limiter=trio.CapacityLimiter(1),
         )
         if found.note not in {"", owner}:
@@ -137,9 +152,9 @@ class KafkaBus:
         """How many partitions a topic has."""
         return self._layouts[topic].partitions
 
-    async def settled(self) -> None:
-        """Wait until everything that was handed in before is committed."""
-        await self.transactions.commit(Piece())
+    async def settled(self, group: Group) -> None:
+        """Wait until everything that a group's services handed in before is committed."""
+        await self._producer(group).commit(Piece())
 
     def set_aside(self, group: Group, garbage: Delivery) -> bool:
         """Move a record that nobody can read to the dead letters, exactly once."""
@@ -160,7 +175,23 @@ class KafkaBus:
             error=garbage.message.error,
         )
         record = outgoing(Record(Topic.TASK_DEAD_LETTERS, garbage.message))
-        self.transactions.hand_in(Piece((record,), receipts))
+        self.hand_in(Piece((record,), receipts))
+
+    def _producer_of(self, piece: Piece) -> Transactions:
+        if piece.relayed is not None:
+            return self._producer(OUTBOX)
+        groups = {receipts.group for receipts in piece.receipts}
+        assert len(groups) <= 1, groups  # One group's progress is one producer's.
+        return self._producer(groups.pop() if groups else _NO_GROUP)
+
+    def _producer(self, name: str) -> Transactions:
+        found = self._transactions.get(name)
+        if found is None:
+            found = Transactions(name, self.cluster, self._members, self.trouble)
+            self._transactions[name] = found
+            if self._writing is not None:
+                self._writing.start_soon(found.run)
+        return found
 
     def trouble(self, text: str) -> None:
         """A call or a connection failed; from any thread. It is tried again until it works."""

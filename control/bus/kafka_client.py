@@ -86,10 +86,10 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
             "log_level": 2,  # What matters comes as an error; the rest would flood the log.
         }
 
-    def producer(self, trouble: Trouble) -> dict[str, Value]:
-        """Settings of the producer: idempotent, in transactions, acknowledged by all replicas."""
+    def producer(self, name: str, trouble: Trouble) -> dict[str, Value]:
+        """Settings of a producer: idempotent, in transactions, acknowledged by all replicas."""
         settings: dict[str, Value] = {
-            "transactional.id": f"{self.prefix}taskplane-{self.member}",
+            "transactional.id": f"{self.prefix}taskplane-{self.member}-{name}",
             "transaction.timeout.ms": round(limits.TRANSACTION_S * 1000),
             "enable.idempotence": True,
             "acks": "all",

@@ -122,7 +122,8 @@ class Feed:
         for message in found:
             error = message.error()
             if error is not None:
-                self._trouble(in_words(error))
+                if not passes(error):
+                    self._trouble(in_words(error))
                 continue
             delivery = self._read_one(message)
             deliveries[delivery.partition].append(delivery)

@@ -41,8 +41,8 @@ class Surroundings(Protocol):
     def partitions_of(self, topic: Topic) -> int:
         """How many partitions a topic has."""
 
-    async def settled(self) -> None:
-        """Wait until everything that was handed in before is committed."""
+    async def settled(self, group: Group) -> None:
+        """Wait until everything that a group's services handed in before is committed."""
 
     def set_aside(self, group: Group, garbage: Delivery) -> bool:
         """Put a record that nobody can read where it is kept. False: another group does that."""
@@ -284,7 +284,7 @@ class GroupSubscription:
         self._came_back = trio.Event()
         self._tell()
         await self._came_back.wait()
-        await self._member.bus.settled()
+        await self._member.bus.settled(self._member.group)
         for partition in partitions:
             self._member.lanes.pop((self.topic, partition), None)
 

@@ -1,8 +1,9 @@
-"""Owns the producer: pieces of work wait together and become one Kafka transaction.
+"""Owns a producer: pieces of work wait together and become one Kafka transaction.
 
-As in the state's writer, what everybody in this process publishes and acknowledges while one
-transaction is under way shares the next one. A transaction that was taken back is tried again; one
-whose end is not known makes the groups whose progress it held start over from what Kafka has.
+As in the state's writer, what is handed in while one transaction is under way shares the next one.
+Each group has a producer of its own, so that none waits for the transaction of another. A
+transaction that was taken back is tried again; one whose end is not known makes the groups whose
+progress it held start over from what Kafka has.
 """
 
 from collections import defaultdict, deque
@@ -95,9 +96,12 @@ class _Carry(NamedTuple):
 
 
 class Transactions:
-    """Runs pieces in groups. One instance, one producer, one task."""
+    """Runs pieces in groups. One instance, one producer, one task; `name` tells them apart."""
 
-    def __init__(self, cluster: Cluster, members: Mapping[Group, Member], trouble: Trouble) -> None:
+    def __init__(
+        self, name: str, cluster: Cluster, members: Mapping[Group, Member], trouble: Trouble
+    ) -> None:
+        self._name = name
         self._cluster = cluster
         self._members = members
         self._trouble = trouble
@@ -109,7 +113,6 @@ class Transactions:
         self._stopped = False
         # A transaction that is under way when the process ends may take a little longer.
         self._patience = trio.CancelScope(shield=True)
-        self.commits = 0
 
     async def commit(self, piece: Piece) -> None:
         """Carry a piece out; it is committed when this returns, or raises.
@@ -196,7 +199,6 @@ class Transactions:
                 await trio.sleep(pause_s)
                 pause_s = min(2 * pause_s, limits.KAFKA_RETRY_MAX_S)
                 continue
-            self.commits += 1
             for piece in pieces:
                 piece.done.set()
             return
@@ -307,7 +309,7 @@ class Transactions:
 
     def _ensure_open(self) -> Producer:
         if self._producer is None:
-            producer = Producer(self._cluster.producer(self._trouble))
+            producer = Producer(self._cluster.producer(self._name, self._trouble))
             self._again(producer.init_transactions)
             self._producer = producer
         return self._producer

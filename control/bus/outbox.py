@@ -18,7 +18,7 @@ from msgspec import Raw
 
 from control.bus.embedded import Write
 from control.bus.journal import Piece as Work
-from control.bus.kafka import KafkaBus
+from control.bus.kafka import OUTBOX, KafkaBus
 from control.bus.kafka_transactions import Outgoing, Piece, Relayed, outgoing
 from control.model import limits
 from control.model.messages import ENCODER
@@ -27,7 +27,6 @@ from control.model.records import Receipts, Record
 
 LOG = structlog.get_logger("bus")
 T = TypeVar("T")
-GROUP: Final = "outbox"
 _Row = list[tuple[Topic, int | None, int | None, Raw]]
 _ROWS_AT_ONCE: Final = 64
 _DECODER: Final = msgspec.json.Decoder(_Row)
@@ -95,7 +94,7 @@ class Outbox:
         self, fresh: Sequence[tuple[int, list[Outgoing]]], acked: Sequence[Receipts]
     ) -> None:
         if acked:
-            self._bus.transactions.hand_in(Piece(receipts=acked))
+            self._bus.hand_in(Piece(receipts=acked))
         if fresh:
             if self._behind or len(self._ready) + len(fresh) > limits.OUTBOX_ROWS_MAX:
                 self._behind = True  # They are in the table; read back in their turn.
@@ -105,7 +104,7 @@ class Outbox:
 
     async def run(self, write: Write) -> None:
         """Relay until cancelled. Raises `ConfigError` when the topics are another database's."""
-        relayed = await self._bus.relayed(GROUP, self._owner)
+        relayed = await self._bus.relayed(OUTBOX, self._owner)
         await write(lambda tx: self._begin(tx.conn, relayed))
         while True:
             self._arrived = trio.Event()
@@ -117,8 +116,8 @@ class Outbox:
             rows = [self._ready.popleft() for _ in range(min(len(self._ready), _ROWS_AT_ONCE))]
             last = rows[-1][0]
             records = [record for _, portion in rows for record in portion]
-            note = Relayed(self._bus.cluster.group(GROUP), last, self._owner)
-            await self._bus.transactions.commit(Piece(records, relayed=note))
+            note = Relayed(self._bus.cluster.group(OUTBOX), last, self._owner)
+            await self._bus.commit(Piece(records, relayed=note))
             self._relayed = last
 
     async def _catch_up(self, write: Write) -> None:
