@@ -122,6 +122,20 @@ class Journal:
             self._drop_finished(conn, lane)
         return lambda: self._hand_out(fresh)
 
+    def end(self, conn: sqlite3.Connection, topic: Topic) -> int:
+        """The offset of the next record on the topic's first partition."""
+        self._load(conn)
+        return self._ends[topic, 0]
+
+    def left(self, conn: sqlite3.Connection, topic: Topic, group: Group) -> int:
+        """How many records are behind the first one that a group has not finished; 0: none."""
+        self._load(conn)
+        trackers = self._groups[topic].get(group)
+        if trackers is None:
+            return 0
+        lanes = [lane for lane in self._ends if lane[0] == topic]
+        return sum(self._ends[lane] - self._tracker(trackers, lane).watermark for lane in lanes)
+
     def rolled_back(self) -> None:
         """Nothing since the last commit happened: read the tables again before going on."""
         self._loaded = False

@@ -21,7 +21,7 @@ from control.bus.kafka_groups import ElectedMember, GroupSubscription, Member, S
 from control.bus.kafka_topics import Topics, layouts
 from control.bus.kafka_transactions import Piece, Transactions, outgoing
 from control.model import limits
-from control.model.errors import BusUnavailable, ConfigError
+from control.model.errors import BusUnavailable
 from control.model.messages import DeadLetter
 from control.model.names import Group, Topic
 from control.model.records import Delivery, Receipts, Record
@@ -127,16 +127,11 @@ class KafkaBus:
         await self._reachable.wait()
         kept_row = self._producer(OUTBOX).kept_row
         found = await trio.to_thread.run_sync(
-            partial(insist, partial(kept_row, group), self.trouble),
+            partial(insist, partial(kept_row, self.cluster.group(group)), self.trouble),
             limiter=trio.CapacityLimiter(1),
         )
         if found.note not in {"", owner}:
-            named = f"with the prefix {self.cluster.prefix}" if self.cluster.prefix else "there"
-            message = (
-                f"the topics on {self.cluster.servers} {named} belong to another data directory; "
-                "give this one a --topic-prefix of its own"
-            )
-            raise ConfigError(message)
+            raise self.cluster.of_another()
         return found.row
 
     async def examine(self) -> list[CheckView]:

@@ -76,6 +76,15 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
         """A consumer group's name in the cluster."""
         return f"{self.prefix}taskplane-{group}"
 
+    def of_another(self) -> ConfigError:
+        """What to say when the topics are another database's."""
+        named = f"with the prefix {self.prefix}" if self.prefix else "there"
+        message = (
+            f"the topics on {self.servers} {named} belong to another data directory; "
+            "give this one a --topic-prefix of its own"
+        )
+        return ConfigError(message)
+
     def admin(self) -> dict[str, str | int | float | bool]:
         """Settings of a client that looks after topics, and what all clients have in common."""
         return {

@@ -125,7 +125,7 @@ class Feed:
                 if not passes(error):
                     self._trouble(in_words(error))
                 continue
-            delivery = self._read_one(message)
+            delivery = delivery_of(self._topic, message)
             deliveries[delivery.partition].append(delivery)
         if deliveries:
             name = found[0].topic()
@@ -138,17 +138,19 @@ class Feed:
             }
             trio.from_thread.run_sync(self._take, Batch(deliveries, ends))
 
-    def _read_one(self, message: KafkaMessage) -> Delivery:
-        partition, offset, value = message.partition(), message.offset(), message.value() or b""
-        assert partition is not None
-        assert offset is not None
-        decoded: Message
-        try:
-            # As text: what stays undecoded inside must be valid UTF-8 as well.
-            decoded = DECODER.decode(value.decode())
-        except _UNREADABLE as failure:
-            decoded = _dead_letter(message, str(failure))
-        return Delivery(decoded, self._topic, partition, offset)
+
+def delivery_of(topic: Topic, message: KafkaMessage) -> Delivery:
+    """A message of Kafka's as one of ours."""
+    partition, offset, value = message.partition(), message.offset(), message.value() or b""
+    assert partition is not None
+    assert offset is not None
+    decoded: Message
+    try:
+        # As text: what stays undecoded inside must be valid UTF-8 as well.
+        decoded = DECODER.decode(value.decode())
+    except _UNREADABLE as failure:
+        decoded = _dead_letter(message, str(failure))
+    return Delivery(decoded, topic, partition, offset)
 
 
 def _dead_letter(message: KafkaMessage, error: str) -> DeadLetter:

@@ -21,7 +21,7 @@ from control.bus.journal import Piece as Work
 from control.bus.kafka import OUTBOX, KafkaBus
 from control.bus.kafka_transactions import Outgoing, Piece, Relayed, outgoing
 from control.model import limits
-from control.model.messages import ENCODER
+from control.model.messages import DECODER, ENCODER
 from control.model.names import Topic
 from control.model.records import Receipts, Record
 
@@ -65,6 +65,7 @@ class Outbox:
         self._ready: deque[tuple[int, list[Outgoing]]] = deque()
         self._behind = True  # The table has more than is in memory.
         self._arrived = trio.Event()
+        self.emptied = trio.Event()  # All rows of some moment are relayed.
 
     # In the writer's thread.
 
@@ -111,6 +112,7 @@ class Outbox:
             if self._behind and not self._ready:
                 await self._catch_up(write)
             if not self._ready:
+                self.emptied.set()
                 await self._arrived.wait()
                 continue
             rows = [self._ready.popleft() for _ in range(min(len(self._ready), _ROWS_AT_ONCE))]
@@ -123,7 +125,7 @@ class Outbox:
     async def _catch_up(self, write: Write) -> None:
         self._behind = False  # What is committed from now on is handed to us.
         found = await write(lambda tx: self._rows.after(tx.conn, self._relayed, _ROWS_AT_ONCE))
-        rows = [(row, [_outgoing(*each) for each in _DECODER.decode(body)]) for row, body in found]
+        rows = [(row, _decoded(body)) for row, body in found]
         if len(rows) == _ROWS_AT_ONCE:  # And of what was handed to us, later.
             self._behind = True
             self._ready.clear()
@@ -154,8 +156,16 @@ class StateBus:
         await self._write(lambda tx: tx.publish(records))
 
 
-def _outgoing(topic: Topic, partition: int | None, key: int | None, value: Raw) -> Outgoing:
-    return Outgoing(topic, partition, key, bytes(value))
+def records_of(body: bytes) -> list[Record]:
+    """What one row publishes."""
+    return [
+        Record(each.topic, DECODER.decode(each.value), each.key, each.partition)
+        for each in _decoded(body)
+    ]
+
+
+def _decoded(body: bytes) -> list[Outgoing]:
+    return [Outgoing(*each[:3], bytes(each[3])) for each in _DECODER.decode(body)]
 
 
 def _portions(records: list[Outgoing]) -> list[list[Outgoing]]:
