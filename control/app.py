@@ -11,9 +11,10 @@ import random
 import signal
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
+from typing import TypeVar
 
 import structlog
 import trio
@@ -30,6 +31,7 @@ from control.state_host import StateHost, World
 from control.wiring import wiring_of
 
 LOG = structlog.get_logger("control")
+T = TypeVar("T")
 # A thread that takes the interpreter lock back from a busy event loop waits so long for it; the
 # default of 5 ms would be paid for every statement of the writer.
 _SWITCH_INTERVAL_S = 0.0001
@@ -43,11 +45,16 @@ def now_ms() -> int:
     return time.time_ns() // 1_000_000
 
 
+def this_world() -> World:
+    """Clock and chance as they are."""
+    return World(now_ms=now_ms, jitter=_jitter, random_bytes=os.urandom)
+
+
 class ControlPlane:
     """All parts of one process, made but not started."""
 
     def __init__(self, config: Config) -> None:
-        world = World(now_ms=now_ms, jitter=_jitter, random_bytes=os.urandom)
+        world = this_world()
         member = bootstrap.member(config.directory, os.urandom)
         self._config = config
         self._wiring = wiring_of(config, member)
@@ -152,6 +159,13 @@ async def serve(config: Config) -> None:
 
 def main(config: Config) -> int:
     """`tpctl up`: serve, with logs on stderr. Gives the exit code, or raises what ended it."""
+    log_to_stderr(config.log_level)
+    run_alone(partial(serve, config))
+    return 0
+
+
+def log_to_stderr(level: str) -> None:
+    """Let all parts of this process say what matters from this level on."""
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -163,18 +177,23 @@ def main(config: Config) -> int:
             ),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(
-            logging.getLevelNamesMapping()[config.log_level.upper()]
+            logging.getLevelNamesMapping()[level.upper()]
         ),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+
+
+def run_alone(work: Callable[[], Awaitable[T]]) -> T:
+    """Run this process's one piece of work; of errors of ours only the first is raised."""
     try:
-        trio.run(serve, config)
+        return trio.run(work)
     except BaseExceptionGroup as group:
+        if group.subgroup(KeyboardInterrupt):
+            raise KeyboardInterrupt from group
         ours, others = group.split(TaskplaneError)
         if ours is None or others is not None:
             raise  # A defect: all of it is of interest.
         raise first(ours) from group
-    return 0
 
 
 async def _listen_to_signals(

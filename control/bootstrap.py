@@ -66,12 +66,17 @@ def member(directory: Path, random_bytes: Callable[[int], bytes]) -> str:
         return name
 
 
+def bus_name(config: Config) -> str:
+    """What a state database calls the bus of this config."""
+    return EMBEDDED if config.brokers is None else f"kafka {config.topic_prefix}".strip()
+
+
 def claim_bus(conn: sqlite3.Connection, config: Config) -> None:
     """Keep which bus the jobs of this database are on; raises `ConfigError` if it is another one.
 
     A database that has jobs waiting on one bus would lose them on another.
     """
-    wanted = EMBEDDED if config.brokers is None else f"kafka {config.topic_prefix}".strip()
+    wanted = bus_name(config)
     found = settings.get(conn, Setting.BUS)
     if found is None:
         settings.put(conn, Setting.BUS, wanted)
@@ -80,7 +85,7 @@ def claim_bus(conn: sqlite3.Connection, config: Config) -> None:
             f"move it: tpctl bus promote {config.bus}"
             if found == EMBEDDED
             else "start with --bus kafka://host:port (and the --topic-prefix it had), or move it "
-            "back: tpctl bus demote"
+            "back: tpctl bus demote kafka://host:port"
         )
         message = f"the jobs of {config.directory} are on another bus ({found}); {move}"
         raise ConfigError(message)

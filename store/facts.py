@@ -116,6 +116,11 @@ class Facts:
         with self._writing, self._cursor() as cursor:
             return dict(cursor.execute(_SQL["reached"], {"topic": topic}).fetchall())
 
+    def forget_reached(self) -> None:
+        """Offsets count anew: the results come from another bus from now on."""
+        with self._writing, self._cursor() as cursor:
+            cursor.execute(_SQL["forget_reached"])
+
     def prune(self, before_ms: int) -> int:
         """Delete what ended before that; gives how many facts."""
         with self._writing, self._cursor() as cursor:

@@ -54,6 +54,12 @@ PROGRESS_CHARS_MAX: Final = 4_000  # A group's progress in a commit; brokers all
 OUTBOX_ROWS_MAX: Final = 4_096  # Kept in memory too; beyond that they are read back.
 START_OVER_S: Final = 0.1  # Before a service that was taken for dead takes its place again.
 PURGE_EVERY_S: Final = 600.0
+# Moving jobs to another bus: how long
+MOVE_REACH_S: Final = 8.0  # a cluster may take to answer,
+MOVE_LEAVE_S: Final = 8.0  # a process that has died may still seem to be there,
+MOVE_SETTLE_S: Final = 30.0  # its transaction may be open,
+MOVE_DRAIN_S: Final = 300.0  # results may take to be counted,
+MOVE_RELAY_S: Final = 300.0  # and what waits may take to be published.
 DEAD_LETTER_BYTES_MAX: Final = 64 * KIB  # Kept of a record that nobody could read.
 DEAD_LETTERS_SHOWN_MAX: Final = 20
 

@@ -105,6 +105,9 @@ ON CONFLICT DO UPDATE SET "offset" = excluded."offset"
 -- name: reached
 SELECT "partition", "offset" FROM progress WHERE topic = $topic
 
+-- name: forget_reached
+DELETE FROM progress
+
 -- name: summary
 SELECT
     $window_ms / 1000 AS "window",
