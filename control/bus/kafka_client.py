@@ -4,6 +4,7 @@ The only settings of the client that an operator may not change are those that t
 rest on.
 """
 
+import threading
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -47,6 +48,7 @@ _PASSING: Final = frozenset(
         KafkaError.NOT_COORDINATOR,
     }
 )
+_LATE_S: Final = 1.0
 
 
 class Cluster(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,3 +149,30 @@ def in_words(error: KafkaError) -> str:
 def passes(error: KafkaError) -> bool:
     """Whether it most likely is over in a moment."""
     return error.code() in _PASSING
+
+
+def abandonable(call: Callable[[float], object]) -> Callable[[float], None]:
+    """A call that may never return: after its time and a second, it is left alone in its thread.
+
+    Progress sent to a transaction is such a call, when its group's coordinator has restarted
+    (librdkafka #5456, #5511). Whatever it worked with must not be used any more.
+    """
+
+    def bounded(timeout_s: float) -> None:
+        failures: list[KafkaException] = []
+        returned = threading.Event()
+
+        def carry_out() -> None:
+            try:
+                call(timeout_s)
+            except KafkaException as failure:
+                failures.append(failure)
+            returned.set()
+
+        threading.Thread(target=carry_out, daemon=True).start()
+        if not returned.wait(timeout_s + _LATE_S):
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001 - As above.
+        if failures:
+            raise failures[0]
+
+    return bounded

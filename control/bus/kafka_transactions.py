@@ -17,7 +17,7 @@ import trio.from_thread
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 
-from control.bus.kafka_client import Cluster, Trouble, error_of, in_words
+from control.bus.kafka_client import Cluster, Trouble, abandonable, error_of, in_words
 from control.bus.kafka_feed import insist
 from control.bus.kafka_groups import Member
 from control.bus.kafka_progress import Lane
@@ -358,7 +358,8 @@ class Transactions:
     ) -> None:
         generation = self._members[group].generation
         try:
-            self._again(partial(producer.send_offsets_to_transaction, positions, generation))
+            send = partial(producer.send_offsets_to_transaction, positions, generation)
+            self._again(abandonable(send))
         except KafkaException as failure:
             if error_of(failure).code() not in _TAKEN_FOR_DEAD:
                 raise
@@ -373,7 +374,8 @@ class Transactions:
         place = TopicPartition(
             self._cluster.topic(Topic.TASK_COMMANDS), 0, relayed.row, relayed.note
         )
-        self._again(partial(producer.send_offsets_to_transaction, [place], self._notes))
+        send = partial(producer.send_offsets_to_transaction, [place], self._notes)
+        self._again(abandonable(send))
 
     def _again(self, call: Callable[[float], object]) -> None:
         """Call until the cluster has answered; what it says otherwise is raised."""
