@@ -84,10 +84,12 @@ class Lane:
         A record that stays open for very long would else let the text grow beyond what Kafka
         takes. Written again at the end of the log, it no longer holds the watermark back.
         """
-        if len(self.committed()[1]) <= limits.PROGRESS_CHARS_MAX:
-            return []
-        half = (self._tracker.watermark + self._next) // 2
-        return [delivery for offset, delivery in sorted(self._open.items()) if offset < half]
+        oldest = sorted(self._open)
+        below, found = self._tracker.watermark, list[int]()
+        while len(self.committed(found)[1]) > limits.PROGRESS_CHARS_MAX:
+            below = (below + self._next + 1) // 2
+            found = [offset for offset in oldest if offset < below]
+        return [self._open[offset] for offset in found]
 
     def expect(self, offsets: Iterable[int]) -> None:
         """Records were published again here, in a transaction that is not committed yet."""

@@ -12,7 +12,7 @@ UPDATE outbox SET id = -(id + ?)
 UPDATE outbox SET id = -id WHERE id < 0
 
 -- name: begin_at
-INSERT INTO outbox (id, body) VALUES (?, '')
+INSERT INTO outbox (id, body) VALUES (?, x'')
 
 -- name: after
 SELECT id, body FROM outbox WHERE id > ? ORDER BY id LIMIT ?
