@@ -18,8 +18,9 @@ from control.bus.kafka_client import Cluster
 from control.bus.kafka_examination import Examination
 from control.bus.kafka_feed import Batch, Feed, Inbox, insist
 from control.bus.kafka_groups import ElectedMember, GroupSubscription, Member, SharingMember
+from control.bus.kafka_producer import outgoing
 from control.bus.kafka_topics import Topics, layouts
-from control.bus.kafka_transactions import Piece, Transactions, outgoing
+from control.bus.kafka_transactions import Piece, Transactions
 from control.model import limits
 from control.model.errors import BusUnavailable
 from control.model.messages import DeadLetter
@@ -229,15 +230,22 @@ class KafkaBus:
         insist(partial(admin.list_topics, timeout=limits.KAFKA_CALL_S), self.trouble)
 
     async def _purge(self) -> None:
-        """Delete the jobs that are done with: these topics keep records for ever."""
+        """Delete the jobs that are done with: these topics keep records for ever.
+
+        And commit all progress again: Kafka forgets what nobody has committed for days.
+        """
         while True:
             await trio.sleep(limits.PURGE_EVERY_S)
-            below = [
-                TopicPartition(self.cluster.topic(topic), partition, lane.committed()[0])
-                for member in self._members.values()
-                for (topic, partition), lane in member.lanes.items()
-                if self._layouts[topic].retention_ms < 0 and not member.lost
-            ]
+            below = []
+            for member in self._members.values():
+                for (topic, partition), lane in member.lanes.items():
+                    if not member.lost:
+                        self.hand_in(
+                            Piece(receipts=(Receipts(member.group, topic, partition, ()),))
+                        )
+                        if self._layouts[topic].retention_ms < 0:
+                            name, offset = self.cluster.topic(topic), lane.committed()[0]
+                            below.append(TopicPartition(name, partition, offset))
             if below:
                 await trio.to_thread.run_sync(self._delete, below)
 

@@ -15,9 +15,10 @@ from control.bus.kafka import OUTBOX
 from control.bus.kafka_client import Cluster, error_of, in_words
 from control.bus.kafka_feed import delivery_of, insist
 from control.bus.kafka_groups import restored
+from control.bus.kafka_producer import Relayed
 from control.bus.kafka_progress import Lane
 from control.bus.kafka_topics import Topics
-from control.bus.kafka_transactions import Relayed, Transactions
+from control.bus.kafka_transactions import Transactions
 from control.core.moves import READERS
 from control.core.offsets import OffsetTracker
 from control.model import limits

@@ -19,7 +19,8 @@ from msgspec import Raw
 from control.bus.embedded import Write
 from control.bus.journal import Piece as Work
 from control.bus.kafka import OUTBOX, KafkaBus
-from control.bus.kafka_transactions import Outgoing, Piece, Relayed, outgoing
+from control.bus.kafka_producer import Outgoing, Relayed, outgoing
+from control.bus.kafka_transactions import Piece
 from control.model import limits
 from control.model.messages import DECODER, ENCODER
 from control.model.names import Topic
@@ -113,14 +114,20 @@ class Outbox:
                 await self._catch_up(write)
             if not self._ready:
                 self.emptied.set()
-                await self._arrived.wait()
+                with trio.move_on_after(limits.PURGE_EVERY_S):
+                    await self._arrived.wait()
+                    continue
+                if self._relayed:  # Kafka forgets what nobody has committed for days.
+                    await self._bus.commit(Piece(relayed=self._note(self._relayed)))
                 continue
             rows = [self._ready.popleft() for _ in range(min(len(self._ready), _ROWS_AT_ONCE))]
             last = rows[-1][0]
             records = [record for _, portion in rows for record in portion]
-            note = Relayed(self._bus.cluster.group(OUTBOX), last, self._owner)
-            await self._bus.commit(Piece(records, relayed=note))
+            await self._bus.commit(Piece(records, relayed=self._note(last)))
             self._relayed = last
+
+    def _note(self, row: int) -> Relayed:
+        return Relayed(self._bus.cluster.group(OUTBOX), row, self._owner)
 
     async def _catch_up(self, write: Write) -> None:
         self._behind = False  # What is committed from now on is handed to us.
