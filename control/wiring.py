@@ -52,6 +52,12 @@ def wiring_of(config: Config, member: str) -> Wiring:
     """The way to the bus of this config; raises `ConfigError`. `member`: this process's name."""
     if config.brokers is None:
         return _Embedded()
+    require_client(config)
+    return _Kafka(config, member)
+
+
+def require_client(config: Config) -> None:
+    """Raise `ConfigError` where the client of Kafka is not installed."""
     try:
         import confluent_kafka  # noqa: F401, PLC0415 - An extra.
     except ImportError as error:
@@ -59,7 +65,6 @@ def wiring_of(config: Config, member: str) -> Wiring:
             f"--bus {config.bus} needs the client of Kafka, an extra: install taskplane[kafka]"
         )
         raise ConfigError(message) from error
-    return _Kafka(config, member)
 
 
 class _Embedded:

@@ -43,6 +43,8 @@ class Handover:
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
         self._said = "no broker answers"
+        # One for all questions: an answer whose client is gone never comes.
+        self._admin = AdminClient(cluster.admin())
 
     async def ask(self, call: Callable[[], T], patience_s: float = limits.MOVE_REACH_S) -> T:
         """Call in a thread until the cluster answers; raises `BusUnavailable` if it does not."""
@@ -53,11 +55,11 @@ class Handover:
 
     def prepare(self, partitions: int) -> None:
         """Make the topics that are missing; raises `ConfigError` when one is not as it must be."""
-        Topics(self._cluster, partitions).ensure(self._admin())
+        Topics(self._cluster, partitions).ensure(self._admin)
 
     def is_there(self) -> bool:
         """Whether there are such topics."""
-        found = self._admin().list_topics(timeout=limits.KAFKA_CALL_S).topics
+        found = self._admin.list_topics(timeout=limits.KAFKA_CALL_S).topics
         return all(self._cluster.topic(topic) in found for topic in READERS)
 
     def outbox(self) -> Relayed:
@@ -68,7 +70,9 @@ class Handover:
     def members(self) -> list[str]:
         """Who serves jobs there now."""
         names = {self._cluster.group(group): group for group in _GROUPS}
-        described = self._admin().describe_consumer_groups(list(names))
+        described = self._admin.describe_consumer_groups(
+            list(names), request_timeout=limits.KAFKA_CALL_S
+        )
         return [
             f"{names[name]} {member.client_id} on {member.host.removeprefix('/')}"
             for name, future in described.items()
@@ -144,14 +148,13 @@ class Handover:
             yield portion
 
     def _ends(self, isolation: IsolationLevel) -> dict[tuple[Topic, int], int]:
-        admin = self._admin()
         topics = {self._cluster.topic(topic): topic for topic in READERS}
         places = {
             TopicPartition(name, partition): OffsetSpec.latest()  # type: ignore[no-untyped-call]  # Its own stub lacks it.
             for name, topic in topics.items()
             for partition in range(self._partitions(topic))
         }
-        found = admin.list_offsets(
+        found = self._admin.list_offsets(
             places, isolation_level=isolation, request_timeout=limits.KAFKA_CALL_S
         )
         return {
@@ -161,7 +164,7 @@ class Handover:
 
     def _partitions(self, topic: Topic) -> int:
         name = self._cluster.topic(topic)
-        found = self._admin().list_topics(name, timeout=limits.KAFKA_CALL_S).topics[name]
+        found = self._admin.list_topics(name, timeout=limits.KAFKA_CALL_S).topics[name]
         if found.error is not None:
             raise KafkaException(found.error)
         return len(found.partitions)
@@ -188,9 +191,6 @@ class Handover:
 
     def _consumer(self, group: Group) -> Consumer:
         return Consumer(self._cluster.consumer(self._cluster.group(group), self._trouble))
-
-    def _admin(self) -> AdminClient:
-        return AdminClient(self._cluster.admin())
 
     def _trouble(self, text: str) -> None:
         self._said = text

@@ -223,3 +223,9 @@ CHECKS: Final[Columns] = (
     Column("OK", "ok", Look.ID),
     Column("DETAIL", "detail"),
 )
+MOVED: Final[Columns] = (
+    Column("BUS", "bus"),
+    Column("WAITING", "waiting", Look.NUMBER),
+    Column("PLACED", "placed", Look.NUMBER),
+    Column("OTHER", "other", Look.NUMBER),
+)

@@ -11,6 +11,7 @@ import typer
 
 from control.cli import (
     access,
+    bus,
     doctor,
     fleet,
     jobs,
@@ -62,7 +63,7 @@ def root(
 
 pipelines.add_to(app)
 jobs.add_to(app, runs.add_to(app))
-for _commands in (schedules, fleet, stats, access, kinds, doctor, starting):
+for _commands in (schedules, fleet, stats, access, kinds, doctor, starting, bus):
     _commands.add_to(app)
 
 
