@@ -67,6 +67,12 @@ class Process:
             return log.read().decode(errors="replace")
 
     @property
+    def pid(self) -> int:
+        """Of the process that runs now."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def runs(self) -> bool:
         """Whether it does."""
         return self._process is not None and self._process.poll() is None
@@ -99,6 +105,21 @@ class Process:
             self.kill()
 
 
+def control_plane(directory: Path, address: str, prefix: str, *flags: str) -> Process:
+    """`tpctl up` on a broker; its log stands beside its data directory."""
+    command = [_script("tpctl"), "up", "--data-dir", str(directory), *flags]
+    command += ["--bus", f"kafka://{address}", "--topic-prefix", prefix]
+    log = directory.with_name(f"{directory.name}.log")
+    return Process(directory.name, command, log, "ready  ", {})
+
+
+def client_of(directory: Path) -> httpx.Client:
+    """An API client with the admin's credentials."""
+    values = tomllib.loads((directory / "credentials.toml").read_text(encoding="utf-8"))
+    auth = (values["client_id"], values["client_secret"])
+    return httpx.Client(base_url=values["url"], auth=auth, timeout=60.0)
+
+
 class Fleet:
     """A state host, dispatchers, balancers, and workers that know all gateways; on one broker."""
 
@@ -112,14 +133,16 @@ class Fleet:
         dispatchers: int = 3,
         workers: int = 4,
         slots: int = 8,
+        queue_size: int = 100_000,
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.address = address
         self.prefix = prefix
         self.directory = directory
+        self.host_directory = directory / "host"
         api, *gateways = _free_ports(1 + dispatchers)
         listen = ["--listen", f"127.0.0.1:{api}"]
-        self.host = self._plane("host", _STATE, *listen)
+        self.host = self._plane("host", _STATE, *listen, "--queue-size", str(queue_size))
         self.balancers = [self._plane(f"balancer-{n}", "balancer") for n in range(balancers)]
         self.dispatchers = [
             self._plane(f"dispatcher-{n}", "dispatcher", "--gateway", f"127.0.0.1:{port}")
@@ -127,7 +150,6 @@ class Fleet:
         ]
         self.gateways = [f"ws://127.0.0.1:{port}" for port in gateways]
         self.workers = [self._worker(n, slots) for n in range(workers)]
-        self.url = f"http://127.0.0.1:{api}"
 
     def __enter__(self) -> Self:
         try:
@@ -154,10 +176,7 @@ class Fleet:
 
     def client(self) -> httpx.Client:
         """An API client with the admin's credentials."""
-        file = self.directory / "host" / "credentials.toml"
-        values = tomllib.loads(file.read_text(encoding="utf-8"))
-        auth = (values["client_id"], values["client_secret"])
-        return httpx.Client(base_url=self.url, auth=auth, timeout=60.0)
+        return client_of(self.host_directory)
 
     def active_balancer(self) -> Process:
         """The one that is elected now."""
@@ -180,10 +199,8 @@ class Fleet:
         raise SystemExit(message)
 
     def _plane(self, name: str, services: str, *flags: str) -> Process:
-        directory = self.directory / name
-        command = [_script("tpctl"), "up", "--data-dir", str(directory), "--services", services]
-        command += ["--bus", f"kafka://{self.address}", "--topic-prefix", self.prefix, *flags]
-        return Process(name, command, self.directory / f"{name}.log", "ready  ", {})
+        flags = ("--services", services, *flags)
+        return control_plane(self.directory / name, self.address, self.prefix, *flags)
 
     def _worker(self, number: int, slots: int) -> Process:
         name = f"worker-{number}"
@@ -191,7 +208,7 @@ class Fleet:
         at = number % len(self.gateways)
         urls = self.gateways[at:] + self.gateways[:at]
         command = [_script("tpworker"), "--slots", str(slots), "--name", name]
-        command += ["--data-dir", str(self.directory / "host")]
+        command += ["--data-dir", str(self.host_directory)]
         command += [part for url in urls for part in ("--url", url)]
         return Process(name, command, self.directory / f"{name}.log", "worker ready", {})
 

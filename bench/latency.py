@@ -1,25 +1,26 @@
 """Measures how long after its request has left the client a job starts and is done, open loop."""
 
 import time
-from pathlib import Path
 from typing import Annotated
 
 import trio
 import typer
 
-from bench.system import System, percentile, report, system
+from bench.system import DataDir, Dispatchers, OnKafka, System, percentile, report, system
 from bench.throughput import NOOP
 from bench.watching import all_ended, jobs_of, ms, put_pipeline
 
 
-def main(
+def main(  # noqa: PLR0917 - each is an option of the command.
     rate: Annotated[float, typer.Option(help="Submissions per second.")] = 50.0,
     seconds: Annotated[float, typer.Option(help="How long.")] = 20.0,
     slots: Annotated[int, typer.Option(help="Slots of the one worker.")] = 8,
-    data_dir: Annotated[Path | None, typer.Option(help="Of a system that runs already.")] = None,
+    data_dir: DataDir = None,
+    kafka: OnKafka = False,
+    dispatchers: Dispatchers = 0,
 ) -> None:
     """Milliseconds from sending the request to the job's start and end."""
-    with system(data_dir, slots=slots) as running:
+    with system(data_dir, slots=slots, kafka=kafka, dispatchers=dispatchers) as running:
         report(trio.run(measure, running, rate, seconds))
 
 

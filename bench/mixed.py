@@ -1,13 +1,12 @@
 """Measures how long fast jobs wait among slow ones: 90 % of 10 ms, 10 % of 1 s, by chance."""
 
 import random
-from pathlib import Path
 from typing import Annotated
 
 import trio
 import typer
 
-from bench.system import System, percentile, report, system
+from bench.system import DataDir, Dispatchers, OnKafka, System, percentile, report, system
 from bench.watching import all_ended, jobs_of, ms, put_pipeline
 
 FAST_S, SLOW_S, FAST_SHARE = 0.01, 1.0, 0.9
@@ -25,10 +24,12 @@ def main(  # noqa: PLR0917 - each is an option of the command.
     slots: Annotated[int, typer.Option(help="Slots of the one worker.")] = 8,
     seed: Annotated[int, typer.Option(help="Of the arrivals.")] = 1,
     warm_up: Annotated[float, typer.Option(help="Seconds at the start that do not count.")] = 0.0,
-    data_dir: Annotated[Path | None, typer.Option(help="Of a system that runs already.")] = None,
+    data_dir: DataDir = None,
+    kafka: OnKafka = False,
+    dispatchers: Dispatchers = 0,
 ) -> None:
     """Waits (ready to started) of fast and slow jobs, in milliseconds."""
-    with system(data_dir, slots=slots) as running:
+    with system(data_dir, slots=slots, kafka=kafka, dispatchers=dispatchers) as running:
         report(trio.run(measure, running, seconds, load, slots, seed, warm_up))
 
 

@@ -2,13 +2,12 @@
 
 import time
 from itertools import pairwise
-from pathlib import Path
 from typing import Annotated
 
 import trio
 import typer
 
-from bench.system import System, percentile, report, system
+from bench.system import DataDir, Dispatchers, OnKafka, System, percentile, report, system
 from bench.watching import Job, all_ended, jobs_of, ms, put_pipeline
 
 STAGES = [f"stage-{number}" for number in range(5)]
@@ -23,14 +22,16 @@ DEFINITION: dict[str, object] = {
 }
 
 
-def main(
+def main(  # noqa: PLR0917 - each is an option of the command.
     runs: Annotated[int, typer.Option(help="How many runs.")] = 200,
     at_once: Annotated[int, typer.Option(help="Runs open at once.")] = 1,
     slots: Annotated[int, typer.Option(help="Slots of the one worker.")] = 8,
-    data_dir: Annotated[Path | None, typer.Option(help="Of a system that runs already.")] = None,
+    data_dir: DataDir = None,
+    kafka: OnKafka = False,
+    dispatchers: Dispatchers = 0,
 ) -> None:
     """Milliseconds from the end of a stage's last job to the start of the next stage's first."""
-    with system(data_dir, slots=slots) as running:
+    with system(data_dir, slots=slots, kafka=kafka, dispatchers=dispatchers) as running:
         report(trio.run(measure, running, runs, at_once))
 
 

@@ -5,13 +5,23 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Annotated
 
 import httpx
 import msgspec
+import typer
 
+from bench.broker import Broker, obtain
+from bench.fleet import Fleet
+
+DataDir = Annotated[Path | None, typer.Option(help="Of a system that runs already.")]
+OnKafka = Annotated[bool, typer.Option("--kafka", help="Over a Kafka of its own.")]
+Dispatchers = Annotated[
+    int, typer.Option(help="Over a Kafka of its own, with so many dispatchers and workers.")
+]
 STOP_S = 30.0
 _STDERR = 2
 
@@ -19,10 +29,10 @@ _STDERR = 2
 class System:
     """A running control plane with workers. `processes`: those whose CPU time counts."""
 
-    def __init__(self, directory: Path, processes: list[int]) -> None:
+    def __init__(self, directory: Path, processes: list[int], gateway: str | None = None) -> None:
         values = tomllib.loads((directory / "credentials.toml").read_text(encoding="utf-8"))
         self.url: str = values["url"]
-        self.gateway: str = values["gateway"]
+        self.gateway: str = gateway or values["gateway"]
         self.auth = (values["client_id"], values["client_secret"])
         self.processes = processes
 
@@ -49,14 +59,43 @@ class System:
 
 @contextmanager
 def system(
-    data_dir: Path | None, *, slots: int, workers: int = 1, flags: Sequence[str] = ()
+    data_dir: Path | None,
+    *,
+    slots: int,
+    workers: int = 1,
+    queue_size: int = 100_000,
+    kafka: bool = False,
+    dispatchers: int = 0,
 ) -> Iterator[System]:
-    """The system whose data directory is given, or a fresh one that ends with the block."""
+    """The system whose data directory is given, or a fresh one that ends with the block.
+
+    `dispatchers`: spread over a state host, a balancer and so many dispatchers with a worker
+    each, on a Kafka of its own; 0: one process, on the embedded bus or, `kafka`, on such a Kafka.
+    """
     if data_dir is not None:
         yield System(data_dir, [])
         return
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tp-bench-")))
+        flags = ["--queue-size", str(queue_size)]
+        if kafka or dispatchers:
+            broker = stack.enter_context(Broker(obtain(), directory / "kafka"))
+            flags += ["--bus", f"kafka://{broker.address}"]
+        if dispatchers:
+            fleet = Fleet(
+                directory,
+                broker.address,
+                "",
+                balancers=1,
+                dispatchers=dispatchers,
+                workers=dispatchers,
+                slots=slots,
+                queue_size=queue_size,
+            )
+            stack.enter_context(fleet)
+            processes = [process.pid for process in reversed(fleet.processes)]
+            yield System(directory / "host", processes, fleet.gateways[0])
+            return
         control = stack.enter_context(start_control(directory, *flags))
         processes = [control.pid]
         for number in range(workers):

@@ -1,14 +1,13 @@
 """Measures no-op jobs from submission (the batch call) to the recorded result."""
 
 import time
-from pathlib import Path
 from typing import Annotated
 
 import httpx
 import trio
 import typer
 
-from bench.system import System, report, system
+from bench.system import DataDir, Dispatchers, OnKafka, System, report, system
 from bench.watching import all_ended, put_pipeline
 
 NOOP: dict[str, object] = {
@@ -40,10 +39,14 @@ def main(  # noqa: PLR0917 - each is an option of the command.
     submitters: Annotated[int, typer.Option(help="Batch calls under way at once.")] = 2,
     slots: Annotated[int, typer.Option(help="Slots of the one worker.")] = 16,
     waiting: Annotated[int, typer.Option(help="Jobs that wait all the time, and cannot run.")] = 0,
-    data_dir: Annotated[Path | None, typer.Option(help="Of a system that runs already.")] = None,
+    data_dir: DataDir = None,
+    kafka: OnKafka = False,
+    dispatchers: Dispatchers = 0,
 ) -> None:
     """No-op jobs per second, with everything durable."""
-    with system(data_dir, slots=slots, flags=["--queue-size", str(100_000 + waiting)]) as running:
+    with system(
+        data_dir, slots=slots, queue_size=100_000 + waiting, kafka=kafka, dispatchers=dispatchers
+    ) as running:
         report(trio.run(measure, running, jobs, batch, submitters, waiting))
 
 

@@ -62,6 +62,7 @@ class Transactions:
         self._producer = TransactionalProducer(name, cluster, members, trouble)
         self._waiting: deque[Piece] = deque()
         self._arrived = trio.Event()
+        self._awaited = trio.Event()  # Somebody waits for one of them.
         self._room = trio.CapacityLimiter(limits.WRITER_QUEUE_MAX)
         self._stopped = False
         # A transaction that is under way when the process ends may take a little longer.
@@ -83,6 +84,7 @@ class Transactions:
             await self._room.acquire_on_behalf_of(piece)
         try:
             self.hand_in(piece)
+            self._awaited.set()
             with trio.CancelScope(shield=True):
                 await piece.done.wait()
         finally:
@@ -91,7 +93,7 @@ class Transactions:
             raise piece.error
 
     def hand_in(self, piece: Piece) -> None:
-        """Have a piece carried out, and do not wait for it."""
+        """Have a piece carried out, and do not wait for it: it may wait for others."""
         if self._stopped:
             piece.error = _stopped()
             piece.done.set()
@@ -115,7 +117,9 @@ class Transactions:
             await trio.to_thread.run_sync(insist, self._producer.ensure_open, self._trouble)
             while True:
                 await self._arrived.wait()
-                self._arrived = trio.Event()
+                with trio.move_on_after(limits.UNHURRIED_S):
+                    await self._awaited.wait()
+                self._arrived, self._awaited = trio.Event(), trio.Event()
                 while self._waiting:
                     count = min(len(self._waiting), limits.WRITER_GROUP_MAX)
                     group = [self._waiting.popleft() for _ in range(count)]

@@ -51,6 +51,7 @@ KAFKA_RETRY_MAX_S: Final = 5.0  # Between two tries while no broker answers; fro
 KAFKA_POLL_S: Final = 0.1  # How soon a reading thread sees that it shall end.
 RECORD_BYTES_MAX: Final = 20 * MIB  # A job's whole input, its params, and its output.
 PROGRESS_CHARS_MAX: Final = 4_000  # A group's progress in a commit; brokers allow 4,096.
+UNHURRIED_S: Final = 0.2  # How long progress that nobody waits for gathers before it is committed.
 OUTBOX_ROWS_MAX: Final = 4_096  # Kept in memory too; beyond that they are read back.
 START_OVER_S: Final = 0.1  # Before a service that was taken for dead takes its place again.
 PURGE_EVERY_S: Final = 600.0
