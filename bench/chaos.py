@@ -28,7 +28,7 @@ from bench.watching import ms
 from control.model.names import Group, Topic
 from control.model.states import Outcome
 
-ENDS_S: Final = 120.0  # All work must be done so long after a fault is over.
+ENDS_S: Final = 60.0  # All work must be done so long after a fault is over.
 SETTLES_S: Final = 20.0  # And all parts agree that it is.
 RESTART_S: Final = 3.0
 STOPPED_S: Final = 30.0
