@@ -1,0 +1,137 @@
+"""Decides that garbage on a topic is set aside once, said once, listed, and stops nothing."""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from confluent_kafka import Producer
+
+from bench.broker import Broker
+from bench.fleet import Process, client_of, control_plane
+from bench.topics import Topics
+from control.model.names import Topic
+
+pytestmark = [pytest.mark.kafka, pytest.mark.e2e, pytest.mark.slow]
+
+PATIENCE_S = 60.0
+PIPELINE = {
+    "name": "one",
+    "stages": ["run"],
+    "jobs": [{"name": "job", "stage": "run", "kind": "Sleep", "params": {"seconds": 0}}],
+}
+GARBAGE = [
+    b"",
+    b"not JSON",
+    b"\xff\x00",
+    b'{"type":"no_such_type","schema":1}',
+    b'{"type":"placed","schema":1}',  # Nothing else that it needs.
+    b"[" * 100_000,
+]
+READ = [
+    Topic.TASK_RUNS,
+    Topic.TASK_RUNS_LOAD_BALANCED,
+    Topic.TASK_RUN_EVENTS,
+    Topic.TASK_RUN_RESULTS,
+    Topic.TASK_COMMANDS,
+    Topic.TASK_NEWS,
+    Topic.TASK_RUN_LOGS,
+]
+
+
+class Whole(NamedTuple):
+    """All services in one process, with a worker."""
+
+    broker: Broker
+    prefix: str
+    directory: Path
+    plane: Process
+
+
+def throw(whole: Whole) -> int:
+    """All garbage on all topics; gives how much."""
+    producer = Producer({"bootstrap.servers": whole.broker.address})
+    for topic in READ:
+        for value in GARBAGE:
+            producer.produce(f"{whole.prefix}{topic}", value, key=b"some key")
+    assert producer.flush(PATIENCE_S) == 0
+    return len(READ) * len(GARBAGE)
+
+
+def run_to_its_end(whole: Whole) -> None:
+    """A job gets through."""
+    with client_of(whole.directory) as client:
+        answer = client.post("/v1/runs", json={"pipeline": PIPELINE})
+        answer.raise_for_status()
+        deadline = time.monotonic() + PATIENCE_S
+        while client.get(f"/v1/runs/{answer.json()['id']}").json()["state"] != "DONE":
+            assert time.monotonic() < deadline
+
+
+def doctor(directory: Path) -> str:
+    """What `tpctl doctor` says."""
+    command = [str(Path(sys.executable).parent / "tpctl"), "doctor", "--data-dir", str(directory)]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+
+def read_with_kcat(broker: Broker, topic: str) -> list[bytes]:
+    """The values of all records, as Debian's kcat reads them."""
+    command = ["kcat", "-C", "-b", broker.address, "-t", topic, "-o", "beginning", "-e", "-q"]
+    command += ["-X", "isolation.level=read_committed"]
+    found = subprocess.run(command, capture_output=True, check=True, timeout=PATIENCE_S)
+    return found.stdout.splitlines()
+
+
+@pytest.fixture(scope="module")
+def whole(broker: Broker, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
+    """One control plane for all tests here."""
+    directory = tmp_path_factory.mktemp("whole") / "plane"
+    prefix = f"t{uuid.uuid4().hex[:12]}."
+    flags = ("--listen", "127.0.0.1:0", "--gateway", "127.0.0.1:0", "--workers", "2")
+    plane = control_plane(directory, broker.address, prefix, *flags)
+    plane.start()
+    yield Whole(broker, prefix, directory, plane)
+    plane.stop()
+
+
+@pytest.mark.skipif(shutil.which("kcat") is None, reason="kcat is not installed")
+def test_kcat_reads_all_topics_as_plain_json(whole: Whole) -> None:
+    run_to_its_end(whole)
+    for topic in READ:
+        values = read_with_kcat(whole.broker, f"{whole.prefix}{topic}")
+        assert values or topic in {Topic.TASK_RUN_LOGS, Topic.TASK_RUN_EVENTS}
+        assert all(json.loads(value)["schema"] == 1 for value in values)
+
+
+def test_garbage_is_set_aside_once_and_stops_nothing(whole: Whole) -> None:
+    topics, prefix = Topics(whole.broker.address, whole.prefix), whole.prefix
+    thrown = throw(whole)
+    run_to_its_end(whole)
+    deadline = time.monotonic() + PATIENCE_S
+    while len(topics.records(Topic.TASK_DEAD_LETTERS)) < thrown:
+        assert time.monotonic() < deadline
+    run_to_its_end(whole)
+
+    found = topics.records(Topic.TASK_DEAD_LETTERS)
+    letters = [json.loads(letter.value() or b"") for letter in found]
+    places = Counter((each["topic"], each["partition"], each["offset"]) for each in letters)
+    assert len(letters) == len(places) == thrown
+    assert Counter(topic for topic, _, _ in places) == {
+        f"{prefix}{topic}": len(GARBAGE) for topic in READ
+    }
+    assert {each["key"] for each in letters} == {"some key"}
+    assert whole.plane.said().count("bus.dead_letter") == thrown
+    assert f"the newest 20 set aside in {prefix}task_dead_letters" in doctor(whole.directory)
+
+    whole.plane.stop()
+    whole.plane.start()  # What was set aside does not come again.
+    run_to_its_end(whole)
+    assert "bus.dead_letter" not in whole.plane.said()
+    assert len(topics.records(Topic.TASK_DEAD_LETTERS)) == thrown
