@@ -95,6 +95,7 @@ class Move:
                 await drain(self._writer, self._embedded, self._facts, self._config, self._world)
                 self._say("every result is counted")
                 await self._handover.ask(self._handover.finish_all)
+                await self._handover.ask(partial(self._handover.claim, known, owner))
                 await trio.to_thread.run_sync(self._facts.forget_reached)
                 counts = await self._writer.write(partial(self._to_kafka, outbox=outbox))
                 self._say("the jobs are on Kafka now; publishing them")

@@ -3,7 +3,7 @@
 Used to move jobs from one bus to another. Nothing here joins a group.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final, TypeVar
 
 import msgspec
@@ -67,6 +67,11 @@ class Handover:
         known = Transactions(OUTBOX, self._cluster, {}, self._trouble)
         return known.kept_row(self._cluster.group(OUTBOX))
 
+    def claim(self, known: Relayed, owner: str) -> None:
+        """From now on the topics are this database's, also before it has published anything."""
+        place = TopicPartition(self._cluster.topic(Topic.TASK_COMMANDS), 0, known.row, owner)
+        self._commit(OUTBOX, [place])
+
     def members(self) -> list[str]:
         """Who serves jobs there now."""
         names = {self._cluster.group(group): group for group in _GROUPS}
@@ -94,7 +99,7 @@ class Handover:
                 for (topic, partition), end in ends.items()
                 if group in READERS[topic]
             }
-            self._commit(group, lanes)
+            self._commit(group, self._places(lanes))
 
     def finish(self, topic: Topic, group: Group, reached: Mapping[int, int]) -> None:
         """Let a group be done with all up to these offsets."""
@@ -103,7 +108,7 @@ class Handover:
             if partition in lanes:
                 lane = lanes[partition]
                 lane.finish(range(lane.position, offset + 1))
-        self._commit(group, {(topic, partition): lane for partition, lane in lanes.items()})
+        self._commit(group, self._places({(topic, p): lane for p, lane in lanes.items()}))
 
     def left(self, topic: Topic) -> Iterator[list[Left]]:
         """What some group has not finished, in order; a `DeadLetter` where nobody can read it.
@@ -128,13 +133,15 @@ class Handover:
         name = self._cluster.topic(topic)
         to_read = set(range(self._partitions(topic)))
         first = {p: min(found[p].position for found in lanes.values()) for p in to_read}
+        # Any question about the topic: who begins to read without one waits for a second.
+        consumer.get_watermark_offsets(TopicPartition(name, 0), timeout=limits.KAFKA_CALL_S)
         consumer.assign([TopicPartition(name, p, offset) for p, offset in first.items()])
         while to_read:
-            found = consumer.consume(limits.RECEIVE_RECORDS_MAX, limits.KAFKA_CALL_S)
-            if not found:
+            one = consumer.poll(limits.KAFKA_CALL_S)
+            if one is None:
                 raise KafkaException(KafkaError(KafkaError.REQUEST_TIMED_OUT))
             portion = []
-            for message in found:
+            for message in (one, *consumer.consume(limits.RECEIVE_RECORDS_MAX - 1, 0)):
                 error, partition = message.error(), message.partition()
                 assert partition is not None
                 if error is None:
@@ -178,18 +185,22 @@ class Handover:
         finally:
             consumer.close()
 
-    def _commit(self, group: Group, lanes: Mapping[tuple[Topic, int], Lane]) -> None:
-        places = [
+    def _places(self, lanes: Mapping[tuple[Topic, int], Lane]) -> list[TopicPartition]:
+        return [
             TopicPartition(self._cluster.topic(topic), partition, *lane.committed())
             for (topic, partition), lane in lanes.items()
         ]
+
+    def _commit(self, group: Group | str, places: list[TopicPartition]) -> None:
         consumer = self._consumer(group)
         try:
-            _raise_first(consumer.commit(offsets=places, asynchronous=False) or ())
+            for place in consumer.commit(offsets=places, asynchronous=False) or ():
+                if place.error is not None:
+                    raise KafkaException(place.error)
         finally:
             consumer.close()
 
-    def _consumer(self, group: Group) -> Consumer:
+    def _consumer(self, group: Group | str) -> Consumer:
         return Consumer(self._cluster.consumer(self._cluster.group(group), self._trouble))
 
     def _trouble(self, text: str) -> None:
@@ -204,9 +215,3 @@ def _left(delivery: Delivery, lanes: Mapping[Group, Mapping[int, Lane]]) -> Left
             groups.add(group)
             lane.finish((delivery.offset,))  # It need not remember it.
     return Left(delivery, frozenset(groups))
-
-
-def _raise_first(places: Sequence[TopicPartition]) -> None:
-    for place in places:
-        if place.error is not None:
-            raise KafkaException(place.error)
