@@ -118,7 +118,7 @@ class Handover:
         settings = self._cluster.consumer(self._cluster.group("moving"), self._trouble)
         try:
             lanes = {group: self._lanes(topic, group) for group in READERS[topic]}
-            consumer = Consumer(settings | {"enable.partition.eof": True})
+            consumer = Consumer(settings | {"enable.partition.eof": True, "fetch.wait.max.ms": 10})
             try:
                 yield from self._read(consumer, topic, lanes)
             finally:
