@@ -5,6 +5,7 @@ plane. Afterwards every job must be DONE, counted once, and no run stuck.
 """
 
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -58,14 +59,16 @@ def main(
         )
 
 
-def one_round(directory: Path, jobs: int, slots: int, seconds: float) -> tuple[float, float, int]:
+def one_round(
+    directory: Path, jobs: int, slots: int, seconds: float, flags: Sequence[str] = ()
+) -> tuple[float, float, int]:
     """Kill a worker, then the control plane, and check.
 
     Gives how many milliseconds after the worker's death its work had started elsewhere, how many
     after the control plane's restart the first job started, and how many jobs were run again.
     """
     with ExitStack() as stack:
-        control = stack.enter_context(start_control(directory))
+        control = stack.enter_context(start_control(directory, *flags))
         one = stack.enter_context(start_worker(directory, slots=slots, name="one"))
         stack.enter_context(start_worker(directory, slots=slots, name="two"))
         system = System(directory, [])
@@ -77,9 +80,9 @@ def one_round(directory: Path, jobs: int, slots: int, seconds: float) -> tuple[f
         control.kill()
         control.wait()
         ports = [system.url.rpartition("/")[2], system.gateway.rpartition("/")[2]]
-        flags = ["--listen", ports[0], "--gateway", ports[1]]
+        addresses = ["--listen", ports[0], "--gateway", ports[1]]
         restarted_ms = time.time() * 1000
-        stack.enter_context(start_control(directory, *flags))
+        stack.enter_context(start_control(directory, *addresses, *flags))
         return trio.run(_check, System(directory, []), runs, worker_died_ms, restarted_ms)
 
 
