@@ -222,8 +222,7 @@ class Move:
                         self._say_unreadable(left.delivery.message)
                         continue
                     piece.publish([moved(left.delivery, self._config.partitions)])
-                    done = [group for group in groups if group not in left.groups]
-                    for group in done:  # Of two, one; such a topic has one partition.
+                    for group in set(groups) - left.groups:  # Such a topic has one partition.
                         piece.ack(receipts_of(group, topic, [offset * limits.PARTITIONS_MAX]))
                     offset += 1
                 journal.persist(conn, [piece])

@@ -20,6 +20,7 @@ stats: summary pipelines slow export sql
 client: create list update delete rotate
 kind: list show
 hook: create list delete
+bus: promote demote
 """
 COMMANDS = [
     (group, name)
