@@ -21,14 +21,14 @@ import trio
 
 from control import bootstrap
 from control.api.server import Api
-from control.hands import Hands, first
+from control.hands import Hands
 from control.model import limits
 from control.model.config import Config
-from control.model.errors import TaskplaneError
+from control.model.errors import ConfigError, TaskplaneError
 from control.model.names import Metric, Service
 from control.model.views import CheckView
 from control.state_host import StateHost, World
-from control.wiring import wiring_of
+from control.wiring import first, wiring_of
 
 LOG = structlog.get_logger("control")
 T = TypeVar("T")
@@ -118,6 +118,7 @@ class ControlPlane:
                         with trio.move_on_after(limits.GRACE_S):
                             await self._api_ended.wait()
                     doors.cancel_scope.cancel()
+                foundation.start_soon(_end, foundation.cancel_scope)
                 services.cancel_scope.cancel()
             foundation.cancel_scope.cancel()
 
@@ -193,7 +194,17 @@ def run_alone(work: Callable[[], Awaitable[T]]) -> T:
         ours, others = group.split(TaskplaneError)
         if ours is None or others is not None:
             raise  # A defect: all of it is of interest.
-        raise first(ours) from group
+        # What is wrong with the settings comes first: all else may follow from it.
+        raise first(ours.subgroup(ConfigError) or ours) from group
+
+
+async def _end(foundation: trio.CancelScope) -> None:
+    """Services finish what they hold; but not if that needs a broker that is not there."""
+    await trio.sleep(limits.ACK_S)
+    LOG.warning(
+        "control.unfinished", reason="the bus cannot be reached; it goes on at the next start"
+    )
+    foundation.cancel()
 
 
 async def _listen_to_signals(

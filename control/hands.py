@@ -1,8 +1,6 @@
 """Composes what only needs the bus: the balancer, the dispatcher, and the workers' gateway."""
 
 import sys
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
 
 import structlog
 import trio
@@ -13,7 +11,7 @@ from control.core.balance import Policy
 from control.core.speed import partition_classes
 from control.model import limits
 from control.model.config import Config
-from control.model.errors import BusUnavailable, ConfigError, Unauthenticated
+from control.model.errors import ConfigError, Unauthenticated
 from control.model.names import Service
 from control.model.states import Role
 from control.services.balancer import BalancerService
@@ -21,9 +19,8 @@ from control.services.dispatcher import Dispatcher
 from control.services.gateway import Gateway
 from control.services.worker_keys import WorkerKeys
 from control.state_host import StateHost, World
-from control.wiring import Wiring
+from control.wiring import Wiring, first, kept
 
-E = TypeVar("E", bound=BaseException)
 LOG = structlog.get_logger("control")
 
 
@@ -63,7 +60,7 @@ class Hands:
             if service not in wanted:
                 continue
             if self._spread:
-                nursery.start_soon(_again_and_again, service, run)
+                nursery.start_soon(kept, service, run)
             else:
                 await nursery.start(run)
         if self._keys is not None and Service.DISPATCHER in wanted:
@@ -101,15 +98,6 @@ class Hands:
         self._gate.forget()
 
 
-async def _again_and_again(service: Service, run: Callable[[], Awaitable[None]]) -> None:
-    while True:
-        try:
-            await run()
-        except* BusUnavailable as group:
-            LOG.warning("service.starts_over", service=service, reason=str(first(group)))
-        await trio.sleep(limits.START_OVER_S)
-
-
 async def _drain(process: trio.Process) -> None:
     for patience_s in (limits.GRACE_S, limits.ACK_S):  # First it drains, then it stops its jobs.
         process.terminate()
@@ -117,12 +105,6 @@ async def _drain(process: trio.Process) -> None:
             await process.wait()
             return
     process.kill()
-
-
-def first(group: BaseExceptionGroup[E]) -> E:
-    """The first error itself of a tree of groups."""
-    inner = group.exceptions[0]
-    return first(inner) if isinstance(inner, BaseExceptionGroup) else inner
 
 
 def _policy(config: Config) -> Policy:

@@ -1,6 +1,7 @@
 """Composes what needs the state database: of a control plane, one process has this part."""
 
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import version
 
 import msgspec
@@ -25,7 +26,7 @@ from control.services.statistics import Statistics
 from control.services.trigger import Jitter, Trigger
 from control.transactions.graphs import Graphs
 from control.transactions.ledger import Ledger
-from control.wiring import Wiring
+from control.wiring import Wiring, kept
 from store.facts import Facts
 from store.log_files import LogFiles
 from store.outlines import Outlines
@@ -118,7 +119,7 @@ class StateHost:
             (Service.SCHEDULER, self._publisher.run),
         ):
             if service in wanted:
-                await nursery.start(run)
+                await nursery.start(partial(kept, service, run))
         if self._elsewhere is not None and Service.API in wanted:
             await nursery.start(self._elsewhere.run)
 

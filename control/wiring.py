@@ -5,21 +5,27 @@ bus's log, or an outbox), and whether the balancer and the dispatchers are in th
 """
 
 import sqlite3
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol, TypeVar
 
+import structlog
 import trio
 
 from control.bus.base import Bus
 from control.bus.embedded import EmbeddedBus
 from control.bus.journal import Journal
+from control.model import limits
 from control.model.config import Config
-from control.model.errors import ConfigError
+from control.model.errors import BusUnavailable, ConfigError
+from control.model.names import Service
 from control.model.views import CheckView
 from store import settings
 from store.bus_log import SqliteLogRows
 from store.outbox import SqliteOutboxRows
 from store.writer import Participant, Writer
+
+E = TypeVar("E", bound=BaseException)
+LOG = structlog.get_logger("control")
 
 
 class Wiring(Protocol):
@@ -46,6 +52,32 @@ class Wiring(Protocol):
 
     async def examine(self) -> Sequence[CheckView]:
         """What an operator should know of it."""
+
+
+class Run(Protocol):
+    """A service's `run`."""
+
+    def __call__(self, *, task_status: trio.TaskStatus[None]) -> Awaitable[None]:
+        """Serve until cancelled; `task_status` is told once it is there."""
+
+
+async def kept(
+    service: Service, run: Run, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Serve, and start over whenever the service was taken for dead."""
+    while True:
+        try:
+            await run(task_status=task_status)
+        except* BusUnavailable as group:
+            LOG.warning("service.starts_over", service=service, reason=str(first(group)))
+        task_status = trio.TASK_STATUS_IGNORED  # It was told.
+        await trio.sleep(limits.START_OVER_S)
+
+
+def first(group: BaseExceptionGroup[E]) -> E:
+    """The first error itself of a tree of groups."""
+    inner = group.exceptions[0]
+    return first(inner) if isinstance(inner, BaseExceptionGroup) else inner
 
 
 def wiring_of(config: Config, member: str) -> Wiring:

@@ -62,19 +62,23 @@ class KafkaBus:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled; raises `ConfigError` when the topics are not as they must be."""
         self._token = trio.lowlevel.current_trio_token()
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            task_status.started()
-            await trio.to_thread.run_sync(self._reach)
-            self._heal()
-            self._reachable.set()
-            for tailed in self._tails.values():  # "From now on" comes before what we publish.
-                await tailed.feed.opened.wait()
-            self._writing = nursery
-            for transactions in self._transactions.values():
-                nursery.start_soon(transactions.run)
-            nursery.start_soon(self._watch)
-            nursery.start_soon(self._purge)
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                task_status.started()
+                await trio.to_thread.run_sync(self._reach)
+                self._heal()
+                self._reachable.set()
+                for tailed in self._tails.values():  # "From now on" comes before what we publish.
+                    await tailed.feed.opened.wait()
+                self._writing = nursery
+                for transactions in self._transactions.values():
+                    nursery.start_soon(transactions.run)
+                nursery.start_soon(self._watch)
+                nursery.start_soon(self._purge)
+        finally:
+            for transactions in self._transactions.values():  # Also those that never began.
+                transactions.stop()
 
     async def publish(self, records: Sequence[Record]) -> None:
         """Put records on their topics, in one transaction."""

@@ -5,6 +5,7 @@ fails, makes a new producer, whose start ends what the old one began.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -14,6 +15,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from confluent_kafka import Message as KafkaMessage
 
 from control.bus.kafka_client import Cluster, Trouble, abandonable, error_of, in_words
+from control.bus.kafka_feed import insist
 from control.bus.kafka_groups import Member
 from control.bus.kafka_progress import Lane
 from control.model import limits
@@ -53,7 +55,7 @@ class Relayed(NamedTuple):
 
 
 class InDoubt(Exception):
-    """The connection broke while a transaction was being committed."""
+    """A connection broke while a transaction was under way: whether it counts must be looked up."""
 
 
 class GroupRefused(Exception):
@@ -85,6 +87,7 @@ class TransactionalProducer:
         self._members = members
         self._trouble = trouble
         self._producer: Producer | None = None
+        self._shaken = False  # A connection failed since the transaction began.
         self._notes = b""  # The group that the outbox's progress is kept in.
 
     def transact(
@@ -99,7 +102,8 @@ class TransactionalProducer:
         Raises `GroupRefused`, `InDoubt`, or `KafkaException` where it was taken back.
         """
         producer = self.ensure_open()
-        committing = False
+        producer.poll(0)
+        committing, self._shaken = False, False
         try:
             producer.begin_transaction()
             for record in records:
@@ -110,15 +114,22 @@ class TransactionalProducer:
             if relayed is not None:
                 self._keep_row(producer, relayed)
             committing = True
-            self._again(producer.commit_transaction)
+            producer.commit_transaction(limits.KAFKA_CALL_S)
         except KafkaException as failure:
-            self._take_back(producer, failure, committing=committing)
-            raise
+            if not committing or error_of(failure).txn_requires_abort():
+                self._take_back(producer, failure)
+                raise
+            self._end_for_sure([*records, *_carried(carries)], offsets, relayed)
+            raise InDoubt from failure
         except GroupRefused:
             raise
         except BaseException:
             self._producer = None  # Cancelled on the way: Kafka takes it back by itself.
             raise
+        producer.poll(0)
+        if self._shaken:
+            self._end_for_sure([*records, *_carried(carries)], offsets, relayed)
+            raise InDoubt
         return moved
 
     def kept_row(self, group: str) -> Relayed:
@@ -139,7 +150,7 @@ class TransactionalProducer:
     def ensure_open(self) -> Producer:
         """The client, open; what it left unfinished when it died is ended by that."""
         if self._producer is None:
-            producer = Producer(self._cluster.producer(self._name, self._trouble))
+            producer = Producer(self._cluster.producer(self._name, self._heard))
             self._again(producer.init_transactions)
             self._producer = producer
         return self._producer
@@ -193,7 +204,7 @@ class TransactionalProducer:
         except KafkaException as failure:
             if error_of(failure).code() not in _TAKEN_FOR_DEAD:
                 raise
-            self._take_back(producer, failure, committing=False)
+            self._take_back(producer, failure)
             raise GroupRefused(group, generation) from failure
 
     def _keep_row(self, producer: Producer, relayed: Relayed) -> None:
@@ -221,16 +232,64 @@ class TransactionalProducer:
             else:
                 return
 
-    def _take_back(self, producer: Producer, failure: KafkaException, *, committing: bool) -> None:
-        error = error_of(failure)
-        if error.txn_requires_abort():
+    def _take_back(self, producer: Producer, failure: KafkaException) -> None:
+        if error_of(failure).txn_requires_abort():
             try:
                 self._again(producer.abort_transaction)
             except KafkaException:
                 self._producer = None
-            return
-        # Fatal: only a new producer can go on, and it ends what this one began. If this happened
-        # while committing, that may have been done before.
+        else:  # Only a new producer can go on, and it ends what this one began.
+            self._producer = None
+
+    def _end_for_sure(
+        self,
+        records: Sequence[Outgoing],
+        offsets: Mapping[Group, list[TopicPartition]],
+        relayed: Relayed | None,
+    ) -> None:
+        """Leave nothing open of a transaction whose end nobody can be sure of.
+
+        A broker that went down while it committed may say later that it has, and leave the
+        transaction open in some of its partitions: it skips those that have no leader while it
+        comes up. The same once more, taken back, ends whatever is still open there.
+        """
         self._producer = None
-        if committing:
-            raise InDoubt from failure
+        insist(partial(self._write_and_abort, records, offsets, relayed), self._trouble)
+
+    def _write_and_abort(
+        self,
+        records: Sequence[Outgoing],
+        offsets: Mapping[Group, list[TopicPartition]],
+        relayed: Relayed | None,
+    ) -> None:
+        producer = self.ensure_open()
+        try:
+            producer.begin_transaction()
+            for record in records:
+                self._produce(producer, record)
+            while producer.flush(limits.KAFKA_POLL_S):
+                trio.from_thread.check_cancelled()
+            for group, positions in offsets.items():
+                with suppress(GroupRefused):
+                    self._send_offsets(producer, group, positions)
+            if relayed is not None:
+                self._keep_row(producer, relayed)
+        except KafkaException as failure:
+            self._take_back(producer, failure)
+            raise
+        finally:
+            self._producer = None  # A new one ends what this one began.
+        self.ensure_open()
+
+    def _heard(self, text: str) -> None:
+        """A connection failed."""
+        self._shaken = True
+        self._trouble(text)
+
+
+def _carried(carries: Sequence[Carry]) -> list[Outgoing]:
+    return [
+        Outgoing(carry.topic, carry.partition, None, value)
+        for carry in carries
+        for _, value in carry.records
+    ]

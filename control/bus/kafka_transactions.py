@@ -129,11 +129,16 @@ class Transactions:
                         group = []
                     await trio.lowlevel.checkpoint_if_cancelled()
         finally:
-            # Those who wait are shielded: without an answer, nobody would get past them.
-            self._stopped = True
-            for piece in (*group, *self._waiting):
-                piece.error = _stopped()
-                piece.done.set()
+            self._waiting.extendleft(reversed(group))
+            self.stop()
+
+    def stop(self) -> None:
+        """Answer those who wait, who are shielded: nobody would get past them; take no more."""
+        self._stopped = True
+        for piece in self._waiting:
+            piece.error = _stopped()
+            piece.done.set()
+        self._waiting.clear()
 
     async def _carry_out(self, pieces: Sequence[Piece]) -> None:
         pause_s = limits.KAFKA_POLL_S
@@ -152,7 +157,9 @@ class Transactions:
                 continue
             except InDoubt:
                 pieces = await self._unless_relayed(pieces)
-                for group in {receipt.group for piece in pieces for receipt in piece.receipts}:
+                # Progress alone can be committed twice. What it was published with cannot.
+                doubtful = [piece for piece in pieces if piece.records]
+                for group in {receipt.group for piece in doubtful for receipt in piece.receipts}:
                     self._members[group].lose()
                 continue
             except KafkaException as failure:
