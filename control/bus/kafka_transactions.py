@@ -90,6 +90,7 @@ class Transactions:
         finally:
             self._room.release_on_behalf_of(piece)
         if piece.error is not None:
+            await trio.lowlevel.checkpoint_if_cancelled()  # It is all over: nobody needs to know.
             raise piece.error
 
     def hand_in(self, piece: Piece) -> None:
