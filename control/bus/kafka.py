@@ -143,7 +143,7 @@ class KafkaBus:
         """What an operator should know: brokers, members, records that nobody could read."""
         if self.failing is not None:
             return [CheckView(check="bus", ok=False, detail=self.failing)]
-        examination = Examination(self.cluster, self.partitions_of(Topic.TASK_RUNS))
+        examination = Examination(self.cluster, self.partitions_of(Topic.TASK_RUNS_LOAD_BALANCED))
         return await trio.to_thread.run_sync(examination.run)
 
     # What the groups need.

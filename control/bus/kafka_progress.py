@@ -84,11 +84,10 @@ class Lane:
         A record that stays open for very long would else let the text grow beyond what Kafka
         takes. Written again at the end of the log, it no longer holds the watermark back.
         """
-        oldest = sorted(self._open)
         below, found = self._tracker.watermark, list[int]()
         while len(self.committed(found)[1]) > limits.PROGRESS_CHARS_MAX:
             below = (below + self._next + 1) // 2
-            found = [offset for offset in oldest if offset < below]
+            found = sorted(offset for offset in self._open if offset < below)
         return [self._open[offset] for offset in found]
 
     def expect(self, offsets: Iterable[int]) -> None:

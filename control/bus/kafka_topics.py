@@ -29,10 +29,11 @@ def layouts(partitions: int) -> dict[Topic, Layout]:
     """The layout of every topic; `partitions`: lanes for jobs.
 
     Jobs stay until they are done, however long that takes: the bus deletes what all have read.
-    What one reader must see in one order has one partition.
+    What has one reader, which sees it in one order, has one partition: each partition that a
+    transaction touches costs the brokers a mark of its own.
     """
     return {
-        Topic.TASK_RUNS: Layout(partitions, _FOR_EVER),
+        Topic.TASK_RUNS: Layout(1, _FOR_EVER),
         Topic.TASK_RUNS_LOAD_BALANCED: Layout(partitions, _FOR_EVER),
         Topic.TASK_RUN_EVENTS: Layout(1, 7 * _DAY_MS),
         Topic.TASK_RUN_RESULTS: Layout(1, 7 * _DAY_MS),
