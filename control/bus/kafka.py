@@ -11,18 +11,19 @@ from typing import Final
 import structlog
 import trio
 import trio.lowlevel
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from control.bus.kafka_client import Cluster
 from control.bus.kafka_examination import Examination
-from control.bus.kafka_feed import Batch, Feed, Inbox, insist
+from control.bus.kafka_feed import insist
 from control.bus.kafka_groups import ElectedMember, GroupSubscription, Member, SharingMember
 from control.bus.kafka_producer import outgoing
+from control.bus.kafka_tails import Tail, TailedTopic
 from control.bus.kafka_topics import Topics, layouts
 from control.bus.kafka_transactions import Piece, Transactions
 from control.model import limits
-from control.model.errors import BusUnavailable
+from control.model.errors import PartitionsLost
 from control.model.messages import DeadLetter
 from control.model.names import Group, Topic
 from control.model.records import Delivery, Receipts, Record
@@ -45,13 +46,14 @@ class KafkaBus:
     """Topics of records in a Kafka cluster. `partitions`: lanes for jobs."""
 
     def __init__(self, cluster: Cluster, partitions: int, *, owns_state: bool) -> None:
+        cluster.check()
         self.cluster = cluster
-        self.failing: str | None = None
+        self._failing: str | None = None
         self._layouts = layouts(partitions)
         self._topics = Topics(cluster, partitions)
         self._owns_state = owns_state
         self._members: dict[Group, Member] = {}
-        self._tails: dict[Topic, _TailedTopic] = {}
+        self._tails: dict[Topic, TailedTopic] = {}
         self._reachable = trio.Event()
         self._token: trio.lowlevel.TrioToken | None = None
         self._nursery: trio.Nursery | None = None
@@ -69,7 +71,9 @@ class KafkaBus:
                 await trio.to_thread.run_sync(self._reach)
                 self._heal()
                 self._reachable.set()
-                for tailed in self._tails.values():  # "From now on" comes before what we publish.
+                for tailed in list(
+                    self._tails.values()
+                ):  # "From now on" comes before what we publish.
                     await tailed.feed.opened.wait()
                 self._writing = nursery
                 for transactions in self._transactions.values():
@@ -79,6 +83,14 @@ class KafkaBus:
         finally:
             for transactions in self._transactions.values():  # Also those that never began.
                 transactions.stop()
+
+    @property
+    def failing(self) -> str | None:
+        """Why nothing goes through, in words; None: it does."""
+        late_s = max((each.under_way_s() for each in self._transactions.values()), default=0.0)
+        if self._failing is None and late_s > 2 * limits.KAFKA_CALL_S:
+            return f"{self.cluster.servers}: nothing could be committed for {late_s:.0f} s"
+        return self._failing
 
     async def publish(self, records: Sequence[Record]) -> None:
         """Put records on their topics, in one transaction."""
@@ -101,6 +113,8 @@ class KafkaBus:
         member = self._members.get(group)
         if member is not None and topic in member.subscriptions:
             member.lose()  # Its service starts over.
+        elif member is not None and member.lost:
+            raise PartitionsLost  # Between two subscriptions of one service.
         if member is None or member.lost:
             kind = {Group.BALANCER: ElectedMember, Group.DISPATCHER: SharingMember}
             member = self._members[group] = kind.get(group, Member)(group, self)
@@ -109,12 +123,12 @@ class KafkaBus:
             self._producer(group)  # What it left unfinished when it died is ended now.
         return await member.join(topic)
 
-    async def tail(self, topic: Topic) -> "Tail":
+    async def tail(self, topic: Topic) -> Tail:
         """Every record from now on."""
         tailed = self._tails.get(topic)
         first: dict[int, int] = {}
         if tailed is None:
-            tailed = self._tails[topic] = _TailedTopic(topic, self, keeps=self._keeps(topic))
+            tailed = self._tails[topic] = TailedTopic(topic, self, keeps=self._keeps(topic))
             assert self._nursery is not None
             self._nursery.start_soon(tailed.feed.run)
             if self._reachable.is_set():
@@ -182,6 +196,8 @@ class KafkaBus:
             return self._producer(OUTBOX)
         groups = {receipts.group for receipts in piece.receipts}
         assert len(groups) <= 1, groups  # One group's progress is one producer's.
+        if not groups and Group.DISPATCHER in self._members:
+            return self._producer(Group.DISPATCHER)  # What a dispatcher says stays in its order.
         return self._producer(groups.pop() if groups else _NO_GROUP)
 
     def _producer(self, name: str) -> Transactions:
@@ -199,20 +215,20 @@ class KafkaBus:
         self._token.run_sync_soon(self._say, text)
 
     def _say(self, text: str) -> None:
-        if self.failing is None:
+        if self._failing is None:
             LOG.warning(
                 "bus.unreachable",
                 brokers=self.cluster.servers,
                 error=text,
                 next=f"trying again, at least every {limits.KAFKA_RETRY_MAX_S:g} s",
             )
-        self.failing = f"{self.cluster.servers}: {text}; trying again"
+        self._failing = f"{self.cluster.servers}: {text}; trying again"
         self._troubled.set()
 
     def _heal(self) -> None:
-        if self.failing is not None:
+        if self._failing is not None:
             LOG.info("bus.reachable", brokers=self.cluster.servers)
-        self.failing = None
+        self._failing = None
 
     def _keeps(self, topic: Topic) -> bool:
         return self._owns_state and topic in {Topic.TASK_NEWS, Topic.TASK_RUN_LOGS}
@@ -226,6 +242,8 @@ class KafkaBus:
         while True:
             await self._troubled.wait()
             await trio.to_thread.run_sync(self._ask, limiter=trio.CapacityLimiter(1))
+            for transactions in list(self._transactions.values()):
+                await transactions.calm()  # A broker that answers may still not take anything.
             self._troubled = trio.Event()
             self._heal()
 
@@ -248,8 +266,8 @@ class KafkaBus:
                             Piece(receipts=(Receipts(member.group, topic, partition, ()),))
                         )
                         if self._layouts[topic].retention_ms < 0:
-                            name, offset = self.cluster.topic(topic), lane.committed()[0]
-                            below.append(TopicPartition(name, partition, offset))
+                            name = self.cluster.topic(topic)
+                            below.append(TopicPartition(name, partition, lane.stored))
             if below:
                 await trio.to_thread.run_sync(self._delete, below)
 
@@ -259,98 +277,3 @@ class KafkaBus:
             error = future.exception()
             if error is not None:
                 LOG.warning("bus.not_purged", error=str(error))
-
-
-class _TailedTopic:
-    """One topic that this process follows: read once, for all its tails."""
-
-    def __init__(self, topic: Topic, bus: KafkaBus, *, keeps: bool) -> None:
-        self._topic = topic
-        self._bus = bus
-        self._keeps = keeps
-        self._tails: list[Tail] = []
-        inbox = Inbox()  # Its room: a tail is told that it fell behind, so none ever waits.
-        self.feed = Feed(topic, self._opened, self._offer, inbox.room, bus.trouble)
-
-    def add(self, first: dict[int, int]) -> "Tail":
-        """A tail of what comes at or after these offsets."""
-        tail = Tail(self._topic, first)
-        self._tails.append(tail)
-        return tail
-
-    def ends(self) -> dict[int, int]:
-        """Where each partition ends now; blocks, raises `KafkaException`."""
-        consumer = self._consumer()  # Not the one that is polled: that would wait for ever.
-        try:
-            return self._ends(consumer)
-        finally:
-            consumer.close()
-
-    def _opened(self) -> Consumer:
-        consumer, name = self._consumer(), self._bus.cluster.topic(self._topic)
-        ends = self._ends(consumer)
-        consumer.assign([TopicPartition(name, p, offset) for p, offset in ends.items()])
-        return consumer
-
-    def _consumer(self) -> Consumer:
-        cluster = self._bus.cluster
-        group = cluster.group(f"tail-{cluster.member}")  # It never joins it.
-        return Consumer(cluster.consumer(group, self._bus.trouble))
-
-    def _ends(self, consumer: Consumer) -> dict[int, int]:
-        name = self._bus.cluster.topic(self._topic)
-        return {
-            partition: consumer.get_watermark_offsets(
-                TopicPartition(name, partition), timeout=limits.KAFKA_CALL_S
-            )[1]
-            for partition in range(self._bus.partitions_of(self._topic))
-        }
-
-    def _offer(self, batch: Batch) -> None:
-        for partition, deliveries in batch.deliveries.items():
-            kept = [each for each in deliveries if type(each.message) is not DeadLetter]
-            if self._keeps and len(kept) < len(deliveries):
-                for each in deliveries:
-                    if type(each.message) is DeadLetter:
-                        self._bus.bury(each)
-            for tail in self._tails:
-                tail.offer(partition, kept, batch.ends[partition])
-        self._tails = [tail for tail in self._tails if not tail.overrun]
-
-
-class Tail:
-    """What one reader gets of a topic from some moment on."""
-
-    def __init__(self, topic: Topic, first: dict[int, int]) -> None:
-        self._topic = topic
-        self._first = first
-        self._inbox = Inbox()
-        self.overrun = False
-
-    @property
-    def partitions(self) -> None:
-        """All there are."""
-
-    def offer(self, partition: int, deliveries: list[Delivery], end: int) -> None:
-        """Take in what was read; the partition's log goes to `end`."""
-        first = self._first.get(partition, 0)
-        if deliveries and deliveries[0].offset < first:
-            deliveries = [each for each in deliveries if each.offset >= first]
-        if not deliveries:
-            return
-        self._inbox.put(deliveries)
-        waiting = len(self._inbox) + end - deliveries[-1].offset - 1
-        if waiting > limits.SUBSCRIPTION_RECORDS_MAX:
-            self.overrun = True
-            self._inbox.keep(lambda _: False)
-
-    async def receive(self) -> list[Delivery]:
-        """Wait for records; at least one."""
-        await trio.lowlevel.checkpoint()
-        while not self._inbox:
-            if self.overrun:
-                message = f"a reader of {self._topic} fell behind and has missed records"
-                raise BusUnavailable(message)
-            self._inbox.arrived = trio.Event()
-            await self._inbox.arrived.wait()
-        return self._inbox.take()

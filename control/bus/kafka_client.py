@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient
 
 from control.model import limits
 from control.model.errors import ConfigError
@@ -69,6 +70,14 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
             if name in OURS:
                 message = f"the Kafka setting {name} cannot be changed: the bus depends on it"
                 raise ConfigError(message)
+
+    def check(self) -> None:
+        """Raise `ConfigError` for a setting that the client does not know or take."""
+        try:
+            AdminClient(self.admin())
+        except KafkaException as failure:
+            message = f"the Kafka settings cannot be used: {error_of(failure).str()}"
+            raise ConfigError(message) from failure
 
     def topic(self, topic: Topic) -> str:
         """A topic's name in the cluster."""

@@ -128,7 +128,7 @@ class Feed:
             delivery = delivery_of(self._topic, message)
             deliveries[delivery.partition].append(delivery)
         if deliveries:
-            name = found[0].topic()
+            name = next(each.topic() for each in found if each.error() is None)
             assert name is not None
             ends = {
                 partition: consumer.get_watermark_offsets(

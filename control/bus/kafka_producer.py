@@ -5,7 +5,6 @@ fails, makes a new producer, whose start ends what the old one began.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -15,7 +14,6 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from confluent_kafka import Message as KafkaMessage
 
 from control.bus.kafka_client import Cluster, Trouble, abandonable, error_of, in_words
-from control.bus.kafka_feed import insist
 from control.bus.kafka_groups import Member
 from control.bus.kafka_progress import Lane
 from control.model import limits
@@ -119,7 +117,7 @@ class TransactionalProducer:
             if not committing or error_of(failure).txn_requires_abort():
                 self._take_back(producer, failure)
                 raise
-            self._end_for_sure([*records, *_carried(carries)], offsets, relayed)
+            self._producer = None
             raise InDoubt from failure
         except GroupRefused:
             raise
@@ -128,7 +126,7 @@ class TransactionalProducer:
             raise
         producer.poll(0)
         if self._shaken:
-            self._end_for_sure([*records, *_carried(carries)], offsets, relayed)
+            self._producer = None
             raise InDoubt
         return moved
 
@@ -152,6 +150,7 @@ class TransactionalProducer:
         if self._producer is None:
             producer = Producer(self._cluster.producer(self._name, self._heard))
             self._again(producer.init_transactions)
+            self._sweep(producer)
             self._producer = producer
         return self._producer
 
@@ -241,55 +240,30 @@ class TransactionalProducer:
         else:  # Only a new producer can go on, and it ends what this one began.
             self._producer = None
 
-    def _end_for_sure(
-        self,
-        records: Sequence[Outgoing],
-        offsets: Mapping[Group, list[TopicPartition]],
-        relayed: Relayed | None,
-    ) -> None:
-        """Leave nothing open of a transaction whose end nobody can be sure of.
+    def _sweep(self, producer: Producer) -> None:
+        """Leave nothing open of what earlier producers of this name began.
 
-        A broker that went down while it committed may say later that it has, and leave the
-        transaction open in some of its partitions: it skips those that have no leader while it
-        comes up. The same once more, taken back, ends whatever is still open there.
+        A broker that is coming up may say that a transaction has ended, and leave it open in some
+        partitions: it skips those that have no leader yet (Kafka 4.4). Who reads there, or asks how
+        far the group is, would wait for ever. A transaction that touches everything and is taken
+        back ends what is still open there.
         """
-        self._producer = None
-        insist(partial(self._write_and_abort, records, offsets, relayed), self._trouble)
-
-    def _write_and_abort(
-        self,
-        records: Sequence[Outgoing],
-        offsets: Mapping[Group, list[TopicPartition]],
-        relayed: Relayed | None,
-    ) -> None:
-        producer = self.ensure_open()
+        found = producer.list_topics(timeout=limits.KAFKA_CALL_S).topics
+        producer.begin_transaction()
+        for topic in Topic:
+            for partition in found[self._cluster.topic(topic)].partitions:
+                self._produce(producer, Outgoing(topic, partition, None, b""))
+        while producer.flush(limits.KAFKA_POLL_S):
+            trio.from_thread.check_cancelled()
         try:
-            producer.begin_transaction()
-            for record in records:
-                self._produce(producer, record)
-            while producer.flush(limits.KAFKA_POLL_S):
-                trio.from_thread.check_cancelled()
-            for group, positions in offsets.items():
-                with suppress(GroupRefused):
-                    self._send_offsets(producer, group, positions)
-            if relayed is not None:
-                self._keep_row(producer, relayed)
+            self._keep_row(producer, Relayed(self._cluster.group(self._name), 0, ""))
         except KafkaException as failure:
-            self._take_back(producer, failure)
-            raise
-        finally:
-            self._producer = None  # A new one ends what this one began.
-        self.ensure_open()
+            if not error_of(failure).txn_requires_abort():
+                raise
+        # Otherwise its members would not have it from us: what counts is that it was touched.
+        self._again(producer.abort_transaction)
 
     def _heard(self, text: str) -> None:
         """A connection failed."""
         self._shaken = True
         self._trouble(text)
-
-
-def _carried(carries: Sequence[Carry]) -> list[Outgoing]:
-    return [
-        Outgoing(carry.topic, carry.partition, None, value)
-        for carry in carries
-        for _, value in carry.records
-    ]

@@ -21,6 +21,7 @@ class Lane:
     def __init__(self, start: int, tracker: OffsetTracker) -> None:
         self._tracker = tracker
         self._next = start  # What is delivered next, if nothing is missing in between.
+        self.stored = start  # The watermark that is committed: below it everybody has finished.
         self._open: dict[int, Delivery] = {}  # Delivered and not finished, by offset.
         # Records that were published again: from the offset the service knows to the new one.
         self._carried: dict[int, int] = {}
@@ -78,8 +79,10 @@ class Lane:
             tracker.finish(carrying)
         return tracker.watermark, base64.b85encode(tracker.encode()).decode()
 
-    def too_long(self) -> list[Delivery]:
+    def too_long(self) -> list[tuple[int, Delivery]]:
         """The oldest open records, to be published again, when the text gets too long.
+
+        Each with the offset where it stands now, which is not its own if it was carried before.
 
         A record that stays open for very long would else let the text grow beyond what Kafka
         takes. Written again at the end of the log, it no longer holds the watermark back.
@@ -88,7 +91,7 @@ class Lane:
         while len(self.committed(found)[1]) > limits.PROGRESS_CHARS_MAX:
             below = (below + self._next + 1) // 2
             found = sorted(offset for offset in self._open if offset < below)
-        return [self._open[offset] for offset in found]
+        return [(offset, self._open[offset]) for offset in found]
 
     def expect(self, offsets: Iterable[int]) -> None:
         """Records were published again here, in a transaction that is not committed yet."""

@@ -10,6 +10,7 @@ from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
 from functools import partial
 
+import msgspec
 import structlog
 import trio
 from confluent_kafka import KafkaException, TopicPartition
@@ -27,9 +28,9 @@ from control.bus.kafka_producer import (
 )
 from control.model import limits
 from control.model.errors import PartitionsLost, Unavailable
-from control.model.messages import ENCODER
-from control.model.names import Group
-from control.model.records import Receipts
+from control.model.messages import ENCODER, Message, Placed
+from control.model.names import Group, Topic
+from control.model.records import Delivery, Receipts
 
 LOG = structlog.get_logger("bus")
 
@@ -65,12 +66,24 @@ class Transactions:
         self._awaited = trio.Event()  # Somebody waits for one of them.
         self._room = trio.CapacityLimiter(limits.WRITER_QUEUE_MAX)
         self._stopped = False
+        self._carrying: set[Group] = set()  # Whose open records the last try published again.
+        self._calm = trio.Event()  # Nothing is under way.
+        self._calm.set()
+        self._began = 0.0  # When what is under way was begun.
         # A transaction that is under way when the process ends may take a little longer.
         self._patience = trio.CancelScope(shield=True)
 
     def kept_row(self, group: str) -> Relayed:
         """How far an outbox is published; `TransactionalProducer.kept_row` says how."""
         return self._producer.kept_row(group)
+
+    def under_way_s(self) -> float:
+        """For how many seconds one transaction has been tried; 0: there is none."""
+        return 0.0 if self._calm.is_set() else trio.current_time() - self._began
+
+    async def calm(self) -> None:
+        """Wait until what is under way now is committed."""
+        await self._calm.wait()
 
     async def commit(self, piece: Piece) -> None:
         """Carry a piece out; it is committed when this returns, or raises.
@@ -115,7 +128,7 @@ class Transactions:
         group: list[Piece] = []
         try:
             # What this process left unfinished when it died ends with this, for all its readers.
-            await trio.to_thread.run_sync(insist, self._producer.ensure_open, self._trouble)
+            await self._reopen()
             while True:
                 await self._arrived.wait()
                 with trio.move_on_after(limits.UNHURRIED_S):
@@ -125,9 +138,11 @@ class Transactions:
                     count = min(len(self._waiting), limits.WRITER_GROUP_MAX)
                     group = [self._waiting.popleft() for _ in range(count)]
                     self._patience = trio.CancelScope(shield=True)
+                    self._calm, self._began = trio.Event(), trio.current_time()
                     with self._patience:
                         await self._carry_out(group)
                         group = []
+                    self._calm.set()
                     await trio.lowlevel.checkpoint_if_cancelled()
         finally:
             self._waiting.extendleft(reversed(group))
@@ -157,20 +172,27 @@ class Transactions:
                     member.lose()
                 continue
             except InDoubt:
+                await self._reopen()
                 pieces = await self._unless_relayed(pieces)
                 # Progress alone can be committed twice. What it was published with cannot.
                 doubtful = [piece for piece in pieces if piece.records]
-                for group in {receipt.group for piece in doubtful for receipt in piece.receipts}:
+                groups = {receipts.group for piece in doubtful for receipts in piece.receipts}
+                for group in groups | self._carrying:
                     self._members[group].lose()
                 continue
             except KafkaException as failure:
                 self._trouble(in_words(error_of(failure)))
                 await trio.sleep(pause_s)
                 pause_s = min(2 * pause_s, limits.KAFKA_RETRY_MAX_S)
+                await self._reopen()
                 continue
             for piece in pieces:
                 piece.done.set()
             return
+
+    async def _reopen(self) -> None:
+        """Even when nothing is left to be done: others wait for what was left open to be ended."""
+        await trio.to_thread.run_sync(insist, self._producer.ensure_open, self._trouble)
 
     def _unless_lost(self, pieces: Sequence[Piece], *, applied: bool) -> list[Piece]:
         """Those that still can be; the others are told that their partitions are lost."""
@@ -178,15 +200,15 @@ class Transactions:
         for piece in pieces:
             try:
                 for receipts in piece.receipts:
-                    member = self._members[receipts.group]
-                    member.check(receipts)
-                    if not applied:
-                        member.finish(receipts)
+                    self._members[receipts.group].check(receipts)
             except PartitionsLost as error:
                 piece.error = error
                 piece.done.set()
-            else:
-                kept.append(piece)
+                continue
+            kept.append(piece)
+            if not applied:
+                for receipts in piece.receipts:
+                    self._members[receipts.group].finish(receipts)
         return kept
 
     async def _unless_relayed(self, pieces: Sequence[Piece]) -> list[Piece]:
@@ -197,7 +219,6 @@ class Transactions:
                 ask = partial(
                     insist, partial(self._producer.kept_row, piece.relayed.group), self._trouble
                 )
-                await trio.to_thread.run_sync(insist, self._producer.ensure_open, self._trouble)
                 found = await trio.to_thread.run_sync(ask)
                 if found.row >= piece.relayed.row:
                     piece.done.set()
@@ -212,18 +233,22 @@ class Transactions:
             for receipts in piece.receipts
         }
         offsets: defaultdict[Group, list[TopicPartition]] = defaultdict(list)
+        stored: dict[tuple[Group, Topic, int], int] = {}
         carries = []
+        self._carrying = set()
         for group, topic, partition in lanes:
             lane = self._members[group].lanes[topic, partition]
-            again = [(each.offset, ENCODER.encode(each.message)) for each in lane.too_long()]
+            again = [(offset, ENCODER.encode(_once_more(each))) for offset, each in lane.too_long()]
             if again:
                 carries.append(Carry(lane, topic, partition, again))
+                self._carrying.add(group)
             offset, text = lane.committed(old for old, _ in again)
+            stored[group, topic, partition] = offset
             name = self._cluster.topic(topic)
             offsets[group].append(TopicPartition(name, partition, offset, text))
         records = [record for piece in pieces for record in piece.records]
         rows = [piece.relayed for piece in pieces if piece.relayed is not None]
-        if not (records or offsets):
+        if not (records or offsets or rows):
             return
         work = partial(
             self._producer.transact, records, offsets, carries, rows[-1] if rows else None
@@ -232,6 +257,18 @@ class Transactions:
         for carry, places in zip(carries, moved, strict=True):
             LOG.info("bus.carried_over", topic=carry.topic, records=len(places))
             carry.lane.carried(places)
+        for (group, topic, partition), watermark in stored.items():
+            committed = self._members[group].lanes.get((topic, partition))
+            if committed is not None:  # Else it was given up meanwhile.
+                committed.stored = watermark
+
+
+def _once_more(delivery: Delivery) -> Message:
+    """What is published again in place of an open record: a lease keeps its epoch."""
+    message = delivery.message
+    if isinstance(message, Placed) and message.epoch is None:
+        return msgspec.structs.replace(message, epoch=delivery.place)
+    return message
 
 
 def _stopped() -> Unavailable:

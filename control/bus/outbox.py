@@ -136,6 +136,8 @@ class Outbox:
         if len(rows) == _ROWS_AT_ONCE:  # And of what was handed to us, later.
             self._behind = True
             self._ready.clear()
+        while self._ready and rows and self._ready[0][0] <= rows[-1][0]:
+            self._ready.popleft()  # Committed just before we looked, and handed to us as well.
         self._ready.extendleft(reversed(rows))
 
     def _begin(self, conn: sqlite3.Connection, relayed: int) -> None:

@@ -125,6 +125,26 @@ async def test_what_was_committed_while_nothing_was_relayed_goes_out_in_order(
     assert found == list(range(201))
 
 
+async def test_what_is_committed_while_rows_are_read_back_goes_out_once(
+    tmp_path: Path, broker: Broker, prefix: str
+) -> None:
+    async with opened(tmp_path, broker, prefix, relays=False) as owner:
+        for number in range(150):
+            await owner.publish(number)
+    async with opened(tmp_path, broker, prefix) as owner:
+
+        async def publish(first: int) -> None:
+            for number in range(first, first + 300):
+                await owner.publish(number)
+
+        async with trio.open_nursery() as nursery:
+            for first in (1_000, 2_000, 3_000):
+                nursery.start_soon(publish, first)
+        await owner.publish(9_999)
+        found = await trio.to_thread.run_sync(published, broker, prefix, 9_999)
+    assert len(found) == len(set(found)) == 150 + 3 * 300 + 1
+
+
 async def test_a_piece_that_fails_publishes_nothing(
     tmp_path: Path, broker: Broker, prefix: str
 ) -> None:

@@ -1,0 +1,126 @@
+"""Owns how this process follows topics: each is read once, for all who tail it."""
+
+from typing import Protocol
+
+import trio
+from confluent_kafka import Consumer, TopicPartition
+
+from control.bus.kafka_client import Cluster
+from control.bus.kafka_feed import Batch, Feed, Inbox
+from control.model import limits
+from control.model.errors import BusUnavailable
+from control.model.messages import DeadLetter
+from control.model.names import Topic
+from control.model.records import Delivery, Receipts
+
+
+class Following(Protocol):
+    """What tails need of the bus."""
+
+    @property
+    def cluster(self) -> Cluster:
+        """Where the bus is."""
+
+    def trouble(self, text: str) -> None:
+        """Something did not work; from any thread."""
+
+    def partitions_of(self, topic: Topic) -> int:
+        """How many partitions a topic has."""
+
+    def bury(self, garbage: Delivery, *receipts: Receipts) -> None:
+        """Publish a dead letter."""
+
+
+class TailedTopic:
+    """One topic that this process follows: read once, for all its tails."""
+
+    def __init__(self, topic: Topic, bus: Following, *, keeps: bool) -> None:
+        self._topic = topic
+        self._bus = bus
+        self._keeps = keeps
+        self._tails: list[Tail] = []
+        inbox = Inbox()  # Its room: a tail is told that it fell behind, so none ever waits.
+        self.feed = Feed(topic, self._opened, self._offer, inbox.room, bus.trouble)
+
+    def add(self, first: dict[int, int]) -> "Tail":
+        """A tail of what comes at or after these offsets."""
+        tail = Tail(self._topic, first)
+        self._tails.append(tail)
+        return tail
+
+    def ends(self) -> dict[int, int]:
+        """Where each partition ends now; blocks, raises `KafkaException`."""
+        consumer = self._consumer()  # Not the one that is polled: that would wait for ever.
+        try:
+            return self._ends(consumer)
+        finally:
+            consumer.close()
+
+    def _opened(self) -> Consumer:
+        consumer, name = self._consumer(), self._bus.cluster.topic(self._topic)
+        ends = self._ends(consumer)
+        consumer.assign([TopicPartition(name, p, offset) for p, offset in ends.items()])
+        return consumer
+
+    def _consumer(self) -> Consumer:
+        cluster = self._bus.cluster
+        group = cluster.group(f"tail-{cluster.member}")  # It never joins it.
+        return Consumer(cluster.consumer(group, self._bus.trouble))
+
+    def _ends(self, consumer: Consumer) -> dict[int, int]:
+        name = self._bus.cluster.topic(self._topic)
+        return {
+            partition: consumer.get_watermark_offsets(
+                TopicPartition(name, partition), timeout=limits.KAFKA_CALL_S
+            )[1]
+            for partition in range(self._bus.partitions_of(self._topic))
+        }
+
+    def _offer(self, batch: Batch) -> None:
+        for partition, deliveries in batch.deliveries.items():
+            kept = [each for each in deliveries if type(each.message) is not DeadLetter]
+            if self._keeps and len(kept) < len(deliveries):
+                for each in deliveries:
+                    if type(each.message) is DeadLetter:
+                        self._bus.bury(each)
+            for tail in self._tails:
+                tail.offer(partition, kept, batch.ends[partition])
+        self._tails = [tail for tail in self._tails if not tail.overrun]
+
+
+class Tail:
+    """What one reader gets of a topic from some moment on."""
+
+    def __init__(self, topic: Topic, first: dict[int, int]) -> None:
+        self._topic = topic
+        self._first = first
+        self._inbox = Inbox()
+        self.overrun = False
+
+    @property
+    def partitions(self) -> None:
+        """All there are."""
+
+    def offer(self, partition: int, deliveries: list[Delivery], end: int) -> None:
+        """Take in what was read; the partition's log goes to `end`."""
+        first = self._first.get(partition, 0)
+        if deliveries and deliveries[0].offset < first:
+            deliveries = [each for each in deliveries if each.offset >= first]
+        if not deliveries:
+            return
+        self._inbox.put(deliveries)
+        waiting = len(self._inbox) + end - deliveries[-1].offset - 1
+        if waiting > limits.SUBSCRIPTION_RECORDS_MAX:
+            self.overrun = True
+            self._inbox.keep(lambda _: False)
+
+    async def receive(self) -> list[Delivery]:
+        """Wait for records; at least one."""
+        await trio.lowlevel.checkpoint()
+        while not self._inbox:
+            if self.overrun:
+                message = f"a reader of {self._topic} fell behind and has missed records"
+                raise BusUnavailable(message)
+            self._inbox.arrived = trio.Event()
+            await self._inbox.arrived.wait()
+        return self._inbox.take()
