@@ -8,7 +8,7 @@ Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | Non
 Step: TypeAlias = str | int
 Path: TypeAlias = tuple[Step, ...]
 
-_PLAIN_KEY: Final = re.compile(r"[A-Za-z0-9_-]+")
+_PLAIN_KEY: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*")
 _SHOWN_CHARS_MAX: Final = 80
 
 

@@ -3,7 +3,7 @@
 import shlex
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from control.model import limits
@@ -168,6 +168,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     assert all(text[reference.start :].startswith("${{") for reference in found)
 
 
+@example(["-"])
 @given(st.lists(st.text(max_size=40) | st.integers(0, 10**6), max_size=4))
 def test_a_written_path_reads_back(steps: list[str | int]) -> None:
     path = ("run", *steps)
