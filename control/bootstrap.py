@@ -58,12 +58,11 @@ def locked(directory: Path) -> Iterator[None]:
 def member(directory: Path, random_bytes: Callable[[int], bytes]) -> str:
     """This process's name among all of a control plane: the same whenever it uses the directory."""
     file = directory / _MEMBER_FILE
-    try:
-        return file.read_text(encoding="utf-8").strip()
-    except FileNotFoundError:
+    name = file.read_text(encoding="utf-8").strip() if file.exists() else ""
+    if not name:  # Or it died before it had written it: without a name, two would be taken for one.
         name = f"{socket.gethostname()}-{random_bytes(4).hex()}"
         file.write_text(f"{name}\n", encoding="utf-8")
-        return name
+    return name
 
 
 def bus_name(config: Config) -> str:
