@@ -58,7 +58,7 @@ async def measure(
         await put_pipeline(client, NOOP)
         await put_pipeline(client, STUCK)
         await _submit_all(client, STUCK, waiting, batch, submitters)
-        await _submit_all(client, NOOP, 2_000, batch, submitters)
+        await _submit_all(client, NOOP, 10_000, batch, submitters)
         await all_ended(client, but=waiting)
         memory_before = running.memory_mib()
         cpu_before, begin = running.cpu_s(), time.perf_counter()

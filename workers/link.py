@@ -18,6 +18,7 @@ from trio_websocket import (
     WebSocketConnection,
     open_websocket_url,
 )
+from wsproto.utilities import LocalProtocolError
 
 from control.model import limits, wire
 from control.model.errors import ProtocolError, TaskplaneError, Unavailable
@@ -144,6 +145,8 @@ class Link:
             self._failed(url, str(error.__cause__ or error) or type(error).__name__)
         except (ConnectionClosed, DisconnectionTimeout, trio.TooSlowError):
             self._failed(url, "the gateway did not answer")
+        except LocalProtocolError as error:  # A ping came after we began to close.
+            self._failed(url, str(error))
         except (ProtocolError, _Lost) as error:
             self._failed(url, str(error))
         finally:

@@ -273,7 +273,7 @@ class KafkaBus:
 
     def _delete(self, below: list[TopicPartition]) -> None:
         admin = AdminClient(self.cluster.admin())
-        for future in admin.delete_records(below).values():
+        for future in admin.delete_records(below, request_timeout=limits.KAFKA_CALL_S).values():
             error = future.exception()
             if error is not None:
                 LOG.warning("bus.not_purged", error=str(error))

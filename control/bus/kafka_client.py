@@ -124,8 +124,13 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
         }
         return settings | self.admin()
 
-    def consumer(self, group: str, trouble: Trouble) -> dict[str, Value]:
-        """Settings of a consumer: committed records only, progress kept by us."""
+    def consumer(
+        self, group: str, trouble: Trouble, *, unhurried: bool = False
+    ) -> dict[str, Value]:
+        """Settings of a consumer: committed records only, progress kept by us.
+
+        An unhurried one lets records gather for a moment: each fetch costs the brokers.
+        """
         settings: dict[str, Value] = {
             "session.timeout.ms": round(limits.SESSION_S * 1000),
             "heartbeat.interval.ms": round(limits.SESSION_S * 1000 / 4),
@@ -141,6 +146,9 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
             "queued.max.messages.kbytes": 16_384,
             "error_cb": lambda error: trouble(in_words(error)),
         }
+        if unhurried:
+            settings["fetch.min.bytes"] = limits.RECEIVE_BUFFER_BYTES
+            settings["fetch.wait.max.ms"] = round(limits.UNHURRIED_S * 1000)
         return settings | self.admin()
 
 

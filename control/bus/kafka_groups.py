@@ -112,7 +112,9 @@ class Member:
 
     def consumer(self) -> Consumer:
         """A new consumer of this group."""
-        return Consumer(self.bus.cluster.consumer(self.name, self.bus.trouble))
+        unhurried = self.group == Group.STATISTICS
+        cluster = self.bus.cluster
+        return Consumer(cluster.consumer(self.name, self.bus.trouble, unhurried=unhurried))
 
     def start_soon(self, task: Callable[[], Awaitable[object]]) -> None:
         """Run a task until this member is lost."""

@@ -88,7 +88,7 @@ class Lane:
         takes. Written again at the end of the log, it no longer holds the watermark back.
         """
         below, found = self._tracker.watermark, list[int]()
-        while len(self.committed(found)[1]) > limits.PROGRESS_CHARS_MAX:
+        while below < self._next and len(self.committed(found)[1]) > limits.PROGRESS_CHARS_MAX:
             below = (below + self._next + 1) // 2
             found = sorted(offset for offset in self._open if offset < below)
         return [(offset, self._open[offset]) for offset in found]

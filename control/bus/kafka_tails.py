@@ -1,6 +1,6 @@
 """Owns how this process follows topics: each is read once, for all who tail it."""
 
-from typing import Protocol
+from typing import Final, Protocol
 
 import trio
 from confluent_kafka import Consumer, TopicPartition
@@ -12,6 +12,16 @@ from control.model.errors import BusUnavailable
 from control.model.messages import DeadLetter
 from control.model.names import Topic
 from control.model.records import Delivery, Receipts
+
+# Only shown to people, ten times a second at most.
+_UNHURRIED: Final = frozenset(
+    {
+        Topic.TASK_RUNS,
+        Topic.TASK_RUNS_LOAD_BALANCED,
+        Topic.TASK_RUN_EVENTS,
+        Topic.TASK_RUN_LOGS,
+    }
+)
 
 
 class Following(Protocol):
@@ -65,7 +75,8 @@ class TailedTopic:
     def _consumer(self) -> Consumer:
         cluster = self._bus.cluster
         group = cluster.group(f"tail-{cluster.member}")  # It never joins it.
-        return Consumer(cluster.consumer(group, self._bus.trouble))
+        unhurried = self._topic in _UNHURRIED
+        return Consumer(cluster.consumer(group, self._bus.trouble, unhurried=unhurried))
 
     def _ends(self, consumer: Consumer) -> dict[int, int]:
         name = self._bus.cluster.topic(self._topic)

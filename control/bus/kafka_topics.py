@@ -16,6 +16,7 @@ from control.model.names import Topic
 _DAY_MS: Final = limits.DAY_MS
 _FOR_EVER: Final = -1
 _REPLICAS_MAX: Final = 3
+_RUNS_PARTITIONS_MAX: Final = 4
 
 
 class Layout(msgspec.Struct, frozen=True):
@@ -30,10 +31,11 @@ def layouts(partitions: int) -> dict[Topic, Layout]:
 
     Jobs stay until they are done, however long that takes: the bus deletes what all have read.
     What has one reader, which sees it in one order, has one partition: each partition that a
-    transaction touches costs the brokers a mark of its own.
+    transaction touches costs the brokers a mark of its own. Only jobs that wait, perhaps for long
+    and in no order, have a few, as each keeps a text of what is finished among them.
     """
     return {
-        Topic.TASK_RUNS: Layout(1, _FOR_EVER),
+        Topic.TASK_RUNS: Layout(min(partitions, _RUNS_PARTITIONS_MAX), _FOR_EVER),
         Topic.TASK_RUNS_LOAD_BALANCED: Layout(partitions, _FOR_EVER),
         Topic.TASK_RUN_EVENTS: Layout(1, 7 * _DAY_MS),
         Topic.TASK_RUN_RESULTS: Layout(1, 7 * _DAY_MS),

@@ -7,7 +7,6 @@ they are told). A full channel stops reading from the sockets: TCP tells the wor
 import base64
 import binascii
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from functools import partial
 
 import msgspec
 import structlog
@@ -17,8 +16,8 @@ from trio_websocket import (
     WebSocketConnection,
     WebSocketRequest,
     WebSocketServer,
-    serve_websocket,
 )
+from wsproto.utilities import LocalProtocolError
 
 from control.bus.peers import Arrival, Connected, Disconnected, Peer, Said
 from control.model import limits, outputs, wire
@@ -31,6 +30,18 @@ Authenticate = Callable[[str, str], Awaitable[Role | None]]
 """The role of a client with this secret; None: refused. Raises `Unavailable`."""
 
 _MAY_WORK = frozenset({Role.WORKER, Role.ADMIN})
+
+
+class _Server(WebSocketServer):
+    """A server whose connections fail alone."""
+
+    async def _handle_connection(self, stream: trio.abc.Stream) -> None:
+        try:
+            await super()._handle_connection(stream)
+        except* LocalProtocolError as group:
+            # A ping that is read after we began to close cannot be answered any more; the library
+            # lets that end everything.
+            LOG.debug("worker.socket_failed", reason=str(group.exceptions[0]))
 
 
 class Gateway:
@@ -51,21 +62,17 @@ class Gateway:
     async def run(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled; reports the port that was bound."""
         async with trio.open_nursery() as nursery:
-            server: WebSocketServer = await nursery.start(
-                partial(
-                    serve_websocket,
-                    self._let_in,
-                    self._host,
-                    self._port,
-                    None,
-                    handler_nursery=nursery,
-                    message_queue_size=2,
-                    max_message_size=limits.FRAME_BYTES_MAX,
-                    receive_buffer_size=limits.RECEIVE_BUFFER_BYTES,
-                    connect_timeout=limits.SILENCE_S,
-                    disconnect_timeout=limits.ACK_S,
-                )
+            server = _Server(
+                self._let_in,
+                await trio.open_tcp_listeners(self._port, host=self._host),
+                handler_nursery=nursery,
+                message_queue_size=2,
+                max_message_size=limits.FRAME_BYTES_MAX,
+                receive_buffer_size=limits.RECEIVE_BUFFER_BYTES,
+                connect_timeout=limits.SILENCE_S,
+                disconnect_timeout=limits.ACK_S,
             )
+            await nursery.start(server.run)
             task_status.started(server.port)
             await trio.sleep_forever()
 
@@ -113,11 +120,17 @@ class Gateway:
             return
         peer = Peer(hello.worker)
         await self._arrivals.send(Connected(peer, hello))
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_send, socket, peer, nursery.cancel_scope)
-            reason = "the connection was closed"
-            reason = await self._read(socket, peer, first[1:])
-            nursery.cancel_scope.cancel(reason)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(_send, socket, peer, nursery.cancel_scope)
+                reason = "the connection was closed"
+                reason = await self._read(socket, peer, first[1:])
+                nursery.cancel_scope.cancel(reason)
+        except trio.Cancelled:
+            # The socket's own task has failed (or the process ends, where this reaches nobody).
+            with trio.move_on_after(limits.ACK_S, shield=True):
+                await self._arrivals.send(Disconnected(peer, "the connection failed"))
+            raise
         # However long a dispatcher waits for a full disk: one that never hears of this would keep
         # the worker's leases for ever. At the end of the process nobody needs to know.
         await self._arrivals.send(Disconnected(peer, reason))
