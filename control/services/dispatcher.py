@@ -51,7 +51,7 @@ class Dispatcher:
         placed = await self._bus.subscribe(Topic.TASK_RUNS_LOAD_BALANCED, Group.DISPATCHER)
         commands = await self._bus.tail(Topic.TASK_COMMANDS)
         news = await self._bus.tail(Topic.TASK_NEWS)
-        # Once this is through, the bus can be reached: what workers claim has its time from then on.
+        # After this the bus is reached: what workers claim has its time from then on.
         await self._bus.publish([Record(Topic.TASK_COMMANDS, Announce(by=Service.DISPATCHER))])
         self.leases = Leases(self._name, self._classes, self._now_ms(), placed.partitions)
         async with trio.open_nursery() as nursery:
