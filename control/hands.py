@@ -1,5 +1,6 @@
 """Composes what only needs the bus: the balancer, the dispatcher, and the workers' gateway."""
 
+import os
 import sys
 
 import structlog
@@ -10,7 +11,7 @@ from control.bus.peers import Arrival
 from control.core.balance import Policy
 from control.core.speed import partition_classes
 from control.model import limits
-from control.model.config import Config
+from control.model.config import KAFKA_VARIABLES, Config
 from control.model.errors import ConfigError, Unauthenticated
 from control.model.names import Service
 from control.model.states import Role
@@ -83,8 +84,16 @@ class Hands:
         command = [sys.executable, "-m", "workers", "--url", gateway]
         command += ["--slots", str(self._config.workers), "--name", "local"]
         command += ["--data-dir", self._config.data_dir]
+        # The bus's secrets are no business of a worker's.
+        environ = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(KAFKA_VARIABLES)
+        }
         # A Ctrl-C goes to all of a terminal's foreground; the worker is told by us, once.
-        await trio.run_process(command, check=False, deliver_cancel=_drain, start_new_session=True)
+        await trio.run_process(
+            command, check=False, deliver_cancel=_drain, start_new_session=True, env=environ
+        )
         LOG.error("worker.ended", reason="the local worker ended by itself")
 
     async def _role_of(self, client_id: str, secret: str) -> Role | None:

@@ -1,5 +1,6 @@
 """Owns how this process follows topics: each is read once, for all who tail it."""
 
+import weakref
 from typing import Final, Protocol
 
 import trio
@@ -48,14 +49,15 @@ class TailedTopic:
         self._topic = topic
         self._bus = bus
         self._keeps = keeps
-        self._tails: list[Tail] = []
+        # Weakly: a service that starts over takes new ones, and says no goodbye to the old.
+        self._tails = weakref.WeakSet[Tail]()
         inbox = Inbox()  # Its room: a tail is told that it fell behind, so none ever waits.
         self.feed = Feed(topic, self._opened, self._offer, inbox.room, bus.trouble)
 
     def add(self, first: dict[int, int]) -> "Tail":
         """A tail of what comes at or after these offsets."""
         tail = Tail(self._topic, first)
-        self._tails.append(tail)
+        self._tails.add(tail)
         return tail
 
     def ends(self) -> dict[int, int]:
@@ -94,9 +96,10 @@ class TailedTopic:
                 for each in deliveries:
                     if type(each.message) is DeadLetter:
                         self._bus.bury(each)
-            for tail in self._tails:
+            for tail in list(self._tails):
                 tail.offer(partition, kept, batch.ends[partition])
-        self._tails = [tail for tail in self._tails if not tail.overrun]
+                if tail.overrun:
+                    self._tails.discard(tail)
 
 
 class Tail:

@@ -21,7 +21,7 @@ from control.model.names import ENV_DATA_DIR, Service
 
 EMBEDDED = "embedded"
 KAFKA = "kafka://"
-_KAFKA_VARIABLES = "TP_KAFKA_"
+KAFKA_VARIABLES = "TP_KAFKA_"
 _TOPIC_PREFIX_CHARS_MAX = 64
 _STATEFUL = frozenset({Service.API, Service.SCHEDULER, Service.TRIGGER, Service.STATISTICS})
 _SEVERAL = frozenset({"services"})  # Lists; in flags and the environment: comma-separated.
@@ -133,8 +133,8 @@ def load_config(
 def _client_settings(from_file: object, environ: Mapping[str, str]) -> dict[str, str]:
     found = dict(msgspec.convert(from_file or {}, dict[str, str], strict=False))
     for name, value in environ.items():
-        if name.startswith(_KAFKA_VARIABLES):
-            found[name.removeprefix(_KAFKA_VARIABLES).lower().replace("_", ".")] = value
+        if name.startswith(KAFKA_VARIABLES):
+            found[name.removeprefix(KAFKA_VARIABLES).lower().replace("_", ".")] = value
     return found
 
 
