@@ -71,9 +71,8 @@ class KafkaBus:
                 await trio.to_thread.run_sync(self._reach)
                 self._heal()
                 self._reachable.set()
-                for tailed in list(
-                    self._tails.values()
-                ):  # "From now on" comes before what we publish.
+                # Each tail's "from now on" comes before what we publish.
+                for tailed in list(self._tails.values()):
                     await tailed.feed.opened.wait()
                 self._writing = nursery
                 for transactions in self._transactions.values():

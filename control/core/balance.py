@@ -171,7 +171,11 @@ class Balancer:
         self._cancelled.pop((message.job_id, message.attempt), None)
         self._remember_end(message.job_id, message.attempt)
         if message.outcome == Outcome.DONE:
-            self.estimates.learn((message.pipeline, message.name), message.duration_seconds)
+            key = (message.pipeline, message.name)
+            before = self._length(self.estimates.expected(key))
+            self.estimates.learn(key, message.duration_seconds)
+            if self._length(self.estimates.expected(key)) != before:
+                self.waiting.release(key)
             self._ends += 1
             if self._ends % _UPDATE_EVERY == 0:
                 self.threshold.update(self.estimates.samples())
@@ -310,7 +314,7 @@ class Balancer:
             self.slots.offer(lane)
 
     def _place(self, client: str, shape: Shape, speed: Speed, expected_s: float) -> Lane | Cause:
-        length = "short" if expected_s <= WINDOW_S else speed
+        length = self._length(expected_s)
         if self._is_full(client):
             return Cause("client", length, shape, client)
         if speed == Speed.SLOW and self._slow_running >= self._slow_limit():
@@ -322,6 +326,9 @@ class Balancer:
         if lane is None and speed == Speed.FAST:
             lane = self.slots.window_lane(shape, expected_s)
         return lane if lane is not None else Cause("slots", length, shape)
+
+    def _length(self, expected_s: float) -> str:
+        return "short" if expected_s <= WINDOW_S else self.threshold.speed(expected_s)
 
     def _slow_limit(self) -> int:
         total = self.slots.total

@@ -7,6 +7,7 @@ job costs the same however many queues wait.
 """
 
 import heapq
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import Final, NamedTuple
 
@@ -85,6 +86,9 @@ class WaitingJobs:
         self._index = index
         self.jobs: dict[int, Waiting] = {}
         self._queues: dict[tuple[object, ...], Queue] = {}
+        self._alike: defaultdict[tuple[str, str], dict[Queue, None]] = defaultdict(
+            dict
+        )  # By what is learned.
         self._levels: dict[PriorityKey, list[tuple[float, int, int, Queue]]] = {}
         self._order: list[PriorityKey] = []  # Heap of the levels in use.
         self._parked: dict[Cause, _Lot] = {}
@@ -96,6 +100,7 @@ class WaitingJobs:
         queue = self._queues.get(key)
         if queue is None:
             queue = self._queues[key] = Queue(job)
+            self._alike[queue.key][queue] = None
         waiting = Waiting(job, place, queue)
         self.jobs[job.job_id] = waiting
         self._seq += 1
@@ -116,7 +121,8 @@ class WaitingJobs:
         if not queue.size:
             job = waiting.job
             key = (job.order, *queue.key, queue.client, *queue.shape)
-            self._queues.pop(key, None)
+            if self._queues.pop(key, None) is not None:
+                self._forget(queue)
             queue.version += 1
             if queue.parked is not None:
                 self._leave(queue.parked)
@@ -154,6 +160,14 @@ class WaitingJobs:
             self._rank(queue)
             return
 
+    def release(self, key: tuple[str, str]) -> None:
+        """Jobs of this key are of another length than those they were parked with."""
+        for queue in self._alike.get(key, ()):
+            if queue.parked is not None:
+                self._leave(queue.parked)
+                queue.parked = None
+                self._rank(queue)
+
     def causes(self) -> list[Cause]:
         """Everything queues are parked for."""
         return list(self._parked)
@@ -179,6 +193,12 @@ class WaitingJobs:
                 self._rank(queue)
             else:
                 yield head
+
+    def _forget(self, queue: Queue) -> None:
+        alike = self._alike[queue.key]
+        alike.pop(queue, None)
+        if not alike:
+            del self._alike[queue.key]
 
     def _leave(self, cause: Cause) -> None:
         lot = self._parked[cause]
