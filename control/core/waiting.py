@@ -86,9 +86,7 @@ class WaitingJobs:
         self._index = index
         self.jobs: dict[int, Waiting] = {}
         self._queues: dict[tuple[object, ...], Queue] = {}
-        self._alike: defaultdict[tuple[str, str], dict[Queue, None]] = defaultdict(
-            dict
-        )  # By what is learned.
+        self._alike: defaultdict[tuple[str, str], dict[Queue, None]] = defaultdict(dict)
         self._levels: dict[PriorityKey, list[tuple[float, int, int, Queue]]] = {}
         self._order: list[PriorityKey] = []  # Heap of the levels in use.
         self._parked: dict[Cause, _Lot] = {}
