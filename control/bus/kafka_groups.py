@@ -91,8 +91,12 @@ class Member:
         with self._scope:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
+                self._begin(nursery)
                 task_status.started()
                 await trio.sleep_forever()
+
+    def _begin(self, nursery: trio.Nursery) -> None:
+        """Start what being a member takes, besides reading."""
 
     async def join(self, topic: Topic) -> "GroupSubscription":
         """Read a topic from where the group stands."""
@@ -144,15 +148,9 @@ class ElectedMember(Member):
         super().__init__(group, bus)
         self._elected = trio.Event()
 
-    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Stand for election until cancelled or lost."""
-        with self._scope:
-            async with trio.open_nursery() as nursery:
-                self._nursery = nursery
-                stand = partial(trio.to_thread.run_sync, limiter=trio.CapacityLimiter(1))
-                nursery.start_soon(stand, self._stand)
-                task_status.started()
-                await trio.sleep_forever()
+    def _begin(self, nursery: trio.Nursery) -> None:
+        stand = partial(trio.to_thread.run_sync, limiter=trio.CapacityLimiter(1))
+        nursery.start_soon(stand, self._stand)
 
     async def _start(self, subscription: "GroupSubscription") -> None:
         await self._elected.wait()

@@ -9,7 +9,7 @@ a crash in between delivers again, the state refuses.
 import sqlite3
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol
 
 import msgspec
 import structlog
@@ -27,7 +27,6 @@ from control.model.names import Topic
 from control.model.records import Receipts, Record
 
 LOG = structlog.get_logger("bus")
-T = TypeVar("T")
 _Row = list[tuple[Topic, int | None, int | None, Raw]]
 _ROWS_AT_ONCE: Final = 64
 _DECODER: Final = msgspec.json.Decoder(_Row)
