@@ -25,7 +25,7 @@ COLUMNS: Final = {
     "Jain": "jain",
     "used": "utilisation",
 }
-_CONSOLE: Final = Console(color_system=None, width=150, highlight=False)
+_CONSOLE: Final = Console(color_system=None, width=170, highlight=False)
 _LARGE: Final = 100.0
 _PLOT_SIZE: Final = (100, 24)
 _PLOT_LEAST_S: Final = 0.01
@@ -83,7 +83,7 @@ def show_plot(title: str, waits: Mapping[str, Sequence[float]]) -> None:
         percents = [100 * (place + 1) / len(each) for place in range(len(each))]
         values = [max(wait, _PLOT_LEAST_S) for wait in each]
         plotext.plot(percents, values, label=policy, marker=marker)
-    print(plotext.build())
+    print(plotext.uncolorize(plotext.build()))
 
 
 def number(value: float) -> str:
