@@ -18,7 +18,7 @@ from bench.balancer.measures import FAST_S, Measures, measured, over_seeds
 from bench.balancer.recorded import recorded
 from bench.balancer.workloads import FAMILIES, NOISY, Workload, workload
 from control.core.balance import Policy
-from control.core.workload import Farm, Played
+from control.core.workload import Farm, Played, PlayedJob
 
 WALLS: Final = "ours-lend-off"
 TRUE_SIZES: Final = "true-sizes"
@@ -93,7 +93,7 @@ def played_once(task: tuple[Asked, str]) -> Found:
     asked, policy = task
     made = _made(asked)
     begun = time.process_time()
-    played = _played(policy, made, asked.seed)
+    played = play_policy(policy, made, asked.seed)
     cpu_s = time.process_time() - begun
     waits = played.waits()
     fast = [job.seconds < FAST_S for job in made.jobs]
@@ -115,7 +115,13 @@ def _made(asked: Asked) -> Workload:
     return workload(asked.name, seed=asked.seed, jobs=asked.jobs, load=asked.load, farm=asked.farm)
 
 
-def _played(policy: str, made: Workload, seed: int) -> Played:
+def play_ours(jobs: Sequence[PlayedJob], farm: Farm, seed: int, *, lend: bool = True) -> Played:
+    """What becomes of the jobs under our own policy, with its defaults."""
+    return play(jobs, farm, Policy(lend=lend), seed)
+
+
+def play_policy(policy: str, made: Workload, seed: int) -> Played:
+    """What becomes of the workload under the policy of this name."""
     if policy in CLASSICAL:
         return play_classical(policy, made.jobs, made.farm, seed)
     match policy:
@@ -128,8 +134,7 @@ def _played(policy: str, made: Workload, seed: int) -> Played:
         case goals.SRPT:
             return play_srpt(made.jobs, made.farm)
         case _:
-            rules = Policy(lend=policy == goals.OURS)
-            return play(made.jobs, made.farm, rules, seed)
+            return play_ours(made.jobs, made.farm, seed, lend=policy == goals.OURS)
 
 
 def _points(waits: list[float]) -> list[float]:

@@ -41,17 +41,22 @@ def show_by_workload(title: str, field: str, found: Mapping[str, Mapping[str, Me
 
 
 def show_all(
-    title: str, found: Mapping[str, Mapping[str, Measures]], cpu_us: Mapping[str, float]
+    title: str,
+    found: Mapping[str, Mapping[str, Measures]],
+    cpu_us: Mapping[str, float] | None = None,
 ) -> None:
     """All measures, put together over workloads by their geometric mean."""
-    table = _table(title, ["policy", *COLUMNS, "us/job", "jobs/s"])
+    costs = ["us/job", "jobs/s"] if cpu_us is not None else []
+    table = _table(title, ["policy", *COLUMNS, *costs])
     for policy, of in found.items():
         cells = [
             number(geometric_mean(getattr(each, field) for each in of.values()))
             for field in COLUMNS.values()
         ]
-        cost = cpu_us[policy]
-        table.add_row(policy, *cells, number(cost), f"{1e6 / max(cost, 1e-3):,.0f}")
+        if cpu_us is not None:
+            cost = max(cpu_us[policy], 1e-3)
+            cells += [number(cost), f"{1e6 / cost:,.0f}"]
+        table.add_row(policy, *cells)
     _CONSOLE.print(table)
 
 
