@@ -180,15 +180,11 @@ class _Ylem(_Counting):
         if lane is None:
             lane = self._lane_of[run] = self.choose_for_run(place, now)
         else:
-            self.joins(place, lane)
+            self.outstanding[lane] += 1
         return lane
 
     def choose_for_run(self, place: int, now: float) -> int:
         """The lane of a run whose first job this is."""
-        raise NotImplementedError
-
-    def joins(self, place: int, lane: int) -> None:
-        """A later job of a run goes where its first one went."""
         raise NotImplementedError
 
     def ended(self, place: int, lane: int, seconds: float) -> None:
@@ -212,10 +208,6 @@ class YlemAsDescribed(_Ylem):
         slow = self.expected_s(place) >= SLOW_S
         return self.fewest(range(cut) if slow else range(min(cut, self.count - 1), self.count))
 
-    def joins(self, place: int, lane: int) -> None:  # noqa: ARG002
-        """One more."""
-        self.outstanding[lane] += 1
-
 
 class YlemAsCoded(_Ylem):
     """A bucket of seconds for each lane, refilled by time alone; no end is ever seen.
@@ -238,14 +230,9 @@ class YlemAsCoded(_Ylem):
         ranks = sorted((-tokens[lane], chance(), lane) for lane in range(self.count))
         skipped = round((1 - _SLOW_SHARE) * self.count) if expected >= SLOW_S else 0
         lane = ranks[min(skipped, self.count - 1)][2]
-        self.joins(place, lane)
-        return lane
-
-    def joins(self, place: int, lane: int) -> None:
-        """Its seconds are taken from the bucket."""
+        tokens[lane] -= min(expected, _TOKENS_MAX_S)  # For the whole run, at once.
         self.outstanding[lane] += 1
-        stages = max(self.jobs[place].stages_left, 1)
-        self._tokens[lane] -= min(self.expected_s(place) / stages, _TOKENS_MAX_S)
+        return lane
 
 
 CLASSICAL: Final[Mapping[str, Callable[[Lanes, random.Random], Chooser]]] = {

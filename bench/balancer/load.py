@@ -20,7 +20,7 @@ from bench.balancer.measures import measured
 from bench.balancer.recorded import recorded
 from bench.balancer.simulate import play_ours, play_policy
 from bench.balancer.workloads import FAMILIES, NOISY, Workload, workload
-from bench.system import DataDir, Dispatchers, OnKafka, System, system
+from bench.system import DataDir, Dispatchers, OnKafka, System, percentile, system
 from bench.watching import all_ended, jobs_of, ms, put_pipeline
 from control.core.workload import Farm, Played, PlayedJob
 
@@ -51,7 +51,8 @@ def main(  # noqa: PLR0917 - each is an option of the command.
     made = msgspec.structs.replace(made, farm=farm)  # Without its faults.
     quick = sped_up(made, speedup)
     last_s = quick.jobs[-1].at_s
-    print(f"{made.name}: {len(made.jobs):,} jobs on {farm.total} slots, {last_s:.0f} s of arrivals")
+    count = len(quick.jobs)
+    print(f"{made.name}: {count:,} jobs on {farm.total} slots, {count / last_s:.0f} a second")
     with system(
         data_dir, slots=slots, workers=workers, kafka=kafka, dispatchers=dispatchers
     ) as running:
@@ -116,6 +117,7 @@ async def perform(running: System, jobs: Sequence[PlayedJob]) -> Played:
     for place, job in enumerate(jobs):
         runs.setdefault(job.run, []).append(place)
     ids: dict[int, int] = {}
+    took: list[float] = []
     async with AsyncExitStack() as stack:
         admin = await stack.enter_async_context(running.client())
         clients: dict[str, httpx.AsyncClient] = {}
@@ -132,11 +134,14 @@ async def perform(running: System, jobs: Sequence[PlayedJob]) -> Played:
             answer = await clients[first.client].post(path, json=body)
             answer.raise_for_status()
             ids[run] = answer.json()["id"]
+            took.append(trio.current_time() - begin - first.at_s)
 
         async with trio.open_nursery() as nursery:
             for run, places in runs.items():
                 await trio.sleep_until(begin + jobs[places[0]].at_s)
                 nursery.start_soon(submit, run, places)
+        late = percentile(took, 0.99)
+        print(f"99 % of the runs were accepted within {late:.3f} s of their time")
         await all_ended(admin)
         return await _ends(admin, runs, ids)
 

@@ -170,7 +170,7 @@ def _ylem_like(draft: _Draft) -> Workload:
 
 
 def _azure(draft: _Draft) -> Workload:
-    _usual(draft, Mix(median_s=0.8, sd=2.2, exponent=1.0), Pace(bursts=_BURSTS))
+    _usual(draft, Mix(median_s=0.68, sd=2.45, exponent=1.0), Pace(bursts=_BURSTS))
     return draft.finish("D2")
 
 
@@ -221,10 +221,10 @@ def _crowd(
     chance, farm = draft.chance, draft.farm.total
     picker = Picker(chance, made)
     count = max(round(draft.horizon_s / every_s), 1)
+    lasts_s = min(lasts_s, draft.horizon_s / count / 10)  # Also where the horizon is short.
     work = (total - draft.load) * farm * lasts_s
     spare = sum(job.seconds for _, _, job, _ in draft.made)
-    # The others ask for less by as much, and draw no luck from it: every tenth stays a tenth.
-    keep = max(1 - count * work / spare, 0.3)
+    keep = 1 - count * work / spare  # So the others ask for less by as much.
     draft.made = [each for each in draft.made if chance.random() < keep]
     for number in range(count):
         begin_s = (number + chance.uniform(0.1, 0.7)) / count * draft.horizon_s
