@@ -117,7 +117,7 @@ def _made(asked: Asked) -> Workload:
 
 def play_ours(jobs: Sequence[PlayedJob], farm: Farm, seed: int, *, lend: bool = True) -> Played:
     """What becomes of the jobs under our own policy, with its defaults."""
-    return play(jobs, farm, Policy(lend=lend), seed)
+    return play(jobs, farm, Policy(lend=lend))
 
 
 def play_policy(policy: str, made: Workload, seed: int) -> Played:

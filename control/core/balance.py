@@ -3,37 +3,40 @@
 The events of BALANCING.md section 7 map so: `submit(job, now)` is `submit`, `started` needs no
 part here, `done(…)` is `finished`, `room`, `lane_up` and `lane_down` are `worker_up` and
 `worker_down` (a lane is a worker's slots in one partition), and `assign` gives the assignments to
-send now. Jobs stay here until a slot is free (late binding), so priority is global to the last
-moment. Slow jobs leave a reserve of slots free, so a fast one always finds one soon.
+send now; `core/simulation.py` drives it so, in virtual time. Jobs stay here until a slot is free
+(late binding), so priority is global to the last moment. Slow jobs leave a reserve of slots free,
+so a fast one always finds one soon.
 """
 
-from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final
 
 import msgspec
 
-from control.core.estimates import Estimates
+from control.core.estimates import Estimates, Key
+from control.core.fairness import bucket_of
+from control.core.learning import Learning
+from control.core.loads import loads
+from control.core.outstanding import Outstanding, Placed
+from control.core.past import Past
+from control.core.reasons import in_words
 from control.core.roster import Changes, Roster
-from control.core.slots import WINDOW_S, Lane, Shape, Slots, loads
-from control.core.speed import Threshold, partition_classes
-from control.core.waiting import Cause, WaitingJobs
-from control.model import limits
-from control.model.messages import (
-    DispatcherUp,
-    Finished,
-    Hold,
-    JobReady,
-    LoadOfPartition,
-    PriorityKey,
-    WorkerUp,
-)
+from control.core.slots import LOSS_S, WINDOW_S, Lane, Shape, Slots
+from control.core.speed import Threshold
+from control.core.split import Split
+from control.core.waiting import Cause, Queue, WaitingJobs
+from control.model.balancing import ClassChange, LoadOfPartition, Rules, Waits
+from control.model.messages import DispatcherUp, Finished, Hold, JobReady, PriorityKey, WorkerUp
 from control.model.states import Outcome, Speed
+
+SLOW_SHARE: Final = 0.6
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """What operators set."""
 
     partitions: int = 10
-    slow_share: float = 0.6
+    slow_share: float | None = SLOW_SHARE  # None: it follows the mix ("auto").
     slow_threshold_s: float | None = None  # None: learned ("auto").
     lend: bool = True
     reserve_share: float = 0.05
@@ -50,20 +53,6 @@ class Assignment(msgspec.Struct, frozen=True):
     expected_s: float
 
 
-class _Outstanding(msgspec.Struct):
-    attempt: int
-    client: str
-    speed: Speed
-    expected_s: float
-    lane: Lane | None  # None: nobody is known to have it; its dispatcher waits for its worker.
-    placed_ms: int
-
-
-OVERRUN_EXPECTED_S = 1.0  # Of a short job that has overrun; nothing better is known.
-_UPDATE_EVERY = 32  # Ends between two looks at the threshold.
-_ENDED_MAX = 50_000  # How many ends are remembered, against news that is older than they are.
-
-
 class Balancer:
     """The whole policy, without I/O. Places are those of the topic the jobs came from.
 
@@ -77,23 +66,25 @@ class Balancer:
         threshold: Threshold | None = None,
     ) -> None:
         self.policy = policy
-        self.classes = partition_classes(policy.partitions, policy.slow_share)
+        self._split = Split(policy.partitions, policy.slow_share, SLOW_SHARE)
         self.estimates = estimates or Estimates()
         self.threshold = threshold or Threshold(policy.slow_threshold_s)
-        self.slots = Slots(self.classes)
+        self.learning = Learning(self.estimates, self.threshold, self._split)
+        self.slots = Slots(self._split.classes)
         self._roster = Roster()
-        self.waiting = WaitingJobs(self.estimates.index)
-        self._outstanding: dict[int, _Outstanding] = {}
-        self._slow_running = 0
-        self._client_running: dict[str, int] = {}
+        self.waiting = WaitingJobs(self._index)
+        self.outstanding = Outstanding()
+        self._past = Past()
         self._client_max: dict[str, int | None] = {}
         # Of clients that were told of: newer than what a job says that is read back or given back.
         self._client_priority: dict[str, int] = {}
         self.superseded: list[int] = []  # Places whose jobs have a newer attempt.
-        self._ended: OrderedDict[int, int] = OrderedDict()  # Job to its last attempt that ended.
-        self._cancelled: OrderedDict[tuple[int, int], None] = OrderedDict()
         self._moving: dict[int, PriorityKey] = {}  # Jobs on their way back to a new place.
-        self._ends = 0
+
+    @property
+    def classes(self) -> tuple[Speed, ...]:
+        """The class of each partition."""
+        return self._split.classes
 
     # What happened.
 
@@ -105,12 +96,12 @@ class Balancer:
         """
         if self._moving and job.job_id in self._moving:  # Perhaps once more since it left.
             job = msgspec.structs.replace(job, order=self._moving.pop(job.job_id))
-        known, waiting = self._outstanding.get(job.job_id), self.waiting.jobs.get(job.job_id)
+        known, waiting = self.outstanding.jobs.get(job.job_id), self.waiting.jobs.get(job.job_id)
         if known is not None and known.attempt > job.attempt:
             return False
-        if self._cancelled.pop((job.job_id, job.attempt), self) is None:
+        if self._past.was_cancelled(job.job_id, job.attempt):
             self._settle(job.job_id)
-            self._remember_end(job.job_id, job.attempt)
+            self._past.ended(job.job_id, job.attempt)
             return False
         if waiting is not None:
             if waiting.job.attempt >= job.attempt:
@@ -124,7 +115,7 @@ class Balancer:
             self._client_max[job.client] = job.max_running
         elif priority != job.order[0]:  # It was said before the client changed.
             job = _with_priority(job, priority)
-        self.waiting.add(job, place)
+        self._add(job, place)
         return True
 
     def cancel(self, job_id: int, attempt: int) -> int | None:
@@ -132,9 +123,7 @@ class Balancer:
         waiting = self.waiting.jobs.get(job_id)
         if waiting is None or waiting.job.attempt != attempt:
             # Its message may be still to come, for the first time or because it is given back.
-            self._cancelled[job_id, attempt] = None
-            if len(self._cancelled) > limits.SUBSCRIPTION_RECORDS_MAX:
-                self._cancelled.popitem(last=False)
+            self._past.cancel(job_id, attempt)
         if waiting is None or waiting.job.attempt > attempt:
             return None
         self.waiting.remove(waiting)
@@ -157,28 +146,32 @@ class Balancer:
     def client_changed(self, client: str, priority: int, max_running: int | None) -> None:
         """A client's limits changed; they hold for what waits already."""
         self._client_max[client], self._client_priority[client] = max_running, priority
-        for waiting in [w for w in self.waiting.jobs.values() if w.job.client == client]:
-            if waiting.job.order[0] != priority:
-                self.waiting.remove(waiting)
-                self.waiting.add(_with_priority(waiting.job, priority), waiting.place)
-        self._room()
+        for waiting in self.waiting.requeue(client, priority):
+            self._add(_with_priority(waiting.job, priority), waiting.place)
+        self._wake_all()
 
-    def finished(self, message: Finished) -> None:
+    def split(self, slow_share: float | None) -> None:
+        """This share of the partitions is for slow jobs; None: it follows the mix."""
+        self._split.set(slow_share)
+        self._divided()
+
+    def finished(self, message: Finished, now_ms: int) -> None:
         """An attempt ended (or was lost)."""
-        known = self._outstanding.get(message.job_id)
+        known = self.outstanding.jobs.get(message.job_id)
         if known is not None and known.attempt == message.attempt:
             self._settle(message.job_id)
-        self._cancelled.pop((message.job_id, message.attempt), None)
-        self._remember_end(message.job_id, message.attempt)
-        if message.outcome == Outcome.DONE:
-            key = (message.pipeline, message.name)
-            before = self._length(self.estimates.expected(key))
-            self.estimates.learn(key, message.duration_seconds)
-            if self._length(self.estimates.expected(key)) != before:
-                self.waiting.release(key)
-            self._ends += 1
-            if self._ends % _UPDATE_EVERY == 0:
-                self.threshold.update(self.estimates.samples())
+        self._past.ended(message.job_id, message.attempt)
+        if message.outcome != Outcome.DONE:
+            return
+        connected = message.worker in self.slots.workers
+        lesson = self.learning.done(message, now_ms, connected=connected)
+        key = (message.pipeline, message.name)
+        self.waiting.relearned(key, other_length=lesson.length)
+        if lesson.stragglers:
+            self.slots.slow_down(self.learning.slowness)
+            self._wake_all()
+        if lesson.classes:
+            self._divided()
 
     def worker_up(self, info: WorkerUp) -> None:
         """A worker connected or changed. What it holds counts as placed with it."""
@@ -188,12 +181,12 @@ class Balancer:
         """These jobs take far longer than expected: each holds its slot until it ends."""
         worker = self.slots.workers.get(name)
         for job_id in job_ids:
-            known = self._outstanding.get(job_id)
+            known = self.outstanding.jobs.get(job_id)
             if worker is None or known is None or known.expected_s > WINDOW_S:
                 continue
             if known.lane is not None and known.lane.worker is worker:
-                worker.overran(known.expected_s)
-                known.expected_s = OVERRUN_EXPECTED_S
+                self.slots.overran(worker, known.expected_s)
+                self.outstanding.overran(job_id)
 
     def worker_down(self, name: str, dispatcher: str) -> None:
         """A worker is gone; its jobs come back one by one, as ends or as ready again."""
@@ -208,8 +201,8 @@ class Balancer:
         """A dispatcher told all it knows: replaces what was known of it."""
         changes = self._roster.dispatcher_up(message)
         for hold in message.adrift:
-            if hold.job_id not in self._outstanding and not self._is_over(hold):
-                self._hold(hold, None)
+            if hold.job_id not in self.outstanding.jobs and not self._is_over(hold):
+                self._hold_on(hold, None)
         self._workers_changed(changes)
 
     # What follows.
@@ -218,22 +211,16 @@ class Balancer:
         """The assignments to send now, at most `limit`, in order."""
         made: list[Assignment] = []
         for waiting in self.waiting.heads():
-            queue = waiting.queue
+            queue, job = waiting.queue, waiting.job
             expected_s = self.estimates.expected(queue.key)
-            speed = self.threshold.speed(expected_s)
-            found = self._place(queue.client, queue.shape, speed, expected_s)
-            if isinstance(found, Cause):
-                self.waiting.park(queue, found)
+            speed = self.learning.speed(queue.key, expected_s)
+            lane = self._place(queue, speed, expected_s)
+            if isinstance(lane, Cause):
+                self.waiting.park(queue, lane, now_ms)
                 continue
             self.waiting.remove(waiting)
-            job = waiting.job
-            lane = found
-            lane.worker.take(lane, expected_s)
-            self.slots.offer(lane)
-            self._count(
-                job.job_id,
-                _Outstanding(job.attempt, job.client, speed, expected_s, lane, now_ms),
-            )
+            placed = Placed(job.attempt, job.key, job.client, speed, expected_s, lane, now_ms)
+            self._hold(job.job_id, placed)
             made.append(
                 Assignment(
                     job,
@@ -248,87 +235,126 @@ class Balancer:
                 break
         return made
 
-    def why(self, job_id: int) -> str | None:
-        """Why a job waits, in words; None when it does not wait here."""
+    def waits(self, job_id: int) -> Waits | None:
+        """Why a job waits and where in the order; None when it does not wait here."""
         waiting = self.waiting.jobs.get(job_id)
         if waiting is None:
             return None
         queue = waiting.queue
         expected_s = self.estimates.expected(queue.key)
-        speed = self.threshold.speed(expected_s)
+        speed = self.learning.speed(queue.key, expected_s)
         # Looked at anew: a queue keeps the cause it was parked for while nobody comes to it.
-        found = self._place(queue.client, queue.shape, speed, expected_s)
-        return self._in_words(queue.client, queue.shape, found)
+        found = self._place(queue, speed, expected_s)
+        ahead, at_least = self.waiting.ahead(waiting)
+        refused, refused_ms = queue.refused or (None, None)
+        return Waits(
+            why=self._in_words(queue, found if isinstance(found, Cause) else None),
+            speed=speed,
+            expected_s=expected_s,
+            known=self.estimates.is_known(queue.key),
+            sent_ahead=expected_s <= WINDOW_S,
+            ahead=ahead,
+            at_least=at_least,
+            refused=None if refused is None else self._in_words(queue, refused),
+            refused_ms=refused_ms,
+        )
 
-    def _in_words(self, client: str, shape: Shape, found: Lane | Cause) -> str:
-        if not isinstance(found, Cause):
-            return "its turn comes next"
-        if found.why == "client":
-            running = self._client_running.get(client, 0)
-            return f"{client} is at max_running: {running} of {self._client_max.get(client)}"
-        if not self.slots.workers:
-            return "no worker is connected"
-        if not self.slots.any_can(shape):
-            kind, version, labels = shape
-            needs = f"{kind} {version}" + (f" with labels {', '.join(labels)}" if labels else "")
-            return f"no connected worker can run {needs}"
-        if found.why == "reserve" and self.slots.total:
-            return f"slow jobs hold {self._slow_running} slots; the rest is kept for fast ones"
-        return "no free slot"
+    def rules(self) -> Rules:
+        """What is gone by now."""
+        total = self.slots.total
+        return Rules(
+            slow_share=self._split.share,
+            split_auto=self._split.auto,
+            threshold_s=self.threshold.seconds,
+            threshold_auto=self.policy.slow_threshold_s is None,
+            lend=self.policy.lend,
+            slots=total,
+            reserve=total - self._slow_limit(),
+            slow_running=self.outstanding.slow,
+            waiting=len(self.waiting.jobs),
+            stragglers=tuple(sorted(self.learning.slowness.items())),
+            changes=tuple(self.learning.classes.last),
+        )
 
     def partitions(self) -> list[LoadOfPartition]:
         """Every partition's load, as far as jobs have been placed there."""
-        placed = [
-            (known.lane, known.expected_s, known.placed_ms)
-            for known in self._outstanding.values()
-            if known.lane is not None
-        ]
-        return loads(self.classes, self.slots.workers.values(), placed)
+        return loads(self.classes, self.slots.workers.values(), self.outstanding.in_lanes())
+
+    def take_changes(self) -> list[ClassChange]:
+        """The changes of class since this was asked last."""
+        classes = self.learning.classes
+        changes, classes.changed = classes.changed, []
+        return changes
+
+    def _in_words(self, queue: Queue, cause: Cause | None) -> str:
+        most = self._client_max.get(queue.client)
+        return in_words(cause, queue, self.slots, self.outstanding, most)
+
+    def _divided(self) -> None:
+        self.slots.divide(self._split.classes)
+        self._wake_all()
 
     def _workers_changed(self, changes: Changes) -> None:
         for info in changes.gone:
             self.slots.remove(info.worker)
+            self.learning.forget_worker(info.worker)
         for info in changes.came:
             self._connect(info)
-        self._room()
+        self._wake_all()
 
     def _connect(self, info: WorkerUp) -> None:
         self.slots.remove(info.worker)
         worker = self.slots.add(info)
-        for known in self._outstanding.values():
-            if known.lane is not None and known.lane.worker.info.worker == info.worker:
-                first = next(iter(worker.lanes.values()), None)
-                known.lane = worker.lanes.get(known.lane.partition, first)
-                if known.lane is not None:
-                    worker.take(known.lane, known.expected_s)
+        first = next(iter(worker.lanes.values()), None)
+        for job_id in self.outstanding.of_worker(info.worker):
+            known = self.outstanding.jobs[job_id]
+            assert known.lane is not None
+            self._move(job_id, worker.lanes.get(known.lane.partition, first))
         for hold in info.holds:
-            lane = worker.emptiest()
             if self._is_over(hold):
                 continue
-            if hold.job_id not in self._outstanding:
-                self._hold(hold, lane)
-            elif (known := self._outstanding[hold.job_id]).lane is None and lane is not None:
-                known.lane = lane
-                worker.take(lane, known.expected_s)
-        for lane in worker.lanes.values():
-            self.slots.offer(lane)
+            held = self.outstanding.jobs.get(hold.job_id)
+            if held is None:
+                self._hold_on(hold, worker.emptiest())
+            elif held.lane is None:
+                self._move(hold.job_id, worker.emptiest())
 
-    def _place(self, client: str, shape: Shape, speed: Speed, expected_s: float) -> Lane | Cause:
-        length = self._length(expected_s)
+    def _move(self, job_id: int, lane: Lane | None) -> None:
+        self.outstanding.move(job_id, lane)
+        if lane is not None:
+            self.slots.take(lane, self.outstanding.jobs[job_id].expected_s)
+
+    def _place(self, queue: Queue, speed: Speed, expected_s: float) -> Lane | Cause:
+        shape, client = queue.shape, queue.client
+        length = "short" if expected_s <= WINDOW_S else speed
         if self._is_full(client):
             return Cause("client", length, shape, client)
-        if speed == Speed.SLOW and self._slow_running >= self._slow_limit():
+        if speed == Speed.SLOW and self.outstanding.slow >= self._slow_limit():
             return Cause("reserve", length, shape)
         other = Speed.FAST if speed == Speed.SLOW else Speed.SLOW
         lane = self.slots.free_lane(speed, shape)
         if lane is None and self.policy.lend:
             lane = self.slots.free_lane(other, shape)
+        if lane is None and self.slots.straggling:
+            lane = self.slots.straggling_lane(shape, expected_s, self._patience_s(shape))
+            if lane is None:
+                return Cause("straggler", f"{length} {bucket_of(expected_s)}", shape)
         if lane is None and speed == Speed.FAST:
             lane = self.slots.window_lane(shape, expected_s)
         return lane if lane is not None else Cause("slots", length, shape)
 
-    def _length(self, expected_s: float) -> str:
-        return "short" if expected_s <= WINDOW_S else self.threshold.speed(expected_s)
+    def _patience_s(self, shape: Shape) -> float:
+        """How much longer a job may take on a straggler: as long as it would wait for another."""
+        if not self.slots.any_can(shape, well=True):
+            return float("inf")
+        placed, healthy = len(self.outstanding.jobs), self.slots.healthy
+        if not placed or not healthy:
+            return LOSS_S
+        next_free_s = self.outstanding.expected_s / placed / healthy
+        return max(LOSS_S, next_free_s * len(self.waiting.jobs))
+
+    def _index(self, key: Key) -> float:
+        return self.learning.index(key, self.outstanding.of_key(key))
 
     def _slow_limit(self) -> int:
         total = self.slots.total
@@ -336,57 +362,62 @@ class Balancer:
             return total
         return total - max(round(total * self.policy.reserve_share), 1)
 
-    def _remember_end(self, job_id: int, attempt: int) -> None:
-        self._ended[job_id] = attempt
-        self._ended.move_to_end(job_id)
-        if len(self._ended) > _ENDED_MAX:
-            self._ended.popitem(last=False)
-
     def _is_over(self, hold: Hold) -> bool:
         """Whether it ended, or came back, before this older news of it: topics do not wait for
         each other."""
-        ended = self._ended.get(hold.job_id, 0)
-        return hold.attempt <= ended or hold.job_id in self.waiting.jobs
+        ended = self._past.has_ended(hold.job_id, hold.attempt)
+        return ended or hold.job_id in self.waiting.jobs
 
-    def _hold(self, hold: Hold, lane: Lane | None) -> None:
-        if lane is not None:
-            lane.worker.take(lane, hold.expected)
-        self._count(
-            hold.job_id,
-            _Outstanding(
-                hold.attempt, hold.client, hold.speed, hold.expected, lane, hold.started_ms or 0
-            ),
+    def _add(self, job: JobReady, place: int) -> None:
+        self.waiting.add(job, place, self.estimates.expected(job.key), self.slots.total)
+
+    def _hold_on(self, hold: Hold, lane: Lane | None) -> None:
+        placed = Placed(
+            hold.attempt,
+            (hold.pipeline, hold.name),
+            hold.client,
+            hold.speed,
+            hold.expected,
+            lane,
+            hold.started_ms or 0,
         )
+        self._hold(hold.job_id, placed)
 
-    def _count(self, job_id: int, known: _Outstanding) -> None:
-        self._outstanding[job_id] = known
-        self._client_running[known.client] = self._client_running.get(known.client, 0) + 1
-        self._slow_running += known.speed == Speed.SLOW
+    def _hold(self, job_id: int, placed: Placed) -> None:
+        self.outstanding.add(job_id, placed)
+        if placed.lane is not None:
+            self.slots.take(placed.lane, placed.expected_s)
 
     def _settle(self, job_id: int) -> None:
-        known = self._outstanding.pop(job_id, None)
-        if known is None:
+        placed = self.outstanding.remove(job_id)
+        if placed is None:
             return
-        left = self._client_running[known.client] - 1
-        if left:
-            self._client_running[known.client] = left
-        else:
-            del self._client_running[known.client]
-        self._slow_running -= known.speed == Speed.SLOW
-        lane = known.lane
+        lane = placed.lane
         if lane is not None:
-            lane.worker.give(lane, known.expected_s)
-            self.slots.offer(lane)
-        self._room()
+            self.slots.give(lane, placed.expected_s)
+        if not self.estimates.is_known(placed.key):  # Perhaps it told nothing: the next one may.
+            self.waiting.relearned(placed.key, other_length=False)
+        self._wake(
+            lambda cause: (
+                cause.client == placed.client
+                if cause.client
+                else lane is None
+                or lane.worker.can(cause.shape)
+                or (cause.why == "reserve" and placed.speed == Speed.SLOW)
+            )
+        )
 
-    def _room(self) -> None:
+    def _wake_all(self) -> None:
+        self._wake(lambda cause: not cause.client or not self._is_full(cause.client))
+
+    def _wake(self, concerned: Callable[[Cause], bool]) -> None:
         for cause in self.waiting.causes():
-            if not self._is_full(cause.client):
+            if concerned(cause):
                 self.waiting.wake(cause)
 
     def _is_full(self, client: str) -> bool:
         allowed = self._client_max.get(client)
-        return allowed is not None and self._client_running.get(client, 0) >= allowed
+        return allowed is not None and self.outstanding.clients.get(client, 0) >= allowed
 
 
 def _with_priority(job: JobReady, priority: int) -> JobReady:

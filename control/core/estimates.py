@@ -22,6 +22,7 @@ _LEAST_S: Final = 1e-4
 _LEAST_INVERSE_S: Final = 0.1  # Shorter jobs are equal: a wait of less is not felt.
 _KEYS_MAX: Final = 50_000
 _RECENT_MIN: Final = 0.5
+_JUDGED_FROM: Final = 3  # Durations, before one more says anything of who executed it.
 
 
 class _Durations:
@@ -58,6 +59,12 @@ class _Durations:
         self.total_inverse += sign / max(seconds, _LEAST_INVERSE_S)
         self.total_log += sign * log
         self.total_log2 += sign * log * log
+
+    def log_spread(self) -> tuple[float, float]:
+        """Mean and standard deviation of the durations' logarithms."""
+        mean = self.total_log / self.n
+        spread = max(self.total_log2 - self.n * mean * mean, 0.0)
+        return mean, math.sqrt((2 * _VARIANCE + spread) / (2 + self.n))
 
     def estimate(self, prior: "_Prior") -> tuple[float, float]:
         """Expected seconds, and the index."""
@@ -146,6 +153,16 @@ class Estimates:
         if not self._prior.known:
             return UNKNOWN_S
         return math.exp(self._prior.mean + min(self._prior.variance, 4.0) / 2)
+
+    def deviation(self, key: Key, seconds: float) -> tuple[float, float] | None:
+        """By how much the logarithm of this duration is above its key's mean, and how much those
+        vary; None: too little is known of the key to say.
+        """
+        known = self._keys.get(key)
+        if known is None or known.n < _JUDGED_FROM:
+            return None
+        mean, sd = known.log_spread()
+        return math.log(max(seconds, _LEAST_S)) - mean, sd
 
     def is_known(self, key: Key) -> bool:
         """Whether a job of this key has ended before."""

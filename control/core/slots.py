@@ -2,18 +2,21 @@
 
 A lane is one worker's slots in one partition. Late binding: a lane takes what it can start now,
 plus, of jobs so short that a slot would stand idle for the round trip, just enough to cover it.
+Stragglers (`core/health.py`) are asked last, and only for what they cannot hurt.
 """
 
-import heapq
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import count
 from typing import Final
 
+from control.core.offers import Offers
 from control.model import limits
-from control.model.messages import JobReady, LoadOfPartition, WorkerUp
+from control.model.messages import JobReady, WorkerUp
 from control.model.states import Speed
 
 WINDOW_S: Final = 0.02  # Expected seconds of work a slot may have ahead: one round trip.
-_HEAP_SLACK: Final = 64
+LOSS_S: Final = 2.0  # What a job may take longer on a straggler, however short the queue.
+_SHAPES_MAX: Final = 10_000
 Shape = tuple[str, str, tuple[str, ...]]
 """What a worker must be able to do: kind, version, labels."""
 
@@ -34,7 +37,7 @@ class Lane:
         self.speed = speed
         self.slots = 0
         self.free = 0  # Below zero: that many are prefetched.
-        self.entry = 0  # Which entry in the heap of free lanes is the current one.
+        self.entry = 0  # Its last offer.
 
 
 class Worker:
@@ -43,11 +46,24 @@ class Worker:
     Its slots are those in partitions there are: none while its dispatcher has no partition.
     """
 
-    __slots__ = ("_can", "ahead_s", "draining", "info", "lanes", "outstanding", "slots", "slow")
+    __slots__ = (
+        "_can",
+        "ahead_s",
+        "draining",
+        "entry",
+        "info",
+        "lanes",
+        "outstanding",
+        "slots",
+        "slow",
+        "slowness",
+    )
 
     def __init__(self, info: WorkerUp, classes: Sequence[Speed]) -> None:
         self.info = info
         self.draining = info.draining
+        self.slowness = 1.0  # How many times as long it takes; above 1 it is a straggler.
+        self.entry = 0  # The last offer of its window.
         self.lanes: dict[int, Lane] = {}
         for partition in info.partitions:
             if not 0 <= partition < len(classes):
@@ -73,13 +89,17 @@ class Worker:
             self._can[shape] = known
         return known
 
+    @property
+    def window_s(self) -> float:
+        """Expected seconds of short jobs it may have at once, running or waiting for a slot."""
+        return WINDOW_S * (self.slots - self.slow)
+
     def has_window(self, expected_s: float) -> bool:
         """Whether a job this short may wait at the worker for a slot to come free."""
-        quick = self.slots - self.slow
         return (
-            quick > 0
-            and expected_s <= WINDOW_S
-            and self.ahead_s + expected_s <= WINDOW_S * quick
+            not self.draining
+            and self.slowness <= 1
+            and self.ahead_s + expected_s <= self.window_s
             and self.outstanding < self.slots + limits.PREFETCH_JOBS_MAX
         )
 
@@ -116,32 +136,31 @@ class Slots:
 
     def __init__(self, classes: Sequence[Speed]) -> None:
         self._classes = classes
+        self._slowness: Mapping[str, float] = {}
         self.workers: dict[str, Worker] = {}
         self.total = 0
-        self._lanes = 0
-        # Emptiest first; entries that are out of date are dropped when they surface.
-        self._free: dict[Speed, list[tuple[int, int, Lane]]] = {speed: [] for speed in Speed}
-        self._seq = 0
+        numbers = count(1)
+        self._free: dict[Speed, Offers[Lane]] = {speed: Offers(numbers) for speed in Speed}
+        self._straggling: Offers[Lane] = Offers(numbers)
+        self._windows: Offers[Worker] = Offers(count(1))
+        self._can: dict[tuple[Shape, bool], bool] = {}  # What `any_can` found.
 
     def add(self, info: WorkerUp) -> Worker:
         """A worker connected; its lanes are empty until `take`."""
         worker = Worker(info, self._classes)
+        worker.slowness = self._slowness.get(info.worker, 1.0)
         self.workers[info.worker] = worker
-        self._lanes += len(worker.lanes)
         if not worker.draining:
             self.total += worker.slots
-            for lane in worker.lanes.values():
-                self.offer(lane)
+        self._can.clear()
+        self.offer(worker)
         return worker
 
     def remove(self, name: str) -> None:
         """A worker is gone."""
-        worker = self.workers.pop(name, None)
-        if worker is not None:
-            self._lanes -= len(worker.lanes)
-            if not worker.draining:
-                self.total -= worker.slots
-            worker.draining = True  # Its entries in the heaps are void.
+        self.drain(name)
+        self.workers.pop(name, None)
+        self._can.clear()
 
     def drain(self, name: str) -> None:
         """Place nothing more with this worker."""
@@ -149,87 +168,108 @@ class Slots:
         if worker is not None and not worker.draining:
             worker.draining = True
             self.total -= worker.slots
+            self._can.clear()
+            self.offer(worker)
 
-    def offer(self, lane: Lane) -> None:
-        """The lane has (more) free slots."""
-        if lane.free > 0 and not lane.worker.draining:
-            self._seq += 1
-            lane.entry = self._seq
-            heap = self._free[lane.speed]
-            heapq.heappush(heap, (-lane.free, self._seq, lane))
-            if len(heap) > 2 * self._lanes + _HEAP_SLACK:
-                heap[:] = [entry for entry in heap if entry[1] == entry[2].entry]
-                heapq.heapify(heap)
+    def take(self, lane: Lane, expected_s: float) -> None:
+        """A job is placed in this lane."""
+        lane.worker.take(lane, expected_s)
+        self._offer(lane)
+        self._offer_window(lane.worker)
+
+    def give(self, lane: Lane, expected_s: float) -> None:
+        """A job placed in this lane is over."""
+        lane.worker.give(lane, expected_s)
+        self._offer(lane)
+        self._offer_window(lane.worker)
+
+    def overran(self, worker: Worker, expected_s: float) -> None:
+        """A job that was taken as a short one holds its slot for long."""
+        worker.overran(expected_s)
+        self._offer_window(worker)
+
+    def offer(self, worker: Worker) -> None:
+        """What it has free may be another amount now."""
+        for lane in worker.lanes.values():
+            self._offer(lane)
+        self._offer_window(worker)
+
+    def divide(self, classes: Sequence[Speed]) -> None:
+        """The partitions have other classes from now on."""
+        self._classes = classes
+        for worker in self.workers.values():
+            for lane in worker.lanes.values():
+                lane.speed = classes[lane.partition]
+            self.offer(worker)
+
+    def slow_down(self, slowness: Mapping[str, float]) -> None:
+        """These workers are stragglers now, by so much; no others are."""
+        before, self._slowness = self._slowness, slowness
+        self._can.clear()
+        for name in {*before, *slowness}:
+            worker = self.workers.get(name)
+            if worker is not None:
+                worker.slowness = slowness.get(name, 1.0)
+                self.offer(worker)
 
     def free_lane(self, speed: Speed, shape: Shape) -> Lane | None:
-        """The emptiest lane of the class whose worker can run the shape."""
-        heap, unfit = self._free[speed], []
-        found: Lane | None = None
-        while (lane := self._peek(heap)) is not None:
-            if lane.worker.can(shape):
-                found = lane
-                break
-            unfit.append(heapq.heappop(heap))
-        for entry in unfit:
-            heapq.heappush(heap, entry)
-        return found
+        """The emptiest lane of the class whose worker can run the shape, and is none too slow."""
+        return self._free[speed].first(lambda lane: lane.worker.can(shape))
+
+    def straggling_lane(self, shape: Shape, expected_s: float, loss_s: float) -> Lane | None:
+        """A straggler's free lane, where the job loses at most so many seconds."""
+        return self._straggling.first(
+            lambda lane: (
+                expected_s * (lane.worker.slowness - 1) <= loss_s and lane.worker.can(shape)
+            )
+        )
 
     def window_lane(self, shape: Shape, expected_s: float) -> Lane | None:
-        """A lane of the least loaded worker that may be sent a short job ahead of a free slot."""
-        best: Worker | None = None
-        for worker in self.workers.values():
-            if (
-                not worker.draining
-                and worker.has_window(expected_s)
-                and worker.can(shape)
-                and (best is None or worker.ahead_s < best.ahead_s)
-            ):
-                best = worker
-        return None if best is None else best.emptiest()
-
-    def any_can(self, shape: Shape) -> bool:
-        """Whether any connected worker could run the shape."""
-        return any(worker.can(shape) for worker in self.workers.values())
-
-    def _peek(self, heap: list[tuple[int, int, Lane]]) -> Lane | None:
-        while heap:
-            free, seq, lane = heap[0]
-            if seq == lane.entry and -free == lane.free and not lane.worker.draining:
-                return lane
-            heapq.heappop(heap)
-        return None
-
-
-def loads(
-    classes: Sequence[Speed],
-    workers: Iterable[Worker],
-    placed: Iterable[tuple[Lane, float, int]],
-) -> list[LoadOfPartition]:
-    """Each partition's load. `placed`: lane, expected seconds, and since when, of each job."""
-    count = len(classes)
-    slots, depth, expected = [0] * count, [0] * count, [0.0] * count
-    names: list[set[str]] = [set() for _ in range(count)]
-    oldest: list[int | None] = [None] * count
-    for worker in workers:
-        for at, lane in worker.lanes.items():
-            slots[at] += lane.slots
-            names[at].add(worker.info.worker)
-    for lane, expected_s, placed_ms in placed:
-        at = lane.partition
-        depth[at] += 1
-        expected[at] += expected_s
-        first = oldest[at]
-        oldest[at] = placed_ms if first is None else min(first, placed_ms)
-    return [
-        LoadOfPartition(
-            partition=at,
-            speed=classes[at],
-            slots=slots[at],
-            running=min(depth[at], slots[at]),
-            depth=max(depth[at] - slots[at], 0),
-            expected_s=expected[at],
-            oldest_ms=oldest[at],
-            workers=tuple(sorted(names[at])),
+        """A lane of the worker with the most room for short jobs ahead of a free slot."""
+        roomiest = self._windows.first_of_all()
+        if roomiest is None or roomiest.ahead_s + expected_s > roomiest.window_s:
+            return None
+        worker = self._windows.first(
+            lambda worker: worker.has_window(expected_s) and worker.can(shape)
         )
-        for at in range(count)
-    ]
+        return None if worker is None else worker.emptiest()
+
+    def any_can(self, shape: Shape, *, well: bool = False) -> bool:
+        """Whether any connected worker could run the shape; `well`: one that takes jobs and is no
+        straggler.
+        """
+        found = self._can.get((shape, well))
+        if found is None:
+            if len(self._can) >= _SHAPES_MAX:
+                self._can.clear()
+            found = self._can[shape, well] = any(
+                worker.can(shape) and not (well and (worker.draining or worker.slowness > 1))
+                for worker in self.workers.values()
+            )
+        return found
+
+    @property
+    def healthy(self) -> int:
+        """Slots of workers that are no stragglers."""
+        slow = [self.workers[name] for name in self._slowness if name in self.workers]
+        return self.total - sum(worker.slots for worker in slow if not worker.draining)
+
+    @property
+    def straggling(self) -> bool:
+        """Whether a straggler has a free slot."""
+        return self._straggling.first_of_all() is not None
+
+    def _offer(self, lane: Lane) -> None:
+        worker = lane.worker
+        if lane.free <= 0 or worker.draining:
+            lane.entry = 0
+        elif worker.slowness > 1:
+            self._straggling.offer(lane, worker.slowness)
+        else:
+            self._free[lane.speed].offer(lane, -lane.free)
+
+    def _offer_window(self, worker: Worker) -> None:
+        if worker.has_window(0.0) and worker.window_s > 0:
+            self._windows.offer(worker, worker.ahead_s - worker.window_s)
+        else:
+            worker.entry = 0

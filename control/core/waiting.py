@@ -1,16 +1,18 @@
 """Decides which waiting job comes next: strict priority, then shorter expected work, aged.
 
 Jobs with the same priority, pipeline, name, client, and needs are one queue, ordered by the
-arrival of their run. Queues whose head cannot be placed are parked under the cause. When the cause
-may be gone only the first of them is looked at, the next one when that has gone: so the end of a
-job costs the same however many queues wait.
+arrival of their run, put back by what their client has queued beyond its due. Queues whose head
+cannot be placed are parked under the cause. When the cause may be gone only the first of them is
+looked at, the next one when that has gone: so the end of a job costs the same however many queues
+wait.
 """
 
 import heapq
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
+from control.core.fairness import Fairness
 from control.core.slots import Shape, shape_of
 from control.model.messages import JobReady, PriorityKey
 
@@ -18,16 +20,19 @@ AGE_WEIGHT: Final = 200.0
 """A: a job of index x that has waited w is not overtaken by one of index y once w > A (x - y)."""
 
 _SAME_MS: Final = 50.0  # Ranks closer than this are not worth moving a queue for.
+_SAME_RATIO: Final = 0.98  # Nor are lengths.
+_LOOKED_AT_MAX: Final = 20_000  # Jobs that are looked at to tell one's position.
 _GONE_SLACK: Final = 64  # Entries of jobs that are gone are swept when they are more, and the most.
 
 
 class Cause(NamedTuple):
-    """Why a queue is parked: `client` is at its limit, the reserve is kept, no slot is free.
+    """Why a queue is parked: `client` is at its limit, the reserve is kept, only a straggler or
+    no slot at all is free.
 
     `length` and `shape` say what its jobs need: queues that need the same fail alike.
     """
 
-    why: str
+    why: Literal["client", "reserve", "straggler", "slots"]
     length: str
     shape: Shape
     client: str = ""
@@ -36,28 +41,44 @@ class Cause(NamedTuple):
 class Waiting:
     """A job in the balancer's hands, with the place that answers for it."""
 
-    __slots__ = ("gone", "job", "place", "queue")
+    __slots__ = ("arrival_ms", "expected_s", "gone", "job", "place", "queue")
 
-    def __init__(self, job: JobReady, place: int, queue: "Queue") -> None:
+    def __init__(self, job: JobReady, place: int, queue: "Queue", expected_s: float) -> None:
         self.job = job
         self.place = place
         self.queue = queue
+        self.arrival_ms: float = job.created_ms  # The virtual one: of its run, put back.
+        self.expected_s = expected_s  # When it came: what its client has queued.
         self.gone = False  # Placed or cancelled; its entry is dropped when it surfaces.
 
 
 class Queue:
     """Waiting jobs that only their arrival tells apart."""
 
-    __slots__ = ("client", "heap", "key", "level", "parked", "shape", "size", "version", "woken")
+    __slots__ = (
+        "alike",
+        "client",
+        "heap",
+        "key",
+        "level",
+        "parked",
+        "refused",
+        "shape",
+        "size",
+        "version",
+        "woken",
+    )
 
-    def __init__(self, job: JobReady) -> None:
+    def __init__(self, job: JobReady, alike: "_Alike") -> None:
         self.level = job.order
         self.key = job.key
+        self.alike = alike
         self.client = job.client
         self.shape: Shape = shape_of(job)
-        self.heap: list[tuple[int, int, int, Waiting]] = []
+        self.heap: list[tuple[float, int, int, Waiting]] = []
         self.size = 0
         self.parked: Cause | None = None
+        self.refused: tuple[Cause, int] | None = None  # What was found last, and when.
         self.woken: Cause | None = None  # It is looked at for all that are parked for this.
         self.version = 0  # Which entry, in its level's heap or its lot's, is the current one.
 
@@ -79,6 +100,16 @@ class _Lot:
         self.size = 0
 
 
+class _Alike:
+    """The queues of one key, and the longest length that one of them has its place by."""
+
+    __slots__ = ("index", "queues")
+
+    def __init__(self) -> None:
+        self.index = 0.0
+        self.queues: dict[Queue, None] = {}
+
+
 class WaitingJobs:
     """All waiting jobs. `index` gives the length by which a key is ordered, in seconds."""
 
@@ -86,26 +117,33 @@ class WaitingJobs:
         self._index = index
         self.jobs: dict[int, Waiting] = {}
         self._queues: dict[tuple[object, ...], Queue] = {}
-        self._alike: defaultdict[tuple[str, str], dict[Queue, None]] = defaultdict(dict)
+        self._alike: dict[tuple[str, str], _Alike] = {}
+        self._fairness: defaultdict[int, Fairness] = defaultdict(Fairness)  # By client priority.
         self._levels: dict[PriorityKey, list[tuple[float, int, int, Queue]]] = {}
         self._order: list[PriorityKey] = []  # Heap of the levels in use.
         self._parked: dict[Cause, _Lot] = {}
         self._seq = 0
 
-    def add(self, job: JobReady, place: int) -> None:
-        """A job waits."""
+    def add(self, job: JobReady, place: int, expected_s: float, slots: int) -> None:
+        """A job waits. `slots`: how many there are."""
         key = (job.order, job.pipeline, job.name, job.client, job.kind, job.version, job.labels)
         queue = self._queues.get(key)
         if queue is None:
-            queue = self._queues[key] = Queue(job)
-            self._alike[queue.key][queue] = None
-        waiting = Waiting(job, place, queue)
+            alike = self._alike.get(job.key)
+            if alike is None:
+                alike = self._alike[job.key] = _Alike()
+            queue = self._queues[key] = Queue(job, alike)
+            alike.queues[queue] = None
+        waiting = Waiting(job, place, queue, expected_s)
         self.jobs[job.job_id] = waiting
+        fairness = self._fairness[job.order[0]]
+        waiting.arrival_ms += 1000 * fairness.delay_s(job.client, expected_s, slots)
+        fairness.add(job.client, expected_s)
         self._seq += 1
         before = queue.head()
         # The run's arrival, so that later stages keep its place; job ids tell equals apart, and
         # the last number a job that came back from its own entry, which is gone but still there.
-        heapq.heappush(queue.heap, (job.created_ms, job.job_id, self._seq, waiting))
+        heapq.heappush(queue.heap, (waiting.arrival_ms, job.job_id, self._seq, waiting))
         queue.size += 1
         if queue.head() is not before:
             self._rank(queue)
@@ -113,11 +151,14 @@ class WaitingJobs:
     def remove(self, waiting: Waiting) -> None:
         """The job was placed or cancelled."""
         waiting.gone = True
-        del self.jobs[waiting.job.job_id]
-        queue = waiting.queue
+        job, queue = waiting.job, waiting.queue
+        del self.jobs[job.job_id]
+        fairness = self._fairness[job.order[0]]
+        fairness.remove(job.client, waiting.expected_s)
+        if not fairness.clients:
+            del self._fairness[job.order[0]]
         queue.size -= 1
         if not queue.size:
-            job = waiting.job
             key = (job.order, *queue.key, queue.client, *queue.shape)
             if self._queues.pop(key, None) is not None:
                 self._forget(queue)
@@ -133,10 +174,10 @@ class WaitingJobs:
             cause, queue.woken = queue.woken, None
             self.wake(cause)
 
-    def park(self, queue: Queue, cause: Cause) -> None:
+    def park(self, queue: Queue, cause: Cause, now_ms: int) -> None:
         """Its head cannot be placed until `wake(cause)` comes to it."""
         woken, queue.woken = queue.woken, None
-        queue.parked = cause
+        queue.parked, queue.refused = cause, (cause, now_ms)
         self._parked.setdefault(cause, _Lot()).size += 1
         self._rank(queue)
         if woken is not None and not _fails_for_all(woken, cause):
@@ -158,13 +199,56 @@ class WaitingJobs:
             self._rank(queue)
             return
 
-    def release(self, key: tuple[str, str]) -> None:
-        """Jobs of this key are of another length than those they were parked with."""
-        for queue in self._alike.get(key, ()):
-            if queue.parked is not None:
+    def relearned(self, key: tuple[str, str], *, other_length: bool) -> None:
+        """Jobs of this key are expected to take another time than when they got their places.
+
+        What has become longer is noticed when it surfaces; what has become shorter would not
+        surface. With `other_length` they may fail for other causes than they are parked for.
+        """
+        alike = self._alike.get(key)
+        if alike is None:
+            return
+        index = self._index(key)
+        if not other_length and index > _SAME_RATIO * alike.index:
+            return
+        alike.index = index
+        for queue in alike.queues:
+            if other_length and queue.parked is not None:
                 self._leave(queue.parked)
                 queue.parked = None
-                self._rank(queue)
+            self._rank(queue)
+
+    def requeue(self, client: str, priority: int) -> list[Waiting]:
+        """Take out all jobs of a client that have another priority, to be added again."""
+        found = [
+            entry[3]
+            for queue in self._queues.values()
+            if queue.client == client and queue.level[0] != priority
+            for entry in queue.heap
+            if not entry[3].gone
+        ]
+        for waiting in found:
+            self.remove(waiting)
+        return found
+
+    def ahead(self, waiting: Waiting) -> tuple[int, bool]:
+        """How many jobs come before this one; True: it may be more, they were too many to count."""
+        level, rank = waiting.queue.level, self._rank_of(waiting.queue, waiting)
+        count, left, at_least = 0, _LOOKED_AT_MAX, False
+        for queue in self._queues.values():
+            if queue.level < level:
+                count += queue.size
+                continue
+            head = queue.head()
+            if queue.level > level or head is None or self._rank_of(queue, head) >= rank:
+                continue
+            if len(queue.heap) > left:
+                count, at_least = count + 1, True
+                continue
+            left -= len(queue.heap)
+            latest = rank - self._length_ms(queue, head)
+            count += sum(entry[0] < latest and not entry[3].gone for entry in queue.heap)
+        return count, at_least
 
     def causes(self) -> list[Cause]:
         """Everything queues are parked for."""
@@ -193,9 +277,8 @@ class WaitingJobs:
                 yield head
 
     def _forget(self, queue: Queue) -> None:
-        alike = self._alike[queue.key]
-        alike.pop(queue, None)
-        if not alike:
+        del queue.alike.queues[queue]
+        if not queue.alike.queues:
             del self._alike[queue.key]
 
     def _leave(self, cause: Cause) -> None:
@@ -212,6 +295,7 @@ class WaitingJobs:
         queue.version += 1
         self._seq += 1
         rank = self._rank_of(queue, head)
+        queue.alike.index = max(queue.alike.index, self._index(queue.key))
         if queue.parked is not None:
             lot = self._parked[queue.parked]
             heapq.heappush(lot.heap, (queue.level, rank, self._seq, queue.version, queue))
@@ -224,9 +308,15 @@ class WaitingJobs:
             heap = self._levels[queue.level] = []
             heapq.heappush(self._order, queue.level)
         heapq.heappush(heap, (rank, self._seq, queue.version, queue))
+        if len(heap) > 2 * len(self._queues) + _GONE_SLACK:
+            heap[:] = [entry for entry in heap if entry[2] == entry[3].version]
+            heapq.heapify(heap)
 
-    def _rank_of(self, queue: Queue, head: Waiting) -> float:
-        return head.job.created_ms + 1000 * AGE_WEIGHT * self._index(queue.key)
+    def _rank_of(self, queue: Queue, waiting: Waiting) -> float:
+        return waiting.arrival_ms + self._length_ms(queue, waiting)
+
+    def _length_ms(self, queue: Queue, waiting: Waiting) -> float:
+        return 1000 * AGE_WEIGHT * self._index(queue.key) * waiting.job.stages_left
 
 
 def _fails_for_all(woken: Cause, found: Cause) -> bool:

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 from msgspec import Raw
 
+from control.model.balancing import LoadOfPartition, Rules, Waits
 from control.model.names import Service
 from control.model.states import Outcome, Role, Speed
 
@@ -42,6 +43,7 @@ class JobReady(_Message, frozen=True, kw_only=True, tag="job_ready"):
     order: PriorityKey
     created_ms: int  # Of the run: later stages keep the place of their run.
     ready_ms: int
+    stages_left: int = 1  # Of the run, this one counted.
     retries_left: int = 0
     lost: int = 0  # How many workers this job has lost so far.
     timeout: float | None = None
@@ -191,19 +193,6 @@ class DispatcherUp(_Message, frozen=True, kw_only=True, tag="dispatcher_up"):
     adrift: tuple[Hold, ...]
 
 
-class LoadOfPartition(msgspec.Struct, frozen=True, kw_only=True):
-    """What the balancer knows of one partition."""
-
-    partition: int
-    speed: Speed
-    slots: int
-    running: int
-    depth: int
-    expected_s: float
-    oldest_ms: int | None
-    workers: tuple[str, ...]
-
-
 class LogChunk(_Message, frozen=True, kw_only=True, tag="log_chunk"):
     """Text of an attempt's log from byte `offset` on. A later offset than expected is a gap."""
 
@@ -242,6 +231,12 @@ class ClientChanged(_Message, frozen=True, kw_only=True, tag="client_changed"):
     secret_hash: str | None = None
 
 
+class SplitChanged(_Message, frozen=True, kw_only=True, tag="split_changed"):
+    """This share of the partitions is for slow jobs from now on; None: it follows the mix."""
+
+    slow_share: float | None
+
+
 class DrainWorker(_Message, frozen=True, kw_only=True, tag="drain_worker"):
     """Give this worker no new jobs; it leaves when the running ones have ended."""
 
@@ -259,7 +254,7 @@ class Announce(_Message, frozen=True, kw_only=True, tag="announce"):
     """Somebody starts and knows nothing yet: tell what there is.
 
     Dispatchers answer with `DispatcherUp`; to a balancer or a dispatcher the state's owner tells
-    all clients, and to a balancer or the API the statistics tell `Learned`.
+    all clients and the split, and to a balancer or the API the statistics tell `Learned`.
     """
 
     by: Service
@@ -272,22 +267,26 @@ class Learned(_Message, frozen=True, kw_only=True, tag="learned"):
 
 
 class Loads(_Message, frozen=True, kw_only=True, tag="loads"):
-    """Every partition's load, as the balancer sees it; said when it has changed."""
+    """Every partition's load, and the rules in force; said when they have changed.
+
+    Dispatchers divide their workers' slots by the classes that are told here.
+    """
 
     loads: tuple[LoadOfPartition, ...]
+    rules: Rules
 
 
 class AskWhy(_Message, frozen=True, kw_only=True, tag="ask_why"):
-    """Why does this job wait? The balancer answers with `Waits`."""
+    """Why does this job wait? The balancer answers with `ToldWhy`."""
 
     job_id: int
 
 
-class Waits(_Message, frozen=True, kw_only=True, tag="waits"):
-    """Why a job waits, in words; None: it does not wait at the balancer."""
+class ToldWhy(_Message, frozen=True, kw_only=True, tag="told_why"):
+    """Why a job waits; None: it does not wait at the balancer."""
 
     job_id: int
-    why: str | None
+    waits: Waits | None
 
 
 class DeadLetter(_Message, frozen=True, kw_only=True, tag="dead_letter"):
@@ -321,13 +320,14 @@ Message = (
     | CancelJob
     | ReorderJob
     | ClientChanged
+    | SplitChanged
     | DrainWorker
     | Deadline
     | Announce
     | Learned
     | Loads
     | AskWhy
-    | Waits
+    | ToldWhy
     | DeadLetter
 )
 

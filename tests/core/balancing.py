@@ -96,3 +96,8 @@ def finished(made: Assignment, seconds: float = 0.01, outcome: Outcome = Outcome
 def teach(balancer: Balancer, pipeline: str, seconds: float, times: int = 20) -> None:
     for _ in range(times):
         balancer.estimates.learn((pipeline, "j"), seconds)
+
+
+def why(balancer: Balancer, job_id: int) -> str:
+    waits = balancer.waits(job_id)
+    return "" if waits is None else waits.why

@@ -9,7 +9,7 @@ from control.core.balance import Assignment, Balancer, Policy
 from control.core.speed import learned_threshold, partition_classes, slot_partitions
 from control.model.messages import Hold
 from control.model.states import Outcome, Speed
-from tests.core.balancing import announced, finished, ready, teach, worker
+from tests.core.balancing import announced, finished, ready, teach, why, worker
 
 
 @given(orders=st.lists(st.tuples(*[st.integers(0, 3)] * 4), min_size=1, max_size=30))
@@ -22,7 +22,7 @@ def test_with_one_slot_jobs_run_in_strict_order(orders: list[tuple[int, int, int
     for _ in orders:
         (made,) = balancer.assign(0, 100)
         ran.append(made.job.order)
-        balancer.finished(finished(made, 1.0))
+        balancer.finished(finished(made, 1.0), 0)
     assert ran == sorted(orders)
 
 
@@ -38,7 +38,7 @@ def test_among_equals_shorter_work_goes_first_until_the_longer_has_aged() -> Non
     for _ in range(3):
         (made,) = balancer.assign(2_000_000, 1)
         ran.append(made.job.job_id)
-        balancer.finished(finished(made, 1.0 if made.job.pipeline == "short" else 10.0))
+        balancer.finished(finished(made, 1.0 if made.job.pipeline == "short" else 10.0), 0)
     assert ran == [2, 1, 3]
 
 
@@ -50,7 +50,7 @@ def test_slow_jobs_leave_a_reserve() -> None:
     for at in range(20):
         balancer.submit(ready(at, pipeline="slow"), at)
     assert len(balancer.assign(0, 100)) == 7
-    assert "kept for fast ones" in (balancer.why(19) or "")
+    assert "kept for fast ones" in (why(balancer, 19))
     balancer.submit(ready(100, pipeline="fast"), 100)
     (made,) = balancer.assign(0, 100)
     assert (made.job.job_id, made.speed) == (100, Speed.FAST)
@@ -83,8 +83,8 @@ def test_a_client_at_its_limit_waits_and_others_do_not() -> None:
     balancer.submit(ready(9, client="bob"), 9)
     made = balancer.assign(0, 100)
     assert sorted(m.job.job_id for m in made) == [0, 9]
-    assert "max_running: 1 of 1" in (balancer.why(1) or "")
-    balancer.finished(finished(made[0]))
+    assert "max_running: 1 of 1" in (why(balancer, 1))
+    balancer.finished(finished(made[0]), 0)
     assert [m.job.job_id for m in balancer.assign(0, 100)] == [1]
 
 
@@ -94,7 +94,7 @@ def test_labels_wait_for_a_worker_that_has_them() -> None:
     balancer.submit(ready(1, labels=("gpu",)), 1)
     balancer.submit(ready(2), 2)
     assert [m.job.job_id for m in balancer.assign(0, 100)] == [2]
-    assert "labels gpu" in (balancer.why(1) or "")
+    assert "labels gpu" in (why(balancer, 1))
     balancer.worker_up(worker("big", 1, balancer, labels=("gpu", "ssd")))
     (made,) = balancer.assign(0, 100)
     assert (made.job.job_id, made.worker) == (1, "big")
@@ -143,11 +143,11 @@ def test_old_news_of_a_worker_counts_no_job_again() -> None:
         speed=made.speed,
         expected=made.expected_s,
     )
-    balancer.finished(finished(made, 0.5, Outcome.DONE))
+    balancer.finished(finished(made, 0.5, Outcome.DONE), 0)
     drains = msgspec.structs.replace(worker("w", 2, balancer), draining=True, holds=(hold,))
     balancer.worker_up(drains)
-    assert not balancer._outstanding  # noqa: SLF001
-    assert not balancer._client_running  # noqa: SLF001
+    assert not balancer.outstanding.jobs
+    assert not balancer.outstanding.clients
 
 
 def test_a_newer_attempt_takes_the_place_of_one_that_came_back() -> None:
@@ -170,7 +170,7 @@ def test_what_was_cancelled_where_it_ran_is_not_placed_again() -> None:
     assert balancer.assign(0, 100)
     assert balancer.cancel(1, 1) is None
     assert not balancer.submit(ready(1), 2)  # Its worker gave it back.
-    assert not balancer._outstanding  # noqa: SLF001
+    assert not balancer.outstanding.jobs
 
 
 def test_cancelled_before_it_came_is_never_placed() -> None:
@@ -269,7 +269,7 @@ class Conservation(RuleBasedStateMachine):
         job_id = data.draw(st.sampled_from(sorted(self.placed)))
         made = self.placed.pop(job_id)
         for _ in range(1 + twice):
-            self.balancer.finished(finished(made, 0.5, outcome))
+            self.balancer.finished(finished(made, 0.5, outcome), 0)
 
     @precondition(lambda self: self.placed)
     @rule(data=st.data())
@@ -290,9 +290,9 @@ class Conservation(RuleBasedStateMachine):
     def counts_are_true(self) -> None:
         balancer = self.balancer
         assert set(balancer.waiting.jobs) == self.waiting
-        assert set(balancer._outstanding) == set(self.placed)  # noqa: SLF001
-        slow = sum(known.speed == Speed.SLOW for known in balancer._outstanding.values())  # noqa: SLF001
-        assert balancer._slow_running == slow  # noqa: SLF001
+        assert set(balancer.outstanding.jobs) == set(self.placed)
+        slow = sum(known.speed == Speed.SLOW for known in balancer.outstanding.jobs.values())
+        assert balancer.outstanding.slow == slow
         workers = balancer.slots.workers
         assert balancer.slots.total == sum(info.slots for info in workers.values())
         for name, info in workers.items():
@@ -301,13 +301,13 @@ class Conservation(RuleBasedStateMachine):
             assert sum(lane.free for lane in info.lanes.values()) == (info.slots - info.outstanding)
         for client in "ab":
             running = sum(m.job.client == client for m in self.placed.values())
-            assert balancer._client_running.get(client, 0) == running  # noqa: SLF001
+            assert balancer.outstanding.clients.get(client, 0) == running
 
     @invariant()
     def nothing_idles_beside_work(self) -> None:
         self.assign()
         for job_id in self.waiting:
-            assert self.balancer.why(job_id) != "its turn comes next"
+            assert why(self.balancer, job_id) != "its turn comes next"
 
 
 TestConservation = Conservation.TestCase

@@ -3,7 +3,7 @@
 import msgspec
 
 from control.core.balance import Balancer, Policy
-from tests.core.balancing import announced, finished, held, ready, teach, worker
+from tests.core.balancing import announced, finished, held, ready, teach, why, worker
 
 
 def test_a_job_moved_twice_has_the_second_place() -> None:
@@ -34,7 +34,7 @@ def test_a_client_s_new_limits_hold_for_what_was_said_before_them() -> None:
     made = balancer.assign(0, 10)
     assert [assignment.job.job_id for assignment in made] == [2, 1]
     assert made[0].job.order == (5, 10, 0, 10)
-    assert balancer.why(3) == "ann is at max_running: 1 of 1"
+    assert why(balancer, 3) == "ann is at max_running: 1 of 1"
 
 
 def test_jobs_that_come_and_go_while_nothing_can_be_placed_leave_nothing() -> None:
@@ -60,7 +60,7 @@ def test_the_end_of_a_job_looks_at_few_queues_however_many_wait() -> None:
         balancer.submit(ready(job_id, pipeline=f"p{job_id}", max_running=2), job_id)
     made = balancer.assign(0, 100)
     for _ in range(10):
-        balancer.finished(finished(made.pop(0), 5.0))
+        balancer.finished(finished(made.pop(0), 5.0), 0)
         queues = {waiting.queue for waiting in balancer.waiting.jobs.values()}
         assert sum(queue.parked is None for queue in queues) == 1
         made += balancer.assign(0, 100)
@@ -88,8 +88,8 @@ def test_a_worker_without_partitions_gets_nothing_and_its_jobs_count() -> None:
     balancer.submit(ready(1, max_running=1), 1)
     balancer.submit(ready(2, client="bob"), 2)
     assert balancer.assign(0, 10) == []
-    assert balancer.why(1) == "ann is at max_running: 1 of 1"
-    assert balancer.why(2) == "no free slot"
+    assert why(balancer, 1) == "ann is at max_running: 1 of 1"
+    assert why(balancer, 2) == "no free slot"
     assert [load.depth for load in balancer.partitions()] == [0] * 4
     balancer.worker_up(msgspec.structs.replace(idle, partitions=(0, 2)))
     assert balancer.slots.workers["w"].outstanding == 1
@@ -112,8 +112,8 @@ def test_jobs_stay_counted_when_their_worker_s_dispatcher_loses_its_partitions()
     balancer.submit(ready(3, max_running=2), 3)
     assert balancer.assign(0, 10) == []
     for each in made:
-        balancer.finished(finished(each, 1.0))
-    assert balancer.why(3) == "no free slot"
+        balancer.finished(finished(each, 1.0), 0)
+    assert why(balancer, 3) == "no free slot"
     elsewhere = msgspec.structs.replace(up, dispatcher="e", connected_ms=1)
     balancer.dispatcher_up(announced("e", (0, 1, 2, 3), elsewhere))
     assert [each.job.job_id for each in balancer.assign(0, 10)] == [3]

@@ -113,9 +113,9 @@ class Checks:
         assert not leases._holdings.adrift  # noqa: SLF001
         assert not leases._claims  # noqa: SLF001
         assert not core.waiting.jobs
-        assert not core._outstanding, core._outstanding  # noqa: SLF001
-        assert not core._client_running  # noqa: SLF001
-        assert core._slow_running == 0  # noqa: SLF001
+        assert not core.outstanding.jobs, core.outstanding.jobs
+        assert not core.outstanding.clients
+        assert core.outstanding.slow == 0
         for worker in core.slots.workers.values():
             assert (worker.outstanding, worker.slow) == (0, 0)
             assert sum(lane.free for lane in worker.lanes.values()) == worker.info.slots

@@ -1,0 +1,87 @@
+"""Decides what the end of a job teaches: of its length, its class, its worker, and the mix."""
+
+from collections.abc import Mapping
+from typing import Final, Literal, NamedTuple
+
+from control.core.classes import Classes
+from control.core.estimates import Estimates, Key
+from control.core.health import Health
+from control.core.slots import WINDOW_S
+from control.core.speed import Threshold
+from control.core.split import Split
+from control.model.messages import Finished
+from control.model.states import Speed
+
+Length = Literal["short", "fast", "slow"]
+PROBE_S: Final = 1.0
+"""By what the first job of an unknown key is ordered: it is worth knowing soon."""
+
+_UPDATE_EVERY: Final = 32  # Ends between two looks at the mix.
+
+
+class Lesson(NamedTuple):
+    """What is other than before: who is a straggler, the job's length, the partitions' classes."""
+
+    stragglers: bool
+    length: bool
+    classes: bool
+
+
+class Learning:
+    """All that is learned from ends; `split` may follow it."""
+
+    def __init__(self, estimates: Estimates, threshold: Threshold, split: Split) -> None:
+        self.estimates = estimates
+        self.threshold = threshold
+        self.classes = Classes(estimates, threshold)
+        self._health = Health()
+        self._split = split
+        self._ends = 0
+
+    @property
+    def slowness(self) -> Mapping[str, float]:
+        """Stragglers, and how many times as long they take."""
+        return self._health.slowness
+
+    def forget_worker(self, name: str) -> None:
+        """It is gone."""
+        self._health.forget(name)
+
+    def speed(self, key: Key, expected_s: float) -> Speed:
+        """The class of a job of this key."""
+        return self.classes.speed(key, expected_s)
+
+    def length(self, key: Key) -> Length:
+        """What jobs must have in common to fail alike when no slot is free."""
+        expected_s = self.estimates.expected(key)
+        return "short" if expected_s <= WINDOW_S else self.speed(key, expected_s).value
+
+    def index(self, key: Key, placed: int) -> float:
+        """The length a key is ordered by, in seconds; `placed`: how many jobs of it are placed.
+
+        Of an unknown one, one job at a time goes first.
+        """
+        if self.estimates.is_known(key):
+            return self.estimates.index(key)
+        expected_s = self.estimates.expected(key)
+        return expected_s if placed else min(expected_s, PROBE_S)
+
+    def done(self, message: Finished, now_ms: int, *, connected: bool) -> Lesson:
+        """A job was done; `connected`: its worker still is."""
+        key, seconds = (message.pipeline, message.name), message.duration_seconds
+        deviation = self.estimates.deviation(key, seconds)
+        stragglers = (
+            deviation is not None
+            and connected
+            and self._health.ended(message.worker, *deviation, now_ms)
+        )
+        before = self.length(key)
+        self.estimates.learn(key, seconds / self.slowness.get(message.worker, 1.0))
+        self.classes.learned(key, now_ms)
+        self._ends += 1
+        classes = False
+        if self._ends % _UPDATE_EVERY == 0:
+            samples = self.estimates.samples()
+            self.threshold.update(samples)
+            classes = self._split.follow(samples, self.threshold.seconds)
+        return Lesson(stragglers, self.length(key) != before, classes)

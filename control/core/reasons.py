@@ -1,0 +1,27 @@
+"""Decides how it is told why a job waits at the balancer."""
+
+from control.core.outstanding import Outstanding
+from control.core.slots import Slots
+from control.core.waiting import Cause, Queue
+
+
+def in_words(
+    cause: Cause | None, queue: Queue, slots: Slots, outstanding: Outstanding, most: int | None
+) -> str:
+    """Why the head of a queue is not placed; `most`: its client's `max_running`."""
+    if cause is None:
+        return "its turn comes next"
+    if cause.why == "client":
+        running = outstanding.clients.get(queue.client, 0)
+        return f"{queue.client} is at max_running: {running} of {most}"
+    if not slots.workers:
+        return "no worker is connected"
+    if not slots.any_can(queue.shape):
+        kind, version, labels = queue.shape
+        needs = f"{kind} {version}" + (f" with labels {', '.join(labels)}" if labels else "")
+        return f"no connected worker can run {needs}"
+    said = {
+        "reserve": f"slow jobs hold {outstanding.slow} slots; the rest is kept for fast ones",
+        "straggler": "no free slot but a straggler's, where it would take far longer",
+    }
+    return said.get(cause.why, "no free slot") if slots.total else "no free slot"
