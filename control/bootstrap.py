@@ -19,7 +19,7 @@ from control.model.errors import ConfigError
 from control.model.names import CREDENTIALS_FILE
 from control.model.pipelines import PRIORITY_DEFAULT
 from control.model.states import Role
-from control.transactions import terms
+from control.transactions import split, terms
 from store import clients, settings
 from store.clients import Terms
 from store.settings import Setting
@@ -88,6 +88,14 @@ def claim_bus(conn: sqlite3.Connection, config: Config) -> None:
         )
         message = f"the jobs of {config.directory} are on another bus ({found}); {move}"
         raise ConfigError(message)
+
+
+def note_split(conn: sqlite3.Connection, config: Config) -> None:
+    """Say so where operators have set the split: it counts, and not what the config says."""
+    found = split.kept(conn)
+    if found is not None:
+        slow_share = "auto" if found.slow_share is None else found.slow_share
+        LOG.info("split.kept", slow_share=slow_share, configured=config.slow_share)
 
 
 def ensure_admin(

@@ -60,6 +60,7 @@ class StateHost:
         self._world = world
         conn = open_state(directory / STATE_FILE)
         bootstrap.claim_bus(conn, config)
+        bootstrap.note_split(conn, config)
         self.writer = Writer(conn, offload, wiring.participant(conn, world.random_bytes))
         self.bus = wiring.bus(self.writer)
         self._ledger = Ledger(Graphs(), config.queue_size)

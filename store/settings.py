@@ -14,6 +14,7 @@ class Setting(StrEnum):
 
     ID = "id"  # Of this database, among all that may use a Kafka cluster.
     BUS = "bus"  # Where waiting jobs are: `embedded`, or a cluster with its prefix.
+    SPLIT = "split"  # The share of the partitions for slow jobs, or `auto`, once it was set.
 
 
 def get(conn: sqlite3.Connection, name: Setting) -> str | None:

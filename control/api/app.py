@@ -28,6 +28,7 @@ from control.api.pipelines import Pipelines
 from control.api.ports import Parts
 from control.api.roles import ROLES, check_role
 from control.api.runs import Runs
+from control.api.split import Split
 from control.api.starting import Starting
 from control.api.stats import Stats
 from control.api.streams import Streamed
@@ -60,6 +61,7 @@ def all_routes(
         *Jobs(parts).routes(),
         *Timetable(parts).routes(),
         *Fleet(parts, live, events, metrics, version).routes(),
+        *Split(parts).routes(),
         *Doctor(parts).routes(),
         *Stats(parts).routes(),
         *Access(parts).routes(),

@@ -9,16 +9,16 @@ import trio
 from control.bus.base import Bus, Subscription
 from control.core.estimates import Estimates
 from control.model import limits
-from control.model.errors import BusUnavailable, Unavailable
+from control.model.balancing import LoadOfPartition, Rules, Waits
+from control.model.errors import BalancerSilent, BusUnavailable, Unavailable
 from control.model.messages import (
     Announce,
     AskWhy,
     Finished,
     Learned,
-    LoadOfPartition,
     Loads,
     Message,
-    Waits,
+    ToldWhy,
 )
 from control.model.names import Service, Topic
 from control.model.records import Record
@@ -34,7 +34,7 @@ class _Question:
     def __init__(self) -> None:
         self.askers = 0
         self.answered = trio.Event()
-        self.why: str | None = SILENT
+        self.waits: Waits | None = None
 
 
 class BalancerElsewhere:
@@ -42,7 +42,7 @@ class BalancerElsewhere:
 
     def __init__(self, bus: Bus) -> None:
         self._bus = bus
-        self._loads: tuple[LoadOfPartition, ...] = ()
+        self._told: Loads | None = None
         self._estimates = Estimates()
         self._questions: dict[int, _Question] = {}
         self._askers = 0
@@ -57,18 +57,25 @@ class BalancerElsewhere:
 
     def partitions(self) -> Sequence[LoadOfPartition]:
         """Every partition's load, as the balancer told it last."""
-        return self._loads
+        return () if self._told is None else self._told.loads
+
+    def rules(self) -> Rules | None:
+        """What the balancer goes by, as it told it last."""
+        return None if self._told is None else self._told.rules
 
     def expected(self, pipeline: str, name: str) -> float | None:
         """Seconds a job of this name should take; None: none has ended yet."""
         key = (pipeline, name)
         return self._estimates.expected(key) if self._estimates.is_known(key) else None
 
-    async def why(self, job_id: int) -> str | None:
-        """Why a job waits; None when the balancer does not have it. Waits a second at most."""
+    async def waits(self, job_id: int) -> Waits | None:
+        """Why a job waits; None: not at the balancer.
+
+        Raises `BalancerSilent`, after a second at most.
+        """
         if self._askers >= limits.ASKED_MAX:
             await trio.lowlevel.checkpoint()
-            return SILENT
+            raise BalancerSilent(SILENT)
         question = self._questions.setdefault(job_id, _Question())
         question.askers += 1
         self._askers += 1
@@ -84,7 +91,9 @@ class BalancerElsewhere:
             self._askers -= 1
             if not question.askers and self._questions.get(job_id) is question:
                 del self._questions[job_id]
-        return question.why
+        if not question.answered.is_set():
+            raise BalancerSilent(SILENT)
+        return question.waits
 
     async def _announce(self) -> None:
         await self._bus.publish([Record(Topic.TASK_COMMANDS, Announce(by=Service.API))])
@@ -103,12 +112,12 @@ class BalancerElsewhere:
 
     def _take(self, message: Message) -> None:
         match message:
-            case Loads(loads=loads):
-                self._loads = loads
-            case Waits():
+            case Loads():
+                self._told = message
+            case ToldWhy():
                 question = self._questions.pop(message.job_id, None)
                 if question is not None:
-                    question.why = message.why
+                    question.waits = message.waits
                     question.answered.set()
             case Learned():
                 for pipeline, name, durations in message.durations:

@@ -5,12 +5,43 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from control.model.states import FINAL, State
-from control.model.times import from_rfc3339
-from control.model.views import AttemptView, JobView
+from control.model.balancing import Waits
+from control.model.states import FINAL, Speed, State
+from control.model.times import from_rfc3339, to_rfc3339
+from control.model.views import AttemptView, JobView, MaybeTime
 from store.views import Links
 
 _NAMED_MAX = 5
+
+
+class WaitsView(msgspec.Struct, frozen=True, kw_only=True):
+    """How a job stands at the balancer, from the policy's own records."""
+
+    speed: Annotated[Speed, Meta(description="The class it counts as.", examples=["fast"])] = (
+        msgspec.field(name="class")
+    )
+    expected_seconds: Annotated[
+        float, Meta(description="How long it should take, in seconds.", ge=0, examples=[2.1])
+    ]
+    known: Annotated[
+        bool,
+        Meta(description="False: no job of its name has ended yet, so that is a guess."),
+    ]
+    may_be_sent_ahead: Annotated[
+        bool, Meta(description="So short that it may wait at a worker for a slot.")
+    ]
+    ahead: Annotated[
+        int, Meta(description="Waiting jobs that come before it.", ge=0, examples=[37])
+    ]
+    at_least: Annotated[bool, Meta(description="True: there may be more of them.")]
+    refused: Annotated[
+        str | None,
+        Meta(
+            description="What the policy found when it looked last; null: it has not come to it.",
+            examples=["no free slot"],
+        ),
+    ]
+    refused_at: MaybeTime
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,44 +55,93 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
             examples=[["submitted at 2026-11-22T09:30:00.000Z", "waits for extract (READY)"]],
         ),
     ]
+    waits: Annotated[
+        WaitsView | None, Meta(description="Null: it does not wait at the balancer.")
+    ] = None
 
 
-def explain(
-    job: JobView, links: Links, *, refusal: str | None, expected_s: float | None, now_ms: int
-) -> Explanation:
-    """Why the job waits, runs, or ended. `refusal`: why the balancer has not placed it."""
+class Told(msgspec.Struct, frozen=True, kw_only=True):
+    """What the balancer says of a job: how it stands there, or why it is not known."""
+
+    waits: Waits | None = None
+    silence: str | None = None
+    expected_s: float | None = None
+
+
+def explain(job: JobView, links: Links, told: Told, *, now_ms: int) -> Explanation:
+    """Why the job waits, runs, or ended."""
+    expected_s = told.expected_s
     steps = [f"submitted at {job.created_at}"]
     steps += [_attempt(attempt) for attempt in job.attempts]
     if job.state == State.READY:
-        reason, more = _waiting(job, links, refusal, expected_s, now_ms)
+        reason, more = _waiting(job, links, told, now_ms)
     elif job.state == State.IN_PROGRESS:
         reason, more = _running(job, expected_s, now_ms)
     else:
         reason, more = job.reason, _ended(job, links)
-    return Explanation(reason=reason, steps=steps + more)
+    waits = None if told.waits is None else show_waits(told.waits)
+    return Explanation(reason=reason, steps=steps + more, waits=waits)
 
 
-def _waiting(
-    job: JobView, links: Links, refusal: str | None, expected_s: float | None, now_ms: int
-) -> tuple[str, list[str]]:
+def show_waits(waits: Waits) -> WaitsView:
+    """How it stands at the balancer, as it is shown."""
+    return WaitsView(
+        speed=waits.speed,
+        expected_seconds=max(waits.expected_s, 0.0),
+        known=waits.known,
+        may_be_sent_ahead=waits.sent_ahead,
+        ahead=waits.ahead,
+        at_least=waits.at_least,
+        refused=waits.refused,
+        refused_at=None if waits.refused_ms is None else to_rfc3339(waits.refused_ms),
+    )
+
+
+def _waiting(job: JobView, links: Links, told: Told, now_ms: int) -> tuple[str, list[str]]:
     before = waited_for(links)
     open_ones = [f"{name} ({state})" for name, state in before if state not in FINAL]
     if job.ready_at is None:
         if not open_ones:
             return job.reason, []
         more = f" and {len(open_ones) - _NAMED_MAX} more" if len(open_ones) > _NAMED_MAX else ""
-        waits = f"waits for {', '.join(open_ones[:_NAMED_MAX])}{more}"
-        return waits, [waits]
+        awaited = f"waits for {', '.join(open_ones[:_NAMED_MAX])}{more}"
+        return awaited, [awaited]
     ready_ms = from_rfc3339(job.ready_at)
     if ready_ms > now_ms:
         wait = f"attempt {job.attempt} is due in {(ready_ms - now_ms) / 1000:g} s"
         return f"{job.reason}", [f"{wait}, at {job.ready_at}"]
     steps = [f"ready to run since {job.ready_at}, which is {(now_ms - ready_ms) / 1000:g} s"]
-    if expected_s is not None:
-        steps.append(f"expected to take {expected_s:.3g} s")
-    if refusal is not None:
-        steps.append(f"the balancer has not placed it: {refusal}")
-    return refusal or job.reason, steps
+    waits = told.waits
+    if waits is not None:
+        steps += [*standing(waits), f"the balancer has not placed it: {waits.why}"]
+        return waits.why, steps
+    if told.expected_s is not None:
+        steps.append(f"expected to take {told.expected_s:.3g} s")
+    if told.silence is not None:
+        steps.append(told.silence)
+    return told.silence or job.reason, steps
+
+
+def standing(waits: Waits) -> list[str]:
+    """How it stands at the balancer, in words."""
+    if waits.known:
+        steps = [f"expected to take {waits.expected_s:.3g} s: {waits.speed}"]
+    else:
+        guess = f"taken for {waits.expected_s:.3g} s: {waits.speed}"
+        steps = [f"nothing is known of it yet; {guess}"]
+    if waits.sent_ahead:
+        steps.append("so short that it may be sent ahead, to wait at a worker for a slot")
+    if waits.ahead:
+        count = f"{'at least ' if waits.at_least else ''}{waits.ahead}"
+        jobs = "job comes" if waits.ahead == 1 else "jobs come"
+        steps.append(f"{count} {jobs} before it")
+    elif not waits.at_least:
+        steps.append("no job comes before it")
+    if waits.refused is not None and waits.refused_ms is not None:
+        steps.append(f"refused at {to_rfc3339(waits.refused_ms)}: {waits.refused}")
+    else:
+        steps.append("the balancer has not come to it yet")
+    return steps
 
 
 def _running(job: JobView, expected_s: float | None, now_ms: int) -> tuple[str, list[str]]:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from control.model.messages import LoadOfPartition
+from control.model.balancing import LoadOfPartition
 from control.model.states import Speed
 from control.model.views import MaybeTime, Time
 
@@ -68,6 +68,13 @@ class PartitionView(msgspec.Struct, frozen=True, kw_only=True):
     expected_seconds: Annotated[
         float, Meta(description="Expected work in it, in seconds.", ge=0, examples=[12.5])
     ]
+    ahead_seconds: Annotated[
+        float,
+        Meta(description="Work sent ahead, to wait at workers for a slot.", ge=0, examples=[0.01]),
+    ]
+    window_seconds: Annotated[
+        float, Meta(description="How much work may be sent ahead.", ge=0, examples=[0.08])
+    ]
     oldest_age_seconds: Annotated[
         float | None,
         Meta(description="Since its oldest job was placed; null: it is empty.", examples=[3.1]),
@@ -88,6 +95,8 @@ def show_partition(load: LoadOfPartition, head: RunningView | None, now_ms: int)
         depth=load.depth,
         running=load.running,
         expected_seconds=max(load.expected_s, 0.0),
+        ahead_seconds=max(load.ahead_s, 0.0),
+        window_seconds=max(load.window_s, 0.0),
         oldest_age_seconds=None if oldest is None else max(now_ms - oldest, 0) / 1000,
         workers=list(load.workers),
         head=head,

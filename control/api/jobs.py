@@ -7,10 +7,11 @@ import msgspec
 
 from control.api.bodies import ChangeJob, LogsQuery
 from control.api.calls import TEXT, Answer, Call, Operation, Route
-from control.api.explain import Explanation, explain
+from control.api.explain import Explanation, Told, explain
 from control.api.ports import Parts
 from control.api.roles import check_numbered
-from control.model.errors import NotFound
+from control.model.balancing import Waits
+from control.model.errors import BalancerSilent, NotFound
 from control.model.states import FINAL, State
 from control.model.views import JobView, RunView
 from store import views
@@ -108,16 +109,16 @@ class Jobs:
 
         job, links, run = await self._parts.reader.read(look)
         balancing = self._parts.balancing
-        waits = job.state == State.READY and job.ready_at is not None
-        return Answer(
-            body=explain(
-                job,
-                links,
-                refusal=await balancing.why(job_id) if waits else None,
-                expected_s=balancing.expected(run.pipeline, job.name),
-                now_ms=self._parts.now_ms(),
-            )
-        )
+        waits: Waits | None = None
+        silence: str | None = None
+        if job.state == State.READY and job.ready_at is not None:
+            try:
+                waits = await balancing.waits(job_id)
+            except BalancerSilent as error:
+                silence = str(error)
+        expected_s = balancing.expected(run.pipeline, job.name)
+        told = Told(waits=waits, silence=silence, expected_s=expected_s)
+        return Answer(body=explain(job, links, told, now_ms=self._parts.now_ms()))
 
 
 SHOW: Final = Operation(

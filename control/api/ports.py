@@ -7,8 +7,8 @@ from typing import Literal, Protocol
 
 from control.api.auth import Gate
 from control.bus.base import Bus
+from control.model.balancing import LoadOfPartition, Rules, Waits
 from control.model.kinds import KindRegistry
-from control.model.messages import LoadOfPartition
 from control.model.names import Metric
 from control.model.reports import (
     PartitionStats,
@@ -32,8 +32,11 @@ class Balancing(Protocol):
     def partitions(self) -> Sequence[LoadOfPartition]:
         """Every partition's load."""
 
-    async def why(self, job_id: int) -> str | None:
-        """Why a waiting job has not been placed; None: it is not the balancer's."""
+    def rules(self) -> Rules | None:
+        """What it goes by; None: nobody has said so yet."""
+
+    async def waits(self, job_id: int) -> Waits | None:
+        """Why a job waits at the balancer; None: it does not. Raises `BalancerSilent`."""
 
     def expected(self, pipeline: str, name: str) -> float | None:
         """How many seconds a job should take; None: nothing is known of it."""

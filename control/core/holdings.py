@@ -42,7 +42,7 @@ class Holdings:
     """A lease that is held is with a connected worker, or adrift."""
 
     def __init__(self, classes: Sequence[Speed], partitions: frozenset[int] | None) -> None:
-        self._classes = classes
+        self.classes = classes
         self.partitions = partitions  # None: all, for good.
         self.links: dict[str, Link] = {}
         self.held: dict[Lease, Held] = {}
@@ -86,7 +86,7 @@ class Holdings:
         if not owned:
             return ()
         used = Counter(at for link in self.links.values() for at in link.info.partitions)
-        classes = [self._classes[at] for at in owned]
+        classes = [self.classes[at] for at in owned]
         chosen = slot_partitions([used[at] for at in owned], slots, classes)
         return tuple(owned[at] for at in chosen)
 
@@ -109,5 +109,5 @@ class Holdings:
         )
 
     def _owned(self) -> list[int]:
-        everything = range(len(self._classes))
+        everything = range(len(self.classes))
         return [at for at in everything if self.partitions is None or at in self.partitions]

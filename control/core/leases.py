@@ -132,6 +132,10 @@ class Leases:
         for lease in list(self._holdings.adrift):
             self._send_on(self._held[lease], out)
 
+    def classify(self, classes: Sequence[Speed]) -> None:
+        """The partitions' classes, as the balancer has them now: slots are divided by them."""
+        self._holdings.classes = classes
+
     def cancel(self, message: CancelJob, out: Outbox) -> None:
         """Stop a job if it is here; one that begins later, or is found again, is told of then."""
         held = self._holdings.of_attempt(message.job_id, message.attempt)

@@ -86,6 +86,10 @@ class BusUnavailable(Unavailable):
     """The bus cannot be reached."""
 
 
+class BalancerSilent(Unavailable):
+    """No balancer has answered."""
+
+
 class PartitionsLost(BusUnavailable):
     """The group has taken this member for dead, and given its partitions to another one."""
 

@@ -7,11 +7,14 @@ Of several balancers one is active: the others wait until they may join its grou
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 
+import msgspec
+import structlog
 import trio
 
 from control.bus.base import Bus, Subscription
 from control.core.balance import Assignment, Balancer, Policy
 from control.model import limits
+from control.model.balancing import LoadOfPartition, Rules, Waits
 from control.model.messages import (
     Announce,
     AskWhy,
@@ -22,17 +25,19 @@ from control.model.messages import (
     Finished,
     JobReady,
     Learned,
-    LoadOfPartition,
     Loads,
     Overran,
     Placed,
     ReorderJob,
-    Waits,
+    SplitChanged,
+    ToldWhy,
     WorkerDown,
     WorkerUp,
 )
 from control.model.names import Group, Service, Topic
 from control.model.records import Delivery, Record, receipts_of
+
+LOG = structlog.get_logger("balancer")
 
 
 class BalancerService:
@@ -54,7 +59,7 @@ class BalancerService:
         self._moved: list[Record] = []  # Jobs that come back with another place in the order.
         self._asked: dict[int, None] = {}  # Jobs whose wait is to be explained.
         self._asking = trio.Event()
-        self._told: tuple[LoadOfPartition, ...] | None = None
+        self._told: Loads | None = None
         self._loads_changed = trio.Event()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -79,10 +84,14 @@ class BalancerService:
         """Every partition's load."""
         return self._core.partitions()
 
-    async def why(self, job_id: int) -> str | None:
-        """Why a job waits here, in words; None when it does not."""
+    def rules(self) -> Rules:
+        """What it goes by now."""
+        return self._core.rules()
+
+    async def waits(self, job_id: int) -> Waits | None:
+        """Why a job waits here; None when it does not."""
         await trio.lowlevel.checkpoint()
-        return self._core.why(job_id)
+        return self._core.waits(job_id)
 
     def expected(self, pipeline: str, name: str) -> float | None:
         """Seconds a job of this name should take; None: none has ended yet."""
@@ -96,6 +105,7 @@ class BalancerService:
             changed = False
             for delivery in await subscription.receive():
                 changed |= happened(delivery)
+            self._log_changes()
             if changed:
                 self._wake.set()
                 self._loads_changed.set()
@@ -122,6 +132,8 @@ class BalancerService:
                     self._finished[Topic.TASK_RUNS].append(moved[1])
             case ClientChanged() as message:
                 core.client_changed(message.client, message.priority, message.max_running)
+            case SplitChanged(slow_share=slow_share):
+                core.split(slow_share)
             case DrainWorker(worker=worker):
                 core.drain(worker)
             case Announce(by=Service.API):
@@ -133,7 +145,7 @@ class BalancerService:
 
     def _ended(self, delivery: Delivery) -> bool:
         if isinstance(delivery.message, Finished):
-            self._core.finished(delivery.message)
+            self._core.finished(delivery.message, self._now_ms())
             return True
         return False  # Skipped jobs.
 
@@ -190,18 +202,22 @@ class BalancerService:
             await self._asking.wait()
             self._asking = trio.Event()
             asked, self._asked = self._asked, {}
-            answers = [Waits(job_id=job_id, why=self._core.why(job_id)) for job_id in asked]
+            answers = [ToldWhy(job_id=job_id, waits=self._core.waits(job_id)) for job_id in asked]
             await self._bus.publish([Record(Topic.TASK_NEWS, answer) for answer in answers])
 
     async def _tell_loads(self) -> None:
         while True:
             await self._loads_changed.wait()
             self._loads_changed = trio.Event()
-            loads = tuple(self._core.partitions())
+            loads = Loads(loads=tuple(self._core.partitions()), rules=self._core.rules())
             if loads != self._told:
                 self._told = loads
-                await self._bus.publish([Record(Topic.TASK_NEWS, Loads(loads=loads))])
+                await self._bus.publish([Record(Topic.TASK_NEWS, loads)])
             await trio.sleep(limits.LOADS_EVERY_S)
+
+    def _log_changes(self) -> None:
+        for change in self._core.take_changes():
+            LOG.info("class.changed", **msgspec.structs.asdict(change))
 
 
 def _placed(made: Assignment) -> Record:

@@ -15,7 +15,7 @@ from control.bus.peers import Arrival, Connected, Disconnected, Peer, Said
 from control.core.leases import Leases
 from control.core.outbox import Outbox
 from control.model import wire
-from control.model.messages import Announce, CancelJob, DrainWorker, Placed
+from control.model.messages import Announce, CancelJob, DrainWorker, Loads, Placed
 from control.model.names import Group, Service, Topic
 from control.model.records import Record, receipts_of
 from control.model.states import Speed
@@ -113,10 +113,18 @@ class Dispatcher:
             deliveries = await news.receive()
             out, now_ms = Outbox(), self._now_ms()
             for delivery in deliveries:
+                if isinstance(delivery.message, Loads):
+                    self._classify(delivery.message)
                 self.leases.heard(delivery.message, out, now_ms)
             for worker in self._peers.keys() - self.leases.links.keys():
                 self._peers.pop(worker).close()  # It is connected elsewhere.
             await self._carry_out(out)
+
+    def _classify(self, told: Loads) -> None:
+        classes = [load.speed for load in told.loads]
+        if len(classes) == len(self._classes):  # Else it was set up otherwise than we are.
+            self._classes = classes
+            self.leases.classify(classes)
 
     async def _expire(self) -> None:
         while True:

@@ -19,7 +19,7 @@ from control.model.messages import Announce, CancelJob, Deadline, Finished, Prog
 from control.model.names import Group, Service, Topic
 from control.model.records import Delivery, Record, receipts_of
 from control.model.states import Outcome, State
-from control.transactions import terms
+from control.transactions import split, terms
 from control.transactions.ledger import Ledger
 from store import runs
 from store.writer import Tx, Writer
@@ -68,8 +68,8 @@ class Trigger:
             task_status.started()
 
     async def _watch_deadlines(self, commands: Subscription) -> None:
-        # To who announced itself while nobody was here: its clients, as they are now.
-        await self._writer.insist(terms.tell_all)
+        # To who announced itself while nobody was here: clients and split, as they are now.
+        await self._writer.insist(_tell_all)
         while True:
             try:
                 found = [delivery.message for delivery in await commands.receive()]
@@ -79,7 +79,7 @@ class Trigger:
             if any(isinstance(message, Deadline) for message in found):
                 self._armed.set()
             if any(isinstance(each, Announce) and each.by in _TOLD for each in found):
-                await self._writer.insist(terms.tell_all)
+                await self._writer.insist(_tell_all)
 
     async def _serve(self, subscription: Subscription, topic: Topic) -> None:
         while True:
@@ -172,3 +172,8 @@ class Trigger:
             else:
                 step.release_due()
         self._ledger.save(tx, list(steps.values()))
+
+
+def _tell_all(tx: Tx) -> None:
+    terms.tell_all(tx)
+    split.tell(tx)

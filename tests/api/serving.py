@@ -16,8 +16,8 @@ from control.api.ports import Parts
 from control.api.server import Api
 from control.bus.embedded import EmbeddedBus
 from control.bus.journal import Journal
+from control.model.balancing import ClassChange, LoadOfPartition, Rules, Waits
 from control.model.kinds import Kind, KindRegistry
-from control.model.messages import LoadOfPartition
 from control.model.names import Group, Metric, Topic
 from control.model.states import Role, Speed
 from control.model.views import CheckView
@@ -50,6 +50,46 @@ PIPELINE: Final = {
 }
 
 
+RULES: Final = Rules(
+    slow_share=0.6,
+    split_auto=False,
+    threshold_s=12.5,
+    threshold_auto=True,
+    lend=True,
+    slots=2,
+    reserve=1,
+    slow_running=1,
+    waiting=37,
+    stragglers=(("w2", 1.5), ("w1", 4.8)),
+    changes=(
+        ClassChange(
+            at_ms=NOW_MS,
+            pipeline="nightly",
+            name="one",
+            speed=Speed.SLOW,
+            expected_s=20.0,
+            threshold_s=12.5,
+            reason="its jobs are expected to take 20 s now",
+        ),
+    ),
+)
+
+
+def waits_for(why: str) -> Waits:
+    """A job that waits for this."""
+    return Waits(
+        why=why,
+        speed=Speed.FAST,
+        expected_s=2.1,
+        known=True,
+        sent_ahead=False,
+        ahead=37,
+        at_least=True,
+        refused="no free slot",
+        refused_ms=NOW_MS - 1_000,
+    )
+
+
 class StillBalancing:
     """A balancer that says what it was told to say."""
 
@@ -63,15 +103,21 @@ class StillBalancing:
                 running=1,
                 depth=3,
                 expected_s=4.5,
+                ahead_s=0.01,
+                window_s=0.04,
                 oldest_ms=NOW_MS - 1_500,
                 workers=("w1",),
             )
         ]
 
-    async def why(self, job_id: int) -> str | None:
+    def rules(self) -> Rules:
+        """Always the same."""
+        return RULES
+
+    async def waits(self, job_id: int) -> Waits:
         """Always the same."""
         await trio.lowlevel.checkpoint()
-        return f"no worker is connected for {job_id}"
+        return waits_for(f"no worker is connected for {job_id}")
 
     def expected(self, pipeline: str, name: str) -> float:
         """Always the same."""

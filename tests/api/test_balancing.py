@@ -12,21 +12,22 @@ from control.api.balancing import SILENT, BalancerElsewhere
 from control.bus.base import Subscription
 from control.core.balance import Policy
 from control.model import limits
+from control.model.balancing import LoadOfPartition, Waits
+from control.model.errors import BalancerSilent
 from control.model.messages import (
     Announce,
     AskWhy,
     ClientChanged,
     Learned,
-    LoadOfPartition,
     Loads,
     Message,
-    Waits,
+    ToldWhy,
 )
 from control.model.names import Service, Topic
 from control.model.records import Record
 from control.model.states import Role, Speed
 from control.services.balancer import BalancerService
-from tests.api.serving import NOW_MS, PIPELINE, serving
+from tests.api.serving import NOW_MS, PIPELINE, RULES, serving, waits_for
 from tests.api.test_live import FINISHED
 from tests.services.plane import Plane, opened
 
@@ -62,8 +63,10 @@ async def test_it_shows_what_the_balancer_told_last(
     async with elsewhere(tmp_path) as (plane, balancing, _):
         assert balancing.partitions() == ()
         assert balancing.expected("nightly", "one") is None
-        await say(plane, Loads(loads=()), Loads(loads=(LOAD,)))
+        assert balancing.rules() is None
+        await say(plane, Loads(loads=(), rules=RULES), Loads(loads=(LOAD,), rules=RULES))
         assert balancing.partitions() == (LOAD,)
+        assert balancing.rules() == RULES
         await say(plane, Learned(durations=(("nightly", "one", (3.0, 3.0)),)))
         earlier = balancing.expected("nightly", "one") or 0.0
         assert earlier == pytest.approx(3.0, rel=0.5)
@@ -77,39 +80,40 @@ async def test_who_asks_for_one_job_shares_the_answer(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
     async with elsewhere(tmp_path) as (plane, balancing, news):
-        answers: list[tuple[int, str | None]] = []
+        answers: list[tuple[int, Waits | None]] = []
+        full = waits_for("no free slot")
 
         async def ask(job_id: int) -> None:
-            answers.append((job_id, await balancing.why(job_id)))
+            answers.append((job_id, await balancing.waits(job_id)))
 
         async with trio.open_nursery() as nursery:
             for job_id in (1, 1, 2, 1):
                 nursery.start_soon(ask, job_id)
             await wait_all_tasks_blocked()
             asked = [delivery.message for delivery in await news.receive()]
-            await say(plane, Waits(job_id=2, why=None), Waits(job_id=1, why="no free slot"))
+            await say(plane, ToldWhy(job_id=2, waits=None), ToldWhy(job_id=1, waits=full))
         assert sorted(asked, key=repr) == [AskWhy(job_id=1), AskWhy(job_id=2)]
-        assert sorted(answers, key=repr) == [(1, "no free slot")] * 3 + [(2, None)]
-        await say(plane, Waits(job_id=1, why="nobody asked"))
+        assert sorted(answers, key=repr) == [(1, full)] * 3 + [(2, None)]
+        await say(plane, ToldWhy(job_id=1, waits=full))  # Nobody asked.
 
 
 async def test_who_gets_no_answer_does_not_wait_for_long(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
-    async with elsewhere(tmp_path) as (plane, balancing, _):
+    async with elsewhere(tmp_path) as (_, balancing, _):
         began = trio.current_time()
-        assert await balancing.why(1) == SILENT
+        with pytest.raises(BalancerSilent, match=SILENT):
+            await balancing.waits(1)
         assert trio.current_time() - began == pytest.approx(limits.ANSWER_S)
         async with trio.open_nursery() as nursery:
             for job_id in range(limits.ASKED_MAX):
-                nursery.start_soon(balancing.why, job_id)
+                nursery.start_soon(balancing.waits, job_id)
             await wait_all_tasks_blocked()
             began = trio.current_time()
-            assert await balancing.why(1) == SILENT  # There are too many: at once.
+            with pytest.raises(BalancerSilent, match=SILENT):  # There are too many: at once.
+                await balancing.waits(1)
             assert trio.current_time() == began
             nursery.cancel_scope.cancel()
-        await plane.bus.publish([Record(Topic.TASK_NEWS, Waits(job_id=1, why="late"))])
-        assert await balancing.why(1) in {SILENT, "late"}
 
 
 async def test_explain_asks_the_balancer_over_the_bus(tmp_path: Path) -> None:
@@ -124,6 +128,8 @@ async def test_explain_asks_the_balancer_over_the_bus(tmp_path: Path) -> None:
                     answer = (await client.get("/v1/jobs/1/explain")).json()
                     told = answer["steps"]
             assert answer["reason"] == "no worker is connected"
+            assert answer["waits"]["class"] in {"slow", "fast"}
+            assert (answer["waits"]["known"], answer["waits"]["ahead"]) == (False, 0)
             second = (await client.get("/v1/jobs/2/explain")).json()
             assert "no balancer" not in str(second)
         async with server.as_client("viewer") as client:
@@ -131,6 +137,17 @@ async def test_explain_asks_the_balancer_over_the_bus(tmp_path: Path) -> None:
                 shown: list[object] = []
                 while len(shown) != 3:
                     shown = (await client.get("/v1/partitions")).json()["items"]
+            rules = {"waiting": 0}
+            with trio.fail_after(10):
+                while rules["waiting"] != 1:
+                    rules = (await client.get("/v1/partitions/split")).json()
+            assert (rules["slow"], rules["slow_auto"]) == (60.0, False)
+        async with server.as_client("operator") as client:
+            answer = (await client.put("/v1/partitions/split", json={"slow": 30})).json()
+            assert answer == {"slow": 30}
+            with trio.fail_after(10):
+                while rules["slow"] != 30.0:
+                    rules = (await client.get("/v1/partitions/split")).json()
         nursery.cancel_scope.cancel()
 
 
@@ -142,6 +159,10 @@ async def test_explain_says_when_no_balancer_answers(tmp_path: Path) -> None:
         await client.post("/v1/runs", json={"pipeline": PIPELINE})
         answer = (await client.get("/v1/jobs/1/explain")).json()
         assert answer["reason"] == SILENT
+        assert answer["waits"] is None
+        refused = await client.get("/v1/partitions/split")
+        assert refused.status_code == 503
+        assert refused.json()["detail"] == SILENT
 
 
 async def test_every_change_of_a_client_is_told_with_what_it_may_do(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ BODIES = {
     ("POST", "/v1/pipelines"): PIPELINE,
     ("PUT", "/v1/pipelines/{name}"): PIPELINE | {"name": "others"},
     ("POST", "/v1/pipelines/validate"): PIPELINE,
+    ("PUT", "/v1/partitions/split"): {"slow": 60},
 }
 
 

@@ -228,7 +228,7 @@ async def test_a_waiting_job_is_moved_and_explained(server: Serving) -> None:
         assert moved.json()["priority"] == 3
         why = (await client.get(f"/v1/jobs/{one['id']}/explain")).json()
         assert why["reason"] == f"no worker is connected for {one['id']}"
-        assert any("expected to take 2.5 s" in step for step in why["steps"])
+        assert any("expected to take 2.1 s: fast" in step for step in why["steps"])
         waits = (await client.get(f"/v1/jobs/{two['id']}/explain")).json()
         assert waits["reason"] == "waits for one (READY)"
         await client.post(f"/v1/jobs/{one['id']}/cancel")

@@ -16,12 +16,14 @@ from control.model.messages import (
     Learned,
     Loads,
     Message,
-    Waits,
+    SplitChanged,
+    ToldWhy,
     WorkerDown,
     WorkerUp,
 )
 from control.model.names import Service, Topic
 from control.model.records import Record
+from control.model.states import Speed
 from tests.services.plane import PARTITIONS, Plane, now_ms, opened, pipeline
 
 WORKER = WorkerUp(
@@ -60,7 +62,7 @@ class Listener:
         with trio.move_on_after(seconds):
             while True:
                 deliveries = await self._news.receive()
-                fresh = [d.message for d in deliveries if isinstance(d.message, Loads | Waits)]
+                fresh = [d.message for d in deliveries if isinstance(d.message, Loads | ToldWhy)]
                 found += fresh
                 self.times += [trio.current_time()] * len(fresh)
         return found
@@ -96,12 +98,30 @@ async def test_it_says_why_a_job_waits(tmp_path: Path, autojump_clock: MockClock
         await plane.submit(pipeline("p"))
         listener = await Listener.join(plane)
         await listener.say(AskWhy(job_id=1), AskWhy(job_id=2), AskWhy(job_id=1))
-        answers = [each for each in await listener.heard(1) if isinstance(each, Waits)]
-        assert answers == [
-            Waits(job_id=1, why="no worker is connected"),
-            Waits(job_id=2, why=None),
-        ]
-        assert await plane.balancer.why(1) == "no worker is connected"
+        answers = [each for each in await listener.heard(1) if isinstance(each, ToldWhy)]
+        waits = await plane.balancer.waits(1)
+        assert waits is not None
+        assert (waits.why, waits.known, waits.ahead) == ("no worker is connected", False, 0)
+        assert answers == [ToldWhy(job_id=1, waits=waits), ToldWhy(job_id=2, waits=None)]
+
+
+async def test_it_tells_its_rules_and_follows_the_split(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with opened(tmp_path) as (plane, nursery):
+        listener = await Listener.join(plane)
+        await nursery.start(plane.balancer.run)
+        await listener.heard(60)
+        for share, slow in ((0.0, 0), (0.5, PARTITIONS // 2), (1.0, PARTITIONS)):
+            await listener.say(SplitChanged(slow_share=share), topic=Topic.TASK_COMMANDS)
+            *_, told = await listener.heard(60)
+            assert isinstance(told, Loads)
+            assert (told.rules.slow_share, told.rules.split_auto) == (share, False)
+            assert [load.speed for load in told.loads].count(Speed.SLOW) == slow
+            assert plane.balancer.rules() == told.rules
+        await listener.say(SplitChanged(slow_share=None), topic=Topic.TASK_COMMANDS)
+        assert plane.balancer.rules().split_auto
+        assert not plane.unread()
 
 
 async def test_it_learns_what_it_does_not_know_and_keeps_it(

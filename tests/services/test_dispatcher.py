@@ -8,7 +8,7 @@ from trio.testing import MockClock
 
 from control.bus.peers import Connected, Disconnected, Peer, Said
 from control.model import limits, wire
-from control.model.messages import Announce, DispatcherUp, DrainWorker
+from control.model.messages import Announce, DispatcherUp, DrainWorker, SplitChanged
 from control.model.names import Service, Topic
 from control.model.records import Record
 from control.model.states import Outcome, State
@@ -194,3 +194,19 @@ async def test_a_dispatcher_says_that_it_is_there_and_asks_who_else_is(
         assert isinstance(told, DispatcherUp)
         assert told.partitions == tuple(range(PARTITIONS))
         assert not told.workers
+
+
+async def test_slots_are_divided_by_the_classes_that_the_balancer_tells(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with opened(tmp_path) as (plane, nursery):
+        await start(plane, nursery)
+        for share, chosen in ((0.0, (0, 1)), (0.5, (0, 2))):
+            split = SplitChanged(slow_share=share)
+            await plane.bus.publish([Record(Topic.TASK_COMMANDS, split)])
+            await trio.sleep(10 * limits.LOADS_EVERY_S)
+            peer = await connect(plane)
+            await frames(peer, wire.Welcome)
+            assert plane.dispatcher.leases.links["w"].info.partitions == chosen
+            await plane.arrivals.send(Disconnected(peer, "closed"))
+            await trio.sleep(1)

@@ -9,11 +9,19 @@ from trio.testing import MockClock
 
 from control.bus.base import Subscription
 from control.model import limits
-from control.model.messages import Announce, ClientChanged, Finished, JobReady, Started
+from control.model.messages import (
+    Announce,
+    ClientChanged,
+    Finished,
+    JobReady,
+    SplitChanged,
+    Started,
+)
 from control.model.names import Group, Service, Topic
 from control.model.pipelines import TriggerSpec
 from control.model.records import Receipts, Record
 from control.model.states import Outcome, Speed, State, When
+from control.transactions import split
 from store.writer import Tx
 from tests.services.plane import Plane, job, now_ms, opened, pipeline
 
@@ -287,6 +295,23 @@ async def test_who_starts_and_asks_is_told_of_all_clients(
             await plane.bus.publish([Record(Topic.TASK_COMMANDS, Announce(by=by))])
             wanted = {Service.BALANCER, Service.DISPATCHER}
             assert await told() == ([("ann", 3), ("bob", None)] if by in wanted else [])
+
+
+async def test_a_balancer_that_starts_is_told_of_the_split_that_was_set(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    told = SplitChanged(slow_share=0.3)
+    async with opened(tmp_path) as (plane, _):
+        await plane.writer.write(lambda tx: split.put(tx, told.slow_share))
+    async with opened(tmp_path) as (plane, nursery):
+        commands = await plane.bus.tail(Topic.TASK_COMMANDS)
+        await nursery.start(plane.trigger.run)
+        asked = Announce(by=Service.BALANCER)
+        await trio.sleep(1)
+        await plane.bus.publish([Record(Topic.TASK_COMMANDS, asked)])
+        await trio.sleep(1)
+        heard = [delivery.message for delivery in await commands.receive()]
+        assert heard == [told, asked, told]  # First to who had asked before.
 
 
 async def test_results_of_several_partitions_count_and_are_acknowledged(

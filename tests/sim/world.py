@@ -227,7 +227,8 @@ class World:
             if run.state not in FINAL:
                 self.say(f"run {run.id} is {run.state}: {run.reason}")
                 for job in run.jobs:
-                    why = await plane.balancer.why(job.id) or "the balancer does not have it"
+                    waits = await plane.balancer.waits(job.id)
+                    why = "the balancer does not have it" if waits is None else waits.why
                     self.say(f"  job {job.id} is {job.state}: {job.reason}; {why}")
         for worker in self._workers:
             self.say(f"{worker.name}: {vars(worker.protocol)}")
