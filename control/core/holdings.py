@@ -90,9 +90,8 @@ class Holdings:
         chosen = slot_partitions([used[at] for at in owned], slots, classes)
         return tuple(owned[at] for at in chosen)
 
-    def repartition(self, partitions: frozenset[int]) -> None:
-        """We have these partitions now: divide all slots anew."""
-        self.partitions = partitions
+    def redivide(self) -> None:
+        """Our partitions, or their classes, are others now: divide all slots anew."""
         for link in self.links.values():
             link.info = msgspec.structs.replace(link.info, partitions=())
         for link in self.links.values():

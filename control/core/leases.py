@@ -119,7 +119,8 @@ class Leases:
         for partition in partitions - before:
             self._settled_ms[partition] = now_ms + _ms(limits.RESTART_GRACE_S)
         self._others.taken(partitions)
-        self._holdings.repartition(partitions)
+        self._holdings.partitions = partitions
+        self._holdings.redivide()
         self.announce(out)
 
     def heard(self, message: Message, out: Outbox, now_ms: int) -> None:
@@ -132,9 +133,12 @@ class Leases:
         for lease in list(self._holdings.adrift):
             self._send_on(self._held[lease], out)
 
-    def classify(self, classes: Sequence[Speed]) -> None:
-        """The partitions' classes, as the balancer has them now: slots are divided by them."""
-        self._holdings.classes = classes
+    def classify(self, classes: Sequence[Speed], out: Outbox) -> None:
+        """The balancer has these classes now: each shall have its part of the slots again."""
+        if list(classes) != list(self._holdings.classes):
+            self._holdings.classes = classes
+            self._holdings.redivide()
+            self.announce(out)
 
     def cancel(self, message: CancelJob, out: Outbox) -> None:
         """Stop a job if it is here; one that begins later, or is found again, is told of then."""

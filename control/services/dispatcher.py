@@ -114,17 +114,17 @@ class Dispatcher:
             out, now_ms = Outbox(), self._now_ms()
             for delivery in deliveries:
                 if isinstance(delivery.message, Loads):
-                    self._classify(delivery.message)
+                    self._classify(delivery.message, out)
                 self.leases.heard(delivery.message, out, now_ms)
             for worker in self._peers.keys() - self.leases.links.keys():
                 self._peers.pop(worker).close()  # It is connected elsewhere.
             await self._carry_out(out)
 
-    def _classify(self, told: Loads) -> None:
+    def _classify(self, told: Loads, out: Outbox) -> None:
         classes = [load.speed for load in told.loads]
         if len(classes) == len(self._classes):  # Else it was set up otherwise than we are.
             self._classes = classes
-            self.leases.classify(classes)
+            self.leases.classify(classes, out)
 
     async def _expire(self) -> None:
         while True:

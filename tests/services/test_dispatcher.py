@@ -8,7 +8,7 @@ from trio.testing import MockClock
 
 from control.bus.peers import Connected, Disconnected, Peer, Said
 from control.model import limits, wire
-from control.model.messages import Announce, DispatcherUp, DrainWorker, SplitChanged
+from control.model.messages import Announce, DispatcherUp, DrainWorker, Loads, SplitChanged
 from control.model.names import Service, Topic
 from control.model.records import Record
 from control.model.states import Outcome, State
@@ -201,12 +201,25 @@ async def test_slots_are_divided_by_the_classes_that_the_balancer_tells(
 ) -> None:
     async with opened(tmp_path) as (plane, nursery):
         await start(plane, nursery)
-        for share, chosen in ((0.0, (0, 1)), (0.5, (0, 2))):
+        peer = await connect(plane)
+        await frames(peer, wire.Welcome)
+        for share, chosen in ((0.0, (0, 1)), (0.5, (0, 2)), (0.7, (0, 1))):
             split = SplitChanged(slow_share=share)
             await plane.bus.publish([Record(Topic.TASK_COMMANDS, split)])
             await trio.sleep(10 * limits.LOADS_EVERY_S)
-            peer = await connect(plane)
-            await frames(peer, wire.Welcome)
-            assert plane.dispatcher.leases.links["w"].info.partitions == chosen
-            await plane.arrivals.send(Disconnected(peer, "closed"))
-            await trio.sleep(1)
+            assert sorted(plane.dispatcher.leases.links["w"].info.partitions) == list(chosen)
+            used = [load.partition for load in plane.balancer.partitions() if load.slots]
+            assert used == list(chosen)
+
+
+async def test_a_balancer_with_other_partitions_changes_nothing_here(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with opened(tmp_path) as (plane, nursery):
+        await start(plane, nursery)
+        await frames(await connect(plane), wire.Welcome)
+        before = plane.dispatcher.leases.links["w"].info
+        told = Loads(loads=tuple(plane.balancer.partitions()[:1]), rules=plane.balancer.rules())
+        await plane.bus.publish([Record(Topic.TASK_NEWS, told)])
+        await trio.sleep(1)
+        assert plane.dispatcher.leases.links["w"].info == before
