@@ -354,7 +354,7 @@ class Balancer:
         return max(LOSS_S, next_free_s * len(self.waiting.jobs))
 
     def _index(self, key: Key) -> float:
-        return self.learning.index(key, self.outstanding.of_key(key))
+        return self.learning.index(key, self.outstanding.of_key)
 
     def _slow_limit(self) -> int:
         total = self.slots.total

@@ -168,12 +168,10 @@ class Estimates:
         """Whether a job of this key has ended before."""
         return key in self._keys
 
-    def index(self, key: Key) -> float:
-        """The length by which jobs are ordered, in seconds."""
+    def index(self, key: Key) -> float | None:
+        """The length by which jobs are ordered, in seconds; None: nothing is known of the key."""
         known = self._keys.get(key)
-        if known is not None:
-            return known.estimate(self._prior)[1]
-        return min(self.expected(key), 1.0)  # A first one is worth knowing soon.
+        return None if known is None else known.estimate(self._prior)[1]
 
     def samples(self) -> list[tuple[float, float]]:
         """Each recently used key's expected seconds, and how many jobs of it ended lately."""

@@ -1,6 +1,6 @@
 """Decides what the end of a job teaches: of its length, its class, its worker, and the mix."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, Literal, NamedTuple
 
 from control.core.classes import Classes
@@ -56,15 +56,16 @@ class Learning:
         expected_s = self.estimates.expected(key)
         return "short" if expected_s <= WINDOW_S else self.speed(key, expected_s).value
 
-    def index(self, key: Key, placed: int) -> float:
+    def index(self, key: Key, placed: Callable[[Key], int]) -> float:
         """The length a key is ordered by, in seconds; `placed`: how many jobs of it are placed.
 
         Of an unknown one, one job at a time goes first.
         """
-        if self.estimates.is_known(key):
-            return self.estimates.index(key)
+        index = self.estimates.index(key)
+        if index is not None:
+            return index
         expected_s = self.estimates.expected(key)
-        return expected_s if placed else min(expected_s, PROBE_S)
+        return expected_s if placed(key) else min(expected_s, PROBE_S)
 
     def done(self, message: Finished, now_ms: int, *, connected: bool) -> Lesson:
         """A job was done; `connected`: its worker still is."""

@@ -66,6 +66,7 @@ class _Player:
         nothing = [0.0] * len(jobs)
         self._played = Played(ready=[*nothing], started=[*nothing], ended=[*nothing])
         self._lost_s = 0.0
+        self._told_something = False  # To the balancer, since it assigned.
         self._followers: dict[int, list[int]] = {}
         for place, job in enumerate(jobs):
             if job.after is not None:
@@ -115,6 +116,9 @@ class _Player:
                 arriving += 1
             while events and events[0][0] <= at:
                 heapq.heappop(events)[2]()
+            if not self._told_something:
+                continue
+            self._told_something = False
             for made in balancer.assign(round(at * 1000), len(jobs)):
                 worker = self._workers[made.worker]
                 worker.has[made.job.job_id] = made
@@ -149,6 +153,7 @@ class _Player:
             stages_left=job.stages_left,
         )
         self._balancer.submit(message, place)
+        self._told_something = True
 
     def _told(self, made: Assignment, era: int, seconds: float, outcome: Outcome) -> None:
         """The news of an end have come."""
@@ -186,6 +191,7 @@ class _Player:
             duration_seconds=seconds,
         )
         self._balancer.finished(message, now_ms)
+        self._told_something = True
 
     def _mourn(self, name: str, era: int) -> None:
         """The worker has been away for too long: what it had is given to others."""
@@ -194,6 +200,7 @@ class _Player:
             return
         self._give_up(worker)
         self._balancer.worker_down(name, _DISPATCHER)
+        self._told_something = True
 
     def _give_up(self, worker: _Worker) -> None:
         lost, worker.has = list(worker.has.values()), {}
@@ -237,6 +244,7 @@ class _Player:
         if era != worker.era or not worker.there:
             return
         self._balancer.overran(worker.name, (made.job.job_id,))
+        self._told_something = True
         while worker.queue:  # It was sent ahead of a slot that does not come free.
             back = worker.queue.popleft()
             del worker.has[back.job.job_id]
@@ -251,6 +259,7 @@ class _Player:
                 worker.there, worker.free = True, worker.info.slots
                 worker.era += 1
                 self._balancer.worker_up(worker.info)
+                self._told_something = True
         elif worker.there:
             for made in worker.has.values():
                 began = self._played.started[made.job.job_id]

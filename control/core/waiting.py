@@ -294,8 +294,9 @@ class WaitingJobs:
             return
         queue.version += 1
         self._seq += 1
-        rank = self._rank_of(queue, head)
-        queue.alike.index = max(queue.alike.index, self._index(queue.key))
+        index = self._index(queue.key)
+        rank = head.arrival_ms + 1000 * AGE_WEIGHT * index * head.job.stages_left
+        queue.alike.index = max(queue.alike.index, index)
         if queue.parked is not None:
             lot = self._parked[queue.parked]
             heapq.heappush(lot.heap, (queue.level, rank, self._seq, queue.version, queue))
