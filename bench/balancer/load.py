@@ -59,7 +59,7 @@ def main(  # noqa: PLR0917 - each is an option of the command.
         measured_here = trio.run(perform, running, quick.jobs)
     found = {
         "measured": measured_here,
-        "predicted": play_ours(quick.jobs, farm, seed),
+        "predicted": play_ours(quick.jobs, farm),
         "predicted FIFO": play_policy(FIFO, quick, seed),
     }
     figures = {

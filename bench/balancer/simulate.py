@@ -9,7 +9,6 @@ from typing import Annotated, Final
 
 import msgspec
 import typer
-from control.core.simulation import play
 
 from bench.balancer import goals, tables
 from bench.balancer.central import play_by_length, play_fifo, play_srpt
@@ -18,6 +17,7 @@ from bench.balancer.measures import FAST_S, Measures, measured, over_seeds
 from bench.balancer.recorded import recorded
 from bench.balancer.workloads import FAMILIES, NOISY, Workload, workload
 from control.core.balance import Policy
+from control.core.simulation import play
 from control.core.workload import Farm, Played, PlayedJob
 
 WALLS: Final = "ours-lend-off"
@@ -115,7 +115,7 @@ def _made(asked: Asked) -> Workload:
     return workload(asked.name, seed=asked.seed, jobs=asked.jobs, load=asked.load, farm=asked.farm)
 
 
-def play_ours(jobs: Sequence[PlayedJob], farm: Farm, seed: int, *, lend: bool = True) -> Played:
+def play_ours(jobs: Sequence[PlayedJob], farm: Farm, *, lend: bool = True) -> Played:
     """What becomes of the jobs under our own policy, with its defaults."""
     return play(jobs, farm, Policy(lend=lend))
 
@@ -134,7 +134,7 @@ def play_policy(policy: str, made: Workload, seed: int) -> Played:
         case goals.SRPT:
             return play_srpt(made.jobs, made.farm)
         case _:
-            return play_ours(made.jobs, made.farm, seed, lend=policy == goals.OURS)
+            return play_ours(made.jobs, made.farm, lend=policy == goals.OURS)
 
 
 def _points(waits: list[float]) -> list[float]:

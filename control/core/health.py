@@ -16,7 +16,7 @@ _FORGOTTEN_S: Final = 1200.0  # The time in which what is known of a worker fade
 _SICK: Final = 0.9  # On the logarithm: two and a half times as long.
 _WELL: Final = 0.7  # Once a straggler, it has to be plainly better to be none.
 _JOBS_MIN: Final = 6
-_EVERY: Final = 16  # Ends between two comparisons.
+_EVERY: Final = 16  # Ends between two comparisons; as many as there are workers, if that is more.
 
 
 class _Record:
@@ -39,7 +39,7 @@ class Health:
 
     def __init__(self) -> None:
         self._workers: dict[str, _Record] = {}
-        self._ends = 0
+        self._ends_left = _EVERY
         self.slowness: Mapping[str, float] = {}
 
     def forget(self, worker: str) -> None:
@@ -60,10 +60,11 @@ class Health:
         told = log_ratio * min(1.0, _USUAL_SD / sd) if sd > 0 else log_ratio
         known.deviation += _STEP * (told - known.deviation)
         known.jobs += 1
-        self._ends += 1
-        return self._ends % _EVERY == 0 and self._compare(now_ms)
+        self._ends_left -= 1
+        return self._ends_left <= 0 and self._compare(now_ms)
 
     def _compare(self, now_ms: int) -> bool:
+        self._ends_left = max(_EVERY, len(self._workers))
         judged = {
             name: known.fade(now_ms)
             for name, known in self._workers.items()

@@ -16,7 +16,7 @@ Length = Literal["short", "fast", "slow"]
 PROBE_S: Final = 1.0
 """By what the first job of an unknown key is ordered: it is worth knowing soon."""
 
-_UPDATE_EVERY: Final = 32  # Ends between two looks at the mix.
+_LOOK_EVERY: Final = 32  # Ends between two looks at the mix; as many as keys, if that is more.
 
 
 class Lesson(NamedTuple):
@@ -36,7 +36,7 @@ class Learning:
         self.classes = Classes(estimates, threshold)
         self._health = Health()
         self._split = split
-        self._ends = 0
+        self._ends_left = _LOOK_EVERY
 
     @property
     def slowness(self) -> Mapping[str, float]:
@@ -79,10 +79,11 @@ class Learning:
         before = self.length(key)
         self.estimates.learn(key, seconds / self.slowness.get(message.worker, 1.0))
         self.classes.learned(key, now_ms)
-        self._ends += 1
+        self._ends_left -= 1
         classes = False
-        if self._ends % _UPDATE_EVERY == 0:
+        if self._ends_left <= 0:
             samples = self.estimates.samples()
+            self._ends_left = max(_LOOK_EVERY, len(samples))
             self.threshold.update(samples)
             classes = self._split.follow(samples, self.threshold.seconds)
         return Lesson(stragglers, self.length(key) != before, classes)
