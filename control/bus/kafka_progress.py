@@ -32,14 +32,13 @@ class Lane:
         """The lane as it was committed; below 0: it never was."""
         if offset < 0:
             return cls(0, OffsetTracker())
-        try:
-            tracker = OffsetTracker.decode(base64.b85decode(text or ""))
-        except (Rejected, ValueError, binascii.Error):
-            # Committed by other means, such as Kafka's own tools: the offset is what counts.
-            tracker = OffsetTracker(offset)
-        if tracker.watermark != offset:
-            tracker = OffsetTracker(offset)
-        return cls(offset, tracker)
+        # Committed by other means, such as Kafka's own tools, the offset is what counts.
+        return cls(offset, _tracker(offset, text) or OffsetTracker(offset))
+
+    @staticmethod
+    def fits(offset: int, text: str | None) -> bool:
+        """Whether this can have been committed by a lane."""
+        return offset < 0 or _tracker(offset, text) is not None
 
     @property
     def position(self) -> int:
@@ -104,3 +103,11 @@ class Lane:
             self._open[new] = self._open.pop(old)
             self._carried[known.get(old, old)] = new
         self._tracker.finish(moved)
+
+
+def _tracker(offset: int, text: str | None) -> OffsetTracker | None:
+    try:
+        tracker = OffsetTracker.decode(base64.b85decode(text or ""))
+    except (Rejected, ValueError, binascii.Error):
+        return None
+    return tracker if tracker.watermark == offset else None
