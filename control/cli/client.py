@@ -132,6 +132,10 @@ class Client:
         """A thing after a change of some of its fields."""
         return row_of(self.call("PATCH", path, body=body).content)
 
+    def put(self, path: str, body: object) -> Row:
+        """A thing as it is from now on."""
+        return row_of(self.call("PUT", path, body=body).content)
+
     def items(self, path: str, *, limit: int | None = None, **query: str | None) -> "Listing":
         """The items of a list; `limit` None: all of them."""
         return Listing(self, path, limit, query)

@@ -130,8 +130,45 @@ PARTITIONS: Final[Columns] = (
     Column("RUNNING", "running", Look.NUMBER),
     Column("DEPTH", "depth", Look.NUMBER),
     Column("EXPECTED", "expected_seconds", Look.SECONDS),
+    Column("AHEAD", "ahead_seconds", Look.SECONDS),
+    Column("WINDOW", "window_seconds", Look.SECONDS),
     Column("OLDEST", "oldest_age_seconds", Look.SECONDS),
     Column("WORKERS", "workers"),
+)
+RULES: Final[Columns] = (
+    Column("SLOW PARTITIONS, %", "slow", Look.NUMBER),
+    Column("FOLLOWS THE MIX", "slow_auto"),
+    Column("SLOW FROM", "threshold_seconds", Look.SECONDS),
+    Column("LEARNED", "threshold_auto"),
+    Column("LEND", "lend"),
+    Column("SLOTS", "slots", Look.NUMBER),
+    Column("KEPT FREE OF SLOW JOBS", "reserve", Look.NUMBER),
+    Column("SLOW RUNNING", "slow_running", Look.NUMBER),
+    Column("WAITING", "waiting", Look.NUMBER),
+)
+STRAGGLERS: Final[Columns] = (
+    Column("WORKER", "worker", Look.ID),
+    Column("TIMES AS LONG", "factor", Look.NUMBER),
+)
+CLASS_CHANGES: Final[Columns] = (
+    Column("AGE", "at", Look.AGE),
+    Column("PIPELINE", "pipeline", Look.ID),
+    Column("JOB", "job", Look.ID),
+    Column("CLASS", "class", Look.ID),
+    Column("EXPECTED", "expected_seconds", Look.SECONDS),
+    Column("SLOW FROM", "threshold_seconds", Look.SECONDS),
+    Column("REASON", "reason"),
+)
+FORECAST: Final[Columns] = (
+    Column("", "measure", Look.ID),
+    Column("NOW", "now", Look.NUMBER),
+    Column("WHAT IF", "what_if", Look.NUMBER),
+)
+LATE: Final[Columns] = (
+    Column("PIPELINE", "pipeline", Look.ID),
+    Column("JOBS", "jobs", Look.NUMBER),
+    Column("LATE NOW", "now", Look.NUMBER),
+    Column("LATE WHAT IF", "what_if", Look.NUMBER),
 )
 SUMMARY: Final[Columns] = (
     Column("WINDOW", "window", Look.SECONDS),

@@ -1,11 +1,20 @@
 """Owns the commands `tpctl worker …` and `tpctl partition …`."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
-from control.cli import columns
+from control.cli import columns, simulate
+from control.cli.errors import UsageError
+from control.cli.output import Row
+from control.cli.pipelines import Yes
 from control.cli.session import Session, command, group, place
+
+if TYPE_CHECKING:
+    from control.core.whatif import Comparison
+
+_SPLIT: Final = "/v1/partitions/split"
+_DAY_MS: Final = 86_400_000
 
 
 def add_to(app: typer.Typer) -> None:
@@ -15,6 +24,7 @@ def add_to(app: typer.Typer) -> None:
     command(worker, "drain", example="tpctl worker drain runner-1")(drain)
     partition = group("partition", "The lanes jobs wait in.", app)
     command(partition, "list", example="tpctl partition list")(list_partitions)
+    command(partition, "split", example="tpctl partition split --slow 60")(split)
 
 
 def list_workers(session: Session) -> None:
@@ -38,3 +48,76 @@ def list_partitions(session: Session) -> None:
     """List partitions with their load."""
     rows = session.api.items("/v1/partitions")
     session.out.list(rows, columns.PARTITIONS, "partition", empty="there are no partitions here")
+
+
+def split(
+    session: Session,
+    slow: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PERCENT|auto", help="Of the partitions, for slow jobs; auto follows the mix."
+        ),
+    ] = None,
+    yes: Yes = False,
+) -> None:
+    """Show how the partitions are divided, and by which rules jobs are placed.
+
+    With --slow they are divided anew, after a forecast of what comes of it: the jobs of the last
+    24 hours, played as it is now and with the new split.
+    """
+    if slow is None:
+        _show_rules(session)
+        return
+    from control.cli import forecast  # noqa: PLC0415 - It loads all that plays jobs.
+
+    wanted = forecast.parse_slow(slow)
+    if not yes and not session.attended:
+        message = "nobody is here to be asked: add --yes, or see `tpctl simulate --slow` first"
+        raise UsageError(message)
+    found = _predict(session, wanted)
+    if found is not None and session.out.is_table:
+        forecast.show(session, found)
+    shown = "as the mix says" if wanted == "auto" else f"{wanted:g} % of them for slow jobs"
+    session.confirm(f"Divide the partitions anew, {shown}?", yes=yes)
+    changed = session.api.put(_SPLIT, {"slow": wanted})
+    if session.out.is_table:
+        session.out.write(f"partitions: {shown}")
+    else:
+        predicted = None if found is None else forecast.document(found)
+        session.out.document({**changed, "forecast": predicted})
+
+
+def _predict(session: Session, slow: float | Literal["auto"]) -> "Comparison | None":
+    from control.cli import forecast, history  # noqa: PLC0415
+    from control.core.history import played_jobs  # noqa: PLC0415
+    from control.core.whatif import Changes  # noqa: PLC0415
+
+    now = forecast.present(session)
+    if not now.farm.slots:
+        session.out.say("no forecast: no worker is connected")
+        return None
+    jobs = played_jobs(history.download(session, _DAY_MS))
+    if not jobs:
+        session.out.say("no forecast: no job has run in the last 24 h")
+        return None
+    changes = Changes(slow=forecast.share(slow))
+    return forecast.forecast(session, jobs, now, changes, late_s=simulate.LATE_S)
+
+
+def _show_rules(session: Session) -> None:
+    found, out = session.api.get(_SPLIT), session.out
+    if not out.is_table:
+        out.document(found)
+        return
+    out.details(found, columns.RULES, "slow")
+    for title, name, shown in (
+        ("stragglers", "stragglers", columns.STRAGGLERS),
+        ("last changes of class", "changes", columns.CLASS_CHANGES),
+    ):
+        listed = found.get(name)
+        rows: list[Row] = (
+            [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
+        )
+        if rows:
+            out.write(f"\n{title}:")
+            out.list(rows, shown, "pipeline")

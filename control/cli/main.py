@@ -19,6 +19,7 @@ from control.cli import (
     pipelines,
     runs,
     schedules,
+    simulate,
     starting,
     stats,
 )
@@ -63,7 +64,7 @@ def root(
 
 pipelines.add_to(app)
 jobs.add_to(app, runs.add_to(app))
-for _commands in (schedules, fleet, stats, access, kinds, doctor, starting, bus):
+for _commands in (schedules, fleet, stats, simulate, access, kinds, doctor, starting, bus):
     _commands.add_to(app)
 
 

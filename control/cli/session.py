@@ -89,9 +89,14 @@ class Session:
         if self._client is not None:
             self._client.close()
 
+    @property
+    def attended(self) -> bool:
+        """Whether somebody is there to answer."""
+        return sys.stdin.isatty() and sys.stderr.isatty()
+
     def confirm(self, question: str, *, yes: bool) -> None:
         """Ask before something is gone, where somebody is there to answer."""
-        if yes or not (sys.stdin.isatty() and sys.stderr.isatty()):
+        if yes or not self.attended:
             return
         if not typer.confirm(clean(question), err=True):
             self.out.say("nothing was done")

@@ -114,22 +114,16 @@ def _fixed(value: float | Literal["auto"]) -> float | None:
     return None if value == "auto" else value
 
 
-def threshold_of(jobs: Iterable[PlayedJob]) -> float:
-    """The threshold that would be learned from these jobs."""
-    means = _means(jobs)
-    return learned_threshold(list(means.values())) or THRESHOLD_MAX_S
+def compare(jobs: Sequence[PlayedJob], now: Setup, then: Setup, *, late_s: float) -> Comparison:
+    """Play these jobs (there is at least one) on both, or once where both are the same.
 
-
-def compare(
-    jobs: Sequence[PlayedJob],
-    now: Setup,
-    then: Setup,
-    *,
-    threshold_s: float,
-    late_s: float,
-) -> Comparison:
-    """Play these jobs (there is at least one) on both, or once where both are the same."""
+    They are shown as slow from the fixed threshold of now on, or else from the one that is learned
+    from them.
+    """
     means = _means(jobs)
+    threshold_s = now.policy.slow_threshold_s
+    if threshold_s is None:
+        threshold_s = learned_threshold(list(means.values())) or THRESHOLD_MAX_S
     slow = [means[job.pipeline, job.name][0] >= threshold_s for job in jobs]
     played = play(jobs, now.farm, now.policy)
     before = _scenario(jobs, now, played, slow, late_s)

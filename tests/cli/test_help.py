@@ -15,7 +15,7 @@ run: start submit list show watch logs cancel retry
 job: show logs cancel explain
 schedule: list preview pause resume trigger backfill
 worker: list drain
-partition: list
+partition: list split
 stats: summary pipelines slow export sql
 client: create list update delete rotate
 kind: list show
@@ -26,7 +26,7 @@ COMMANDS = [
     (group, name)
     for group, _, names in (line.partition(":") for line in _COMMANDS.strip().splitlines())
     for name in names.split()
-] + [("doctor",), ("up",)]
+] + [("doctor",), ("simulate",), ("up",)]
 _HEAVY = ("httpx", "trio", "duckdb", "litestar", "hypercorn", "croniter", "sqlite3", "yaml")
 
 

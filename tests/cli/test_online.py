@@ -242,6 +242,42 @@ def test_workers_and_partitions(online: Tpctl, nightly: str) -> None:
     assert len(online("partition", "list", "-o", "name").out.split()) == 10
 
 
+def test_the_split_is_shown_predicted_and_set(online: Tpctl, nightly: str) -> None:
+    assert online("run", "start", nightly, "--wait").code == 0
+    shown = online("partition", "split")
+    assert "slow partitions, %      60" in shown.out
+    assert online("partition", "split", "-o", "json").row["slow"] == 60.0
+    refused = online("partition", "split", "--slow", "30")
+    assert refused.code == 2
+    assert "--yes" in refused.err
+    changed = online("partition", "split", "--slow", "30%", "--yes")
+    assert changed.code == 0, changed.err
+    assert "partitions: 30 % of them for slow jobs" in changed.out
+    back = online("partition", "split", "--slow", "auto", "--yes", "-o", "json").row
+    assert back["slow"] == "auto"
+    assert "forecast" in back
+    assert online("partition", "split", "--slow", "60", "--yes").code == 0
+
+
+def test_recorded_jobs_are_played_again(online: Tpctl, nightly: str, tmp_path: Path) -> None:
+    assert online("run", "start", nightly, "--wait").code == 0
+    facts = tmp_path / "facts.csv"
+    while "nightly" not in (facts.read_text() if facts.exists() else ""):  # They come in batches.
+        assert online("stats", "export", "--to", facts).code == 0
+    for given in ((), ("--file", str(facts))):
+        changes = ("--workers", "3", "--slots", "2", "--slow", "auto", "--no-lend", "--late", "0")
+        found = online("simulate", *given, *changes, "-o", "json").row
+        now, then = found["now"], found["what_if"]
+        assert isinstance(now, dict)
+        assert isinstance(then, dict)
+        assert (now["workers"], now["slots"], now["lend"]) == (1, 2, True)
+        assert (then["workers"], then["slots"], then["lend"]) == (3, 6, False)
+        assert then["slow"] == "auto"
+    table = online("simulate", "--slow", "20")
+    assert "WHAT IF" in table.out
+    assert "WHAT IF" not in online("simulate").out  # Nothing is to be otherwise.
+
+
 def test_statistics(online: Tpctl, nightly: str, tmp_path: Path) -> None:
     assert online("stats", "summary").code == 0
     assert "window" in online("stats", "summary", "--window", "1h", "-o", "json").row

@@ -4,7 +4,7 @@ import pytest
 
 from control.core.balance import Policy
 from control.core.speed import THRESHOLD_MAX_S
-from control.core.whatif import Changes, Comparison, Setup, changed, compare, spread, threshold_of
+from control.core.whatif import Changes, Comparison, Setup, changed, compare, spread
 from control.core.workload import Farm, PlayedJob
 from control.model.states import Speed
 
@@ -17,7 +17,7 @@ def job(at_s: float, seconds: float, pipeline: str = "p", **fields: object) -> P
 
 
 def played(jobs: list[PlayedJob], changes: Changes, late_s: float = 60.0) -> Comparison:
-    return compare(jobs, NOW, changed(NOW, changes), threshold_s=30.0, late_s=late_s)
+    return compare(jobs, NOW, changed(NOW, changes), late_s=late_s)
 
 
 def test_more_slots_end_a_wait() -> None:
@@ -79,7 +79,9 @@ def test_percentiles_are_interpolated() -> None:
     assert spread([]).max is None
 
 
-def test_the_threshold_is_learned_from_the_jobs() -> None:
+def test_what_is_slow_is_learned_from_the_jobs_unless_it_is_fixed() -> None:
     mix = [job(0.0, 0.01, "short") for _ in range(90)] + [job(0.0, 1.0, "long") for _ in range(10)]
-    assert 0.01 < threshold_of(mix) < 1.0
-    assert threshold_of([job(0.0, 0.0)]) == THRESHOLD_MAX_S
+    assert 0.01 < played(mix, Changes()).threshold_seconds < 1.0
+    assert played([job(0.0, 0.0)], Changes()).threshold_seconds == THRESHOLD_MAX_S
+    fixed = changed(NOW, Changes(slow_threshold=7.0))
+    assert compare(mix, fixed, fixed, late_s=1.0).threshold_seconds == 7.0
