@@ -156,6 +156,7 @@ def _measures(play: Scenario, late_s: float) -> Mapping[str, str]:
             found[f"{name} wait {title}"] = shown
         found[f"{name} jobs late"] = str(waited.late)
     found[f"late: waited over {text.seconds(late_s)}"] = str(play.late)
+    found["of them for ever"] = str(play.never)
     return found
 
 

@@ -51,16 +51,20 @@ class Waited(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Late(msgspec.Struct, frozen=True, kw_only=True):
-    """A pipeline with jobs that waited for too long."""
+    """A pipeline with jobs that waited for too long; null: one of them waits for ever."""
 
     pipeline: str
     jobs: int
     late: int
-    longest_seconds: float
+    longest_seconds: float | None
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
-    """One play: what it was played on, and what came of it. `slow`: percent of the partitions."""
+    """One play: what it was played on, and what came of it.
+
+    `slow`: percent of the partitions. `never`: jobs that find no slot they may take; they are late,
+    and in no percentile.
+    """
 
     workers: int
     slots: int
@@ -71,6 +75,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     utilisation: float
     classes: tuple[Waited, ...]
     late: int
+    never: int
     pipelines: tuple[Late, ...]
 
 
@@ -177,8 +182,12 @@ def _scenario(
     jobs: Sequence[PlayedJob], setup: Setup, played: Played, slow: Sequence[bool], late_s: float
 ) -> Scenario:
     farm, policy = setup.farm, setup.policy
-    waits = played.waits()
-    late = [wait > late_s for wait in waits]
+    # Without lending, and without a slot of its class, a job waits for ever.
+    ran = [ended > 0 for ended in played.ended]
+    waits = [
+        wait if has_run else math.inf for wait, has_run in zip(played.waits(), ran, strict=True)
+    ]
+    work = work_s([job for job, has_run in zip(jobs, ran, strict=True) if has_run])
     available_s = farm.total * _span_s(played)
     return Scenario(
         workers=len(farm.slots),
@@ -187,47 +196,51 @@ def _scenario(
         slow="auto" if policy.slow_share is None else policy.slow_share * 100,
         slow_threshold="auto" if policy.slow_threshold_s is None else policy.slow_threshold_s,
         lend=policy.lend,
-        utilisation=(work_s(jobs) + played.lost_s) / available_s if available_s else 0.0,
+        utilisation=(work + played.lost_s) / available_s if available_s else 0.0,
         classes=tuple(
             _waited(
-                speed, [at for at, is_slow in enumerate(slow) if is_slow == wanted], waits, late
+                speed,
+                [wait for wait, is_slow in zip(waits, slow, strict=True) if is_slow == wanted],
+                late_s,
             )
             for speed, wanted in ((Speed.FAST, False), (Speed.SLOW, True))
         ),
-        late=sum(late),
-        pipelines=_latest(jobs, waits, late),
+        late=sum(wait > late_s for wait in waits),
+        never=ran.count(False),
+        pipelines=_latest(jobs, waits, late_s),
     )
 
 
-def _waited(
-    speed: Speed, places: Sequence[int], waits: Sequence[float], late: Sequence[bool]
-) -> Waited:
+def _waited(speed: Speed, waits: Sequence[float], late_s: float) -> Waited:
     return Waited(
         speed=speed,
-        jobs=len(places),
-        wait=spread(waits[at] for at in places),
-        late=sum(late[at] for at in places),
+        jobs=len(waits),
+        wait=spread(wait for wait in waits if wait < math.inf),
+        late=sum(wait > late_s for wait in waits),
     )
 
 
-def _latest(
-    jobs: Sequence[PlayedJob], waits: Sequence[float], late: Sequence[bool]
-) -> tuple[Late, ...]:
+def _latest(jobs: Sequence[PlayedJob], waits: Sequence[float], late_s: float) -> tuple[Late, ...]:
     """The pipelines with the most late jobs."""
     all_jobs: Counter[str] = Counter()
     too_late: Counter[str] = Counter()
     longest: dict[str, float] = {}
-    for job, wait, is_late in zip(jobs, waits, late, strict=True):
+    for job, wait in zip(jobs, waits, strict=True):
         all_jobs[job.pipeline] += 1
-        if is_late:
+        if wait > late_s:
             too_late[job.pipeline] += 1
             longest[job.pipeline] = max(longest.get(job.pipeline, 0.0), wait)
     return tuple(
-        Late(pipeline=name, jobs=all_jobs[name], late=count, longest_seconds=longest[name])
+        Late(
+            pipeline=name,
+            jobs=all_jobs[name],
+            late=count,
+            longest_seconds=None if longest[name] == math.inf else longest[name],
+        )
         for name, count in too_late.most_common(_LATEST_MAX)
     )
 
 
 def _span_s(played: Played) -> float:
     """From the first job that was ready to the last that ended."""
-    return max(played.ended) - min(played.ready)
+    return max(max(played.ended) - min(played.ready), 0.0)

@@ -41,7 +41,7 @@ def test_the_latest_pipelines_are_named() -> None:
     late = {each.pipeline: (each.jobs, each.late) for each in found.now.pipelines}
     assert sum(count for _, count in late.values()) == found.now.late == 3
     assert late["many"][0] == 3
-    assert max(each.longest_seconds for each in found.now.pipelines) == pytest.approx(30.0)
+    assert max(each.longest_seconds or 0.0 for each in found.now.pipelines) == pytest.approx(30.0)
 
 
 def test_a_class_is_that_of_the_name_in_both_plays() -> None:
@@ -82,6 +82,17 @@ def test_percentiles_are_interpolated() -> None:
 def test_what_is_slow_is_learned_from_the_jobs_unless_it_is_fixed() -> None:
     mix = [job(0.0, 0.01, "short") for _ in range(90)] + [job(0.0, 1.0, "long") for _ in range(10)]
     assert 0.01 < played(mix, Changes()).threshold_seconds < 1.0
-    assert played([job(0.0, 0.0)], Changes()).threshold_seconds == THRESHOLD_MAX_S
+    assert played([job(0.0, 0.001)], Changes()).threshold_seconds == THRESHOLD_MAX_S
     fixed = changed(NOW, Changes(slow_threshold=7.0))
     assert compare(mix, fixed, fixed, late_s=1.0).threshold_seconds == 7.0
+
+
+def test_who_finds_no_slot_is_late_for_ever() -> None:
+    jobs = [job(0.0, 1.0, "p"), job(0.0, 1.0, "p", after=0)]
+    walls = Changes(slots=2, partitions=10, slow=0.1, lend=False)  # No slot is in a slow one.
+    then = played(jobs, walls).what_if
+    assert then is not None
+    assert (then.late, then.never, then.utilisation) == (2, 2, 0.0)
+    assert [(each.wait.max, each.late) for each in then.classes] == [(None, 2), (None, 0)]
+    (late,) = then.pipelines
+    assert (late.late, late.longest_seconds) == (2, None)
