@@ -10,13 +10,13 @@ from itertools import product
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from control.core.balance import Assignment, Balancer, Policy
 from control.core.slots import WINDOW_S
-from control.core.waiting import AGE_WEIGHT, Waiting
+from control.core.waiting import Waiting
 from control.model.messages import Finished, Hold, JobReady
 from control.model.states import Outcome, Speed
 from tests.core.balancing import announced, finished, ready, teach, worker
@@ -26,7 +26,7 @@ PIPELINES = (*SECONDS, "new", "newer")
 CLIENTS = ("a", "b", "c")
 MOST = {"a": None, "b": 3, "c": 1}
 WORKERS = ("w1", "w2", "w3")
-JOBS = st.integers(1, 30)
+JOBS = st.one_of(st.integers(1, 9), st.integers(100, 115))
 LABELS: tuple[tuple[str, ...], ...] = ((), (), (), ("gpu",))
 
 
@@ -68,6 +68,7 @@ class Invented(RuleBasedStateMachine):
     )
     def submit(
         self,
+        *,
         job_id: int,
         pipeline: str,
         level: int,
@@ -87,6 +88,24 @@ class Invented(RuleBasedStateMachine):
         )
         self.attempts[job_id] += attempt
         self.send(msgspec.structs.replace(job, attempt=1 + self.attempts[job_id]))
+
+    @rule(
+        first=st.integers(100, 110),
+        pipelines=st.lists(st.sampled_from(PIPELINES), min_size=4, max_size=12),
+        level=st.integers(0, 2),
+        client=st.sampled_from(CLIENTS),
+    )
+    def submit_many(self, first: int, pipelines: list[str], level: int, client: str) -> None:
+        for job_id, pipeline in enumerate(pipelines, first):
+            job = ready(
+                job_id,
+                pipeline=pipeline,
+                client=client,
+                order=(level, 0, 0, 0),
+                max_running=MOST[client],
+                created_ms=self.now_ms,
+            )
+            self.send(job)
 
     @rule(job_id=JOBS, worker_name=st.sampled_from(WORKERS), outcome=st.sampled_from(list(Outcome)))
     def end(self, job_id: int, worker_name: str, outcome: Outcome) -> None:
@@ -127,13 +146,13 @@ class Invented(RuleBasedStateMachine):
     )
     def worker_up(
         self,
+        *,
         name: str,
         dispatcher: str,
         connected_ms: int,
         partitions: list[int],
         labels: tuple[str, ...],
         holds: set[int],
-        *,
         draining: bool,
     ) -> None:
         info = msgspec.structs.replace(
@@ -330,7 +349,7 @@ class Invented(RuleBasedStateMachine):
 
 
 Invented.TestCase.settings = settings(
-    max_examples=60,
+    max_examples=50,
     stateful_step_count=40,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],

@@ -1,0 +1,135 @@
+"""Decides that what changes for waiting jobs is heeded at once, whatever event changed it."""
+
+from control.core.balance import Assignment, Balancer, Policy
+from control.model.states import Outcome, Speed
+from tests.core.balancing import finished, ready, teach, why, worker
+
+
+def ends_on(balancer: Balancer, name: str, pipeline: str, seconds: float, times: int) -> None:
+    """Ends of jobs that were not placed here: they teach of the worker and the pipeline."""
+    for at in range(times):
+        made = Assignment(ready(10_000 + at, pipeline=pipeline), 0, 0, name, Speed.FAST, 1.0)
+        balancer.finished(finished(made, seconds), 0)
+
+
+def with_straggler() -> Balancer:
+    """`well` and `sick` have a slot each; `sick` takes five times as long."""
+    balancer = Balancer(Policy(partitions=2, slow_threshold_s=1000.0))
+    teach(balancer, "p", 10.0, 64)
+    teach(balancer, "q", 60.0, 64)
+    balancer.worker_up(worker("well", 1, balancer))
+    balancer.worker_up(worker("sick", 1, balancer))
+    ends_on(balancer, "well", "p", 10.0, 16)
+    ends_on(balancer, "sick", "p", 50.0, 16)
+    assert set(balancer.learning.slowness) == {"sick"}
+    return balancer
+
+
+def test_a_straggler_that_connects_anew_is_none_until_it_is_found_to_be() -> None:
+    balancer = with_straggler()
+    balancer.worker_down("sick", "d")
+    balancer.worker_up(worker("sick", 1, balancer))
+    assert not balancer.rules().stragglers
+    assert balancer.slots.workers["sick"].slowness == 1.0
+    for job_id in (1, 2):
+        balancer.submit(ready(job_id), job_id)
+    assert len(balancer.assign(0, 10)) == 2
+
+
+def test_when_the_last_healthy_worker_drains_a_straggler_has_to_do() -> None:
+    balancer = with_straggler()
+    for job_id in (1, 2):
+        balancer.submit(ready(job_id), job_id)
+    (made,) = balancer.assign(0, 10)
+    assert made.worker == "well"
+    assert "straggler" in why(balancer, 2)
+    balancer.drain("well")
+    assert [made.worker for made in balancer.assign(0, 10)] == ["sick"]
+
+
+def test_when_too_many_wait_a_straggler_has_to_do() -> None:
+    balancer = with_straggler()
+    for job_id in (1, 2):
+        balancer.submit(ready(job_id), job_id)
+    assert len(balancer.assign(0, 10)) == 1
+    assert "straggler" in why(balancer, 2)
+    for job_id in range(3, 20):  # Of other pipelines, which would take even longer there.
+        balancer.submit(ready(job_id, pipeline="q"), job_id)
+    assert [made.job.job_id for made in balancer.assign(0, 10)] == [2]
+    assert not any(why(balancer, job_id) == "its turn comes next" for job_id in range(3, 20))
+
+
+def test_jobs_that_are_fast_by_another_threshold_do_not_wait_for_slow_ones() -> None:
+    balancer = Balancer(Policy(partitions=4))
+    balancer.threshold.seconds = 1.0
+    teach(balancer, "slow", 60.0)
+    teach(balancer, "middle", 8.0)
+    balancer.worker_up(worker("w", 8, balancer))
+    for job_id in range(10):
+        balancer.submit(ready(job_id, pipeline="slow", order=(1, 0, 0, 0)), job_id)
+    balancer.submit(ready(10, pipeline="middle"), 10)
+    made = balancer.assign(0, 20)
+    assert len(made) == 7  # The reserve is one slot.
+    assert "kept for fast ones" in why(balancer, 10)
+    # Ends of others, until the mix has been looked at and the threshold is at 30 s again.
+    for at in range(32 * 5):
+        other = Assignment(ready(1000 + at, pipeline="slow"), 0, 0, "elsewhere", Speed.SLOW, 60.0)
+        balancer.finished(finished(other, 60.0), 0)
+    assert balancer.threshold.seconds > 10.0
+    (made_now,) = balancer.assign(0, 20)
+    assert (made_now.job.job_id, made_now.speed) == (10, Speed.FAST)
+
+
+def test_unknown_jobs_that_are_expected_to_be_fast_by_now_do_not_wait_for_slow_ones() -> None:
+    balancer = Balancer(Policy(partitions=4))
+    teach(balancer, "slow", 60.0)
+    balancer.worker_up(worker("w", 8, balancer))
+    for job_id in range(10):
+        balancer.submit(ready(job_id, pipeline="slow", order=(1, 0, 0, 0)), job_id)
+    balancer.submit(ready(10, pipeline="unknown"), 10)
+    assert len(balancer.assign(0, 20)) == 7
+    assert "kept for fast ones" in why(balancer, 10)  # 30 s are expected of it.
+    for pipeline in "abcdefgh":
+        ends_on(balancer, "elsewhere", pipeline, 0.1, 2)
+    assert balancer.estimates.expected(("unknown", "j")) < 10.0
+    assert [made.job.job_id for made in balancer.assign(0, 20)] == [10]
+
+
+def test_a_job_that_says_a_higher_limit_wakes_its_client_s_others() -> None:
+    balancer = Balancer(Policy(partitions=4))
+    balancer.worker_up(worker("w", 4, balancer))
+    for job_id in (1, 2):
+        balancer.submit(ready(job_id, max_running=1), job_id)
+    assert len(balancer.assign(0, 10)) == 1
+    assert "max_running: 1 of 1" in why(balancer, 2)
+    balancer.submit(ready(3, max_running=3), 3)
+    assert sorted(made.job.job_id for made in balancer.assign(0, 10)) == [2, 3]
+
+
+def test_running_jobs_of_a_pipeline_that_proves_slow_count_as_slow() -> None:
+    """Else as many slow ones take the slots they leave, and the reserve is theirs all the time."""
+    balancer = Balancer(Policy(partitions=4))
+    teach(balancer, "turns", 0.1)
+    balancer.worker_up(worker("w", 8, balancer))
+    for job_id in range(20):
+        balancer.submit(ready(job_id, pipeline="turns"), job_id)
+    made = balancer.assign(0, 20)
+    assert len(made) == 8
+    for at in range(3):
+        balancer.finished(finished(made[at], 1000.0, Outcome.DONE), 0)
+    assert balancer.learning.speed(("turns", "j"), 100.0) == Speed.SLOW
+    assert balancer.outstanding.slow == 5
+    assert len(balancer.assign(0, 20)) == 2
+    balancer.submit(ready(99, pipeline="fast"), 99)
+    teach(balancer, "fast", 0.1)
+    assert [made.job.job_id for made in balancer.assign(0, 20)] == [99]
+    assert balancer.rules().slow_running == 7
+
+
+def test_a_position_counts_jobs_of_the_same_moment() -> None:
+    balancer = Balancer(Policy(partitions=4))
+    teach(balancer, "p", 10.0)
+    for job_id in range(5):
+        balancer.submit(ready(job_id), job_id)
+    found = [balancer.waits(job_id) for job_id in range(5)]
+    assert [waits.ahead for waits in found if waits is not None] == [0, 1, 2, 3, 4]
