@@ -14,14 +14,15 @@ from typing import Final
 import msgspec
 
 from control.core.estimates import Estimates, Key
-from control.core.fairness import bucket_of
 from control.core.learning import Learning
 from control.core.loads import loads
 from control.core.outstanding import Outstanding, Placed
 from control.core.past import Past
+from control.core.placing import Placing
+from control.core.quotas import Quotas
 from control.core.reasons import in_words
 from control.core.roster import Changes, Roster
-from control.core.slots import LOSS_S, WINDOW_S, Lane, Shape, Slots
+from control.core.slots import WINDOW_S, Lane, Slots
 from control.core.speed import Threshold
 from control.core.split import Split
 from control.core.waiting import Cause, Queue, WaitingJobs
@@ -75,9 +76,14 @@ class Balancer:
         self.waiting = WaitingJobs(self._index)
         self.outstanding = Outstanding()
         self._past = Past()
-        self._client_max: dict[str, int | None] = {}
-        # Of clients that were told of: newer than what a job says that is read back or given back.
-        self._client_priority: dict[str, int] = {}
+        self._quotas = Quotas(self.outstanding)
+        self._placing = Placing(
+            self.slots,
+            self.outstanding,
+            self._quotas,
+            lend=policy.lend,
+            reserve_share=policy.reserve_share,
+        )
         self.superseded: list[int] = []  # Places whose jobs have a newer attempt.
         self._moving: dict[int, PriorityKey] = {}  # Jobs on their way back to a new place.
 
@@ -110,10 +116,10 @@ class Balancer:
             self.superseded.append(waiting.place)
         # A job that a dispatcher gave back unstarted comes again while it counts as placed.
         self._settle(job.job_id)
-        priority = self._client_priority.get(job.client)
-        if priority is None:
-            self._client_max[job.client] = job.max_running
-        elif priority != job.order[0]:  # It was said before the client changed.
+        priority = self._quotas.priority(job.client, job.max_running)
+        if (
+            priority is not None and priority != job.order[0]
+        ):  # It was said before the client changed.
             job = _with_priority(job, priority)
         self._add(job, place)
         return True
@@ -145,7 +151,7 @@ class Balancer:
 
     def client_changed(self, client: str, priority: int, max_running: int | None) -> None:
         """A client's limits changed; they hold for what waits already."""
-        self._client_max[client], self._client_priority[client] = max_running, priority
+        self._quotas.told(client, priority, max_running)
         for waiting in self.waiting.requeue(client, priority):
             self._add(_with_priority(waiting.job, priority), waiting.place)
         self._wake_all()
@@ -261,15 +267,14 @@ class Balancer:
 
     def rules(self) -> Rules:
         """What is gone by now."""
-        total = self.slots.total
         return Rules(
             slow_share=self._split.share,
             split_auto=self._split.auto,
             threshold_s=self.threshold.seconds,
             threshold_auto=self.policy.slow_threshold_s is None,
             lend=self.policy.lend,
-            slots=total,
-            reserve=total - self._slow_limit(),
+            slots=self.slots.total,
+            reserve=self._placing.reserve,
             slow_running=self.outstanding.slow,
             waiting=len(self.waiting.jobs),
             stragglers=tuple(sorted(self.learning.slowness.items())),
@@ -287,7 +292,7 @@ class Balancer:
         return changes
 
     def _in_words(self, queue: Queue, cause: Cause | None) -> str:
-        most = self._client_max.get(queue.client)
+        most = self._quotas.max_running(queue.client)
         return in_words(cause, queue, self.slots, self.outstanding, most)
 
     def _divided(self) -> None:
@@ -325,42 +330,10 @@ class Balancer:
             self.slots.take(lane, self.outstanding.jobs[job_id].expected_s)
 
     def _place(self, queue: Queue, speed: Speed, expected_s: float) -> Lane | Cause:
-        shape, client = queue.shape, queue.client
-        length = "short" if expected_s <= WINDOW_S else speed
-        if self._is_full(client):
-            return Cause("client", length, shape, client)
-        if speed == Speed.SLOW and self.outstanding.slow >= self._slow_limit():
-            return Cause("reserve", length, shape)
-        other = Speed.FAST if speed == Speed.SLOW else Speed.SLOW
-        lane = self.slots.free_lane(speed, shape)
-        if lane is None and self.policy.lend:
-            lane = self.slots.free_lane(other, shape)
-        if lane is None and self.slots.straggling:
-            lane = self.slots.straggling_lane(shape, expected_s, self._patience_s(shape))
-            if lane is None:
-                return Cause("straggler", f"{length} {bucket_of(expected_s)}", shape)
-        if lane is None and speed == Speed.FAST:
-            lane = self.slots.window_lane(shape, expected_s)
-        return lane if lane is not None else Cause("slots", length, shape)
-
-    def _patience_s(self, shape: Shape) -> float:
-        """How much longer a job may take on a straggler: as long as it would wait for another."""
-        if not self.slots.any_can(shape, well=True):
-            return float("inf")
-        placed, healthy = len(self.outstanding.jobs), self.slots.healthy
-        if not placed or not healthy:
-            return LOSS_S
-        next_free_s = self.outstanding.expected_s / placed / healthy
-        return max(LOSS_S, next_free_s * len(self.waiting.jobs))
+        return self._placing.place(queue, speed, expected_s, len(self.waiting.jobs))
 
     def _index(self, key: Key) -> float:
         return self.learning.index(key, self.outstanding.of_key)
-
-    def _slow_limit(self) -> int:
-        total = self.slots.total
-        if total <= 1:
-            return total
-        return total - max(round(total * self.policy.reserve_share), 1)
 
     def _is_over(self, hold: Hold) -> bool:
         """Whether it ended, or came back, before this older news of it: topics do not wait for
@@ -408,16 +381,12 @@ class Balancer:
         )
 
     def _wake_all(self) -> None:
-        self._wake(lambda cause: not cause.client or not self._is_full(cause.client))
+        self._wake(lambda cause: not cause.client or not self._quotas.is_full(cause.client))
 
     def _wake(self, concerned: Callable[[Cause], bool]) -> None:
         for cause in self.waiting.causes():
             if concerned(cause):
                 self.waiting.wake(cause)
-
-    def _is_full(self, client: str) -> bool:
-        allowed = self._client_max.get(client)
-        return allowed is not None and self.outstanding.clients.get(client, 0) >= allowed
 
 
 def _with_priority(job: JobReady, priority: int) -> JobReady:

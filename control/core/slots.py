@@ -15,6 +15,7 @@ from control.model.messages import JobReady, WorkerUp
 from control.model.states import Speed
 
 WINDOW_S: Final = 0.02  # Expected seconds of work a slot may have ahead: one round trip.
+_SLOT_WINDOW_S: Final = 2 * WINDOW_S  # The one that runs may be as long as the window itself.
 LOSS_S: Final = 2.0  # What a job may take longer on a straggler, however short the queue.
 _SHAPES_MAX: Final = 10_000
 Shape = tuple[str, str, tuple[str, ...]]
@@ -92,7 +93,7 @@ class Worker:
     @property
     def window_s(self) -> float:
         """Expected seconds of short jobs it may have at once, running or waiting for a slot."""
-        return WINDOW_S * (self.slots - self.slow)
+        return _SLOT_WINDOW_S * (self.slots - self.slow)
 
     def has_window(self, expected_s: float) -> bool:
         """Whether a job this short may wait at the worker for a slot to come free."""
@@ -139,6 +140,7 @@ class Slots:
         self._slowness: Mapping[str, float] = {}
         self.workers: dict[str, Worker] = {}
         self.total = 0
+        self.in_class = dict.fromkeys(Speed, 0)  # Slots by the class of their partition.
         numbers = count(1)
         self._free: dict[Speed, Offers[Lane]] = {speed: Offers(numbers) for speed in Speed}
         self._straggling: Offers[Lane] = Offers(numbers)
@@ -151,7 +153,7 @@ class Slots:
         worker.slowness = self._slowness.get(info.worker, 1.0)
         self.workers[info.worker] = worker
         if not worker.draining:
-            self.total += worker.slots
+            self._count(worker, 1)
         self._can.clear()
         self.offer(worker)
         return worker
@@ -167,7 +169,7 @@ class Slots:
         worker = self.workers.get(name)
         if worker is not None and not worker.draining:
             worker.draining = True
-            self.total -= worker.slots
+            self._count(worker, -1)
             self._can.clear()
             self.offer(worker)
 
@@ -197,9 +199,12 @@ class Slots:
     def divide(self, classes: Sequence[Speed]) -> None:
         """The partitions have other classes from now on."""
         self._classes = classes
+        self.total, self.in_class = 0, dict.fromkeys(Speed, 0)
         for worker in self.workers.values():
             for lane in worker.lanes.values():
                 lane.speed = classes[lane.partition]
+            if not worker.draining:
+                self._count(worker, 1)
             self.offer(worker)
 
     def slow_down(self, slowness: Mapping[str, float]) -> None:
@@ -258,6 +263,11 @@ class Slots:
     def straggling(self) -> bool:
         """Whether a straggler has a free slot."""
         return self._straggling.first_of_all() is not None
+
+    def _count(self, worker: Worker, sign: int) -> None:
+        self.total += sign * worker.slots
+        for lane in worker.lanes.values():
+            self.in_class[lane.speed] += sign * lane.slots
 
     def _offer(self, lane: Lane) -> None:
         worker = lane.worker

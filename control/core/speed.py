@@ -12,7 +12,8 @@ from control.model.states import Speed
 
 THRESHOLD_MAX_S: Final = 30.0
 _RATIO_MIN: Final = 4.0  # Classes closer than this are one class.
-_SHARE_MIN: Final = 0.5  # The short ones must be the many.
+_SHARE_MIN: Final = 0.5  # The short ones must be the many,
+_SHARE_KEPT: Final = 0.35  # but a cut that is in force stays for a while after they were.
 
 
 def partition_classes(partitions: int, slow_share: float) -> tuple[Speed, ...]:
@@ -50,11 +51,14 @@ def _interleaved(classes: Sequence[Speed]) -> list[float]:
     return ranks
 
 
-def learned_threshold(samples: Sequence[tuple[float, float]]) -> float | None:
+def learned_threshold(
+    samples: Sequence[tuple[float, float]], share_min: float = _SHARE_MIN
+) -> float | None:
     """The cut between the many short and the few long, or None where it would not pay.
 
-    `samples`: expected seconds and how many jobs of it there are. The cut with the largest
-    variance between the two sides (Otsu's method), on the logarithm, weighted by work.
+    `samples`: expected seconds and how many jobs of it there are; `share_min`: of the short ones.
+    The cut with the largest variance between the two sides (Otsu's method), on the logarithm,
+    weighted by work.
     """
     points = sorted((seconds, count) for seconds, count in samples if count > 0)
     if len(points) <= 1:
@@ -79,7 +83,7 @@ def learned_threshold(samples: Sequence[tuple[float, float]]) -> float | None:
     low_jobs = sum(count for _, count in points[: at + 1])
     low_mean = sum(work[: at + 1]) / low_jobs
     high_mean = sum(work[at + 1 :]) / (jobs - low_jobs)
-    if high_mean < _RATIO_MIN * low_mean or low_jobs < _SHARE_MIN * jobs:
+    if high_mean < _RATIO_MIN * low_mean or low_jobs < share_min * jobs:
         return None
     return min(math.sqrt(points[at][0] * points[at + 1][0]), THRESHOLD_MAX_S)
 
@@ -89,7 +93,7 @@ class Threshold:
 
     def __init__(self, fixed_s: float | None) -> None:
         self._fixed_s = fixed_s
-        self._learned = False
+        self._learned = self._in_force = False
         self.seconds = THRESHOLD_MAX_S if fixed_s is None else fixed_s
 
     def update(self, samples: Sequence[tuple[float, float]]) -> None:
@@ -99,7 +103,8 @@ class Threshold:
         """
         if self._fixed_s is not None:
             return
-        target = learned_threshold(samples)
+        target = learned_threshold(samples, _SHARE_KEPT if self._in_force else _SHARE_MIN)
+        self._in_force = target is not None
         if target is not None and not self._learned:
             self._learned = True
             self.seconds = target

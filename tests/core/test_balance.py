@@ -107,7 +107,7 @@ def test_only_short_jobs_are_sent_ahead() -> None:
     balancer.worker_up(worker("w", 2, balancer))
     for at in range(200):
         balancer.submit(ready(at, pipeline="tiny"), at)
-    assert 2 < len(balancer.assign(0, 1000)) <= 2 + 2 * 20 + 1
+    assert 2 < len(balancer.assign(0, 1000)) <= 2 + 2 * 40 + 1
     other = Balancer(Policy())
     teach(other, "long", 5.0)
     other.worker_up(worker("w", 2, other))

@@ -1,0 +1,64 @@
+"""Decides whether a job can be placed now, and in which lane; or for what it has to wait."""
+
+from control.core.fairness import bucket_of
+from control.core.outstanding import Outstanding
+from control.core.quotas import Quotas
+from control.core.slots import LOSS_S, WINDOW_S, Lane, Shape, Slots
+from control.core.waiting import Cause, Queue
+from control.model.states import Speed
+
+
+class Placing:
+    """The rules: limits of clients, the reserve, classes of partitions, stragglers, windows."""
+
+    def __init__(
+        self,
+        slots: Slots,
+        outstanding: Outstanding,
+        quotas: Quotas,
+        *,
+        lend: bool,
+        reserve_share: float,
+    ) -> None:
+        self._slots = slots
+        self._outstanding = outstanding
+        self._quotas = quotas
+        self._lend = lend
+        self._reserve_share = reserve_share
+
+    @property
+    def reserve(self) -> int:
+        """Slots that slow jobs leave free."""
+        total = self._slots.total
+        return max(round(total * self._reserve_share), 1) if total > 1 else 0
+
+    def place(self, queue: Queue, speed: Speed, expected_s: float, waiting: int) -> Lane | Cause:
+        """A lane for the head of a queue. `waiting`: how many jobs wait altogether."""
+        slots, shape = self._slots, queue.shape
+        length = "short" if expected_s <= WINDOW_S else speed
+        if self._quotas.is_full(queue.client):
+            return Cause("client", length, shape, queue.client)
+        if speed == Speed.SLOW and self._outstanding.slow >= slots.total - self.reserve:
+            return Cause("reserve", length, shape)
+        other = Speed.FAST if speed == Speed.SLOW else Speed.SLOW
+        lane = slots.free_lane(speed, shape)
+        if lane is None and (self._lend or not slots.in_class[speed]):
+            lane = slots.free_lane(other, shape)  # Walls around nothing would keep it out for ever.
+        if lane is None and slots.straggling:
+            lane = slots.straggling_lane(shape, expected_s, self._patience_s(shape, waiting))
+            if lane is None:
+                return Cause("straggler", f"{length} {bucket_of(expected_s)}", shape)
+        if lane is None and speed == Speed.FAST:
+            lane = slots.window_lane(shape, expected_s)
+        return lane if lane is not None else Cause("slots", length, shape)
+
+    def _patience_s(self, shape: Shape, waiting: int) -> float:
+        """How much longer a job may take on a straggler: as long as it would wait for another."""
+        slots, outstanding = self._slots, self._outstanding
+        if not slots.any_can(shape, well=True):
+            return float("inf")
+        placed, healthy = len(outstanding.jobs), slots.healthy
+        if not placed or not healthy:
+            return LOSS_S
+        next_free_s = outstanding.expected_s / placed / healthy
+        return max(LOSS_S, next_free_s * waiting)
