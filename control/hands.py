@@ -8,7 +8,7 @@ import trio
 
 from control.api.auth import Gate
 from control.bus.peers import Arrival
-from control.core.balance import Policy
+from control.core.policy import Policy
 from control.core.speed import partition_classes
 from control.model import limits
 from control.model.config import KAFKA_VARIABLES, Config

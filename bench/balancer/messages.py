@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from control.core.balance import Assignment
+from control.core.policy import Assignment
 from control.core.speed import slot_partitions
 from control.model.messages import Finished, JobReady, WorkerUp
 from control.model.states import Outcome, Speed

@@ -16,7 +16,8 @@ import typer
 
 from bench.balancer.messages import connected, done, ready
 from bench.system import percentile, report
-from control.core.balance import Balancer, Policy
+from control.core.balance import Balancer
+from control.core.policy import Policy
 
 _MIB = 1024
 

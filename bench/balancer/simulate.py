@@ -16,7 +16,7 @@ from bench.balancer.classical import CLASSICAL, play_classical
 from bench.balancer.measures import FAST_S, Measures, measured, over_seeds
 from bench.balancer.recorded import recorded
 from bench.balancer.workloads import FAMILIES, NOISY, Workload, workload
-from control.core.balance import Policy
+from control.core.policy import Policy
 from control.core.simulation import play
 from control.core.workload import Farm, Played, PlayedJob
 

@@ -9,7 +9,6 @@ so a fast one always finds one soon.
 """
 
 from collections.abc import Callable
-from typing import Final
 
 import msgspec
 
@@ -19,6 +18,7 @@ from control.core.loads import loads
 from control.core.outstanding import Outstanding, Placed
 from control.core.past import Past
 from control.core.placing import Placing
+from control.core.policy import SLOW_SHARE, Assignment, Policy
 from control.core.quotas import Quotas
 from control.core.reasons import in_words
 from control.core.roster import Changes, Roster
@@ -29,29 +29,6 @@ from control.core.waiting import Cause, Queue, WaitingJobs
 from control.model.balancing import ClassChange, LoadOfPartition, Rules, Waits
 from control.model.messages import DispatcherUp, Finished, Hold, JobReady, PriorityKey, WorkerUp
 from control.model.states import Outcome, Speed
-
-SLOW_SHARE: Final = 0.6
-
-
-class Policy(msgspec.Struct, frozen=True, kw_only=True):
-    """What operators set."""
-
-    partitions: int = 10
-    slow_share: float | None = SLOW_SHARE  # None: it follows the mix ("auto").
-    slow_threshold_s: float | None = None  # None: learned ("auto").
-    lend: bool = True
-    reserve_share: float = 0.05
-
-
-class Assignment(msgspec.Struct, frozen=True):
-    """A job to send now, and the place that is finished with that."""
-
-    job: JobReady
-    place: int
-    partition: int
-    worker: str
-    speed: Speed
-    expected_s: float
 
 
 class Balancer:
@@ -116,7 +93,10 @@ class Balancer:
             self.superseded.append(waiting.place)
         # A job that a dispatcher gave back unstarted comes again while it counts as placed.
         self._settle(job.job_id)
+        before = self._quotas.max_running(job.client)
         priority = self._quotas.priority(job.client, job.max_running)
+        if self._quotas.max_running(job.client) != before:
+            self._wake(lambda cause: cause.client == job.client)
         if (
             priority is not None and priority != job.order[0]
         ):  # It was said before the client changed.
@@ -173,6 +153,10 @@ class Balancer:
         lesson = self.learning.done(message, now_ms, connected=connected)
         key = (message.pipeline, message.name)
         self.waiting.relearned(key, other_length=lesson.length)
+        if lesson.length:
+            self._reclassify(key)
+        if lesson.others:
+            self.waiting.reclassified(self.learning.length)
         if lesson.stragglers:
             self.slots.slow_down(self.learning.slowness)
             self._wake_all()
@@ -216,6 +200,8 @@ class Balancer:
     def assign(self, now_ms: int, limit: int) -> list[Assignment]:
         """The assignments to send now, at most `limit`, in order."""
         made: list[Assignment] = []
+        if self.slots.straggling:  # What may go there follows from all that waits and runs.
+            self._wake(lambda cause: cause.why == "straggler")
         for waiting in self.waiting.heads():
             queue, job = waiting.queue, waiting.job
             expected_s = self.estimates.expected(queue.key)
@@ -295,6 +281,12 @@ class Balancer:
         most = self._quotas.max_running(queue.client)
         return in_words(cause, queue, self.slots, self.outstanding, most)
 
+    def _reclassify(self, key: Key) -> None:
+        """Running jobs are what their name is found to be now: slow ones hold slots for long."""
+        speed = self.learning.speed(key, self.estimates.expected(key))
+        if self.outstanding.reclassify(key, speed) and speed == Speed.FAST:
+            self._wake(lambda cause: cause.why == "reserve")
+
     def _divided(self) -> None:
         self.slots.divide(self._split.classes)
         self._wake_all()
@@ -303,6 +295,8 @@ class Balancer:
         for info in changes.gone:
             self.slots.remove(info.worker)
             self.learning.forget_worker(info.worker)
+        if changes.gone:  # Who comes again under such a name is no straggler.
+            self.slots.slow_down(self.learning.slowness)
         for info in changes.came:
             self._connect(info)
         self._wake_all()

@@ -17,14 +17,19 @@ PROBE_S: Final = 1.0
 """By what the first job of an unknown key is ordered: it is worth knowing soon."""
 
 _LOOK_EVERY: Final = 32  # Ends between two looks at the mix; as many as keys, if that is more.
+_MOVED: Final = 1.05  # A threshold that moved by less is not worth looking at all that wait.
+_UNKNOWN: Final = ("", "")
 
 
 class Lesson(NamedTuple):
-    """What is other than before: who is a straggler, the job's length, the partitions' classes."""
+    """What is other than before: who is a straggler, the job's length, the partitions' classes;
+    `others`: perhaps the length of other jobs, of unknown ones or by the threshold.
+    """
 
     stragglers: bool
     length: bool
     classes: bool
+    others: bool
 
 
 class Learning:
@@ -37,6 +42,7 @@ class Learning:
         self._health = Health()
         self._split = split
         self._ends_left = _LOOK_EVERY
+        self._heeded_s = threshold.seconds  # What it was when all that wait were looked at last.
 
     @property
     def slowness(self) -> Mapping[str, float]:
@@ -76,7 +82,7 @@ class Learning:
             and connected
             and self._health.ended(message.worker, *deviation, now_ms)
         )
-        before = self.length(key)
+        before, unknown = self.length(key), self.length(_UNKNOWN)
         self.estimates.learn(key, seconds / self.slowness.get(message.worker, 1.0))
         self.classes.learned(key, now_ms)
         self._ends_left -= 1
@@ -86,4 +92,7 @@ class Learning:
             self._ends_left = max(_LOOK_EVERY, len(samples))
             self.threshold.update(samples)
             classes = self._split.follow(samples, self.threshold.seconds)
-        return Lesson(stragglers, self.length(key) != before, classes)
+        others = self.length(_UNKNOWN) != unknown
+        if others or not 1 / _MOVED < self.threshold.seconds / self._heeded_s < _MOVED:
+            others, self._heeded_s = True, self.threshold.seconds
+        return Lesson(stragglers, self.length(key) != before, classes, others)

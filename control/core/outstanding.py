@@ -77,6 +77,16 @@ class Outstanding:
         self.expected_s += OVERRUN_EXPECTED_S - placed.expected_s
         placed.expected_s = OVERRUN_EXPECTED_S
 
+    def reclassify(self, key: Key, speed: Speed) -> bool:
+        """Jobs of this key are of this class, as it turns out. True: some were of the other."""
+        if key not in self._keys:
+            return False
+        others = [each for each in self.jobs.values() if each.key == key and each.speed != speed]
+        for placed in others:
+            placed.speed = speed
+        self.slow += len(others) if speed == Speed.SLOW else -len(others)
+        return bool(others)
+
     def of_worker(self, name: str) -> list[int]:
         """The jobs that were placed with a worker of this name."""
         return list(self._workers.get(name, ()))

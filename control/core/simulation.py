@@ -12,8 +12,9 @@ from functools import partial
 from itertools import count
 from typing import Final
 
-from control.core.balance import Assignment, Balancer, Policy
+from control.core.balance import Balancer
 from control.core.estimates import Estimates
+from control.core.policy import Assignment, Policy
 from control.core.slots import WINDOW_S
 from control.core.speed import slot_partitions
 from control.core.workload import Farm, Fault, Played, PlayedJob

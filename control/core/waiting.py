@@ -96,7 +96,7 @@ class _Lot:
     __slots__ = ("heap", "size")
 
     def __init__(self) -> None:
-        self.heap: list[tuple[PriorityKey, float, int, int, Queue]] = []
+        self.heap: list[tuple[PriorityKey, float, int, int, int, Queue]] = []
         self.size = 0
 
 
@@ -119,7 +119,7 @@ class WaitingJobs:
         self._queues: dict[tuple[object, ...], Queue] = {}
         self._alike: dict[tuple[str, str], _Alike] = {}
         self._fairness: defaultdict[int, Fairness] = defaultdict(Fairness)  # By client priority.
-        self._levels: dict[PriorityKey, list[tuple[float, int, int, Queue]]] = {}
+        self._levels: dict[PriorityKey, list[tuple[float, int, int, int, Queue]]] = {}
         self._order: list[PriorityKey] = []  # Heap of the levels in use.
         self._parked: dict[Cause, _Lot] = {}
         self._seq = 0
@@ -187,7 +187,7 @@ class WaitingJobs:
         """The cause may be gone: look at the first queue, and, once it has gone, at the next."""
         lot = self._parked.get(cause)
         while lot is not None and lot.size:
-            _, rank, _, version, queue = heapq.heappop(lot.heap)
+            _, rank, *_, version, queue = heapq.heappop(lot.heap)
             head = queue.head() if version == queue.version else None
             if head is None:
                 continue
@@ -218,6 +218,21 @@ class WaitingJobs:
                 queue.parked = None
             self._rank(queue)
 
+    def reclassified(self, length: Callable[[tuple[str, str]], str]) -> None:
+        """Jobs may have another length than they were parked with, and fail for other causes."""
+        woken: dict[Cause, None] = {}
+        for key, alike in self._alike.items():
+            now = length(key)
+            for queue in alike.queues:
+                if queue.parked is not None and queue.parked.length.split()[0] != now:
+                    self._leave(queue.parked)
+                    queue.parked = queue.parked._replace(length=now)
+                    self._parked.setdefault(queue.parked, _Lot()).size += 1
+                    self._rank(queue)
+                    woken[queue.parked] = None
+        for cause in woken:
+            self.wake(cause)
+
     def requeue(self, client: str, priority: int) -> list[Waiting]:
         """Take out all jobs of a client that have another priority, to be added again."""
         found = [
@@ -234,20 +249,23 @@ class WaitingJobs:
     def ahead(self, waiting: Waiting) -> tuple[int, bool]:
         """How many jobs come before this one; True: it may be more, they were too many to count."""
         level, rank = waiting.queue.level, self._rank_of(waiting.queue, waiting)
+        own = (rank, waiting.job.job_id)
         count, left, at_least = 0, _LOOKED_AT_MAX, False
         for queue in self._queues.values():
             if queue.level < level:
                 count += queue.size
                 continue
             head = queue.head()
-            if queue.level > level or head is None or self._rank_of(queue, head) >= rank:
+            if queue.level > level or head is None or self._rank_of(queue, head) > rank:
                 continue
             if len(queue.heap) > left:
                 count, at_least = count + 1, True
                 continue
             left -= len(queue.heap)
-            latest = rank - self._length_ms(queue, head)
-            count += sum(entry[0] < latest and not entry[3].gone for entry in queue.heap)
+            length_ms = self._length_ms(queue, head)
+            count += sum(
+                (entry[0] + length_ms, entry[1]) < own and not entry[3].gone for entry in queue.heap
+            )
         return count, at_least
 
     def causes(self) -> list[Cause]:
@@ -266,7 +284,7 @@ class WaitingJobs:
                 heapq.heappop(self._order)
                 del self._levels[level]
                 continue
-            rank, _, version, queue = heap[0]
+            rank, *_, version, queue = heap[0]
             head = queue.head() if version == queue.version else None
             if head is None:
                 heapq.heappop(heap)
@@ -297,20 +315,21 @@ class WaitingJobs:
         index = self._index(queue.key)
         rank = head.arrival_ms + 1000 * AGE_WEIGHT * index * head.job.stages_left
         queue.alike.index = max(queue.alike.index, index)
+        place = (rank, head.job.job_id, self._seq, queue.version)  # Job ids tell equals apart.
         if queue.parked is not None:
             lot = self._parked[queue.parked]
-            heapq.heappush(lot.heap, (queue.level, rank, self._seq, queue.version, queue))
+            heapq.heappush(lot.heap, (queue.level, *place, queue))
             if len(lot.heap) > 2 * lot.size + _GONE_SLACK:
-                lot.heap[:] = [entry for entry in lot.heap if entry[3] == entry[4].version]
+                lot.heap[:] = [entry for entry in lot.heap if entry[-2] == entry[-1].version]
                 heapq.heapify(lot.heap)
             return
         heap = self._levels.get(queue.level)
         if heap is None:
             heap = self._levels[queue.level] = []
             heapq.heappush(self._order, queue.level)
-        heapq.heappush(heap, (rank, self._seq, queue.version, queue))
+        heapq.heappush(heap, (*place, queue))
         if len(heap) > 2 * len(self._queues) + _GONE_SLACK:
-            heap[:] = [entry for entry in heap if entry[2] == entry[3].version]
+            heap[:] = [entry for entry in heap if entry[-2] == entry[-1].version]
             heapq.heapify(heap)
 
     def _rank_of(self, queue: Queue, waiting: Waiting) -> float:

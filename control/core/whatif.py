@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from control.core.balance import Policy
+from control.core.policy import Policy
 from control.core.simulation import play
 from control.core.speed import THRESHOLD_MAX_S, learned_threshold
 from control.core.workload import Farm, Played, PlayedJob, work_s

@@ -12,7 +12,8 @@ import structlog
 import trio
 
 from control.bus.base import Bus, Subscription
-from control.core.balance import Assignment, Balancer, Policy
+from control.core.balance import Balancer
+from control.core.policy import Assignment, Policy
 from control.model import limits
 from control.model.balancing import LoadOfPartition, Rules, Waits
 from control.model.messages import (

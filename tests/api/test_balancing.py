@@ -10,7 +10,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from control.api.balancing import SILENT, BalancerElsewhere
 from control.bus.base import Subscription
-from control.core.balance import Policy
+from control.core.policy import Policy
 from control.model import limits
 from control.model.balancing import LoadOfPartition, Waits
 from control.model.errors import BalancerSilent

@@ -1,6 +1,7 @@
 """Owns what tests of the balancer are made of: jobs, workers, ends."""
 
-from control.core.balance import Assignment, Balancer
+from control.core.balance import Balancer
+from control.core.policy import Assignment
 from control.core.speed import slot_partitions
 from control.model.messages import DispatcherUp, Finished, Hold, JobReady, WorkerUp
 from control.model.states import Outcome, Speed

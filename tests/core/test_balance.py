@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from control.core.balance import Assignment, Balancer, Policy
+from control.core.balance import Balancer
+from control.core.policy import Assignment, Policy
 from control.core.speed import learned_threshold, partition_classes, slot_partitions
 from control.model.messages import Hold
 from control.model.states import Outcome, Speed

@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from control.core.balance import Assignment, Balancer, Policy
+from control.core.balance import Balancer
+from control.core.policy import Assignment, Policy
 from control.core.slots import WINDOW_S
 from control.core.waiting import Waiting
 from control.model.messages import Finished, Hold, JobReady

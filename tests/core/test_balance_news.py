@@ -2,7 +2,8 @@
 
 import msgspec
 
-from control.core.balance import Balancer, Policy
+from control.core.balance import Balancer
+from control.core.policy import Policy
 from tests.core.balancing import announced, finished, held, ready, teach, why, worker
 
 
@@ -62,7 +63,8 @@ def test_the_end_of_a_job_looks_at_few_queues_however_many_wait() -> None:
     for _ in range(10):
         balancer.finished(finished(made.pop(0), 5.0), 0)
         queues = {waiting.queue for waiting in balancer.waiting.jobs.values()}
-        assert sum(queue.parked is None for queue in queues) == 1
+        # A second one when those who are unknown turn out to be fast.
+        assert sum(queue.parked is None for queue in queues) in {1, 2}
         made += balancer.assign(0, 100)
         assert len(made) == 2
         assert not any(queue.parked is None for queue in queues if queue.size)

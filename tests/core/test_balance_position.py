@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from control.core.balance import Balancer, Policy
+from control.core.balance import Balancer
+from control.core.policy import Policy
 from control.model.states import Outcome
 from tests.core.balancing import finished, ready, teach, worker
 

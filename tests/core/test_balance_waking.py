@@ -1,6 +1,7 @@
 """Decides that what changes for waiting jobs is heeded at once, whatever event changed it."""
 
-from control.core.balance import Assignment, Balancer, Policy
+from control.core.balance import Balancer
+from control.core.policy import Assignment, Policy
 from control.model.states import Outcome, Speed
 from tests.core.balancing import finished, ready, teach, why, worker
 

@@ -1,8 +1,9 @@
 """Decides which jobs are slow, and that every change of class is recorded with its reason."""
 
-from control.core.balance import Assignment, Balancer, Policy
+from control.core.balance import Balancer
 from control.core.classes import Classes
 from control.core.estimates import Estimates
+from control.core.policy import Assignment, Policy
 from control.core.speed import Threshold
 from control.model.states import Speed
 from tests.core.balancing import finished, ready, worker

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from control.core.balance import Balancer, Policy
+from control.core.balance import Balancer
 from control.core.fairness import FAIR_SHARES, FAIR_WEIGHT, Fairness, bucket_of
+from control.core.policy import Policy
 from control.core.waiting import AGE_WEIGHT
 from tests.core.balancing import finished, ready, teach, worker
 

@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from bench.balancer.central import play_fifo
-from control.core.balance import Policy
 from control.core.estimates import Estimates
+from control.core.policy import Policy
 from control.core.simulation import play
 from control.core.workload import Farm, Fault, Played, PlayedJob
 from control.model import limits

@@ -15,7 +15,7 @@ import trio
 from control.bus.embedded import EmbeddedBus
 from control.bus.journal import Journal
 from control.bus.peers import Arrival
-from control.core.balance import Policy
+from control.core.policy import Policy
 from control.core.speed import partition_classes
 from control.model import limits
 from control.model.errors import NotFound
