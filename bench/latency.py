@@ -15,17 +15,20 @@ def main(  # noqa: PLR0917 - each is an option of the command.
     rate: Annotated[float, typer.Option(help="Submissions per second.")] = 50.0,
     seconds: Annotated[float, typer.Option(help="How long.")] = 20.0,
     slots: Annotated[int, typer.Option(help="Slots of the one worker.")] = 8,
+    warm_up: Annotated[float, typer.Option(help="Seconds before, which do not count.")] = 1.0,
     data_dir: DataDir = None,
     kafka: OnKafka = False,
     dispatchers: Dispatchers = 0,
 ) -> None:
     """Milliseconds from sending the request to the job's start and end."""
     with system(data_dir, slots=slots, kafka=kafka, dispatchers=dispatchers) as running:
-        report(trio.run(measure, running, rate, seconds))
+        report(trio.run(measure, running, rate, seconds, warm_up))
 
 
-async def measure(running: System, rate: float, seconds: float) -> dict[str, object]:
-    """The figures; the first second warms up and does not count."""
+async def measure(
+    running: System, rate: float, seconds: float, warm_up: float
+) -> dict[str, object]:
+    """The figures, without those of the warm-up."""
     sent: dict[int, float] = {}
     async with running.client() as client:
         await put_pipeline(client, NOOP)
@@ -45,11 +48,11 @@ async def measure(running: System, rate: float, seconds: float) -> dict[str, obj
 
         begin = trio.current_time()
         async with trio.open_nursery() as nursery:
-            for number in range(int(rate * (seconds + 1))):
+            for number in range(int(rate * (seconds + warm_up))):
                 await trio.sleep_until(begin + number / rate)
                 nursery.start_soon(submit)
         await all_ended(client)
-        runs = sorted(sent)[int(rate) :]
+        runs = sorted(sent)[int(rate * warm_up) :]
         starts, ends = [], []
         for run, jobs in zip(runs, await jobs_of(client, runs), strict=True):
             starts.append(max(ms(jobs[0]["started_at"]) - sent[run], 0.0))

@@ -39,6 +39,7 @@ def main(  # noqa: PLR0917 - each is an option of the command.
     submitters: Annotated[int, typer.Option(help="Batch calls under way at once.")] = 2,
     slots: Annotated[int, typer.Option(help="Slots of the one worker.")] = 16,
     waiting: Annotated[int, typer.Option(help="Jobs that wait all the time, and cannot run.")] = 0,
+    warm_up: Annotated[int, typer.Option(help="Jobs before it is measured.")] = 10_000,
     data_dir: DataDir = None,
     kafka: OnKafka = False,
     dispatchers: Dispatchers = 0,
@@ -47,18 +48,18 @@ def main(  # noqa: PLR0917 - each is an option of the command.
     with system(
         data_dir, slots=slots, queue_size=100_000 + waiting, kafka=kafka, dispatchers=dispatchers
     ) as running:
-        report(trio.run(measure, running, jobs, batch, submitters, waiting))
+        report(trio.run(measure, running, jobs, batch, submitters, waiting, warm_up))
 
 
-async def measure(
-    running: System, jobs: int, batch: int, submitters: int, waiting: int
+async def measure(  # noqa: PLR0917 - trio.run passes positional arguments only.
+    running: System, jobs: int, batch: int, submitters: int, waiting: int, warm_up: int
 ) -> dict[str, object]:
-    """The figures, after a short warm-up."""
+    """The figures, after a warm-up: a broker that has just started compiles its own code first."""
     async with running.client() as client:
         await put_pipeline(client, NOOP)
         await put_pipeline(client, STUCK)
         await _submit_all(client, STUCK, waiting, batch, submitters)
-        await _submit_all(client, NOOP, 10_000, batch, submitters)
+        await _submit_all(client, NOOP, warm_up, batch, submitters)
         await all_ended(client, but=waiting)
         memory_before = running.memory_mib()
         cpu_before, begin = running.cpu_s(), time.perf_counter()
