@@ -364,15 +364,16 @@ class Balancer:
             self.slots.give(lane, placed.expected_s)
         if not self.estimates.is_known(placed.key):  # Perhaps it told nothing: the next one may.
             self.waiting.relearned(placed.key, other_length=False)
-        self._wake(
-            lambda cause: (
-                cause.client == placed.client
-                if cause.client
-                else lane is None
-                or lane.worker.can(cause.shape)
-                or (cause.why == "reserve" and placed.speed == Speed.SLOW)
-            )
-        )
+        slow = placed.speed == Speed.SLOW
+
+        def concerned(cause: Cause) -> bool:
+            if cause.why == "client":
+                return cause.client == placed.client
+            if cause.why == "reserve":
+                return slow
+            return lane is None or lane.worker.can(cause.shape)
+
+        self._wake(concerned)
 
     def _wake_all(self) -> None:
         self._wake(lambda cause: not cause.client or not self._quotas.is_full(cause.client))
