@@ -3,6 +3,10 @@
 BALANCING.md section 6: a ring of the last durations of each key (pipeline and job name), pulled
 towards a prior over all keys while there are few. `expected` is the mean, `index` the length that
 orders jobs (square root of E[S] / E[1/S]: the c-mu rule for slowdown).
+
+A key's durations need not be log-normal, nor true: workers say them. So what the formula adds to
+them is bounded, and `expected` is never above twice the longest that is remembered of the key or,
+if that is longer, the middle of the prior.
 """
 
 import math
@@ -18,11 +22,19 @@ _PRIOR_WEIGHT: Final = 3.0
 _PRIOR_KEYS: Final = 3  # So many keys must be known before the prior means anything.
 _PRIOR_SAMPLES: Final = 20  # Of each key, the first ones.
 _VARIANCE: Final = 0.4  # Of the log of durations within a key, before it is known.
+_VARIANCE_MAX: Final = 4.0  # Of more, a log-normal's mean is far beyond all that was seen.
+_BEYOND: Final = math.log(2.0)  # So far beyond the longest; ordinary keys stay below it.
 _LEAST_S: Final = 1e-4
+_MOST_S: Final = 1e7  # Four months.
 _LEAST_INVERSE_S: Final = 0.1  # Shorter jobs are equal: a wait of less is not felt.
 _KEYS_MAX: Final = 50_000
 _RECENT_MIN: Final = 0.5
 _JUDGED_FROM: Final = 3  # Durations, before one more says anything of who executed it.
+
+
+def _within(seconds: float) -> float:
+    """Between the limits; in this order of arguments, what is not a number is the least."""
+    return min(_MOST_S, max(_LEAST_S, seconds))
 
 
 class _Durations:
@@ -31,7 +43,6 @@ class _Durations:
         "n",
         "ring",
         "seen",
-        "total",
         "total_inverse",
         "total_log",
         "total_log2",
@@ -40,7 +51,7 @@ class _Durations:
     def __init__(self) -> None:
         self.ring: deque[float] = deque()
         self.seen = 0
-        self.total = self.total_inverse = self.total_log = self.total_log2 = 0.0
+        self.total_inverse = self.total_log = self.total_log2 = 0.0
         self.n = 0
         self._cached: tuple[float, float] | None = None
 
@@ -55,7 +66,6 @@ class _Durations:
 
     def _count(self, seconds: float, sign: int) -> None:
         log = math.log(seconds)
-        self.total += sign * seconds
         self.total_inverse += sign / max(seconds, _LEAST_INVERSE_S)
         self.total_log += sign * log
         self.total_log2 += sign * log * log
@@ -72,13 +82,16 @@ class _Durations:
             n = self.n
             mean_log = self.total_log / n
             spread = max(self.total_log2 - n * mean_log * mean_log, 0.0)
-            variance = (2 * _VARIANCE + spread) / (2 + n)
+            variance = min((2 * _VARIANCE + spread) / (2 + n), _VARIANCE_MAX)
             pull = _VARIANCE / prior.variance
             # With no prior worth the name the key's own mean stands for it.
             centre = prior.mean if prior.known else mean_log
             m = (self.total_log + pull * centre) / (n + pull)
             w = _PRIOR_WEIGHT
-            expected = (w * math.exp(m + variance / 2) + self.total) / (w + n)
+            longest = max(math.log(max(self.ring)), centre)
+            mean = math.exp(min(m + variance / 2, longest + _BEYOND))
+            # Summed anew: a running sum keeps the rounding of long durations that have left it.
+            expected = (w * mean + math.fsum(self.ring)) / (w + n)
             least = max(math.exp(m - variance / 2), _LEAST_INVERSE_S)
             inverse = (w / least + self.total_inverse) / (w + n)
             self._cached = (expected, math.sqrt(expected / inverse))
@@ -113,7 +126,7 @@ class _Prior:
     @property
     def variance(self) -> float:
         if not self.known:
-            return 4.0
+            return _VARIANCE_MAX
         return max(self._log2 / self._weight - self.mean**2, _VARIANCE)
 
 
@@ -127,7 +140,7 @@ class Estimates:
 
     def learn(self, key: Key, seconds: float) -> None:
         """A job of this key took so long."""
-        seconds = max(seconds, _LEAST_S)
+        seconds = _within(seconds)
         known = self._keys.get(key)
         if known is None:
             known = self._keys[key] = _Durations()
@@ -152,7 +165,7 @@ class Estimates:
             return known.estimate(self._prior)[0]
         if not self._prior.known:
             return UNKNOWN_S
-        return math.exp(self._prior.mean + min(self._prior.variance, 4.0) / 2)
+        return math.exp(self._prior.mean + min(self._prior.variance, _VARIANCE_MAX) / 2)
 
     def deviation(self, key: Key, seconds: float) -> tuple[float, float] | None:
         """By how much the logarithm of this duration is above its key's mean, and how much those
@@ -162,7 +175,7 @@ class Estimates:
         if known is None or known.n < _JUDGED_FROM:
             return None
         mean, sd = known.log_spread()
-        return math.log(max(seconds, _LEAST_S)) - mean, sd
+        return math.log(_within(seconds)) - mean, sd
 
     def is_known(self, key: Key) -> bool:
         """Whether a job of this key has ended before."""
