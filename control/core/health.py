@@ -15,6 +15,7 @@ _USUAL_SD: Final = 0.5  # Keys that vary more than this say less of a worker.
 _FORGOTTEN_S: Final = 1200.0  # The time in which what is known of a worker fades to 1/e.
 _SICK: Final = 0.9  # On the logarithm: two and a half times as long.
 _WELL: Final = 0.7  # Once a straggler, it has to be plainly better to be none.
+_MOVED: Final = 0.1  # A straggler's factor that has changed by more is told again.
 _JOBS_MIN: Final = 6
 _EVERY: Final = 16  # Ends between two comparisons; as many as there are workers, if that is more.
 
@@ -51,7 +52,7 @@ class Health:
     def ended(self, worker: str, log_ratio: float, sd: float, now_ms: int) -> bool:
         """A job took e^`log_ratio` times what its key takes; the key's logs vary by `sd`.
 
-        True: `slowness` is another one now.
+        True: `slowness` is another one now: other workers, or factors that moved by a tenth.
         """
         known = self._workers.get(worker)
         if known is None:
@@ -78,6 +79,10 @@ class Health:
                 beyond = deviation - usual
                 if beyond > (_WELL if name in self.slowness else _SICK):
                     found[name] = math.exp(beyond)
-        changed = found.keys() != self.slowness.keys()
-        self.slowness = found
+        # What was told stays as it was told, so that who asks and who was told know the same.
+        changed = found.keys() != self.slowness.keys() or any(
+            abs(times / self.slowness[name] - 1) > _MOVED for name, times in found.items()
+        )
+        if changed:
+            self.slowness = found
         return changed
