@@ -8,11 +8,13 @@ send now; `core/simulation.py` drives it so, in virtual time. Jobs stay here unt
 so a fast one always finds one soon.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
 
 import msgspec
 
 from control.core.estimates import Estimates, Key
+from control.core.fleet import Fleet
 from control.core.learning import Learning
 from control.core.loads import loads
 from control.core.outstanding import Outstanding, Placed
@@ -29,6 +31,8 @@ from control.core.waiting import Cause, Queue, WaitingJobs
 from control.model.balancing import ClassChange, LoadOfPartition, Rules, Waits
 from control.model.messages import DispatcherUp, Finished, Hold, JobReady, PriorityKey, WorkerUp
 from control.model.states import Outcome, Speed
+
+_WEIGHED_ANEW_MAX: Final = 50_000  # More would take too long at once.
 
 
 class Balancer:
@@ -53,6 +57,7 @@ class Balancer:
         self.waiting = WaitingJobs(self._index)
         self.outstanding = Outstanding()
         self._past = Past()
+        self._fleet = Fleet(self.slots, self.outstanding, self._is_over)
         self._quotas = Quotas(self.outstanding)
         self._placing = Placing(
             self.slots,
@@ -79,6 +84,8 @@ class Balancer:
         """
         if self._moving and job.job_id in self._moving:  # Perhaps once more since it left.
             job = msgspec.structs.replace(job, order=self._moving.pop(job.job_id))
+        if self._past.has_ended(job.job_id, job.attempt):
+            return False
         known, waiting = self.outstanding.jobs.get(job.job_id), self.waiting.jobs.get(job.job_id)
         if known is not None and known.attempt > job.attempt:
             return False
@@ -92,7 +99,11 @@ class Balancer:
             self.waiting.remove(waiting)
             self.superseded.append(waiting.place)
         # A job that a dispatcher gave back unstarted comes again while it counts as placed.
-        self._settle(job.job_id)
+        put_back_s = self._settle(job.job_id)
+        if waiting is not None:
+            put_back_s = waiting.put_back_s
+        if put_back_s is None:
+            put_back_s = self._past.put_back_s(job.job_id)
         before = self._quotas.max_running(job.client)
         priority = self._quotas.priority(job.client, job.max_running)
         if self._quotas.max_running(job.client) != before:
@@ -101,7 +112,7 @@ class Balancer:
             priority is not None and priority != job.order[0]
         ):  # It was said before the client changed.
             job = _with_priority(job, priority)
-        self._add(job, place)
+        self._add(job, place, put_back_s)
         return True
 
     def cancel(self, job_id: int, attempt: int) -> int | None:
@@ -133,7 +144,8 @@ class Balancer:
         """A client's limits changed; they hold for what waits already."""
         self._quotas.told(client, priority, max_running)
         for waiting in self.waiting.requeue(client, priority):
-            self._add(_with_priority(waiting.job, priority), waiting.place)
+            job = _with_priority(waiting.job, priority)
+            self._add(job, waiting.place, waiting.put_back_s)
         self._wake_all()
 
     def split(self, slow_share: float | None) -> None:
@@ -144,24 +156,36 @@ class Balancer:
     def finished(self, message: Finished, now_ms: int) -> None:
         """An attempt ended (or was lost)."""
         known = self.outstanding.jobs.get(message.job_id)
+        put_back_s = None
         if known is not None and known.attempt == message.attempt:
-            self._settle(message.job_id)
-        self._past.ended(message.job_id, message.attempt)
+            put_back_s = self._settle(message.job_id)
+        self._past.ended(message.job_id, message.attempt, put_back_s)
         if message.outcome != Outcome.DONE:
             return
         connected = message.worker in self.slots.workers
         lesson = self.learning.done(message, now_ms, connected=connected)
         key = (message.pipeline, message.name)
         self.waiting.relearned(key, other_length=lesson.length)
-        if lesson.length:
-            self._reclassify(key)
         if lesson.others:
             self.waiting.reclassified(self.learning.length)
+        if lesson.length or lesson.others:
+            self._reclassify()
         if lesson.stragglers:
             self.slots.slow_down(self.learning.slowness)
             self._wake_all()
         if lesson.classes:
             self._divided()
+
+    def recall(self, durations: Iterable[tuple[str, str, Sequence[float]]]) -> None:
+        """What statistics tell of earlier jobs: what waits is looked at as after an end."""
+        for pipeline, name, seconds in durations:
+            self.estimates.recall((pipeline, name), seconds)
+            self.waiting.relearned((pipeline, name), other_length=True)
+        if self.learning.look():
+            self._divided()
+        self.waiting.reclassified(self.learning.length)
+        self._reclassify()
+        self._weigh_anew()
 
     def worker_up(self, info: WorkerUp) -> None:
         """A worker connected or changed. What it holds counts as placed with it."""
@@ -191,8 +215,7 @@ class Balancer:
         """A dispatcher told all it knows: replaces what was known of it."""
         changes = self._roster.dispatcher_up(message)
         for hold in message.adrift:
-            if hold.job_id not in self.outstanding.jobs and not self._is_over(hold):
-                self._hold_on(hold, None)
+            self._fleet.adrift(hold)
         self._workers_changed(changes)
 
     # What follows.
@@ -212,7 +235,8 @@ class Balancer:
                 continue
             self.waiting.remove(waiting)
             placed = Placed(job.attempt, job.key, job.client, speed, expected_s, lane, now_ms)
-            self._hold(job.job_id, placed)
+            placed.put_back_s = waiting.put_back_s
+            self._fleet.hold(job.job_id, placed)
             made.append(
                 Assignment(
                     job,
@@ -281,47 +305,36 @@ class Balancer:
         most = self._quotas.max_running(queue.client)
         return in_words(cause, queue, self.slots, self.outstanding, most)
 
-    def _reclassify(self, key: Key) -> None:
-        """Running jobs are what their name is found to be now: slow ones hold slots for long."""
-        speed = self.learning.speed(key, self.estimates.expected(key))
-        if self.outstanding.reclassify(key, speed) and speed == Speed.FAST:
+    def _reclassify(self) -> None:
+        slow = self.outstanding.slow
+        self.outstanding.reclassify(
+            lambda key: self.learning.speed(key, self.estimates.expected(key))
+        )
+        if self.outstanding.slow < slow:
             self._wake(lambda cause: cause.why == "reserve")
 
     def _divided(self) -> None:
         self.slots.divide(self._split.classes)
         self._wake_all()
 
+    def _weigh_anew(self) -> None:
+        """What was read back before workers and lengths were known was put back by guesses."""
+        if self.slots.total and len(self.waiting.jobs) <= _WEIGHED_ANEW_MAX:
+            for waiting in self.waiting.take_all():
+                self._add(waiting.job, waiting.place)
+
     def _workers_changed(self, changes: Changes) -> None:
+        had_slots = self.slots.total > 0
         for info in changes.gone:
             self.slots.remove(info.worker)
             self.learning.forget_worker(info.worker)
         if changes.gone:  # Who comes again under such a name is no straggler.
             self.slots.slow_down(self.learning.slowness)
         for info in changes.came:
-            self._connect(info)
+            self._fleet.connect(info)
+        if not had_slots:
+            self._weigh_anew()
         self._wake_all()
-
-    def _connect(self, info: WorkerUp) -> None:
-        self.slots.remove(info.worker)
-        worker = self.slots.add(info)
-        first = next(iter(worker.lanes.values()), None)
-        for job_id in self.outstanding.of_worker(info.worker):
-            known = self.outstanding.jobs[job_id]
-            assert known.lane is not None
-            self._move(job_id, worker.lanes.get(known.lane.partition, first))
-        for hold in info.holds:
-            if self._is_over(hold):
-                continue
-            held = self.outstanding.jobs.get(hold.job_id)
-            if held is None:
-                self._hold_on(hold, worker.emptiest())
-            elif held.lane is None:
-                self._move(hold.job_id, worker.emptiest())
-
-    def _move(self, job_id: int, lane: Lane | None) -> None:
-        self.outstanding.move(job_id, lane)
-        if lane is not None:
-            self.slots.take(lane, self.outstanding.jobs[job_id].expected_s)
 
     def _place(self, queue: Queue, speed: Speed, expected_s: float) -> Lane | Cause:
         return self._placing.place(queue, speed, expected_s, len(self.waiting.jobs))
@@ -335,33 +348,16 @@ class Balancer:
         ended = self._past.has_ended(hold.job_id, hold.attempt)
         return ended or hold.job_id in self.waiting.jobs
 
-    def _add(self, job: JobReady, place: int) -> None:
-        self.waiting.add(job, place, self.estimates.expected(job.key), self.slots.total)
+    def _add(self, job: JobReady, place: int, put_back_s: float | None = None) -> None:
+        expected_s = self.estimates.expected(job.key)
+        self.waiting.add(job, place, expected_s, self.slots.total, put_back_s)
 
-    def _hold_on(self, hold: Hold, lane: Lane | None) -> None:
-        placed = Placed(
-            hold.attempt,
-            (hold.pipeline, hold.name),
-            hold.client,
-            hold.speed,
-            hold.expected,
-            lane,
-            hold.started_ms or 0,
-        )
-        self._hold(hold.job_id, placed)
-
-    def _hold(self, job_id: int, placed: Placed) -> None:
-        self.outstanding.add(job_id, placed)
-        if placed.lane is not None:
-            self.slots.take(placed.lane, placed.expected_s)
-
-    def _settle(self, job_id: int) -> None:
-        placed = self.outstanding.remove(job_id)
+    def _settle(self, job_id: int) -> float | None:
+        """It is placed no more; gives how far it had been put back, if it was placed here."""
+        placed = self._fleet.settle(job_id)
         if placed is None:
-            return
+            return None
         lane = placed.lane
-        if lane is not None:
-            self.slots.give(lane, placed.expected_s)
         if not self.estimates.is_known(placed.key):  # Perhaps it told nothing: the next one may.
             self.waiting.relearned(placed.key, other_length=False)
         slow = placed.speed == Speed.SLOW
@@ -374,6 +370,7 @@ class Balancer:
             return lane is None or lane.worker.can(cause.shape)
 
         self._wake(concerned)
+        return placed.put_back_s
 
     def _wake_all(self) -> None:
         self._wake(lambda cause: not cause.client or not self._quotas.is_full(cause.client))

@@ -12,6 +12,9 @@ FAIR_WEIGHT: Final = 10.0
 FAIR_SHARES: Final = 3.0
 """How many times the mean over all clients one may have queued before it is put back."""
 
+FAIR_MAX_S: Final = 3600.0
+"""How far a job is put back at most: nobody waits for ever."""
+
 _BUCKETS: Final = 12
 _SHORTEST_S: Final = 0.01
 _RATIO: Final = 4.0
@@ -54,7 +57,7 @@ class Fairness:
         bucket = bucket_of(expected_s)
         due = FAIR_SHARES * self._all.up_to(bucket) / active
         beyond = max(own.up_to(bucket) - due, 0.0)
-        return FAIR_WEIGHT * beyond * (active - 1) / max(slots, 1)
+        return min(FAIR_WEIGHT * beyond * (active - 1) / max(slots, 1), FAIR_MAX_S)
 
     def add(self, client: str, expected_s: float) -> None:
         """A job waits."""

@@ -73,6 +73,13 @@ class Learning:
         expected_s = self.estimates.expected(key)
         return expected_s if placed(key) else min(expected_s, PROBE_S)
 
+    def look(self) -> bool:
+        """Look at the mix of what ended lately; True: the partitions' classes are others now."""
+        samples = self.estimates.samples()
+        self._ends_left = max(_LOOK_EVERY, len(samples))
+        self.threshold.update(samples)
+        return self._split.follow(samples, self.threshold.seconds)
+
     def done(self, message: Finished, now_ms: int, *, connected: bool) -> Lesson:
         """A job was done; `connected`: its worker still is."""
         key, seconds = (message.pipeline, message.name), message.duration_seconds
@@ -86,12 +93,7 @@ class Learning:
         self.estimates.learn(key, seconds / self.slowness.get(message.worker, 1.0))
         self.classes.learned(key, now_ms)
         self._ends_left -= 1
-        classes = False
-        if self._ends_left <= 0:
-            samples = self.estimates.samples()
-            self._ends_left = max(_LOOK_EVERY, len(samples))
-            self.threshold.update(samples)
-            classes = self._split.follow(samples, self.threshold.seconds)
+        classes = self._ends_left <= 0 and self.look()
         others = self.length(_UNKNOWN) != unknown
         if others or not 1 / _MOVED < self.threshold.seconds / self._heeded_s < _MOVED:
             others, self._heeded_s = True, self.threshold.seconds

@@ -1,6 +1,6 @@
 """Owns what is placed and has not ended: where each job is, and how many each client has."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, TypeVar
 
 import msgspec
@@ -24,6 +24,7 @@ class Placed(msgspec.Struct):
     expected_s: float
     lane: Lane | None
     placed_ms: int
+    put_back_s: float | None = None  # In the order, when it waited.
 
 
 class Outstanding:
@@ -77,15 +78,12 @@ class Outstanding:
         self.expected_s += OVERRUN_EXPECTED_S - placed.expected_s
         placed.expected_s = OVERRUN_EXPECTED_S
 
-    def reclassify(self, key: Key, speed: Speed) -> bool:
-        """Jobs of this key are of this class, as it turns out. True: some were of the other."""
-        if key not in self._keys:
-            return False
-        others = [each for each in self.jobs.values() if each.key == key and each.speed != speed]
-        for placed in others:
-            placed.speed = speed
-        self.slow += len(others) if speed == Speed.SLOW else -len(others)
-        return bool(others)
+    def reclassify(self, speed: Callable[[Key], Speed]) -> None:
+        """Running jobs are what their names are found to be now: slow ones hold slots for long."""
+        speeds = {key: speed(key) for key in self._keys}
+        for placed in self.jobs.values():
+            placed.speed = speeds[placed.key]
+        self.slow = sum(placed.speed == Speed.SLOW for placed in self.jobs.values())
 
     def of_worker(self, name: str) -> list[int]:
         """The jobs that were placed with a worker of this name."""

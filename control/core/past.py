@@ -14,20 +14,30 @@ class Past:
     """The attempts that ended lately, and those that were cancelled before they came."""
 
     def __init__(self) -> None:
-        self._ended: OrderedDict[int, int] = OrderedDict()  # Job to its last attempt that ended.
+        # Job to its last attempt that ended, and how far it had been put back.
+        self._ended: OrderedDict[int, tuple[int, float | None]] = OrderedDict()
         self._cancelled: OrderedDict[tuple[int, int], None] = OrderedDict()
 
-    def ended(self, job_id: int, attempt: int) -> None:
-        """An attempt is over."""
+    def ended(self, job_id: int, attempt: int, put_back_s: float | None = None) -> None:
+        """An attempt is over. The next one keeps its place in the order."""
         self._cancelled.pop((job_id, attempt), None)
-        self._ended[job_id] = attempt
+        known = self._ended.get(job_id)
+        if put_back_s is None and known is not None:
+            put_back_s = known[1]
+        self._ended[job_id] = (attempt, put_back_s)
         self._ended.move_to_end(job_id)
         if len(self._ended) > _ENDED_MAX:
             self._ended.popitem(last=False)
 
     def has_ended(self, job_id: int, attempt: int) -> bool:
         """Whether this attempt, or a later one, is over."""
-        return attempt <= self._ended.get(job_id, 0)
+        known = self._ended.get(job_id)
+        return known is not None and attempt <= known[0]
+
+    def put_back_s(self, job_id: int) -> float | None:
+        """How far its last attempt had been put back; None: that is not known."""
+        known = self._ended.get(job_id)
+        return None if known is None else known[1]
 
     def cancel(self, job_id: int, attempt: int) -> None:
         """An attempt was cancelled that may be still to come."""

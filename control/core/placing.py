@@ -42,14 +42,17 @@ class Placing:
             return Cause("reserve", length, shape)
         other = Speed.FAST if speed == Speed.SLOW else Speed.SLOW
         lane = slots.free_lane(speed, shape)
-        if lane is None and (self._lend or not slots.in_class[speed]):
-            lane = slots.free_lane(other, shape)  # Walls around nothing would keep it out for ever.
+        # Walls around nothing would keep it out for ever.
+        only = None if self._lend or not slots.in_class[speed] else speed
+        if lane is None and only is None:
+            lane = slots.free_lane(other, shape)
         if lane is None and slots.straggling:
-            lane = slots.straggling_lane(shape, expected_s, self._patience_s(shape, waiting))
+            patience_s = self._patience_s(shape, waiting)
+            lane = slots.straggling_lane(shape, expected_s, patience_s, only)
             if lane is None:
                 return Cause("straggler", f"{length} {bucket_of(expected_s)}", shape)
         if lane is None and speed == Speed.FAST:
-            lane = slots.window_lane(shape, expected_s)
+            lane = slots.window_lane(shape, expected_s, only)
         return lane if lane is not None else Cause("slots", length, shape)
 
     def _patience_s(self, shape: Shape, waiting: int) -> float:

@@ -104,9 +104,10 @@ class Worker:
             and self.outstanding < self.slots + limits.PREFETCH_JOBS_MAX
         )
 
-    def emptiest(self) -> Lane | None:
-        """Its lane with the most free slots; None: it has none."""
-        return max(self.lanes.values(), key=lambda lane: lane.free, default=None)
+    def emptiest(self, speed: Speed | None = None) -> Lane | None:
+        """Its lane with the most free slots, of this class if one is given; None: it has none."""
+        lanes = (lane for lane in self.lanes.values() if speed in {None, lane.speed})
+        return max(lanes, key=lambda lane: lane.free, default=None)
 
     def take(self, lane: Lane, expected_s: float) -> None:
         """A job was placed in this lane."""
@@ -221,23 +222,34 @@ class Slots:
         """The emptiest lane of the class whose worker can run the shape, and is none too slow."""
         return self._free[speed].first(lambda lane: lane.worker.can(shape))
 
-    def straggling_lane(self, shape: Shape, expected_s: float, loss_s: float) -> Lane | None:
-        """A straggler's free lane, where the job loses at most so many seconds."""
+    def straggling_lane(
+        self, shape: Shape, expected_s: float, loss_s: float, speed: Speed | None
+    ) -> Lane | None:
+        """A straggler's free lane, where the job loses at most so many seconds.
+
+        `speed`: in a partition of this class only.
+        """
         return self._straggling.first(
             lambda lane: (
-                expected_s * (lane.worker.slowness - 1) <= loss_s and lane.worker.can(shape)
+                expected_s * (lane.worker.slowness - 1) <= loss_s
+                and speed in {None, lane.speed}
+                and lane.worker.can(shape)
             )
         )
 
-    def window_lane(self, shape: Shape, expected_s: float) -> Lane | None:
+    def window_lane(self, shape: Shape, expected_s: float, speed: Speed | None) -> Lane | None:
         """A lane of the worker with the most room for short jobs ahead of a free slot."""
         roomiest = self._windows.first_of_all()
         if roomiest is None or roomiest.ahead_s + expected_s > roomiest.window_s:
             return None
         worker = self._windows.first(
-            lambda worker: worker.has_window(expected_s) and worker.can(shape)
+            lambda worker: (
+                worker.has_window(expected_s)
+                and worker.can(shape)
+                and (speed is None or worker.emptiest(speed) is not None)
+            )
         )
-        return None if worker is None else worker.emptiest()
+        return None if worker is None else worker.emptiest(speed)
 
     def any_can(self, shape: Shape, *, well: bool = False) -> bool:
         """Whether any connected worker could run the shape; `well`: one that takes jobs and is no

@@ -51,6 +51,11 @@ class Waiting:
         self.expected_s = expected_s  # When it came: what its client has queued.
         self.gone = False  # Placed or cancelled; its entry is dropped when it surfaces.
 
+    @property
+    def put_back_s(self) -> float:
+        """How much later than its run it counts as having come."""
+        return (self.arrival_ms - self.job.created_ms) / 1000
+
 
 class Queue:
     """Waiting jobs that only their arrival tells apart."""
@@ -124,8 +129,15 @@ class WaitingJobs:
         self._parked: dict[Cause, _Lot] = {}
         self._seq = 0
 
-    def add(self, job: JobReady, place: int, expected_s: float, slots: int) -> None:
-        """A job waits. `slots`: how many there are."""
+    def add(
+        self,
+        job: JobReady,
+        place: int,
+        expected_s: float,
+        slots: int,
+        put_back_s: float | None = None,
+    ) -> None:
+        """A job waits. `slots`: how many there are; `put_back_s`: as before, if it comes again."""
         key = (job.order, job.pipeline, job.name, job.client, job.kind, job.version, job.labels)
         queue = self._queues.get(key)
         if queue is None:
@@ -137,7 +149,9 @@ class WaitingJobs:
         waiting = Waiting(job, place, queue, expected_s)
         self.jobs[job.job_id] = waiting
         fairness = self._fairness[job.order[0]]
-        waiting.arrival_ms += 1000 * fairness.delay_s(job.client, expected_s, slots)
+        if put_back_s is None:
+            put_back_s = fairness.delay_s(job.client, expected_s, slots)
+        waiting.arrival_ms += 1000 * put_back_s
         fairness.add(job.client, expected_s)
         self._seq += 1
         before = queue.head()
@@ -232,6 +246,13 @@ class WaitingJobs:
                     woken[queue.parked] = None
         for cause in woken:
             self.wake(cause)
+
+    def take_all(self) -> list[Waiting]:
+        """Take out all jobs, in the order in which their runs came, to be added again."""
+        found = sorted(self.jobs.values(), key=lambda each: (each.job.created_ms, each.job.job_id))
+        for waiting in found:
+            self.remove(waiting)
+        return found
 
     def requeue(self, client: str, priority: int) -> list[Waiting]:
         """Take out all jobs of a client that have another priority, to be added again."""
@@ -341,5 +362,8 @@ class WaitingJobs:
 
 def _fails_for_all(woken: Cause, found: Cause) -> bool:
     """Whether one that was looked at for `woken` failed as all that are parked there would."""
-    alike = (woken.length, woken.shape) == (found.length, found.shape)
-    return alike and found.client in {"", woken.client}
+    if found.why == "slots":  # Nothing at all is free, also where a straggler was.
+        lengths = woken.length.split()[0] == found.length
+    else:
+        lengths = woken.length == found.length
+    return lengths and woken.shape == found.shape and found.client in {"", woken.client}

@@ -1,6 +1,9 @@
 """Decides that what changes for waiting jobs is heeded at once, whatever event changed it."""
 
+import msgspec
+
 from control.core.balance import Balancer
+from control.core.fairness import FAIR_MAX_S
 from control.core.policy import Assignment, Policy
 from control.model.states import Outcome, Speed
 from tests.core.balancing import finished, ready, teach, why, worker
@@ -134,3 +137,89 @@ def test_a_position_counts_jobs_of_the_same_moment() -> None:
         balancer.submit(ready(job_id), job_id)
     found = [balancer.waits(job_id) for job_id in range(5)]
     assert [waits.ahead for waits in found if waits is not None] == [0, 1, 2, 3, 4]
+
+
+def test_what_was_put_back_by_guesses_is_weighed_anew_when_workers_are_known() -> None:
+    balancer = Balancer(Policy(partitions=4))
+    for client in range(5):
+        balancer.submit(ready(9_000 + client, client=f"other-{client}"), 9_000 + client)
+    for job_id in range(1_000):
+        balancer.submit(ready(job_id, client="busy"), job_id)
+    balancer.recall([("p", "j", [0.01] * 20)])
+    balancer.worker_up(worker("w", 80, balancer))
+    assert max(each.put_back_s for each in balancer.waiting.jobs.values()) < 10.0
+
+
+def test_nobody_is_put_back_for_longer_than_an_hour() -> None:
+    balancer = Balancer(Policy(partitions=4))
+    balancer.worker_up(worker("w", 1, balancer))
+    for client in range(5):
+        balancer.submit(ready(90_000 + client, client=f"other-{client}"), 90_000 + client)
+    for job_id in range(5_000):
+        balancer.submit(ready(job_id, client="busy"), job_id)
+    assert max(each.put_back_s for each in balancer.waiting.jobs.values()) == FAIR_MAX_S
+
+
+def test_a_job_that_lost_its_worker_keeps_its_place() -> None:
+    balancer = Balancer(Policy(partitions=4))
+    balancer.worker_up(worker("w", 1, balancer))
+    for client in range(5):
+        order = (20, 10, 0, 10)
+        balancer.submit(ready(900 + client, client=f"other-{client}", order=order), 900 + client)
+    balancer.submit(ready(1, client="busy"), 1)
+    (made,) = balancer.assign(0, 1)
+    assert made.job.job_id == 1
+    for job_id in range(2, 400):
+        balancer.submit(ready(job_id, client="busy"), job_id)
+    balancer.finished(finished(made, 1.0, Outcome.LOST), 0)
+    again = msgspec.structs.replace(made.job, attempt=2)
+    assert balancer.submit(again, 1_000)
+    waits = balancer.waits(1)
+    assert waits is not None
+    assert waits.ahead == 0
+
+
+def test_what_statistics_tell_is_heeded_by_what_waits() -> None:
+    balancer = Balancer(Policy(partitions=4))
+    teach(balancer, "slow", 60.0)
+    balancer.worker_up(worker("w", 2, balancer))
+    balancer.submit(ready(1, pipeline="slow"), 1)
+    balancer.submit(ready(2, pipeline="told", order=(20, 0, 0, 0)), 2)
+    assert [made.job.job_id for made in balancer.assign(0, 10)] == [1]
+    assert "kept for fast ones" in why(balancer, 2)
+    balancer.recall([("told", "j", [0.05] * 20)])
+    assert [made.job.job_id for made in balancer.assign(0, 10)] == [2]
+
+
+def test_running_jobs_are_of_the_class_that_the_threshold_makes_them() -> None:
+    balancer = Balancer(Policy(partitions=4))
+    teach(balancer, "middle", 20.0)
+    balancer.worker_up(worker("w", 8, balancer))
+    for job_id in range(7):
+        balancer.submit(ready(job_id, pipeline="middle"), job_id)
+    assert {made.speed for made in balancer.assign(0, 10)} == {Speed.FAST}
+    for at in range(32 * 3):
+        other = Assignment(ready(1000 + at, pipeline="tiny"), 0, 0, "elsewhere", Speed.FAST, 0.01)
+        balancer.finished(finished(other, 0.01), 0)
+    assert balancer.threshold.seconds < 10.0
+    assert balancer.outstanding.slow == 7
+
+
+def test_an_attempt_that_has_ended_is_not_placed_again() -> None:
+    balancer = Balancer(Policy(partitions=4))
+    balancer.worker_up(worker("w", 2, balancer))
+    balancer.submit(ready(1), 1)
+    (made,) = balancer.assign(0, 10)
+    balancer.finished(finished(made, 1.0), 0)
+    assert not balancer.submit(ready(1), 2)
+
+
+def test_without_lending_short_jobs_are_sent_ahead_in_their_own_class() -> None:
+    balancer = Balancer(Policy(partitions=4, lend=False))
+    teach(balancer, "tiny", 0.001)
+    balancer.worker_up(worker("w", 4, balancer))
+    for job_id in range(40):
+        balancer.submit(ready(job_id, pipeline="tiny"), job_id)
+    made = balancer.assign(0, 100)
+    assert len(made) > 4
+    assert {balancer.classes[each.partition] for each in made} == {Speed.FAST}
