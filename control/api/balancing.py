@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
+import msgspec
 import structlog
 import trio
 
@@ -95,6 +96,14 @@ class BalancerElsewhere:
             raise BalancerSilent(SILENT)
         return question.waits
 
+    def _with_changes(self, told: Loads) -> Loads:
+        """The same with the changes told last, where it says that there are no others."""
+        if told.rules.changes is not None:
+            return told
+        changes = () if self._told is None else self._told.rules.changes
+        rules = msgspec.structs.replace(told.rules, changes=changes)
+        return Loads(loads=told.loads, rules=rules)
+
     async def _announce(self) -> None:
         await self._bus.publish([Record(Topic.TASK_COMMANDS, Announce(by=Service.API))])
 
@@ -113,7 +122,7 @@ class BalancerElsewhere:
     def _take(self, message: Message) -> None:
         match message:
             case Loads():
-                self._told = message
+                self._told = self._with_changes(message)
             case ToldWhy():
                 question = self._questions.pop(message.job_id, None)
                 if question is not None:

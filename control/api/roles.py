@@ -55,7 +55,7 @@ ROLES: Final[dict[tuple[str, str], frozenset[Role] | None]] = {
     ("GET", "/v1/workers"): _WATCH,  # It shows what they run.
     ("POST", "/v1/workers/{worker_id}/drain"): _OPERATE,
     ("GET", "/v1/partitions"): _READ,
-    ("GET", "/v1/partitions/split"): _READ,
+    ("GET", "/v1/partitions/split"): _WATCH,  # It names jobs of all clients, and workers.
     ("PUT", "/v1/partitions/split"): _OPERATE,
     ("GET", "/v1/stats/summary"): _WATCH,
     ("GET", "/v1/stats/pipelines"): _WATCH,

@@ -125,7 +125,7 @@ def show_rules(rules: Rules) -> RulesView:
         slow_running=rules.slow_running,
         waiting=rules.waiting,
         stragglers=[StragglerView(worker=name, factor=factor) for name, factor in slowest_first],
-        changes=[_show_change(change) for change in rules.changes],
+        changes=[_show_change(change) for change in rules.changes or ()],
     )
 
 

@@ -42,7 +42,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     `slow_share`: of the partitions; with `split_auto` it follows the mix. `threshold_s`: from here
     on jobs are slow; with `threshold_auto` it is learned. `reserve`: slots that slow jobs leave
     free. `stragglers`: workers that take longer than others for the same jobs, and how many times.
-    `changes`: the last changes of class, newest first.
+    `changes`: the last changes of class, newest first; None: those told last.
     """
 
     slow_share: float
@@ -55,7 +55,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     slow_running: int
     waiting: int
     stragglers: tuple[tuple[str, float], ...] = ()
-    changes: tuple[ClassChange, ...] = ()
+    changes: tuple[ClassChange, ...] | None = ()
 
 
 class Waits(msgspec.Struct, frozen=True, kw_only=True):

@@ -160,5 +160,5 @@ LOG_READ_BYTES: Final = 64 * KIB
 LOADS_EVERY_S: Final = 1.0  # How often the balancer tells the load of its partitions, at most.
 LEARNED_KEYS_MAX: Final = 100  # In one message of learned durations.
 ANSWER_S: Final = 1.0  # How long somebody waits for the balancer to say why a job waits,
-ASKED_MAX: Final = 1_000  # and how many may wait at once.
+ASKED_MAX: Final = 50  # and how many may wait at once: each answer looks at all that waits.
 KEYS_SETTLE_S: Final = 2.0  # After the first client was told of, others may still be on their way.

@@ -58,7 +58,7 @@ class BalancerService:
         # Places finished without a placement: they go with the next forward.
         self._finished: defaultdict[Topic, list[int]] = defaultdict(list)
         self._moved: list[Record] = []  # Jobs that come back with another place in the order.
-        self._asked: dict[int, None] = {}  # Jobs whose wait is to be explained.
+        self._asked: dict[int, float] = {}  # Jobs whose wait is to be explained, and since when.
         self._asking = trio.Event()
         self._told: Loads | None = None
         self._loads_changed = trio.Event()
@@ -162,11 +162,10 @@ class BalancerService:
             case DispatcherUp():
                 core.dispatcher_up(message)
             case Learned():
-                for pipeline, name, durations in message.durations:
-                    core.estimates.recall((pipeline, name), durations)
+                core.recall(message.durations)
             case AskWhy(job_id=job_id):
                 if len(self._asked) < limits.ASKED_MAX:  # More would be answered too late.
-                    self._asked[job_id] = None
+                    self._asked[job_id] = trio.current_time()
                     self._asking.set()
                 return False
             case _:
@@ -202,17 +201,26 @@ class BalancerService:
         while True:
             await self._asking.wait()
             self._asking = trio.Event()
-            asked, self._asked = self._asked, {}
-            answers = [ToldWhy(job_id=job_id, waits=self._core.waits(job_id)) for job_id in asked]
-            await self._bus.publish([Record(Topic.TASK_NEWS, answer) for answer in answers])
+            while self._asked:
+                # An answer takes a while, and placing jobs must not wait for all of them.
+                await trio.lowlevel.checkpoint()
+                job_id = next(iter(self._asked))
+                asked_s = trio.current_time() - self._asked.pop(job_id)
+                if asked_s <= limits.ANSWER_S:  # Later nobody waits for it any more.
+                    answer = ToldWhy(job_id=job_id, waits=self._core.waits(job_id))
+                    await self._bus.publish([Record(Topic.TASK_NEWS, answer)])
 
     async def _tell_loads(self) -> None:
         while True:
             await self._loads_changed.wait()
             self._loads_changed = trio.Event()
-            loads = Loads(loads=tuple(self._core.partitions()), rules=self._core.rules())
-            if loads != self._told:
+            rules, told = self._core.rules(), self._told
+            loads = Loads(loads=tuple(self._core.partitions()), rules=rules)
+            if loads != told:
                 self._told = loads
+                if told is not None and told.rules.changes == rules.changes:
+                    rules = msgspec.structs.replace(rules, changes=None)  # They are rare, and long.
+                    loads = Loads(loads=loads.loads, rules=rules)
                 await self._bus.publish([Record(Topic.TASK_NEWS, loads)])
             await trio.sleep(limits.LOADS_EVERY_S)
 

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -67,6 +68,9 @@ async def test_it_shows_what_the_balancer_told_last(
         await say(plane, Loads(loads=(), rules=RULES), Loads(loads=(LOAD,), rules=RULES))
         assert balancing.partitions() == (LOAD,)
         assert balancing.rules() == RULES
+        rarer = msgspec.structs.replace(RULES, waiting=38, changes=None)
+        await say(plane, Loads(loads=(LOAD,), rules=rarer))
+        assert balancing.rules() == msgspec.structs.replace(RULES, waiting=38)
         await say(plane, Learned(durations=(("nightly", "one", (3.0, 3.0)),)))
         earlier = balancing.expected("nightly", "one") or 0.0
         assert earlier == pytest.approx(3.0, rel=0.5)
@@ -160,7 +164,8 @@ async def test_explain_says_when_no_balancer_answers(tmp_path: Path) -> None:
         answer = (await client.get("/v1/jobs/1/explain")).json()
         assert answer["reason"] == SILENT
         assert answer["waits"] is None
-        refused = await client.get("/v1/partitions/split")
+        async with server.as_client("viewer") as viewer:
+            refused = await viewer.get("/v1/partitions/split")
         assert refused.status_code == 503
         assert refused.json()["detail"] == SILENT
 

@@ -12,7 +12,7 @@ from control.model.messages import SplitChanged
 from control.model.names import Topic
 from control.transactions import split
 from store.state import open_state
-from tests.api.serving import NOW_MS, RULES, Serving, serving
+from tests.api.serving import NOW_MS, Serving, serving
 
 
 async def kept(server: Serving) -> SplitChanged | None:
@@ -42,8 +42,15 @@ async def test_the_rules_are_those_of_the_balancer(server: Serving) -> None:
         "class": "slow",
         "expected_seconds": 20.0,
         "threshold_seconds": 12.5,
-        "reason": RULES.changes[0].reason,
+        "reason": "its jobs are expected to take 20 s now",
     }
+
+
+async def test_a_submitter_is_not_told_of_other_clients_jobs(server: Serving) -> None:
+    async with server.as_client("submitter") as submitter:
+        refused = await submitter.get("/v1/partitions/split")
+    assert refused.status_code == 403
+    assert not {"changes", "stragglers"} & refused.json().keys()
 
 
 async def test_partitions_tell_what_was_sent_ahead(server: Serving) -> None:

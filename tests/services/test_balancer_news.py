@@ -3,11 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from control.bus.base import Subscription
+from control.bus.embedded import EmbeddedBus
+from control.core.policy import Policy
 from control.model import limits
 from control.model.messages import (
     Announce,
@@ -24,6 +27,8 @@ from control.model.messages import (
 from control.model.names import Service, Topic
 from control.model.records import Record
 from control.model.states import Speed
+from control.services.balancer import BalancerService
+from tests.api.test_live import FINISHED
 from tests.services.plane import PARTITIONS, Plane, now_ms, opened, pipeline
 
 WORKER = WorkerUp(
@@ -105,6 +110,66 @@ async def test_it_says_why_a_job_waits(tmp_path: Path, autojump_clock: MockClock
         assert answers == [ToldWhy(job_id=1, waits=waits), ToldWhy(job_id=2, waits=None)]
 
 
+class SlowBus:
+    """A bus on which everything that is said takes a while."""
+
+    def __init__(self, bus: EmbeddedBus, seconds: float) -> None:
+        self._bus = bus
+        self._seconds = seconds
+        self.subscribe = bus.subscribe
+        self.tail = bus.tail
+        self.forward = bus.forward
+
+    async def publish(self, records: Sequence[Record]) -> None:
+        await trio.sleep(self._seconds)
+        await self._bus.publish(records)
+
+
+async def test_it_answers_one_by_one_and_nobody_who_waits_no_more(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with opened(tmp_path) as (plane, nursery):
+        plane.client("ann")
+        slow = SlowBus(plane.bus, 0.4 * limits.ANSWER_S)
+        balancer = BalancerService(Policy(partitions=PARTITIONS), slow, now_ms)
+        await nursery.start(balancer.run)
+        await plane.submit(pipeline("p"), count=2)
+        listener = await Listener.join(plane)
+        await listener.heard(60)
+        await listener.say(*(AskWhy(job_id=job_id) for job_id in range(1, 6)))
+        # Each answer tells how things are when it is given, not when the first one was.
+        await plane.writer.write(lambda tx: plane.ledger.cancel_job(tx, 2, "so", now_ms=0))
+        found = [each for each in await listener.heard(60) if isinstance(each, ToldWhy)]
+        assert [(each.job_id, each.waits is None) for each in found] == [
+            (1, False),
+            (2, True),
+            (3, True),
+        ]
+
+
+async def test_changes_of_class_are_told_once_and_to_who_comes_new(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with opened(tmp_path) as (plane, nursery):
+        listener = await Listener.join(plane)
+        await nursery.start(plane.balancer.run)
+
+        async def changes(*messages: Message, topic: Topic = Topic.TASK_NEWS) -> object:
+            await listener.say(*messages, topic=topic)
+            *_, told = await listener.heard(60)
+            assert isinstance(told, Loads)
+            return told.rules.changes
+
+        announced = Announce(by=Service.API)
+        assert await changes(announced, topic=Topic.TASK_COMMANDS) == ()
+        assert await changes(WORKER) is None
+        slower = msgspec.structs.replace(FINISHED, duration_seconds=900.0)
+        changed = await changes(FINISHED, *[slower] * 5, topic=Topic.TASK_RUN_RESULTS)
+        assert changed == plane.balancer.rules().changes != ()
+        assert await changes(WorkerDown(worker="w", dispatcher="elsewhere", reason="so")) is None
+        assert await changes(announced, topic=Topic.TASK_COMMANDS) == changed
+
+
 async def test_it_tells_its_rules_and_follows_the_split(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
@@ -118,7 +183,7 @@ async def test_it_tells_its_rules_and_follows_the_split(
             assert isinstance(told, Loads)
             assert (told.rules.slow_share, told.rules.split_auto) == (share, False)
             assert [load.speed for load in told.loads].count(Speed.SLOW) == slow
-            assert plane.balancer.rules() == told.rules
+            assert plane.balancer.rules() == msgspec.structs.replace(told.rules, changes=())
         await listener.say(SplitChanged(slow_share=None), topic=Topic.TASK_COMMANDS)
         assert plane.balancer.rules().split_auto
         assert not plane.unread()
@@ -142,6 +207,21 @@ async def test_it_learns_what_it_does_not_know_and_keeps_it(
         await nursery.start(plane.balancer.run)
         assert plane.balancer.expected("p", "only") == pytest.approx(2.0, rel=0.5)
         assert sum(load.slots for load in plane.balancer.partitions()) == 0
+
+
+async def test_what_it_learns_counts_for_what_is_there_already(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with opened(tmp_path) as (plane, nursery):
+        plane.client("ann")
+        await nursery.start(plane.balancer.run)
+        listener = await Listener.join(plane)
+        one_slot = msgspec.structs.replace(WORKER, slots=1, partitions=(0,))
+        await plane.submit(pipeline("p"), count=2)
+        await listener.say(one_slot)
+        assert plane.balancer.rules().slow_running == 1  # Nothing was known of it.
+        await listener.say(Learned(durations=(("p", "only", (0.01,) * 9),)))
+        assert plane.balancer.rules().slow_running == 0
 
 
 async def test_what_is_not_for_it_is_acknowledged_at_once(
