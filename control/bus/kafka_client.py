@@ -134,6 +134,10 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
         settings: dict[str, Value] = {
             "session.timeout.ms": round(limits.SESSION_S * 1000),
             "heartbeat.interval.ms": round(limits.SESSION_S * 1000 / 4),
+            # A broker that was killed may wait, once it is back, for members that are long gone: as
+            # long as this, which is five minutes by default (seen with Kafka 4.4, of about fifteen
+            # restarts one).
+            "max.poll.interval.ms": round(limits.REBALANCE_S * 1000),
             "group.id": group,
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,

@@ -45,6 +45,7 @@ BUS_ROW_RECORDS_MAX: Final = 256  # In one row of the bus's log,
 BUS_ROW_BYTES_MAX: Final = 32 * MIB  # and their bytes, unless it is a single one.
 # Kafka.
 SESSION_S: Final = 6.0  # A process that says nothing for so long loses its partitions.
+REBALANCE_S: Final = 30.0  # So long a group waits for members that a broker takes for living.
 TRANSACTION_S: Final = 10.0  # So long may a dead process's transaction hold up its readers.
 KAFKA_CALL_S: Final = 5.0  # One try of a call that needs an answer.
 KAFKA_RETRY_MAX_S: Final = 5.0  # Between two tries while no broker answers; from a tenth, doubled.
