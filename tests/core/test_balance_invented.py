@@ -118,6 +118,13 @@ class Invented(RuleBasedStateMachine):
         self.tell(finished(made, 0.5, outcome))
 
     @rule(
+        pipeline=st.sampled_from(PIPELINES),
+        durations=st.lists(st.sampled_from([0.01, 1.0, 60.0]), min_size=1, max_size=20),
+    )
+    def recall(self, pipeline: str, durations: list[float]) -> None:
+        self.balancer.recall([(pipeline, "j", durations)])
+
+    @rule(
         worker_name=st.sampled_from(WORKERS),
         times=st.sampled_from([0.2, 1.0, 1.0, 6.0]),
         many=st.integers(1, 8),
@@ -313,7 +320,8 @@ class Invented(RuleBasedStateMachine):
                 here = sum(known.lane is lane for known in mine)
                 assert lane.free == lane.slots - here
                 assert lane.speed == self.balancer.classes[lane.partition]
-            assert (each.slowness > 1) == (each.info.worker in self.balancer.learning.slowness)
+            slowness = self.balancer.learning.slowness
+            assert each.slowness == slowness.get(each.info.worker, 1.0)
 
     @invariant()
     def what_waits_is_in_the_order_or_parked(self) -> None:
