@@ -195,12 +195,15 @@ class Facts:
                 watch.cancel()
                 watch.join()
 
-    def export(self, path: Path, form: Format) -> int:
-        """Write all facts to a file, in the order in which they ended; gives how many."""
+    def export(self, path: Path, form: Format, since_ms: int | None = None) -> int:
+        """Write facts to a file, in the order in which they ended; gives how many.
+
+        `since_ms`: only of jobs that became ready after that; None: all.
+        """
         with self._querying, self._cursor() as cursor:
             target = self._exports / f"facts.{form}"  # SQL may write nowhere else.
             try:
-                values = {"path": str(target), "format": form}
+                values = {"path": str(target), "format": form, "since_ms": since_ms}
                 row = cursor.execute(_SQL["export"], values).fetchone()
                 shutil.move(target, path)
             except OSError as error:

@@ -231,6 +231,13 @@ class ExportQuery(_Body, frozen=True, kw_only=True):
         Literal["parquet", "csv", "json"],
         Meta(description="What kind of file.", examples=["parquet"]),
     ] = "parquet"
+    window: Annotated[
+        Annotated[str, Meta(max_length=32)] | None,
+        Meta(
+            description="Only of jobs that became ready in the last 15m, 24h, 7d; without it: all.",
+            examples=["24h"],
+        ),
+    ] = None
 
 
 class Sql(_Body, frozen=True, kw_only=True):

@@ -63,8 +63,10 @@ class Reports(Protocol):
     def query(self, sql: str, limit: int) -> QueryResult:
         """One SELECT that reaches nothing but the facts; raises `Rejected`."""
 
-    def export(self, path: Path, form: Literal["parquet", "csv", "json"]) -> int:
-        """Write all facts to a file; raises `Rejected`."""
+    def export(
+        self, path: Path, form: Literal["parquet", "csv", "json"], since_ms: int | None
+    ) -> int:
+        """Write all facts, or those of jobs ready since then, to a file; raises `Rejected`."""
 
 
 class Logs(Protocol):

@@ -56,13 +56,16 @@ class Stats:
         return Answer(body=await self._parts.offload(lambda: reports.summary(window, now_ms)))
 
     async def _export(self, call: Call) -> Answer:
-        form, reports = call.query(ExportQuery).format, self._parts.reports
+        query, reports = call.query(ExportQuery), self._parts.reports
+        form, since_ms = query.format, None
+        if query.window is not None:
+            since_ms = self._parts.now_ms() - window_ms(query.window)
 
         def written() -> BinaryIO:
             # Without a name from the start of the answer: nothing is left behind, whatever ends.
             with tempfile.TemporaryDirectory(prefix="taskplane-") as directory:
                 path = Path(directory) / f"facts.{form}"
-                reports.export(path, form)
+                reports.export(path, form, since_ms)
                 return path.open("rb")
 
         return Answer(stream=self._pieces(await self._parts.offload(written)))
@@ -141,7 +144,7 @@ EXPORT: Final = Operation(
     method="GET",
     path="/v1/stats/export",
     name="exportStats",
-    summary="All facts as a file, one for each attempt that ended",
+    summary="Facts as a file, one for each attempt that ended",
     tag=TAG,
     answer=str,
     media="application/octet-stream",

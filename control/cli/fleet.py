@@ -9,6 +9,7 @@ from control.cli.errors import UsageError
 from control.cli.output import Row
 from control.cli.pipelines import Yes
 from control.cli.session import Session, command, group, place
+from control.model.errors import NotFound, Unavailable
 
 if TYPE_CHECKING:
     from control.core.whatif import Comparison
@@ -92,11 +93,15 @@ def _predict(session: Session, slow: float | Literal["auto"]) -> "Comparison | N
     from control.core.history import played_jobs  # noqa: PLC0415
     from control.core.whatif import Changes  # noqa: PLC0415
 
-    now = forecast.present(session)
-    if not now.farm.slots:
-        session.out.say("no forecast: no worker is connected")
+    try:
+        now = forecast.present(session)
+        if not now.farm.slots:
+            session.out.say("no forecast: no worker is connected")
+            return None
+        jobs = played_jobs(history.download(session, _DAY_MS))
+    except (NotFound, Unavailable) as error:  # No balancer, or no statistics.
+        session.out.say(f"no forecast: {error}")
         return None
-    jobs = played_jobs(history.download(session, _DAY_MS))
     if not jobs:
         session.out.say("no forecast: no job has run in the last 24 h")
         return None

@@ -106,6 +106,9 @@ def parse_slow(given: str) -> float | Literal["auto"]:
         percent = float(given.removesuffix("%"))
     except ValueError:
         percent = -1.0
+    if 0 < percent < 1:
+        message = f"--slow {given}: this is percent; did you mean {percent * _PERCENT:g}?"
+        raise UsageError(message)
     if not 0 <= percent <= _PERCENT:
         message = f"--slow {given}: give percent of the partitions, 0 to 100, or auto"
         raise UsageError(message)
@@ -156,7 +159,6 @@ def _measures(play: Scenario, late_s: float) -> Mapping[str, str]:
             found[f"{name} wait {title}"] = shown
         found[f"{name} jobs late"] = str(waited.late)
     found[f"late: waited over {text.seconds(late_s)}"] = str(play.late)
-    found["of them for ever"] = str(play.never)
     return found
 
 

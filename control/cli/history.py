@@ -38,7 +38,7 @@ def download(session: Session, window_ms: int) -> list[PastAttempt]:
     """The server's facts of jobs that became ready in the last so many milliseconds."""
     with tempfile.TemporaryDirectory(prefix="tpctl-") as directory:
         path = Path(directory) / "facts.parquet"
-        query = {"format": "parquet"}
+        query = {"format": "parquet", "window": f"{window_ms / 1000:g}s"}
         with (
             session.api.stream("/v1/stats/export", query, media="*/*") as pieces,
             path.open("wb") as file,
@@ -48,8 +48,8 @@ def download(session: Session, window_ms: int) -> list[PastAttempt]:
         return _read(path, "parquet", window_ms, session.now_ms())
 
 
-def read(path: Path, window_ms: int) -> list[PastAttempt]:
-    """A file of facts, as far back from its newest one; raises `UsageError`."""
+def read(path: Path, window_ms: int | None = None) -> list[PastAttempt]:
+    """A file of facts, as far back from its newest one (None: all); raises `UsageError`."""
     form = path.suffix.lstrip(".").lower()
     if form not in _READERS:
         message = f"{path} is none of: {', '.join(f'.{known}' for known in _READERS)}"
@@ -60,7 +60,7 @@ def read(path: Path, window_ms: int) -> list[PastAttempt]:
     return _read(path, form, window_ms, None)
 
 
-def _read(path: Path, form: str, window_ms: int, until_ms: int | None) -> list[PastAttempt]:
+def _read(path: Path, form: str, window_ms: int | None, until_ms: int | None) -> list[PastAttempt]:
     """`until_ms`: where the window ends; None: at the newest fact."""
     facts = _READERS[form]
     try:
@@ -71,7 +71,8 @@ def _read(path: Path, form: str, window_ms: int, until_ms: int | None) -> list[P
                 until_ms = int(row[0]) if row and row[0] is not None else 0
             columns = ", ".join(f"{name}::{kind}" for name, kind in _COLUMNS.items())
             recent = f"SELECT {columns} FROM {facts} WHERE ready_ms::BIGINT > ?"
-            rows = conn.execute(recent, [str(path), until_ms - window_ms]).fetchall()
+            since_ms = 0 if window_ms is None else until_ms - window_ms
+            rows = conn.execute(recent, [str(path), since_ms]).fetchall()
         return [_attempt(row) for row in rows]
     except (duckdb.Error, ValueError, KeyError) as error:
         why = str(error).partition("\n")[0]

@@ -9,7 +9,13 @@ from control.cli.errors import Unreachable
 from control.cli.session import Session, command
 from control.cli.stats import Window
 from control.model import limits
-from control.model.errors import ConfigError, Unauthenticated
+from control.model.errors import (
+    ConfigError,
+    Forbidden,
+    NotFound,
+    Unauthenticated,
+    Unavailable,
+)
 
 if TYPE_CHECKING:
     from control.core.whatif import Setup
@@ -83,6 +89,8 @@ def simulate(
     jobs = played_jobs(past)
     if not jobs:
         session.out.say(f"there is nothing to play: no job became ready in {window} that ran")
+        if not session.out.is_table:
+            session.out.document({"jobs": 0, "now": None, "what_if": None})
         return
     now = _present(session, offline=file is not None)
     if not now.farm.slots:
@@ -100,8 +108,8 @@ def _present(session: Session, *, offline: bool) -> "Setup":
 
     try:
         return forecast.present(session)
-    except (ConfigError, Unauthenticated, Unreachable) as error:
+    except (ConfigError, Unauthenticated, Forbidden, NotFound, Unavailable, Unreachable) as error:
         if not offline:
             raise
-        session.out.say(f"without a server: {error}")
+        session.out.say(f"without what the server has now: {error}")
         return forecast.nothing()

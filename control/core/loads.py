@@ -22,8 +22,9 @@ def loads(
         for at, lane in worker.lanes.items():
             slots[at] += lane.slots
             names[at].add(worker.info.worker)
-            # A window is a worker's; each of its lanes has the part that its slots are.
-            window_s[at] += worker.window_s * lane.slots / worker.slots
+            if not worker.draining and worker.slowness <= 1:  # Else nothing is sent ahead.
+                # A window is a worker's; each of its lanes has the part that its slots are.
+                window_s[at] += worker.window_s * lane.slots / worker.slots
     for lane, expected_s, placed_ms in placed:
         at = lane.partition
         depth[at] += 1

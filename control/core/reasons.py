@@ -20,8 +20,9 @@ def in_words(
         kind, version, labels = queue.shape
         needs = f"{kind} {version}" + (f" with labels {', '.join(labels)}" if labels else "")
         return f"no connected worker can run {needs}"
+    held = f"{outstanding.slow} slot" if outstanding.slow == 1 else f"{outstanding.slow} slots"
     said = {
-        "reserve": f"slow jobs hold {outstanding.slow} slots; the rest is kept for fast ones",
+        "reserve": f"slow jobs hold {held}; the rest is kept for fast ones",
         "straggler": "no free slot but a straggler's, where it would take far longer",
     }
     return said.get(cause.why, "no free slot") if slots.total else "no free slot"

@@ -110,7 +110,3 @@ class Threshold:
             self.seconds = target
         else:
             self.seconds = math.sqrt(self.seconds * (target or THRESHOLD_MAX_S))
-
-    def speed(self, expected_s: float) -> Speed:
-        """The class of a job that is expected to take so long."""
-        return Speed.SLOW if expected_s >= self.seconds else Speed.FAST

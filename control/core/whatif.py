@@ -51,20 +51,16 @@ class Waited(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Late(msgspec.Struct, frozen=True, kw_only=True):
-    """A pipeline with jobs that waited for too long; null: one of them waits for ever."""
+    """A pipeline with jobs that waited for too long."""
 
     pipeline: str
     jobs: int
     late: int
-    longest_seconds: float | None
+    longest_seconds: float
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
-    """One play: what it was played on, and what came of it.
-
-    `slow`: percent of the partitions. `never`: jobs that find no slot they may take; they are late,
-    and in no percentile.
-    """
+    """One play: what it was played on, and what came of it. `slow`: percent of the partitions."""
 
     workers: int
     slots: int
@@ -75,7 +71,6 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     utilisation: float
     classes: tuple[Waited, ...]
     late: int
-    never: int
     pipelines: tuple[Late, ...]
 
 
@@ -182,12 +177,7 @@ def _scenario(
     jobs: Sequence[PlayedJob], setup: Setup, played: Played, slow: Sequence[bool], late_s: float
 ) -> Scenario:
     farm, policy = setup.farm, setup.policy
-    # Without lending, and without a slot of its class, a job waits for ever.
-    ran = [ended > 0 for ended in played.ended]
-    waits = [
-        wait if has_run else math.inf for wait, has_run in zip(played.waits(), ran, strict=True)
-    ]
-    work = work_s([job for job, has_run in zip(jobs, ran, strict=True) if has_run])
+    waits = played.waits()
     available_s = farm.total * _span_s(played)
     return Scenario(
         workers=len(farm.slots),
@@ -196,7 +186,7 @@ def _scenario(
         slow="auto" if policy.slow_share is None else policy.slow_share * 100,
         slow_threshold="auto" if policy.slow_threshold_s is None else policy.slow_threshold_s,
         lend=policy.lend,
-        utilisation=(work + played.lost_s) / available_s if available_s else 0.0,
+        utilisation=(work_s(jobs) + played.lost_s) / available_s if available_s else 0.0,
         classes=tuple(
             _waited(
                 speed,
@@ -206,7 +196,6 @@ def _scenario(
             for speed, wanted in ((Speed.FAST, False), (Speed.SLOW, True))
         ),
         late=sum(wait > late_s for wait in waits),
-        never=ran.count(False),
         pipelines=_latest(jobs, waits, late_s),
     )
 
@@ -215,7 +204,7 @@ def _waited(speed: Speed, waits: Sequence[float], late_s: float) -> Waited:
     return Waited(
         speed=speed,
         jobs=len(waits),
-        wait=spread(wait for wait in waits if wait < math.inf),
+        wait=spread(waits),
         late=sum(wait > late_s for wait in waits),
     )
 
@@ -231,12 +220,7 @@ def _latest(jobs: Sequence[PlayedJob], waits: Sequence[float], late_s: float) ->
             too_late[job.pipeline] += 1
             longest[job.pipeline] = max(longest.get(job.pipeline, 0.0), wait)
     return tuple(
-        Late(
-            pipeline=name,
-            jobs=all_jobs[name],
-            late=count,
-            longest_seconds=None if longest[name] == math.inf else longest[name],
-        )
+        Late(pipeline=name, jobs=all_jobs[name], late=count, longest_seconds=longest[name])
         for name, count in too_late.most_common(_LATEST_MAX)
     )
 

@@ -251,7 +251,11 @@ LIMIT $limit
 DELETE FROM facts WHERE finished_ms < $before_ms
 
 -- name: export
-COPY (SELECT * FROM facts ORDER BY finished_ms, job_id, attempt) TO $path (FORMAT $format)
+COPY (
+    SELECT * FROM facts
+    WHERE $since_ms::BIGINT IS NULL OR ready_ms > $since_ms::BIGINT
+    ORDER BY finished_ms, job_id, attempt
+) TO $path (FORMAT $format)
 
 -- name: read_only
 -- The type of a statement does not tell: a SELECT may hold a `WITH x AS (DELETE …)`.

@@ -27,7 +27,9 @@ from control.model.messages import (
 from control.model.names import Topic
 from control.model.records import Record
 from control.model.states import Outcome, Speed
+from store.facts import Facts
 from tests.api.serving import NOW_MS, PIPELINE, SECRET, Serving, serving
+from tests.store.fact_samples import fact
 
 READY = JobReady(
     run_id=1,
@@ -286,6 +288,16 @@ async def test_reports_are_given_in_pages(server: Serving) -> None:
         for name in ("pipelines", "slow-tasks", "partitions", "workers"):
             answer = await client.get(f"/v1/stats/{name}")
             assert answer.json() == {"items": [], "next_cursor": None}
+        facts = server.parts.reports
+        assert isinstance(facts, Facts)
+        past = msgspec.structs.replace(fact(), ready_ms=NOW_MS - 60_000)
+        await server.parts.offload(lambda: facts.append([past], "results", {0: 0}))
+        lines = {
+            query: len((await client.get(f"/v1/stats/export?format=csv{query}")).text.splitlines())
+            for query in ("", "&window=24h", "&window=1s")
+        }
+        assert lines == {"": 2, "&window=24h": 2, "&window=1s": 1}
+        assert (await client.get("/v1/stats/export?window=soon")).status_code == 422
         refused = await client.get("/v1/stats/summary?window=soon")
         assert refused.json()["problems"][0]["path"] == "window"
 

@@ -215,6 +215,16 @@ def test_an_export_holds_all_facts(facts: Facts, tmp_path: Path, form: str) -> N
     assert rows[1]["error"] == 'a "quoted", word'
 
 
+@pytest.mark.parametrize("form", ["parquet", "csv", "json"])
+def test_an_export_begins_where_it_is_asked_to(facts: Facts, tmp_path: Path, form: str) -> None:
+    late = fact(1)
+    early = msgspec.structs.replace(fact(2), ready_ms=late.ready_ms - 1)
+    facts.append([late, early], TOPIC, {0: 1})
+    for since_ms, count in ((None, 2), (early.ready_ms - 1, 2), (early.ready_ms, 1), (NOW_MS, 0)):
+        path = tmp_path / f"{since_ms}.{form}"
+        assert facts.export(path, form, since_ms) == count  # type: ignore[arg-type]  # Parametrised.
+
+
 def test_an_export_to_nowhere_is_refused(facts: Facts, tmp_path: Path) -> None:
     with pytest.raises(Rejected, match="could not be exported"):
         facts.export(tmp_path / "missing" / "x.csv", "csv")
