@@ -87,6 +87,8 @@ class Worker:
             kind, version, labels = shape
             versions = dict(self.info.kinds).get(kind, ())
             known = version in versions and set(labels) <= set(self.info.labels)
+            if len(self._can) >= _SHAPES_MAX:
+                self._can.clear()
             self._can[shape] = known
         return known
 
