@@ -49,7 +49,7 @@ class Balancer:
     ) -> None:
         self.policy = policy
         self._split = Split(policy.partitions, policy.slow_share, SLOW_SHARE)
-        self.estimates = estimates or Estimates()
+        self.estimates = Estimates() if estimates is None else estimates
         self.threshold = threshold or Threshold(policy.slow_threshold_s)
         self.learning = Learning(self.estimates, self.threshold, self._split)
         self.slots = Slots(self._split.classes)
@@ -168,7 +168,7 @@ class Balancer:
         self.waiting.relearned(key, other_length=lesson.length)
         if lesson.others:
             self.waiting.reclassified(self.learning.length)
-        if lesson.length or lesson.others:
+        if lesson.others or (lesson.length and self.outstanding.of_key(key)):
             self._reclassify()
         if lesson.stragglers:
             self.slots.slow_down(self.learning.slowness)

@@ -18,6 +18,7 @@ PROBE_S: Final = 1.0
 
 _LOOK_EVERY: Final = 32  # Ends between two looks at the mix; as many as keys, if that is more.
 _MOVED: Final = 1.05  # A threshold that moved by less is not worth looking at all that wait.
+_REST_SHARE: Final = 4  # Of the keys: so many ends pass before all that wait are looked at again.
 _UNKNOWN: Final = ("", "")
 
 
@@ -42,7 +43,10 @@ class Learning:
         self._health = Health()
         self._split = split
         self._ends_left = _LOOK_EVERY
-        self._heeded_s = threshold.seconds  # What it was when all that wait were looked at last.
+        # What was so when all that wait were looked at last, and for how many ends they are not.
+        self._heeded_s = threshold.seconds
+        self._heeded_unknown = self.length(_UNKNOWN)
+        self._rest = 0
 
     @property
     def slowness(self) -> Mapping[str, float]:
@@ -89,12 +93,17 @@ class Learning:
             and connected
             and self._health.ended(message.worker, *deviation, now_ms)
         )
-        before, unknown = self.length(key), self.length(_UNKNOWN)
+        before = self.length(key)
         self.estimates.learn(key, seconds / self.slowness.get(message.worker, 1.0))
         self.classes.learned(key, now_ms)
         self._ends_left -= 1
         classes = self._ends_left <= 0 and self.look()
-        others = self.length(_UNKNOWN) != unknown
-        if others or not 1 / _MOVED < self.threshold.seconds / self._heeded_s < _MOVED:
-            others, self._heeded_s = True, self.threshold.seconds
+        self._rest -= 1
+        others = self._rest <= 0 and (
+            self.length(_UNKNOWN) != self._heeded_unknown
+            or not 1 / _MOVED < self.threshold.seconds / self._heeded_s < _MOVED
+        )
+        if others:
+            self._heeded_s, self._heeded_unknown = self.threshold.seconds, self.length(_UNKNOWN)
+            self._rest = len(self.estimates) // _REST_SHARE  # It costs as much as there are keys.
         return Lesson(stragglers, self.length(key) != before, classes, others)
