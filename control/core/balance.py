@@ -163,13 +163,16 @@ class Balancer:
         if message.outcome != Outcome.DONE:
             return
         connected = message.worker in self.slots.workers
-        lesson = self.learning.done(message, now_ms, connected=connected)
+        lesson = self.learning.done(
+            message, now_ms, connected=connected, waiting_keys=self.waiting.keys
+        )
         key = (message.pipeline, message.name)
         self.waiting.relearned(key, other_length=lesson.length)
         if lesson.others:
             self.waiting.reclassified(self.learning.length)
-        if lesson.others or (lesson.length and self.outstanding.of_key(key)):
-            self._reclassify()
+            self._reclassify(self.outstanding.keys())
+        elif lesson.length and self.outstanding.of_key(key):
+            self._reclassify([key])
         if lesson.stragglers:
             self.slots.slow_down(self.learning.slowness)
             self._wake_all()
@@ -184,7 +187,7 @@ class Balancer:
         if self.learning.look():
             self._divided()
         self.waiting.reclassified(self.learning.length)
-        self._reclassify()
+        self._reclassify(self.outstanding.keys())
         self._weigh_anew()
 
     def worker_up(self, info: WorkerUp) -> None:
@@ -305,11 +308,10 @@ class Balancer:
         most = self._quotas.max_running(queue.client)
         return in_words(cause, queue, self.slots, self.outstanding, most)
 
-    def _reclassify(self) -> None:
+    def _reclassify(self, keys: Iterable[Key]) -> None:
         slow = self.outstanding.slow
-        self.outstanding.reclassify(
-            lambda key: self.learning.speed(key, self.estimates.expected(key))
-        )
+        expected = self.estimates.expected
+        self.outstanding.reclassify({key: self.learning.speed(key, expected(key)) for key in keys})
         if self.outstanding.slow < slow:
             self._wake(lambda cause: cause.why == "reserve")
 

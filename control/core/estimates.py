@@ -177,10 +177,6 @@ class Estimates:
         mean, sd = known.log_spread()
         return math.log(_within(seconds)) - mean, sd
 
-    def __len__(self) -> int:
-        """How many keys are known."""
-        return len(self._keys)
-
     def is_known(self, key: Key) -> bool:
         """Whether a job of this key has ended before."""
         return key in self._keys

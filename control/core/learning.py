@@ -84,8 +84,8 @@ class Learning:
         self.threshold.update(samples)
         return self._split.follow(samples, self.threshold.seconds)
 
-    def done(self, message: Finished, now_ms: int, *, connected: bool) -> Lesson:
-        """A job was done; `connected`: its worker still is."""
+    def done(self, message: Finished, now_ms: int, *, connected: bool, waiting_keys: int) -> Lesson:
+        """A job was done; `connected`: its worker still is. `waiting_keys`: keys of what waits."""
         key, seconds = (message.pipeline, message.name), message.duration_seconds
         deviation = self.estimates.deviation(key, seconds)
         stragglers = (
@@ -105,5 +105,5 @@ class Learning:
         )
         if others:
             self._heeded_s, self._heeded_unknown = self.threshold.seconds, self.length(_UNKNOWN)
-            self._rest = len(self.estimates) // _REST_SHARE  # It costs as much as there are keys.
+            self._rest = waiting_keys // _REST_SHARE  # It costs as much as there are keys.
         return Lesson(stragglers, self.length(key) != before, classes, others)

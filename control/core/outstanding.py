@@ -1,6 +1,6 @@
 """Owns what is placed and has not ended: where each job is, and how many each client has."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final, TypeVar
 
 import msgspec
@@ -78,11 +78,14 @@ class Outstanding:
         self.expected_s += OVERRUN_EXPECTED_S - placed.expected_s
         placed.expected_s = OVERRUN_EXPECTED_S
 
-    def reclassify(self, speed: Callable[[Key], Speed]) -> None:
+    def keys(self) -> list[Key]:
+        """The keys of all placed jobs."""
+        return list(self._keys)
+
+    def reclassify(self, speeds: Mapping[Key, Speed]) -> None:
         """Running jobs are what their names are found to be now: slow ones hold slots for long."""
-        speeds = {key: speed(key) for key in self._keys}
         for placed in self.jobs.values():
-            placed.speed = speeds[placed.key]
+            placed.speed = speeds.get(placed.key, placed.speed)
         self.slow = sum(placed.speed == Speed.SLOW for placed in self.jobs.values())
 
     def of_worker(self, name: str) -> list[int]:

@@ -247,6 +247,11 @@ class WaitingJobs:
         for cause in woken:
             self.wake(cause)
 
+    @property
+    def keys(self) -> int:
+        """Of how many keys jobs wait."""
+        return len(self._alike)
+
     def take_all(self) -> list[Waiting]:
         """Take out all jobs, in the order in which their runs came, to be added again."""
         found = sorted(self.jobs.values(), key=lambda each: (each.job.created_ms, each.job.job_id))
