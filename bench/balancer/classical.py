@@ -3,6 +3,7 @@
 import bisect
 import random
 import zlib
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
@@ -150,7 +151,7 @@ class SizeIntervals(_Blind):
         return bisect.bisect_left(self._cuts, self.jobs[place].seconds)
 
 
-class _Ylem(_Counting):
+class _Ylem(_Counting, ABC):
     """Estimates a run by its pipeline's last ones, and keeps all jobs of a run in one lane."""
 
     def __init__(self, lanes: Lanes, chance: random.Random) -> None:
@@ -183,9 +184,9 @@ class _Ylem(_Counting):
             self.outstanding[lane] += 1
         return lane
 
+    @abstractmethod
     def choose_for_run(self, place: int, now: float) -> int:
         """The lane of a run whose first job this is."""
-        raise NotImplementedError
 
     def ended(self, place: int, lane: int, seconds: float) -> None:
         """Remember how long the whole run took, when this was its last job."""

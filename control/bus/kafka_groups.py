@@ -300,7 +300,7 @@ def restored(consumer: Consumer, places: Sequence[TopicPartition]) -> dict[int, 
     Whatever we commit has a text with it. An offset without one that fits is asked for again before
     it is believed: without the text, what was finished above the offset would be done twice.
     """
-    found = _committed(consumer, places)
+    found = committed(consumer, places)
     for pause_s in _DOUBTED_S:
         doubtful = [each for each in found if not Lane.fits(each.offset, each.metadata)]
         if not doubtful:
@@ -314,11 +314,12 @@ def restored(consumer: Consumer, places: Sequence[TopicPartition]) -> dict[int, 
                 text=each.metadata,
             )
         trio.from_thread.run(trio.sleep, pause_s)
-        found = _committed(consumer, places)
+        found = committed(consumer, places)
     return {place.partition: Lane.restored(place.offset, place.metadata) for place in found}
 
 
-def _committed(consumer: Consumer, places: Sequence[TopicPartition]) -> list[TopicPartition]:
+def committed(consumer: Consumer, places: Sequence[TopicPartition]) -> list[TopicPartition]:
+    """What the group has committed there; blocks, raises `KafkaException`."""
     if not places:
         return []
     found = consumer.committed(list(places), timeout=limits.KAFKA_CALL_S)

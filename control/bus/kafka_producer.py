@@ -14,7 +14,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from confluent_kafka import Message as KafkaMessage
 
 from control.bus.kafka_client import Cluster, Trouble, abandonable, error_of, in_words
-from control.bus.kafka_groups import Member
+from control.bus.kafka_groups import Member, committed
 from control.bus.kafka_progress import Lane
 from control.model import limits
 from control.model.messages import ENCODER
@@ -138,9 +138,7 @@ class TransactionalProducer:
         consumer = Consumer(self._cluster.consumer(group, self._trouble))
         try:
             place = TopicPartition(self._cluster.topic(Topic.TASK_COMMANDS), 0)
-            (found,) = consumer.committed([place], timeout=limits.KAFKA_CALL_S)
-            if found.error is not None:
-                raise KafkaException(found.error)
+            (found,) = committed(consumer, [place])
             return Relayed(group, max(found.offset, 0), found.metadata or "")
         finally:
             consumer.close()

@@ -67,6 +67,7 @@ class Balancer:
             reserve_share=policy.reserve_share,
         )
         self.superseded: list[int] = []  # Places whose jobs have a newer attempt.
+        self._recalled = False  # Statistics have told something that is not heeded yet.
         self._moving: dict[int, PriorityKey] = {}  # Jobs on their way back to a new place.
 
     @property
@@ -108,10 +109,8 @@ class Balancer:
         priority = self._quotas.priority(job.client, job.max_running)
         if self._quotas.max_running(job.client) != before:
             self._wake(lambda cause: cause.client == job.client)
-        if (
-            priority is not None and priority != job.order[0]
-        ):  # It was said before the client changed.
-            job = _with_priority(job, priority)
+        if priority is not None and priority != job.order[0]:
+            job = _with_priority(job, priority)  # It was said before the client changed.
         self._add(job, place, put_back_s)
         return True
 
@@ -180,15 +179,11 @@ class Balancer:
             self._divided()
 
     def recall(self, durations: Iterable[tuple[str, str, Sequence[float]]]) -> None:
-        """What statistics tell of earlier jobs: what waits is looked at as after an end."""
+        """What statistics tell of earlier jobs: heeded by the next `assign`, for all of it once."""
         for pipeline, name, seconds in durations:
-            self.estimates.recall((pipeline, name), seconds)
-            self.waiting.relearned((pipeline, name), other_length=True)
-        if self.learning.look():
-            self._divided()
-        self.waiting.reclassified(self.learning.length)
-        self._reclassify(self.outstanding.keys())
-        self._weigh_anew()
+            if self.estimates.recall((pipeline, name), seconds):
+                self.waiting.relearned((pipeline, name), other_length=True)
+                self._recalled = True
 
     def worker_up(self, info: WorkerUp) -> None:
         """A worker connected or changed. What it holds counts as placed with it."""
@@ -226,6 +221,8 @@ class Balancer:
     def assign(self, now_ms: int, limit: int) -> list[Assignment]:
         """The assignments to send now, at most `limit`, in order."""
         made: list[Assignment] = []
+        if self._recalled:
+            self._heed_recalled()
         if self.slots.straggling:  # What may go there follows from all that waits and runs.
             self._wake(lambda cause: cause.why == "straggler")
         for waiting in self.waiting.heads():
@@ -318,6 +315,14 @@ class Balancer:
     def _divided(self) -> None:
         self.slots.divide(self._split.classes)
         self._wake_all()
+
+    def _heed_recalled(self) -> None:
+        self._recalled = False
+        if self.learning.look():
+            self._divided()
+        self.waiting.reclassified(self.learning.length)
+        self._reclassify(self.outstanding.keys())
+        self._weigh_anew()
 
     def _weigh_anew(self) -> None:
         """What was read back before workers and lengths were known was put back by guesses."""

@@ -74,6 +74,7 @@ def job_ready(run: RunRow, graph: Graph, job: JobRow, job_input: Raw) -> JobRead
         order=order_of(run, graph, job),
         created_ms=run.created_ms,
         ready_ms=job.ready_ms,
+        stages_left=len(graph.pipeline.stages) - graph.stage_of[job.idx],
         retries_left=max(spec.retry_attempt - job.failures, 0),
         lost=job.lost,
         timeout=spec.timeout,

@@ -152,11 +152,13 @@ class Estimates:
         self._recent[key] = self._recent.get(key, 0.0) + 1
         self._prior.add(seconds, known.seen)
 
-    def recall(self, key: Key, durations: Iterable[float]) -> None:
-        """What is told of earlier runs; nothing where newer ends are known already."""
-        if key not in self._keys:
-            for seconds in durations:
-                self.learn(key, seconds)
+    def recall(self, key: Key, durations: Iterable[float]) -> bool:
+        """What is told of earlier runs; False, and nothing, where newer ends are known already."""
+        if key in self._keys:
+            return False
+        for seconds in durations:
+            self.learn(key, seconds)
+        return True
 
     def expected(self, key: Key) -> float:
         """Expected seconds."""

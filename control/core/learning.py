@@ -1,18 +1,17 @@
 """Decides what the end of a job teaches: of its length, its class, its worker, and the mix."""
 
 from collections.abc import Callable, Mapping
-from typing import Final, Literal, NamedTuple
+from typing import Final, NamedTuple
 
 from control.core.classes import Classes
 from control.core.estimates import Estimates, Key
 from control.core.health import Health
-from control.core.slots import WINDOW_S
+from control.core.slots import Length, length_of
 from control.core.speed import Threshold
 from control.core.split import Split
 from control.model.messages import Finished
 from control.model.states import Speed
 
-Length = Literal["short", "fast", "slow"]
 PROBE_S: Final = 1.0
 """By what the first job of an unknown key is ordered: it is worth knowing soon."""
 
@@ -62,9 +61,9 @@ class Learning:
         return self.classes.speed(key, expected_s)
 
     def length(self, key: Key) -> Length:
-        """What jobs must have in common to fail alike when no slot is free."""
+        """The length of the jobs of this key."""
         expected_s = self.estimates.expected(key)
-        return "short" if expected_s <= WINDOW_S else self.speed(key, expected_s).value
+        return length_of(expected_s, self.speed(key, expected_s))
 
     def index(self, key: Key, placed: Callable[[Key], int]) -> float:
         """The length a key is ordered by, in seconds; `placed`: how many jobs of it are placed.

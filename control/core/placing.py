@@ -3,7 +3,7 @@
 from control.core.fairness import bucket_of
 from control.core.outstanding import Outstanding
 from control.core.quotas import Quotas
-from control.core.slots import LOSS_S, WINDOW_S, Lane, Shape, Slots
+from control.core.slots import LOSS_S, Lane, Shape, Slots, length_of
 from control.core.waiting import Cause, Queue
 from control.model.states import Speed
 
@@ -35,7 +35,7 @@ class Placing:
     def place(self, queue: Queue, speed: Speed, expected_s: float, waiting: int) -> Lane | Cause:
         """A lane for the head of a queue. `waiting`: how many jobs wait altogether."""
         slots, shape = self._slots, queue.shape
-        length = "short" if expected_s <= WINDOW_S else speed
+        length = length_of(expected_s, speed)
         if self._quotas.is_full(queue.client):
             return Cause("client", length, shape, queue.client)
         if speed == Speed.SLOW and self._outstanding.slow >= slots.total - self.reserve:

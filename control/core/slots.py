@@ -7,7 +7,7 @@ Stragglers (`core/health.py`) are asked last, and only for what they cannot hurt
 
 from collections.abc import Mapping, Sequence
 from itertools import count
-from typing import Final
+from typing import Final, Literal
 
 from control.core.offers import Offers
 from control.model import limits
@@ -20,6 +20,15 @@ LOSS_S: Final = 2.0  # What a job may take longer on a straggler, however short 
 _SHAPES_MAX: Final = 10_000
 Shape = tuple[str, str, tuple[str, ...]]
 """What a worker must be able to do: kind, version, labels."""
+
+
+Length = Literal["short", "fast", "slow"]
+"""What jobs must have in common to fail alike when no slot is free."""
+
+
+def length_of(expected_s: float, speed: Speed) -> Length:
+    """Short enough for a window, or else as its class says."""
+    return "short" if expected_s <= WINDOW_S else speed.value
 
 
 def shape_of(job: JobReady) -> Shape:

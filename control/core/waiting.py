@@ -288,7 +288,7 @@ class WaitingJobs:
                 count, at_least = count + 1, True
                 continue
             left -= len(queue.heap)
-            length_ms = self._length_ms(queue, head)
+            length_ms = _length_ms(self._index(queue.key), head)
             count += sum(
                 (entry[0] + length_ms, entry[1]) < own and not entry[3].gone for entry in queue.heap
             )
@@ -339,7 +339,7 @@ class WaitingJobs:
         queue.version += 1
         self._seq += 1
         index = self._index(queue.key)
-        rank = head.arrival_ms + 1000 * AGE_WEIGHT * index * head.job.stages_left
+        rank = head.arrival_ms + _length_ms(index, head)
         queue.alike.index = max(queue.alike.index, index)
         place = (rank, head.job.job_id, self._seq, queue.version)  # Job ids tell equals apart.
         if queue.parked is not None:
@@ -359,10 +359,11 @@ class WaitingJobs:
             heapq.heapify(heap)
 
     def _rank_of(self, queue: Queue, waiting: Waiting) -> float:
-        return waiting.arrival_ms + self._length_ms(queue, waiting)
+        return waiting.arrival_ms + _length_ms(self._index(queue.key), waiting)
 
-    def _length_ms(self, queue: Queue, waiting: Waiting) -> float:
-        return 1000 * AGE_WEIGHT * self._index(queue.key) * waiting.job.stages_left
+
+def _length_ms(index: float, waiting: Waiting) -> float:
+    return 1000 * AGE_WEIGHT * index * waiting.job.stages_left
 
 
 def _fails_for_all(woken: Cause, found: Cause) -> bool:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from control.core.advance import Advance
-from control.core.divide import divide
+from control.core.divide import divide, job_ready
 from control.core.graph import Graph
 from control.core.lifecycle import Event
 from control.model import limits
@@ -262,3 +262,10 @@ def test_an_illegal_move_changes_nothing() -> None:
     with pytest.raises(IllegalTransition):
         step._move(row(step, "a1"), Event.START, "no")  # noqa: SLF001
     assert msgspec.json.encode(step.run) == before
+
+
+def test_a_job_says_how_many_stages_its_run_still_has() -> None:
+    """The balancer orders by what is left of a run, so the message must tell it."""
+    step = start(job("first", "a"), job("second", "b", needs=[]), job("third", "c", needs=[]))
+    said = [job_ready(step.run, step.graph, each, msgspec.Raw(b"{}")) for each in step.run.jobs]
+    assert [each.stages_left for each in said] == [3, 2, 1]
