@@ -5,18 +5,19 @@ next frame is a new snapshot that says `gap`.
 """
 
 from collections import deque
-from typing import Annotated, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 import structlog
 import trio
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, UnsetType
 
-from control.api.fleet_views import PartitionView, WorkerView, show_partition
 from control.api.live import Live
 from control.api.ports import Parts
 from control.model import limits
 from control.model.errors import QueueFull, StoreFailed
+from control.model.fleet import PartitionView, WorkerView, show_partition
+from control.model.live import Counts
 from control.model.messages import NULL
 from control.model.states import State
 from control.model.times import to_rfc3339
@@ -28,16 +29,6 @@ LOG = structlog.get_logger("api")
 _FLEET_S: Final = 0.5  # Workers, partitions, and counts are large, and nobody reads faster.
 _FRAMES_MAX: Final = 8  # Kept for a listener that is slow.
 _OPEN_MAX: Final = 100  # Runs of each open state in a snapshot.
-
-
-class Counts(msgspec.Struct, frozen=True, kw_only=True):
-    """How much there is of everything."""
-
-    open_runs: Annotated[int, Meta(description="Runs that have not ended.")]
-    waiting: Annotated[int, Meta(description="Jobs that wait.")]
-    running: Annotated[int, Meta(description="Jobs that run.")]
-    workers: Annotated[int, Meta(description="Workers that are connected.")]
-    slots: Annotated[int, Meta(description="Their slots.")]
 
 
 class _Frame(msgspec.Struct, frozen=True, kw_only=True):

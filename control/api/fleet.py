@@ -7,12 +7,12 @@ from msgspec import Meta, Raw
 
 from control.api.calls import Answer, Call, Operation, Route
 from control.api.events import Events
-from control.api.fleet_views import PartitionView, WorkerView, show_partition
 from control.api.live import Live
 from control.api.metrics import MEDIA, Metrics
 from control.api.ports import Parts
 from control.api.problems import UpgradeRequired
 from control.model.errors import NotFound
+from control.model.fleet import PartitionView, WorkerView, show_partition
 from control.model.messages import DrainWorker
 from control.model.names import Metric, Topic
 from control.model.records import Record

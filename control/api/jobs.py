@@ -7,11 +7,12 @@ import msgspec
 
 from control.api.bodies import ChangeJob, LogsQuery
 from control.api.calls import TEXT, Answer, Call, Operation, Route
-from control.api.explain import Explanation, Told, explain
+from control.api.explain import Told, explain
 from control.api.ports import Parts
 from control.api.roles import check_numbered
 from control.model.balancing import Waits
 from control.model.errors import BalancerSilent, NotFound
+from control.model.explanation import Explanation
 from control.model.states import FINAL, State
 from control.model.views import JobView, RunView
 from store import views

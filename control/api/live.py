@@ -8,12 +8,12 @@ import msgspec
 import structlog
 import trio
 
-from control.api.fleet_views import RunningView, WorkerView
 from control.api.metrics import Metrics
 from control.bus.base import Bus, Subscription
 from control.core.roster import Changes, Roster
 from control.model import limits
 from control.model.errors import BusUnavailable
+from control.model.fleet import RunningView, WorkerView
 from control.model.messages import (
     Announce,
     CancelJob,

@@ -7,10 +7,10 @@ from msgspec import Meta
 
 from control.api.balancing import SILENT
 from control.api.calls import Answer, Call, Operation, Route
-from control.api.fleet_views import Class, Seconds
 from control.api.ports import Parts
 from control.model.balancing import ClassChange, Rules
 from control.model.errors import BalancerSilent
+from control.model.fleet import Class, Seconds
 from control.model.times import to_rfc3339
 from control.model.views import Time
 from control.transactions import split

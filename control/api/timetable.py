@@ -15,44 +15,17 @@ from control.api.runs import read_time
 from control.core import cron
 from control.model import limits
 from control.model.names import Change
-from control.model.pipelines import ScheduleSpec
 from control.model.rows import NewRun
 from control.model.states import Trigger
 from control.model.times import to_rfc3339
-from control.model.views import Page, RunView, Time
+from control.model.timetable import PlannedView, ScheduleView
+from control.model.views import Page, RunView
 from store import clients, schedules
 from store.schedules import Schedule
 from store.writer import Tx
 
 TAG: Final = "schedules"
 _BACKFILL: Final = msgspec.json.Decoder(Backfill)
-
-
-class ScheduleView(msgspec.Struct, frozen=True, kw_only=True):
-    """When runs of a pipeline start by themselves."""
-
-    id: Annotated[int, Meta(description="The schedule's id.", examples=[7])]
-    pipeline: Annotated[str, Meta(description="What it starts.", examples=["nightly-report"])]
-    client: Annotated[str, Meta(description="Whose runs it starts.", examples=["reports"])]
-    paused: Annotated[bool, Meta(description="True: by order it starts nothing.")]
-    spec: Annotated[ScheduleSpec, Meta(description="As the pipeline's file says.")]
-    next_at: Annotated[
-        str | None, Meta(description="When its next run starts; null: it plans none.")
-    ]
-    next_nominal: Annotated[
-        str | None, Meta(description="The nominal time of its next run; null: it plans none.")
-    ]
-
-
-class PlannedView(msgspec.Struct, frozen=True, kw_only=True):
-    """A run that is planned."""
-
-    schedule_id: Annotated[int, Meta(description="Whose it is.", examples=[7])]
-    pipeline: Annotated[str, Meta(description="What will start.", examples=["nightly-report"])]
-    nominal: Time
-    due: Time
-    waiting: Annotated[bool, Meta(description="True: an earlier run has to end first.")]
-    backfill: Annotated[bool, Meta(description="True: it was asked for later.")]
 
 
 class Backfilled(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,13 +5,14 @@ from typing import Final, Literal
 
 import msgspec
 
-from control.cli import columns, text
+from control.cli import columns
 from control.cli.errors import UsageError
 from control.cli.output import Row
 from control.cli.session import Session
 from control.core.policy import Policy
 from control.core.whatif import Changes, Comparison, Scenario, Setup, changed, compare
 from control.core.workload import Farm, PlayedJob
+from control.model import text
 from control.model.values import Json
 
 _DASH: Final = "–"

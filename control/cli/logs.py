@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable
 
 from control.cli.output import Output
-from control.cli.text import RESET, LogCleaner, clean
+from control.model.text import RESET, LogCleaner, clean
 
 
 class LogWriter:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal, TextIO
 
 import msgspec
 
-from control.cli import text
+from control.model import text
 from control.model.times import from_rfc3339
 from control.model.values import Json
 

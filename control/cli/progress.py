@@ -7,8 +7,8 @@ import msgspec
 
 from control.cli.client import Row
 from control.cli.output import SIGNS, Output
-from control.cli.text import clean, seconds
 from control.model.states import FINAL, State
+from control.model.text import clean, seconds
 from control.model.views import StageView
 
 if TYPE_CHECKING:

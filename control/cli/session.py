@@ -18,8 +18,8 @@ import typer
 from control.cli.errors import ExitCode, ServerFailed, UsageError, exit_code, in_words
 from control.cli.output import Format, Output
 from control.cli.settings import Login, load_login
-from control.cli.text import clean
 from control.model.errors import TaskplaneError
+from control.model.text import clean
 
 if TYPE_CHECKING:  # httpx takes 150 ms, which `--help` need not wait for.
     from control.cli.client import Client

@@ -11,7 +11,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from control.model.states import Speed
+from control.model.states import Outcome, Speed
 
 Cell = str | int | float | bool | None
 
@@ -134,6 +134,55 @@ class TaskStats(msgspec.Struct, frozen=True, kw_only=True):
         tuple[float | None, ...],
         Meta(description="p95 in each 24th of the window, oldest first; null: nothing ended."),
     ]
+
+
+class DurationBucket(msgspec.Struct, frozen=True, kw_only=True):
+    """How many attempts took so long."""
+
+    below: Annotated[
+        float | None, Meta(description="Seconds that all of them stayed below; null: any longer.")
+    ]
+    n: Annotated[int, Meta(description="Attempts that ended.", ge=0)]
+
+
+class SlowAttempt(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt that ended."""
+
+    job_id: Annotated[int, Meta(description="The job's id.", examples=[90210])]
+    run_id: Annotated[int, Meta(description="Its run.", examples=[4711])]
+    attempt: Annotated[int, Meta(description="Numbered from 1.", examples=[1])]
+    client: Annotated[str, Meta(description="Whose it was.", examples=["reports"])]
+    worker: Annotated[str, Meta(description="Who executed it.", examples=["runner-1"])]
+    outcome: Annotated[Outcome, Meta(description="How it ended.", examples=["done"])]
+    wait_seconds: Seconds
+    duration_seconds: Seconds
+    finished_at: Annotated[str, Meta(description="RFC 3339, UTC.")]
+
+
+class TaskDetail(msgspec.Struct, frozen=True, kw_only=True):
+    """One job of one pipeline: how long its attempts took, and which took longest."""
+
+    pipeline: Name
+    job: JobName
+    histogram: Annotated[
+        tuple[DurationBucket, ...], Meta(description="Shortest first; empty: nothing ended.")
+    ]
+    wait: Wait
+    duration: Duration
+    slowest: Annotated[tuple[SlowAttempt, ...], Meta(description="Attempts, the longest first.")]
+
+
+class WorkerAttempt(msgspec.Struct, frozen=True, kw_only=True):
+    """One attempt that a worker executed to its end."""
+
+    job_id: Annotated[int, Meta(description="The job's id.", examples=[90210])]
+    run_id: Annotated[int, Meta(description="Its run.", examples=[4711])]
+    attempt: Annotated[int, Meta(description="Numbered from 1.", examples=[1])]
+    pipeline: Name
+    job: JobName
+    outcome: Annotated[Outcome, Meta(description="How it ended.", examples=["done"])]
+    started_at: Annotated[str, Meta(description="RFC 3339, UTC.")]
+    finished_at: Annotated[str, Meta(description="RFC 3339, UTC.")]
 
 
 class PartitionStats(msgspec.Struct, frozen=True, kw_only=True):

@@ -54,6 +54,9 @@ class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
     partitions: Annotated[list[int], Meta(description="One for each slot.", examples=[[0, 1]])]
     running: Annotated[list[RunningView], Meta(description="What it has been given.")]
     connected_at: Time
+    silent_since: Annotated[
+        str | None, Meta(description="It has said nothing since then; null: it speaks.")
+    ] = None
     lost_at: MaybeTime = None
 
 
@@ -83,6 +86,12 @@ class PartitionView(msgspec.Struct, frozen=True, kw_only=True):
     head: Annotated[
         RunningView | None, Meta(description="The job in it that has run longest; null: none.")
     ] = None
+    placed_per_minute: Annotated[
+        float, Meta(description="Jobs that came into it, in the last minute.", ge=0)
+    ] = 0.0
+    ended_per_minute: Annotated[
+        float, Meta(description="Jobs that ended in it, in the last minute.", ge=0)
+    ] = 0.0
 
 
 def show_partition(load: LoadOfPartition, head: RunningView | None, now_ms: int) -> PartitionView:

@@ -1,0 +1,1 @@
+"""What the console knows and decides: plain values, no drawing, no I/O."""

@@ -1,0 +1,1 @@
+"""The console's link to the control plane: REST, live events, recordings."""

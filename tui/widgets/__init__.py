@@ -1,0 +1,1 @@
+"""What draws lines and tables on a terminal, and takes keys."""
