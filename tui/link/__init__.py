@@ -1,1 +1,0 @@
-"""The console's link to the control plane: REST, live events, recordings."""

@@ -1,1 +1,0 @@
-"""What draws lines and tables on a terminal, and takes keys."""

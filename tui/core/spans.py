@@ -1,0 +1,118 @@
+"""Owns how a line on the screen is put together: pieces of text, each with a role.
+
+A role is a meaning (`bad`, `dim`, …); the theme decides what it looks like. Text from the server
+comes in raw and is made harmless here, so nothing that is drawn can be a command to the terminal.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Final, Literal, TypeAlias
+
+from rich.cells import cell_len, set_cell_size
+
+from control.model.text import clean
+
+Look: TypeAlias = Literal[
+    "", "dim", "bold", "good", "bad", "warn", "accent", "fast", "slow", "title", "cursor", "mark"
+]
+Span: TypeAlias = tuple[str, Look]
+Line: TypeAlias = tuple[Span, ...]
+Align: TypeAlias = Literal["left", "right"]
+
+MORE: Final = "…"
+_EIGHTHS: Final = " ▏▎▍▌▋▊▉█"
+_HEIGHTS: Final = "▁▂▃▄▅▆▇█"
+
+
+def shown(text: str) -> str:
+    """Text from anywhere, harmless on a terminal and on one line."""
+    return text if text.isascii() and text.isprintable() else clean(text)
+
+
+def width_of(line: Line) -> int:
+    """Cells a line takes."""
+    return sum(cell_len(text) for text, _ in line)
+
+
+def cut(text: str, width: int) -> str:
+    """Harmless text of at most `width` cells; `…` says that there was more."""
+    text = shown(text)
+    if cell_len(text) <= width:
+        return text
+    return set_cell_size(text, width - 1) + MORE if width > 0 else ""
+
+
+def fit(text: str, width: int, align: Align = "left") -> str:
+    """Harmless text of exactly `width` cells."""
+    text = cut(text, width)
+    space = " " * (width - cell_len(text))
+    return space + text if align == "right" else text + space
+
+
+def line(*parts: str | Span) -> Line:
+    """A line of pieces; plain strings have no role. All of it is made harmless."""
+    spans = (part if isinstance(part, tuple) else (part, "") for part in parts)
+    return tuple((shown(text), look) for text, look in spans if text)
+
+
+def fit_line(spans: Line, width: int) -> Line:
+    """A line of exactly `width` cells."""
+    made: list[Span] = []
+    left = width
+    for text, look in spans:
+        taken = cell_len(text)
+        if taken > left:
+            made.append((cut(text, left), look))
+            left = 0
+            break
+        made.append((text, look))
+        left -= taken
+    if left:
+        made.append((" " * left, ""))
+    return tuple(span for span in made if span[0])
+
+
+def spread(left: Line, right: Line, width: int) -> Line:
+    """One line with something at either end; what is on the right stays whole."""
+    room = max(width - width_of(right) - 1, 0)
+    return (*fit_line(left, room), (" ", ""), *right) if room else fit_line(right, width)
+
+
+def bar(part: float, width: int, *, track: bool = False) -> str:
+    """A bar of `width` cells, filled by `part` of 1 in eighths of a cell; `track`: the rest is ░."""
+    eighths = round(min(max(part, 0.0), 1.0) * width * 8)
+    if part > 0:
+        eighths = max(eighths, 1)
+    full, rest = divmod(eighths, 8)
+    text = "█" * full + (_EIGHTHS[rest] if rest else "")
+    return text.ljust(width, "░" if track else " ")[:width]
+
+
+def spark(values: Iterable[float | None], width: int, *, top: float | None = None) -> str:
+    """Values as heights, the newest at the right end; None: nothing was there.
+
+    `top`: what a full cell stands for; the largest value where it is not given. More values than
+    `width` are put together by their largest.
+    """
+    found = _squeezed(list(values), width)
+    most = top or max((value for value in found if value is not None), default=0.0)
+    text = "".join(_height(value, most) for value in found)
+    return text.rjust(width)
+
+
+def _squeezed(values: Sequence[float | None], width: int) -> list[float | None]:
+    if len(values) <= width or width <= 0:
+        return list(values)[: max(width, 0)]
+    made: list[float | None] = []
+    for cell in range(width):
+        part = values[cell * len(values) // width : (cell + 1) * len(values) // width]
+        known = [value for value in part if value is not None]
+        made.append(max(known) if known else None)
+    return made
+
+
+def _height(value: float | None, most: float) -> str:
+    if value is None:
+        return " "
+    if most <= 0 or value <= 0:
+        return _HEIGHTS[0]
+    return _HEIGHTS[min(int(value / most * len(_HEIGHTS)), len(_HEIGHTS) - 1)]
