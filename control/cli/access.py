@@ -7,11 +7,13 @@ import typer
 from control.cli import columns
 from control.cli.columns import Columns
 from control.cli.errors import UsageError
+from control.cli.matching import Wanted, kept
 from control.cli.output import Format, Row
 from control.cli.pipelines import Yes
 from control.cli.session import Session, command, group, place
 from control.model.pipelines import PRIORITY_DEFAULT
 from control.model.states import Role
+from control.model.views import ClientView, HookView
 
 ClientId = Annotated[str, typer.Argument(metavar="CLIENT", help="The client's id.")]
 Quota = Annotated[
@@ -57,9 +59,10 @@ def create(
     _show_secret(session, session.api.post("/v1/clients", body))
 
 
-def list_clients(session: Session) -> None:
+def list_clients(session: Session, wanted: Wanted = None) -> None:
     """List clients by name."""
-    rows = session.api.items("/v1/clients")
+    found = session.api.items("/v1/clients")
+    rows = kept(session.out, found, columns.CLIENTS, ClientView, wanted)
     session.out.list(rows, columns.CLIENTS, "client_id", empty="there are no clients")
 
 
@@ -113,9 +116,11 @@ def create_hook(
 def list_hooks(
     session: Session,
     pipeline: Annotated[str, typer.Argument(help="The pipeline they start.")],
+    wanted: Wanted = None,
 ) -> None:
     """List a pipeline's hooks, without their tokens."""
-    rows = session.api.items(place("pipelines", pipeline, "hooks"))
+    found = session.api.items(place("pipelines", pipeline, "hooks"))
+    rows = kept(session.out, found, columns.HOOKS, HookView, wanted)
     session.out.list(rows, columns.HOOKS, "id", empty=f"{pipeline} has no hooks")
 
 

@@ -6,10 +6,12 @@ import typer
 
 from control.cli import columns, simulate
 from control.cli.errors import UsageError
+from control.cli.matching import Wanted, kept
 from control.cli.output import Row
 from control.cli.pipelines import Yes
 from control.cli.session import Session, command, group, place
 from control.model.errors import NotFound, Unavailable
+from control.model.fleet import PartitionView, WorkerView
 
 if TYPE_CHECKING:
     from control.core.whatif import Comparison
@@ -28,9 +30,10 @@ def add_to(app: typer.Typer) -> None:
     command(partition, "split", example="tpctl partition split --slow 60")(split)
 
 
-def list_workers(session: Session) -> None:
+def list_workers(session: Session, wanted: Wanted = None) -> None:
     """List workers, and those lost in the last ten minutes."""
-    rows = session.api.items("/v1/workers")
+    found = session.api.items("/v1/workers")
+    rows = kept(session.out, found, columns.WORKERS, WorkerView, wanted)
     session.out.list(rows, columns.WORKERS, "id", empty="no worker is connected")
 
 
@@ -45,9 +48,10 @@ def drain(
         session.out.one(found, columns.WORKERS, "id")
 
 
-def list_partitions(session: Session) -> None:
+def list_partitions(session: Session, wanted: Wanted = None) -> None:
     """List partitions with their load."""
-    rows = session.api.items("/v1/partitions")
+    found = session.api.items("/v1/partitions")
+    rows = kept(session.out, found, columns.PARTITIONS, PartitionView, wanted)
     session.out.list(rows, columns.PARTITIONS, "partition", empty="there are no partitions here")
 
 

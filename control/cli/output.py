@@ -56,7 +56,7 @@ class Look(StrEnum):
     KEYS = "keys"
 
 
-_LEFT: Final = frozenset({Look.TEXT, Look.ID, Look.STATE, Look.KEYS})
+LEFT: Final = frozenset({Look.TEXT, Look.ID, Look.STATE, Look.KEYS})
 Row = Mapping[str, Json]
 
 
@@ -125,7 +125,7 @@ class Output:
         """Many things. `name`: which field `-o name` prints; `empty`: what to say if none."""
         if self.format == Format.NAME:
             for row in rows:
-                self.write(text.clean(_plain(field(row, name))))
+                self.write(text.clean(plain(field(row, name))))
         elif self.format == Format.JSONL:
             for row in rows:
                 self._json(row)
@@ -134,7 +134,8 @@ class Output:
             if found or not empty:
                 self._table(found, columns)
             else:
-                self.say(empty)
+                # Rows may know better why there are none.
+                self.say(getattr(rows, "empty", empty))
         else:
             items = list(rows)
             self._document({"items": items, "next_cursor": getattr(rows, "next_cursor", None)})
@@ -187,18 +188,24 @@ class Output:
         end_ms = from_rfc3339(finished) if isinstance(finished, str) else self._now_ms()
         return max(end_ms - from_rfc3339(started), 0) / 1000
 
+    def age_s(self, value: Json) -> float | None:
+        """How long ago a time was, in seconds; None: it is none."""
+        if not isinstance(value, str):
+            return None
+        return (self._now_ms() - from_rfc3339(value)) / 1000
+
     def cell(self, value: Json, look: Look) -> str:
         """A value as it stands in a table."""
         if value is None or value == "":
             return _DASH
         if look == Look.STATE:
-            word = _plain(value)
+            word = plain(value)
             return text.clean(f"{SIGNS.get(word, ('·', ''))[0]} {word}")
         if look == Look.AGE and isinstance(value, str):
             return text.relative(value, self._now_ms())
         if isinstance(value, int | float) and not isinstance(value, bool):
             return _number(value, look)
-        return text.clean(_plain(value))
+        return text.clean(plain(value))
 
     def _table(self, rows: Sequence[Row], columns: Sequence[Column]) -> None:
         from rich.table import Table  # noqa: PLC0415 - as for the console.
@@ -206,7 +213,7 @@ class Output:
 
         table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, _GAP, 0, 0))
         for column, width in zip(columns, self._widths(rows, columns), strict=True):
-            justify: Literal["left", "right"] = "left" if column.look in _LEFT else "right"
+            justify: Literal["left", "right"] = "left" if column.look in LEFT else "right"
             table.add_column(
                 column.title, justify=justify, width=width, no_wrap=True, overflow="ellipsis"
             )
@@ -277,11 +284,12 @@ def field(row: Row, path: str) -> Json:
     return value
 
 
-def _plain(value: Json) -> str:
+def plain(value: Json) -> str:
+    """A value as text."""
     if isinstance(value, str):
         return value
     if isinstance(value, list) and not any(isinstance(item, list | dict) for item in value):
-        return ", ".join(map(_plain, value))
+        return ", ".join(map(plain, value))
     if isinstance(value, bool):
         return "yes" if value else "no"
     return msgspec.json.encode(value).decode()

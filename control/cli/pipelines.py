@@ -7,9 +7,11 @@ import typer
 
 from control.cli import columns
 from control.cli.errors import ExitCode, exit_code
+from control.cli.matching import Wanted, kept
 from control.cli.output import Format
 from control.cli.session import Session, command, group, place, report
 from control.model.errors import Invalid, NotFound, TaskplaneError
+from control.model.views import PipelineView
 
 if TYPE_CHECKING:
     from control.cli import offline
@@ -101,9 +103,10 @@ def _apply(session: Session, file: "offline.PipelineFile") -> None:
         session.out.one({**stored, "effect": effect}, columns.PIPELINES, "name")
 
 
-def list_pipelines(session: Session) -> None:
+def list_pipelines(session: Session, wanted: Wanted = None) -> None:
     """List pipelines by name."""
-    rows = session.api.items("/v1/pipelines")
+    found = session.api.items("/v1/pipelines")
+    rows = kept(session.out, found, columns.PIPELINES, PipelineView, wanted)
     session.out.list(rows, columns.PIPELINES, "name", empty="there are no pipelines")
 
 

@@ -7,6 +7,7 @@ import typer
 
 from control.cli import columns
 from control.cli.errors import UsageError
+from control.cli.matching import WantedRuns, kept
 from control.cli.output import Row
 from control.cli.session import Session, command, group, place
 from control.cli.times import duration_s, instant
@@ -14,6 +15,7 @@ from control.cli.waiting import Timeout, Wanted, wait_for_run
 from control.model import limits
 from control.model.errors import Invalid
 from control.model.states import State
+from control.model.views import RunView
 
 if TYPE_CHECKING:
     from control.model.values import Json
@@ -147,18 +149,28 @@ def list_runs(
     ] = None,
     limit: Annotated[int, typer.Option(min=1, help="How many.")] = limits.PAGE_DEFAULT,
     every: Annotated[bool, typer.Option("--all", help="All of them, page by page.")] = False,
+    wanted: WantedRuns = None,
 ) -> None:
     """List runs, newest first."""
-    rows = session.api.items(
+    found = session.api.items(
         "/v1/runs",
-        limit=None if every else limit,
+        limit=None if every or wanted is not None else limit,
         pipeline=pipeline,
         state=state,
         client=client,
         since=instant(since, session.now_ms()),
     )
+    rows = kept(
+        session.out,
+        found,
+        columns.RUNS,
+        RunView,
+        wanted,
+        limit=None if every else limit,
+        looked_at_max=None if every else limits.FILTERED_ROWS_MAX,
+    )
     session.out.list(rows, columns.RUNS, "id", empty="there are no such runs")
-    if session.out.is_table and rows.next_cursor:
+    if session.out.is_table and wanted is None and found.next_cursor:
         session.out.say("there may be more: --limit or --all shows them")
 
 

@@ -6,11 +6,13 @@ import typer
 
 from control.cli import columns
 from control.cli.errors import UsageError
+from control.cli.matching import Wanted, kept
 from control.cli.session import Session, command, group, place
 from control.cli.times import duration_s, instant
 from control.model import limits
 from control.model.pipelines import ScheduleSpec
 from control.model.times import from_rfc3339, to_rfc3339
+from control.model.timetable import ScheduleView
 
 if TYPE_CHECKING:
     from control.cli.client import Row
@@ -43,9 +45,11 @@ def add_to(app: typer.Typer) -> None:
 def list_schedules(
     session: Session,
     pipeline: Annotated[str | None, typer.Option(help="Only of this pipeline.")] = None,
+    wanted: Wanted = None,
 ) -> None:
     """List schedules."""
-    rows = session.api.items("/v1/schedules", pipeline=pipeline)
+    found = session.api.items("/v1/schedules", pipeline=pipeline)
+    rows = kept(session.out, found, columns.SCHEDULES, ScheduleView, wanted)
     session.out.list(rows, columns.SCHEDULES, "id", empty="there are no schedules")
 
 

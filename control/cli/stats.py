@@ -11,10 +11,11 @@ import typer
 
 from control.cli import columns
 from control.cli.errors import UsageError
+from control.cli.matching import Wanted, kept
 from control.cli.output import Column, Format, Row
 from control.cli.session import Session, command, group
 from control.model import limits
-from control.model.reports import Cell
+from control.model.reports import Cell, PipelineStats, TaskStats
 
 Window = Annotated[str, typer.Option(help="How far to look back: 15m, 24h, 7d.")]
 Limit = Annotated[int, typer.Option(min=1, max=limits.REPORT_ROWS_MAX, help="How many rows.")]
@@ -64,16 +65,26 @@ def summary(session: Session, window: Window = _DAY) -> None:
     session.out.list([*rows, {**found, "class": "all"}], columns.SPREADS, "class")
 
 
-def pipelines(session: Session, window: Window = _DAY, limit: Limit = 100) -> None:
+def pipelines(
+    session: Session, window: Window = _DAY, limit: Limit = 100, wanted: Wanted = None
+) -> None:
     """Show what ended by pipeline, the one with the most jobs first."""
-    rows = session.api.items("/v1/stats/pipelines", limit=limit, window=window)
+    found = session.api.items("/v1/stats/pipelines", limit=_asked(limit, wanted), window=window)
+    shown = columns.PIPELINE_STATS
+    rows = kept(session.out, found, shown, PipelineStats, wanted, limit=limit)
     session.out.list(rows, columns.PIPELINE_STATS, "pipeline", empty="nothing has ended")
 
 
-def slow(session: Session, window: Window = _DAY, limit: Limit = 20) -> None:
+def slow(session: Session, window: Window = _DAY, limit: Limit = 20, wanted: Wanted = None) -> None:
     """Show which jobs the workers' time goes to."""
-    rows = session.api.items("/v1/stats/slow-tasks", limit=limit, window=window)
+    found = session.api.items("/v1/stats/slow-tasks", limit=_asked(limit, wanted), window=window)
+    rows = kept(session.out, found, columns.SLOW_TASKS, TaskStats, wanted, limit=limit)
     session.out.list(rows, columns.SLOW_TASKS, "job", empty="nothing has ended")
+
+
+def _asked(limit: int, wanted: str | None) -> int:
+    """How many rows to ask for: `--limit` is of those that the filter keeps."""
+    return limit if wanted is None else limits.REPORT_ROWS_MAX
 
 
 def export(

@@ -6,7 +6,7 @@ partitions, and workers every attempt; one that never began to execute has neith
 duration.
 """
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
@@ -17,7 +17,8 @@ Cell = str | int | float | bool | None
 
 Name = Annotated[str, Meta(description="The pipeline's name.", examples=["nightly-report"])]
 JobName = Annotated[str, Meta(description="The job's name.", examples=["pull-orders"])]
-Seconds = Annotated[float, Meta(description="Seconds.", ge=0, examples=[1.25])]
+_SECONDS: Final = {"unit": "seconds"}
+Seconds = Annotated[float, Meta(description="Seconds.", ge=0, examples=[1.25], extra=_SECONDS)]
 SlotSeconds = Annotated[
     float, Meta(description="Seconds that slots were busy with it.", ge=0, examples=[5321.5])
 ]
@@ -125,10 +126,15 @@ class TaskStats(msgspec.Struct, frozen=True, kw_only=True):
         float, Meta(description="Its part of all slot-seconds in the window.", ge=0, le=1)
     ]
     p95_before: Annotated[
-        float | None, Meta(description="p95 in the window before this one; null: nothing ended.")
+        float | None,
+        Meta(
+            description="p95 in the window before this one; null: nothing ended.",
+            extra=_SECONDS,
+        ),
     ]
     p95_delta: Annotated[
-        float | None, Meta(description="Seconds by which p95 grew since that window.")
+        float | None,
+        Meta(description="Seconds by which p95 grew since that window.", extra=_SECONDS),
     ]
     trend: Annotated[
         tuple[float | None, ...],
