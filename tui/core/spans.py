@@ -12,7 +12,19 @@ from rich.cells import cell_len, set_cell_size
 from control.model.text import clean
 
 Look: TypeAlias = Literal[
-    "", "dim", "bold", "good", "bad", "warn", "accent", "fast", "slow", "title", "cursor", "mark"
+    "",
+    "frame",
+    "dim",
+    "bold",
+    "good",
+    "bad",
+    "warn",
+    "accent",
+    "fast",
+    "slow",
+    "title",
+    "cursor",
+    "mark",
 ]
 Span: TypeAlias = tuple[str, Look]
 Line: TypeAlias = tuple[Span, ...]
@@ -78,7 +90,7 @@ def spread(left: Line, right: Line, width: int) -> Line:
 
 
 def bar(part: float, width: int, *, track: bool = False) -> str:
-    """A bar of `width` cells, filled by `part` of 1 in eighths of a cell; `track`: the rest is ░."""
+    """A bar of `width` cells, `part` of 1 filled, in eighths of a cell; `track`: the rest is ░."""
     eighths = round(min(max(part, 0.0), 1.0) * width * 8)
     if part > 0:
         eighths = max(eighths, 1)

@@ -1,0 +1,204 @@
+"""Decides what an operator must look at, the worst first, and says it in one line each."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+from typing import Final, Literal
+
+import msgspec
+
+from control.model.fleet import PartitionView, RunningView, WorkerView
+from control.model.live import Counts
+from control.model.queues import Queues
+from control.model.states import Overlap, Speed
+from control.model.timetable import PlannedView, ScheduleView
+from tui.core.amounts import count, part, roughly, took
+from tui.core.moments import instant, running_seconds
+from tui.core.signs import LATE, OVER, PAUSED
+from tui.core.spans import Look
+
+OLDEST_S: Final = {Speed.FAST: 30.0, Speed.SLOW: 15 * 60.0}  # Longer should no job wait.
+QUEUE_PART: Final = 0.9  # Of the jobs that may wait.
+_OVER_TIMES: Final = 3
+_OVER_S: Final = 10
+_LOST_S: Final = 10 * 60
+_NOBODY: Final = ("no connected worker can run", "no worker is connected")
+_RANKS: Final[tuple[Look, ...]] = ("bad", "warn", "dim")
+_CONSEQUENCES: Final = {
+    Overlap.ALLOW: "runs pile up",
+    Overlap.SKIP: "skips some",
+    Overlap.QUEUE: "falls behind",
+    Overlap.REPLACE: "none may end",
+}
+
+Kind = Literal["job", "worker", "schedule", "partition", "class"]
+
+
+class Concern(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that is not as it should be.
+
+    `key` stays the same for as long as it lasts; `about`: the object to open, and its id.
+    """
+
+    key: str
+    sign: str
+    look: Look
+    text: str
+    about: tuple[Kind, int | str]
+
+
+def attention(
+    *,
+    workers: Iterable[WorkerView],
+    partitions: Iterable[PartitionView],
+    queues: Queues | None,
+    counts: Counts | None,
+    schedules: Iterable[ScheduleView],
+    planned: Iterable[PlannedView],
+    now_ms: int,
+) -> list[Concern]:
+    """All of it, the worst first; things of one kind stand in a stable order."""
+    workers = list(workers)
+    found = [
+        *_of_workers(workers, now_ms),
+        *_of_queues(queues, counts),
+        *_of_partitions(partitions),
+        *_of_jobs([job for worker in workers for job in worker.running], now_ms),
+        *_of_schedules(schedules, planned),
+    ]
+    return sorted(found, key=lambda concern: _RANKS.index(concern.look))
+
+
+def is_over(job: RunningView, now_ms: int) -> bool:
+    """Whether a job takes far longer than expected."""
+    elapsed = running_seconds(job, now_ms)
+    return (
+        elapsed is not None
+        and elapsed > job.expected * _OVER_TIMES
+        and elapsed > job.expected + _OVER_S
+    )
+
+
+def _of_jobs(running: Iterable[RunningView], now_ms: int) -> Iterator[Concern]:
+    for job in sorted(running, key=lambda each: each.job_id):
+        if is_over(job, now_ms):
+            elapsed = running_seconds(job, now_ms)
+            yield Concern(
+                key=f"job:{job.job_id}",
+                sign=OVER,
+                look="warn",
+                text=f"job {job.job_id} {job.pipeline}/{job.name} {took(elapsed)} on "
+                f"{job.worker}, expected {took(job.expected)}",
+                about=("job", job.job_id),
+            )
+
+
+def _of_workers(workers: Iterable[WorkerView], now_ms: int) -> Iterator[Concern]:
+    for worker in sorted(workers, key=lambda each: each.id):
+        lost_ms, silent_ms = instant(worker.lost_at), instant(worker.silent_since)
+        if worker.state == "lost" and lost_ms is not None:
+            ago = max(now_ms - lost_ms, 0) / 1000
+            if ago <= _LOST_S:
+                reason = f": {worker.reason}" if worker.reason else ""
+                yield Concern(
+                    key=f"lost:{worker.id}",
+                    sign=OVER,
+                    look="bad",
+                    text=f"worker {worker.id} lost {roughly(ago)} ago{reason}",
+                    about=("worker", worker.id),
+                )
+        elif silent_ms is not None:
+            held = len(worker.running)
+            yield Concern(
+                key=f"silent:{worker.id}",
+                sign=OVER,
+                look="bad",
+                text=f"worker {worker.id} silent {roughly((now_ms - silent_ms) / 1000)}, "
+                f"holds {held} {'job' if held == 1 else 'jobs'}",
+                about=("worker", worker.id),
+            )
+
+
+def _of_partitions(partitions: Iterable[PartitionView]) -> Iterator[Concern]:
+    for lane in sorted(partitions, key=lambda each: each.partition):
+        age, most = lane.oldest_age_seconds, OLDEST_S[lane.speed]
+        if age is not None and age > most:
+            yield Concern(
+                key=f"partition:{lane.partition}",
+                sign=OVER,
+                look="warn",
+                text=f"p{lane.partition} {lane.speed}: oldest job {took(age)}, "
+                f"over {roughly(most)}",
+                about=("partition", lane.partition),
+            )
+
+
+def _of_queues(queues: Queues | None, counts: Counts | None) -> Iterator[Concern]:
+    if counts is not None and counts.queue_size:
+        filled = counts.waiting / counts.queue_size
+        if filled > QUEUE_PART:
+            yield Concern(
+                key="queue",
+                sign=OVER,
+                look="bad",
+                text=f"{count(counts.waiting)} jobs wait, {part(filled)} of those that may; "
+                "more will be refused",
+                about=("class", _fuller(queues)),
+            )
+    if queues is None:
+        return
+    jobs_of = {each.reason: each.jobs for each in queues.reasons}
+    first_of = {group.reason: group for group in reversed(queues.items)}
+    for reason, first in sorted(first_of.items()):
+        if reason.startswith(_NOBODY):
+            jobs = jobs_of.get(reason, first.jobs)
+            yield Concern(
+                key=f"nobody:{reason}",
+                sign=OVER,
+                look="bad",
+                text=f"{count(jobs)} {'job waits' if jobs == 1 else 'jobs wait'}: {reason}",
+                about=("job", first.job_id),
+            )
+
+
+def _fuller(queues: Queues | None) -> str:
+    """The class of which more jobs wait."""
+    classes = queues.classes if queues else []
+    most = max(classes, key=lambda each: each.jobs, default=None)
+    return Speed.FAST.value if most is None else most.speed.value
+
+
+def _of_schedules(
+    schedules: Iterable[ScheduleView], planned: Iterable[PlannedView]
+) -> Iterator[Concern]:
+    fires: dict[int, list[int]] = {}
+    for each in planned:
+        due_ms = None if each.backfill else instant(each.nominal)
+        if due_ms is not None:
+            fires.setdefault(each.schedule_id, []).append(due_ms)
+    for schedule in sorted(schedules, key=lambda each: each.id):
+        if schedule.paused:
+            yield Concern(
+                key=f"paused:{schedule.id}",
+                sign=PAUSED,
+                look="dim",
+                text=f"schedule of {schedule.pipeline} is paused",
+                about=("schedule", schedule.id),
+            )
+            continue
+        distance = shortest_distance_s(fires.get(schedule.id, ()))
+        takes = schedule.expected_seconds
+        if takes is not None and distance is not None and takes > distance:
+            yield Concern(
+                key=f"late:{schedule.id}",
+                sign=LATE,
+                look="warn",
+                text=f"{schedule.pipeline} takes {took(takes)}, fires every "
+                f"{took(distance)}: {_CONSEQUENCES[schedule.spec.overlap]}",
+                about=("schedule", schedule.id),
+            )
+
+
+def shortest_distance_s(fires_ms: Sequence[int]) -> float | None:
+    """Seconds between the two fires that are nearest to each other; None: there is one at most."""
+    found = sorted(set(fires_ms))
+    return min(((after - before) / 1000 for before, after in pairwise(found)), default=None)

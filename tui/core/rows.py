@@ -1,0 +1,186 @@
+"""Decides which rows of a table are shown, in which order: filter, sort, and what stays put.
+
+A table's columns say everything about it: what is drawn, sorted, filtered, and saved comes from
+the same list.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Generic, TypeVar
+
+from control.model.filters import Filter, Kind, parse
+from tui.core.amounts import took
+from tui.core.spans import Align, Line, Span, fit
+
+Row = TypeVar("Row")
+Key = int | str
+Value = str | int | float | None
+_LAST: Final = (1, "")  # What has no value comes last, whichever way a table is sorted.
+
+
+class Column(Generic[Row]):
+    """One column: its title, width in cells (0: all that is left), and what its cells say.
+
+    `cell` draws; `value` is what it is sorted and filtered by. `wide` ones are only drawn on
+    demand. `kind` tells how a filter's term is read.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        width: int,
+        cell: Callable[[Row], str | Span],
+        *,
+        field: str = "",
+        value: Callable[[Row], Value] | None = None,
+        align: Align = "left",
+        kind: Kind = "text",
+        wide: bool = False,
+    ) -> None:
+        self.title = title
+        self.width = width
+        self.cell = cell
+        self.field = field or title.lower()
+        self.align: Align = align
+        self.kind: Kind = kind
+        self.wide = wide
+        self._value = value
+
+    def value(self, row: Row) -> Value:
+        """What it is sorted and filtered by."""
+        if self._value is not None:
+            return self._value(row)
+        drawn = self.cell(row)
+        return drawn[0] if isinstance(drawn, tuple) else drawn
+
+
+def figure(
+    title: str,
+    width: int,
+    value: Callable[[Row], Value],
+    words: Callable[[Row], str | Span] | None = None,
+    *,
+    field: str = "",
+    align: Align = "right",
+) -> Column[Row]:
+    """A column of numbers; `words` draws them where digits alone do not do."""
+    cell = words or (lambda row: "" if (found := value(row)) is None else str(found))
+    return Column(title, width, cell, field=field, value=value, align=align, kind="number")
+
+
+def length(
+    title: str,
+    width: int,
+    value: Callable[[Row], float | None],
+    words: Callable[[Row], str | Span] | None = None,
+    *,
+    field: str = "",
+) -> Column[Row]:
+    """A column of lengths of time, in seconds."""
+    cell = words or (lambda row: took(value(row)))
+    return Column(title, width, cell, field=field, value=value, align="right", kind="seconds")
+
+
+class Rows(Generic[Row]):
+    """The rows of one table; `arrange` decides which are shown, in which order."""
+
+    def __init__(
+        self,
+        columns: Sequence[Column[Row]],
+        *,
+        faulty: Callable[[Row], bool] | None = None,
+        sort: str = "",
+        descending: bool = False,
+    ) -> None:
+        self.columns = columns
+        self.sort = sort
+        self.descending = descending
+        self.only_faults = False
+        self.filter = self.read("")
+        self.order: list[Key] = []
+        self.by_key: Mapping[Key, Row] = {}
+        self._faulty = faulty
+
+    @property
+    def fields(self) -> dict[str, Kind]:
+        """What a filter may name."""
+        return {column.field: column.kind for column in self.columns}
+
+    @property
+    def hidden(self) -> int:
+        """Rows that the filter leaves out."""
+        return len(self.by_key) - len(self.order)
+
+    def read(self, text: str) -> Filter:
+        """A filter as it was typed; raises `FilterInvalid`."""
+        return parse(text, self.fields)
+
+    def arrange(self, rows: Mapping[Key, Row]) -> None:
+        """Take the rows as they are now, and order them."""
+        self.by_key = rows
+        keys = [key for key, row in rows.items() if self._is_shown(row)]
+        column = next((each for each in self.columns if each.field == self.sort), None)
+        if column is not None:
+            keys.sort(key=lambda key: _rank(column.value(rows[key])), reverse=self.descending)
+            if self.descending:  # What has no value stays at the end.
+                keys.sort(key=lambda key: column.value(rows[key]) is None)
+        self.order = keys
+
+    def refreshed(self, rows: Mapping[Key, Row]) -> None:
+        """Take new values, and leave the order; what is gone goes, what is new waits."""
+        self.by_key = rows
+        self.order = [key for key in self.order if key in rows]
+
+    def sort_by(self, field: str) -> None:
+        """Sort by this column; the same once more turns the order round."""
+        self.descending = not self.descending if field == self.sort else False
+        self.sort = field
+
+    def described(self, row: Row) -> list[tuple[str, Value]]:
+        """Every column's title and value: the whole row in words."""
+        return [(column.title, column.value(row)) for column in self.columns]
+
+    def _is_shown(self, row: Row) -> bool:
+        if self.only_faults and self._faulty is not None and not self._faulty(row):
+            return False
+        if not self.filter:
+            return True
+        values = {column.field: column.value(row) for column in self.columns}
+        texts = [str(value) for value in values.values() if isinstance(value, str)]
+        return self.filter.matches(values.get, texts)
+
+
+def _rank(value: Value) -> tuple[int, float | str]:
+    if value is None:
+        return _LAST
+    return (0, value) if isinstance(value, str) else (-1, float(value))
+
+
+def header(columns: Sequence[Column[Row]], widths: Sequence[int], sort: str, down: bool) -> Line:
+    """The titles, with the arrow at the one that the table is sorted by."""
+    made: list[Span] = []
+    for column, width in zip(columns, widths, strict=True):
+        title = column.title
+        if column.field == sort:
+            title += "↓" if down else "↑"
+        made += [(fit(title, width, column.align), "title"), (" ", "")]
+    return tuple(made)
+
+
+def widths_of(columns: Sequence[Column[Row]], width: int) -> list[int]:
+    """Cells for each column; those of width 0 share what is left, 8 at least."""
+    fixed = sum(column.width for column in columns) + len(columns)
+    flexible = [column for column in columns if not column.width]
+    room = max(width - fixed, 8 * len(flexible))
+    shares = [room // len(flexible) + (at < room % len(flexible)) for at in range(len(flexible))]
+    taken = iter(shares)
+    return [column.width or next(taken) for column in columns]
+
+
+def drawn(columns: Sequence[Column[Row]], widths: Sequence[int], row: Row) -> Line:
+    """One row's cells."""
+    made: list[Span] = []
+    for column, width in zip(columns, widths, strict=True):
+        found = column.cell(row)
+        text, look = found if isinstance(found, tuple) else (found, "")
+        made += [(fit(text, width, column.align), look), (" ", "")]
+    return tuple(made)

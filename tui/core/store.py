@@ -1,0 +1,154 @@
+"""Owns what the console knows: frames go in, screens read; nothing here draws or waits.
+
+Objects are kept by their ids, so that a cursor or a mark can stay on its object. Everything is as
+the server said it: text is made harmless where it is drawn.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Final, Literal, TypeVar
+
+import msgspec
+from msgspec import UNSET
+
+from control.model.fleet import PartitionView, WorkerView
+from control.model.live import Counts, Frame, Note, Pulse
+from control.model.states import FINAL, Role
+from control.model.times import from_rfc3339
+from control.model.views import JobView, RunView
+
+RUNS_MAX: Final = 20_000
+JOBS_MAX: Final = 20_000
+PULSES_MAX: Final = 90
+NOTES_MAX: Final = 200
+Shape = TypeVar("Shape")
+LinkState = Literal["connecting", "live", "lost", "refused"]
+
+
+class Link(msgspec.Struct, frozen=True, kw_only=True):
+    """How the console stands with the control plane. `next_try_ms`: when it tries again."""
+
+    state: LinkState = "connecting"
+    why: str = ""
+    since_ms: int = 0
+    next_try_ms: int | None = None
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a question brought last: a value, or why there is none newer."""
+
+    value: object = None
+    at_ms: int = 0
+    problem: str = ""
+
+
+class Store:
+    """All that the screens show."""
+
+    def __init__(self) -> None:
+        self.link = Link()
+        self.runs: OrderedDict[int, RunView] = OrderedDict()
+        self.jobs: OrderedDict[int, JobView] = OrderedDict()
+        self.workers: dict[str, WorkerView] = {}
+        self.partitions: dict[int, PartitionView] = {}
+        self.counts: Counts | None = None
+        self.pulses: list[Pulse] = []
+        self.notes: list[Note] = []
+        self.answers: dict[str, Answer] = {}
+        self.client_id = ""
+        self.role: Role | None = None
+        self.server_version = ""
+        self.snapshots = 0  # Each may be news of everything: questions are asked again.
+        self.runs_changed = 0  # Counts changes of which a list of runs should hear.
+        self.frame_ms: int | None = None  # When the last frame came.
+        self.behind_s = 0.0
+        self._skew_ms: int | None = None
+
+    def server_now(self, now_ms: int) -> int:
+        """The server's clock, as its frames tell."""
+        return now_ms + (self._skew_ms or 0)
+
+    def take(self, frame: Frame, now_ms: int) -> None:
+        """One more frame."""
+        self._take_time(from_rfc3339(frame.time), now_ms)
+        if frame.kind == "snapshot":
+            self._begin_anew(frame)
+        for run in frame.runs:
+            self.put_run(run)
+        self.runs_changed += len(frame.runs) + frame.runs_more
+        for job in frame.jobs:
+            self.put_job(job)
+        if frame.counts is not UNSET:
+            self.counts = frame.counts
+        if frame.workers is not UNSET:
+            self.workers.update((worker.id, worker) for worker in frame.workers)
+        for name in frame.workers_gone:
+            self.workers.pop(name, None)
+        if frame.partitions is not UNSET:
+            self.partitions.update((each.partition, each) for each in frame.partitions)
+        self._take_pulses(frame.pulses)
+        self.notes = (self.notes + frame.notes)[-NOTES_MAX:]
+
+    def put_run(self, run: RunView) -> None:
+        """What is known of a run now. A frame does not say how long it will take: that is kept."""
+        before = self.runs.get(run.id)
+        if before is not None and run.expected_seconds is None and run.state not in FINAL:
+            run = msgspec.structs.replace(run, expected_seconds=before.expected_seconds)
+        self.runs[run.id] = run
+        while len(self.runs) > RUNS_MAX:
+            self.runs.popitem(last=False)
+
+    def put_job(self, job: JobView) -> None:
+        """What is known of a job now; frames leave its earlier attempts out: they are kept."""
+        before = self.jobs.get(job.id)
+        if before is not None and not job.attempts and before.attempt == job.attempt:
+            job = msgspec.structs.replace(job, attempts=before.attempts)
+        self.jobs[job.id] = job
+        while len(self.jobs) > JOBS_MAX:
+            self.jobs.popitem(last=False)
+
+    def jobs_of(self, run_id: int) -> list[JobView]:
+        """The jobs of one run, in the order of its definition."""
+        return sorted(
+            (job for job in self.jobs.values() if job.run_id == run_id), key=lambda job: job.id
+        )
+
+    def value(self, key: str, shape: type[Shape]) -> Shape | None:
+        """The answer to a question, where there is one."""
+        answer = self.answers.get(key)
+        return answer.value if answer and isinstance(answer.value, shape) else None
+
+    def problem(self, key: str) -> str:
+        """Why a question has no newer answer; empty: it has."""
+        answer = self.answers.get(key)
+        return answer.problem if answer else ""
+
+    def forget_answers(self, keys: Iterable[str]) -> None:
+        """These questions are nobody's any more."""
+        for key in keys:
+            self.answers.pop(key, None)
+
+    def _begin_anew(self, frame: Frame) -> None:
+        self.workers.clear()
+        self.partitions.clear()
+        self.pulses = []
+        self.notes = []
+        self.client_id = frame.client_id or self.client_id
+        self.role = frame.role or self.role
+        self.server_version = frame.version or ""
+        self.snapshots += 1
+
+    def _take_time(self, server_ms: int, now_ms: int) -> None:
+        skew_ms = server_ms - now_ms  # Too small by what the frame took on its way.
+        if self._skew_ms is None or skew_ms > self._skew_ms or self.link.state != "live":
+            self._skew_ms = skew_ms
+        self.behind_s = (self._skew_ms - skew_ms) / 1000
+        self.frame_ms = now_ms
+
+    def _take_pulses(self, pulses: list[Pulse]) -> None:
+        for pulse in pulses:
+            if self.pulses and self.pulses[-1].at == pulse.at:
+                self.pulses[-1] = pulse
+            else:
+                self.pulses.append(pulse)
+        del self.pulses[:-PULSES_MAX]

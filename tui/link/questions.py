@@ -1,0 +1,112 @@
+"""Owns what is asked over REST again and again: only what the screen in front shows.
+
+What changes by itself comes with the events; the rest (statistics, schedules, queues) is asked
+for as often as it is worth, and never twice at once.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from tui.core.store import Answer, Store
+from tui.link.source import LinkError, Refused, Source
+
+
+class Question(msgspec.Struct, frozen=True, kw_only=True):
+    """A call whose answer is kept in the store under `key`.
+
+    `every_s`: how often it is asked while its screen is in front. `took`: told of each answer.
+    `pages`: of a list, as many pages are asked for and put together.
+    """
+
+    key: str
+    path: str
+    shape: Any
+    query: Mapping[str, str] = {}
+    every_s: float = 5.0
+    took: Callable[[Any], None] | None = None
+    pages: int = 1
+
+
+class Asker:
+    """Asks what is due, one question after the other."""
+
+    def __init__(self, source: Source, store: Store, now_ms: Callable[[], int]) -> None:
+        self._source = source
+        self._store = store
+        self._now_ms = now_ms
+        self._wanted: list[Question] = []
+        self._asked: dict[str, tuple[Question, int]] = {}  # When each was asked last, and how.
+        self._changed = asyncio.Event()
+
+    def want(self, questions: list[Question]) -> None:
+        """From now on these are asked, what is due longest first."""
+        if questions != self._wanted:
+            self._wanted = questions
+            self._changed.set()
+
+    def again(self) -> None:
+        """All of them are due now."""
+        self._asked.clear()
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Ask until cancelled."""
+        while True:
+            self._changed.clear()
+            question, wait_s = self._next()
+            if question is not None and wait_s <= 0:
+                self._asked[question.key] = (question, self._now_ms())
+                await self._ask(question)
+                continue
+            try:
+                async with asyncio.timeout(wait_s if question is not None else None):
+                    await self._changed.wait()
+            except TimeoutError:
+                continue
+
+    def _next(self) -> tuple[Question | None, float]:
+        """What is due first, and in how many seconds; nothing while there is no link."""
+        if self._store.link.state != "live":
+            return None, 0.0
+        found: tuple[Question | None, float] = (None, 0.0)
+        now_ms = self._now_ms()
+        for question in self._wanted:
+            asked = self._asked.get(question.key)
+            if asked is None or asked[0].path != question.path or asked[0].query != question.query:
+                return question, 0.0
+            wait_s = question.every_s - (now_ms - asked[1]) / 1000
+            if found[0] is None or wait_s < found[1]:
+                found = (question, wait_s)
+        return found
+
+    async def _ask(self, question: Question) -> None:
+        answers, before = self._store.answers, self._store.answers.get(question.key, Answer())
+        try:
+            value = await self._value(question)
+        except LinkError as error:
+            kept = None if isinstance(error, Refused) else before.value
+            answers[question.key] = Answer(value=kept, at_ms=before.at_ms, problem=str(error))
+            return
+        except msgspec.MsgspecError as error:
+            message = f"the server's answer has another shape than expected: {error}"
+            answers[question.key] = Answer(value=before.value, at_ms=before.at_ms, problem=message)
+            return
+        answers[question.key] = Answer(value=value, at_ms=self._now_ms())
+        if question.took is not None:
+            question.took(value)
+
+    async def _value(self, question: Question) -> Any:
+        raw = await self._source.ask("GET", question.path, query=question.query)
+        value = msgspec.json.decode(raw, type=question.shape)
+        pages = 1
+        while pages < question.pages and value.next_cursor is not None:
+            query = {**question.query, "cursor": value.next_cursor}
+            raw = await self._source.ask("GET", question.path, query=query)
+            more = msgspec.json.decode(raw, type=question.shape)
+            more.items[:0] = value.items
+            value = more
+            pages += 1
+        return value

@@ -1,0 +1,72 @@
+"""Owns everything that runs beside the pictures: the live link, questions, what is watched."""
+
+import asyncio
+from collections.abc import Callable
+
+from control.model.live import Frame, Watch
+from tui.core.store import Link, Store
+from tui.link.following import Follower
+from tui.link.questions import Asker, Question
+from tui.link.source import Source
+
+
+class Session:
+    """One console's link to one control plane. Run it around the app, so that it ends whole."""
+
+    def __init__(
+        self,
+        source: Source,
+        store: Store,
+        now_ms: Callable[[], int],
+        changed: Callable[[], None],
+    ) -> None:
+        self.source = source
+        self.store = store
+        self._now_ms = now_ms
+        self._changed = changed
+        self._asker = Asker(source, store, now_ms)
+        self._follower = Follower(source, frame=self._take, moved=self._moved, now_ms=now_ms)
+        self._watch: Watch | None = None
+        self._watch_changed = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follower.run())
+            group.create_task(self._asker.run())
+            group.create_task(self._tell_watch())
+
+    def want(self, questions: list[Question], watch: Watch) -> None:
+        """What the screen in front needs."""
+        self._asker.want(questions)
+        if watch != self._watch:
+            self._watch = watch
+            self._watch_changed.set()
+
+    def refresh(self) -> None:
+        """Try again now; ask everything again."""
+        self._follower.hurry()
+        self._asker.again()
+
+    def ask_again(self) -> None:
+        """Ask everything again: something was changed."""
+        self._asker.again()
+
+    async def _tell_watch(self) -> None:
+        while True:
+            await self._watch_changed.wait()
+            self._watch_changed.clear()
+            if self._watch is not None:
+                await self.source.watch(self._watch)
+
+    def _take(self, frame: Frame) -> None:
+        self.store.take(frame, self._now_ms())
+        if frame.kind == "snapshot":
+            self._asker.again()
+        self._changed()
+
+    def _moved(self, link: Link) -> None:
+        self.store.link = link
+        if link.state == "live":
+            self._asker.again()
+        self._changed()

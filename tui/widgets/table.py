@@ -1,0 +1,203 @@
+"""Owns a table on the screen: the cursor, marks, and the view stay on their objects.
+
+Rows come from `tui.core.rows`; only those in view are drawn. Order changes when the caller says
+so; values change at any time.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Generic, TypeVar
+
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.message import Message
+
+from tui.core.rows import Column, Key, Rows, drawn, header, widths_of
+from tui.core.spans import Line, Look, line
+from tui.widgets.box import Box
+
+Row = TypeVar("Row")
+
+
+class Table(Box, Generic[Row]):
+    """A table with a cursor."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("j,down", "down", "down", show=False),
+        Binding("k,up", "up", "up", show=False),
+        Binding("g,home", "first", "first row", show=False),
+        Binding("G,end", "last", "last row", show=False),
+        Binding("ctrl+d,pagedown", "page(1)", "half a page down", show=False),
+        Binding("ctrl+u,pageup", "page(-1)", "half a page up", show=False),
+        Binding("enter", "open", "open", show=False),
+    ]
+
+    @dataclass
+    class Opened(Message):
+        """The row under the cursor was opened."""
+
+        table: "Table[object]"
+        key: Key
+
+    @dataclass
+    class Moved(Message):
+        """The cursor is on another row."""
+
+        table: "Table[object]"
+
+    def __init__(self, rows: Rows[Row], *, id: str, empty: str = "") -> None:  # noqa: A002
+        super().__init__(id=id)
+        self.rows = rows
+        self.empty = empty  # Why there is nothing, and what to do.
+        self.loading_words = "loading …"
+        self.ready = False  # Whether an answer has come yet: no rows is not the same as unknown.
+        self.marks: set[Key] = set()
+        self.cursor: Key | None = None
+        self.wide = False
+        self._at = 0  # The cursor's row.
+        self._top = 0  # The first row in view.
+
+    @property
+    def current(self) -> Row | None:
+        """The object under the cursor."""
+        return None if self.cursor is None else self.rows.by_key.get(self.cursor)
+
+    @property
+    def columns(self) -> Sequence[Column[Row]]:
+        """The columns that are drawn."""
+        return [column for column in self.rows.columns if self.wide or not column.wide]
+
+    def update(self, rows: Mapping[Key, Row], *, order: bool) -> None:
+        """Take the rows as they are; `order`: and filter and sort them anew."""
+        self.ready = True
+        on_screen = self._at - self._top
+        if order:
+            self.rows.arrange(rows)
+        else:
+            self.rows.refreshed(rows)
+        self.marks &= rows.keys()
+        self._find_cursor(on_screen)
+        self.redraw()
+
+    def content(self, width: int, height: int) -> list[tuple[Line, Look]]:
+        """The header and the rows in view."""
+        columns = self.columns
+        widths = widths_of(columns, width - 1)
+        rows = self.rows
+        head = header(columns, widths, rows.sort, rows.descending)
+        lines: list[tuple[Line, Look]] = [(((" ", ""), *head), "")]
+        shown = rows.order[self._top : self._top + max(height - 1, 0)]
+        for key in shown:
+            over: Look = "cursor" if key == self.cursor else "mark" if key in self.marks else ""
+            sign = "▸" if key == self.cursor else "*" if key in self.marks else " "
+            lines.append((((sign, ""), *drawn(columns, widths, rows.by_key[key])), over))
+        if not rows.order:
+            lines += [((), ""), (line((f"  {self._nothing()}", "dim")), "")]
+        return lines
+
+    def move_to(self, key: Key) -> None:
+        """Put the cursor on this object, if it is there."""
+        if key in self.rows.order:
+            self._go(self.rows.order.index(key))
+
+    def chosen(self) -> list[Key]:
+        """What an action is about: the marked objects, or the one under the cursor."""
+        if self.marks:
+            return [key for key in self.rows.order if key in self.marks]
+        return [] if self.cursor is None else [self.cursor]
+
+    def action_down(self) -> None:
+        """One row down."""
+        self._go(self._at + 1)
+
+    def action_up(self) -> None:
+        """One row up."""
+        self._go(self._at - 1)
+
+    def action_first(self) -> None:
+        """To the first row."""
+        self._go(0)
+
+    def action_last(self) -> None:
+        """To the last row."""
+        self._go(len(self.rows.order) - 1)
+
+    def action_page(self, way: int) -> None:
+        """Half a page up or down."""
+        self._go(self._at + way * max((self.size.height - 3) // 2, 1))
+
+    def action_open(self) -> None:
+        """Drill down."""
+        if self.cursor is not None:
+            self.post_message(self.Opened(self, self.cursor))  # type: ignore[arg-type]
+
+    def toggle_mark(self) -> None:
+        """Mark the row under the cursor, or take its mark away, and go on to the next."""
+        if self.cursor is not None:
+            self.marks ^= {self.cursor}
+            self.action_down()
+            self.redraw()
+
+    def on_click(self, event: events.Click) -> None:
+        """A click puts the cursor there; a second one opens."""
+        at = self._top + event.y - 2
+        if 0 <= at < len(self.rows.order) and event.y > 1:
+            same = self.rows.order[at] == self.cursor
+            self._go(at)
+            if same:
+                self.action_open()
+
+    def on_mouse_scroll_down(self) -> None:
+        """The wheel moves the cursor, so that it stays in view."""
+        self._go(self._at + 3)
+
+    def on_mouse_scroll_up(self) -> None:
+        """The wheel moves the cursor, so that it stays in view."""
+        self._go(self._at - 3)
+
+    def on_resize(self) -> None:
+        """The cursor stays in view."""
+        self._keep_in_view()
+        super().on_resize()
+
+    def _go(self, at: int) -> None:
+        if not self.rows.order:
+            return
+        self._at = min(max(at, 0), len(self.rows.order) - 1)
+        self.cursor = self.rows.order[self._at]
+        self._keep_in_view()
+        self.redraw()
+        self.post_message(self.Moved(self))  # type: ignore[arg-type]
+
+    def _find_cursor(self, on_screen: int) -> None:
+        """Where the cursor's object is now; if it is gone, what has taken its place."""
+        order = self.rows.order
+        before = self.cursor
+        if not order:
+            if self.cursor not in self.rows.by_key:
+                self.cursor = None
+            self._at = self._top = 0
+            return
+        if self.cursor in self.rows.by_key and self.cursor is not None and self.cursor in order:
+            self._at = order.index(self.cursor)
+            self._top = self._at - on_screen  # The eye stays on it as well.
+        else:
+            self._at = min(self._at, len(order) - 1)
+            self.cursor = order[self._at]
+        self._keep_in_view()
+        if before != self.cursor:
+            self.post_message(self.Moved(self))  # type: ignore[arg-type]
+
+    def _keep_in_view(self) -> None:
+        height = max(self.size.height - 3, 1)  # Without the frame and the header.
+        self._top = min(self._top, self._at)
+        self._top = max(self._top, self._at - height + 1)
+        self._top = max(min(self._top, len(self.rows.order) - height), 0)
+
+    def _nothing(self) -> str:
+        if not self.ready:
+            return self.loading_words
+        if self.rows.hidden:
+            what = f"«{self.rows.filter.text}»" if self.rows.filter else "the faults"
+            return f"nothing matches {what}. {self.rows.hidden} hidden by the filter. esc clears it"
+        return self.empty or "nothing is here"
