@@ -7,9 +7,8 @@ own; one call at a time writes, one makes a report, and one runs a user's query.
 import os
 import shutil
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from decimal import Decimal
 from operator import attrgetter
 from pathlib import Path
 from typing import Final, Literal, TypeVar
@@ -21,18 +20,23 @@ import structlog
 from control.model import limits
 from control.model.errors import Rejected, StoreFailed
 from control.model.reports import (
-    Cell,
     ClassStats,
+    DurationBucket,
     Learned,
     PartitionStats,
     PipelineStats,
     QueryResult,
+    SlowAttempt,
+    Spread,
     Summary,
+    TaskDetail,
     TaskStats,
+    WorkerAttempt,
     WorkerStats,
 )
 from control.model.states import Outcome, Speed
 from store.queries import Statements
+from store.questions import answer
 
 T = TypeVar("T", bound=msgspec.Struct)
 Param = str | int | float
@@ -77,6 +81,12 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True):
     duration_seconds: float | None = None
     exit_code: int | None = None
     error: str | None = None
+
+
+class _Task(msgspec.Struct, frozen=True, kw_only=True):
+    low: float | None
+    wait: Spread
+    duration: Spread
 
 
 _NAMES: Final = Fact.__struct_fields__
@@ -171,6 +181,49 @@ class Facts:
         span = {"window_ms": window_ms, "now_ms": now_ms, "limit": limit}
         return self._report("workers", WorkerStats, **span)
 
+    def task(
+        self,
+        of: tuple[str, str],
+        window_ms: int,
+        now_ms: int,
+        limit: int,
+        bounds: Callable[[float, float], Sequence[float]],
+    ) -> TaskDetail:
+        """The attempts at a job of a pipeline, and which took longest.
+
+        `bounds` gives the histogram's limits, for what hardly any is below, and the longest.
+        """
+        pipeline, job = of
+        span = {"window_ms": window_ms, "now_ms": now_ms}
+        asked: dict[str, Param] = {"pipeline": pipeline, "job": job, **span}
+        with self._reporting, self._cursor() as cursor:
+            cursor.begin()  # All of it at one instant: every duration is below the last bound.
+            (total,) = _rows(cursor, "task", _Task, **asked)
+            counts: list[DurationBucket] = []
+            if total.low is not None and total.duration.max is not None:
+                limits_s = bounds(total.low, total.duration.max)
+                found = cursor.execute(_SQL["histogram"], {"bounds": [*limits_s], **asked})
+                by_place = dict(found.fetchall())
+                counts = [
+                    DurationBucket(below=below, n=by_place.get(place, 0))
+                    for place, below in enumerate(limits_s)
+                ]
+            return TaskDetail(
+                pipeline=pipeline,
+                job=job,
+                histogram=tuple(counts),
+                wait=total.wait,
+                duration=total.duration,
+                slowest=tuple(_rows(cursor, "slowest", SlowAttempt, limit=limit, **asked)),
+            )
+
+    def worker(
+        self, worker: str, window_ms: int, now_ms: int, limit: int = limits.REPORT_ROWS_MAX
+    ) -> list[WorkerAttempt]:
+        """What a worker executed that ended in the window, newest first."""
+        span = {"window_ms": window_ms, "now_ms": now_ms, "limit": limit}
+        return self._report("worker", WorkerAttempt, worker=worker, **span)
+
     def durations(self, limit: int = limits.WARM_KEYS_MAX) -> list[Learned]:
         """The last durations of the jobs that ended most recently, for a balancer's start."""
         return self._report("durations", Learned, limit=limit, each=limits.WARM_DURATIONS_MAX)
@@ -185,7 +238,7 @@ class Facts:
             watch = threading.Timer(timeout_s, cursor.interrupt)
             watch.start()
             try:
-                return _select(cursor, sql, limit)
+                return answer(cursor, sql, limit)
             except duckdb.InterruptException as error:
                 message = f"the query took longer than {timeout_s:g} s"
                 raise Rejected(message) from error
@@ -213,14 +266,9 @@ class Facts:
                 target.unlink(missing_ok=True)
             return int(row[0]) if row else 0
 
-    def _report(self, name: str, row: type[T], **values: int) -> list[T]:
+    def _report(self, name: str, row: type[T], **values: Param) -> list[T]:
         with self._reporting, self._cursor() as cursor:
-            cursor.execute(_SQL[name], values)
-            columns = [column[0] for column in cursor.description]
-            return [
-                msgspec.convert(dict(zip(columns, found, strict=True)), row)
-                for found in cursor.fetchall()
-            ]
+            return _rows(cursor, name, row, **values)
 
     @contextmanager
     def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -256,26 +304,9 @@ class Facts:
         return conn
 
 
-def _select(cursor: duckdb.DuckDBPyConnection, sql: str, limit: int) -> QueryResult:
-    statements = cursor.extract_statements(sql)
-    if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
-        message = "exactly one SELECT statement is allowed"
-        raise Rejected(message)
-    cursor.execute(_SQL["read_only"])
-    relation = cursor.sql(sql.rstrip().rstrip(";"))  # Lazy: more than the limit is never made.
-    rows = relation.limit(limit + 1).fetchall()
-    return QueryResult(
-        columns=tuple(relation.columns),
-        rows=tuple(tuple(_cell(value) for value in row) for row in rows[:limit]),
-        truncated=len(rows) > limit,
-    )
-
-
-def _cell(value: object) -> Cell:
-    if value is None or isinstance(value, str | bool | int | float):
-        return value
-    if isinstance(value, Decimal):
-        return float(value)
-    if isinstance(value, list | dict):
-        return msgspec.json.encode(value, enc_hook=str).decode()
-    return str(value)
+def _rows(cursor: duckdb.DuckDBPyConnection, name: str, row: type[T], **values: Param) -> list[T]:
+    cursor.execute(_SQL[name], values)
+    columns = [column[0] for column in cursor.description]
+    return [
+        msgspec.convert(dict(zip(columns, found, strict=True)), row) for found in cursor.fetchall()
+    ]

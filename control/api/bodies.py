@@ -39,6 +39,10 @@ Time = Annotated[
     str,
     Meta(max_length=64, description="RFC 3339 with an offset.", examples=["2026-11-22T09:30:00Z"]),
 ]
+Window = Annotated[
+    str,
+    Meta(max_length=32, description="Such as 15m, 24h, 7d; bare: seconds.", examples=["24h"]),
+]
 MaxQueued = Annotated[
     Quota | None, Meta(description="How many of its jobs may wait; null: any.", examples=[500])
 ]
@@ -218,10 +222,7 @@ class LogsQuery(_Body, frozen=True, kw_only=True):
 class WindowQuery(_Body, frozen=True, kw_only=True):
     """How far back to look."""
 
-    window: Annotated[
-        str,
-        Meta(max_length=32, description="Such as 15m, 24h, 7d; bare: seconds.", examples=["24h"]),
-    ] = "24h"
+    window: Window = "24h"
 
 
 class ExportQuery(_Body, frozen=True, kw_only=True):
@@ -261,11 +262,49 @@ class Sql(_Body, frozen=True, kw_only=True):
 class RowsQuery(_Body, frozen=True, kw_only=True):
     """How far back to look, and how many rows to give."""
 
-    window: Annotated[
-        str,
-        Meta(max_length=32, description="Such as 15m, 24h, 7d; bare: seconds.", examples=["24h"]),
-    ] = "24h"
+    window: Window = "24h"
     limit: Limit = 100
+
+
+class TaskQuery(_Body, frozen=True, kw_only=True):
+    """Which job of which pipeline, how far back to look, how many of its slowest attempts."""
+
+    pipeline: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=limits.NAME_CHARS_MAX,
+            description="The pipeline's name.",
+            examples=["nightly-report"],
+        ),
+    ]
+    job: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=limits.NAME_CHARS_MAX,
+            description="The job's name.",
+            examples=["pull-orders"],
+        ),
+    ]
+    window: Window = "24h"
+    limit: Annotated[int, Meta(ge=1, le=100, description="Slowest attempts at most.")] = 20
+
+
+class HistoryQuery(_Body, frozen=True, kw_only=True):
+    """How far back to look, and how many attempts to give."""
+
+    window: Window = "15m"
+    limit: Limit = 500
+
+
+class ForecastQuery(_Body, frozen=True, kw_only=True):
+    """Up to when to look ahead, and how finely."""
+
+    until: Time | None = None
+    bucket: Annotated[
+        int, Meta(ge=60, le=86_400, description="Seconds of each stretch.", examples=[1800])
+    ] = 1_800
 
 
 class SchedulesQuery(_Body, frozen=True, kw_only=True):

@@ -15,7 +15,9 @@ from control.model.reports import (
     PipelineStats,
     QueryResult,
     Summary,
+    TaskDetail,
     TaskStats,
+    WorkerAttempt,
     WorkerStats,
 )
 from control.model.views import CheckView
@@ -59,6 +61,21 @@ class Reports(Protocol):
 
     def workers(self, window_ms: int, now_ms: int, limit: int) -> Sequence[WorkerStats]:
         """Each worker."""
+
+    def task(
+        self,
+        of: tuple[str, str],
+        window_ms: int,
+        now_ms: int,
+        limit: int,
+        bounds: Callable[[float, float], Sequence[float]],
+    ) -> TaskDetail:
+        """The attempts at a job of a pipeline. `bounds` divides them, by the least and the most."""
+
+    def worker(
+        self, worker: str, window_ms: int, now_ms: int, limit: int
+    ) -> Sequence[WorkerAttempt]:
+        """What a worker executed."""
 
     def query(self, sql: str, limit: int) -> QueryResult:
         """One SELECT that reaches nothing but the facts; raises `Rejected`."""

@@ -53,6 +53,7 @@ ROLES: Final[dict[tuple[str, str], frozenset[Role] | None]] = {
     ("POST", "/v1/schedules/{schedule_id}/trigger"): _WRITE,
     ("POST", "/v1/schedules/{schedule_id}/backfill"): _WRITE,
     ("GET", "/v1/workers"): _WATCH,  # It shows what they run.
+    ("GET", "/v1/workers/{worker_id}/history"): _WATCH,
     ("POST", "/v1/workers/{worker_id}/drain"): _OPERATE,
     ("GET", "/v1/partitions"): _READ,
     ("GET", "/v1/partitions/split"): _WATCH,  # It names jobs of all clients, and workers.
@@ -60,6 +61,7 @@ ROLES: Final[dict[tuple[str, str], frozenset[Role] | None]] = {
     ("GET", "/v1/stats/summary"): _WATCH,
     ("GET", "/v1/stats/pipelines"): _WATCH,
     ("GET", "/v1/stats/slow-tasks"): _WATCH,
+    ("GET", "/v1/stats/task"): _WATCH,
     ("GET", "/v1/stats/partitions"): _WATCH,
     ("GET", "/v1/stats/workers"): _WATCH,
     ("GET", "/v1/stats/export"): _WATCH,

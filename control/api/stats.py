@@ -7,9 +7,17 @@ from typing import BinaryIO, Final, Protocol, TypeVar
 
 import msgspec
 
-from control.api.bodies import ExportQuery, RowsQuery, Sql, WindowQuery
+from control.api.bodies import (
+    ExportQuery,
+    HistoryQuery,
+    RowsQuery,
+    Sql,
+    TaskQuery,
+    WindowQuery,
+)
 from control.api.calls import Answer, Call, Handler, Operation, Route
 from control.api.ports import Parts
+from control.core import histogram
 from control.core.windows import window_ms
 from control.model import limits
 from control.model.reports import (
@@ -17,7 +25,9 @@ from control.model.reports import (
     PipelineStats,
     QueryResult,
     Summary,
+    TaskDetail,
     TaskStats,
+    WorkerAttempt,
     WorkerStats,
 )
 from control.model.views import Page
@@ -46,6 +56,8 @@ class Stats:
             Route(SLOW_TASKS, self._rows(reports.slow_tasks)),
             Route(PARTITIONS, self._rows(reports.partitions)),
             Route(WORKERS, self._rows(reports.workers)),
+            Route(TASK, self._task),
+            Route(WORKER, self._worker),
             Route(EXPORT, self._export),
             Route(SQL, self._sql),
         ]
@@ -54,6 +66,24 @@ class Stats:
         window, now_ms = window_ms(call.query(WindowQuery).window), self._parts.now_ms()
         reports = self._parts.reports
         return Answer(body=await self._parts.offload(lambda: reports.summary(window, now_ms)))
+
+    async def _task(self, call: Call) -> Answer:
+        query = call.query(TaskQuery)
+        window, now_ms = window_ms(query.window), self._parts.now_ms()
+        reports, of = self._parts.reports, (query.pipeline, query.job)
+        found = await self._parts.offload(
+            lambda: reports.task(of, window, now_ms, query.limit, histogram.bounds)
+        )
+        return Answer(body=found)
+
+    async def _worker(self, call: Call) -> Answer:
+        query, worker = call.query(HistoryQuery), call.text("worker_id")
+        window, now_ms = window_ms(query.window), self._parts.now_ms()
+        reports = self._parts.reports
+        found = await self._parts.offload(
+            lambda: reports.worker(worker, window, now_ms, query.limit)
+        )
+        return Answer(body=Page(items=list(found)))
 
     async def _export(self, call: Call) -> Answer:
         query, reports = call.query(ExportQuery), self._parts.reports
@@ -118,6 +148,26 @@ SLOW_TASKS: Final = Operation(
     tag=TAG,
     answer=Page[TaskStats],
     query=RowsQuery,
+    errors=(422,),
+)
+TASK: Final = Operation(
+    method="GET",
+    path="/v1/stats/task",
+    name="statsTask",
+    summary="How long the attempts at one job of a pipeline took, and which took longest",
+    tag=TAG,
+    answer=TaskDetail,
+    query=TaskQuery,
+    errors=(422,),
+)
+WORKER: Final = Operation(
+    method="GET",
+    path="/v1/workers/{worker_id}/history",
+    name="workerHistory",
+    summary="What one worker executed, newest first, also when it is gone",
+    tag=TAG,
+    answer=Page[WorkerAttempt],
+    query=HistoryQuery,
     errors=(422,),
 )
 PARTITIONS: Final = Operation(

@@ -65,7 +65,16 @@ CREATE OR REPLACE MACRO spread(seconds) AS struct_pack(
     p95 := quantile_cont(seconds, [0.5, 0.95, 0.99])[2],
     p99 := quantile_cont(seconds, [0.5, 0.95, 0.99])[3],
     "max" := max(seconds)
-)
+);
+
+CREATE OR REPLACE MACRO rfc3339(at_ms) AS
+    strftime(make_timestamp_ms(at_ms), '%Y-%m-%dT%H:%M:%S.%gZ');
+
+-- The attempts at one job of one pipeline that began and ended.
+CREATE OR REPLACE MACRO tries(of_pipeline, of_job, since_ms) AS TABLE
+SELECT * FROM facts
+WHERE pipeline = of_pipeline AND job = of_job AND finished_ms > since_ms
+    AND duration_seconds IS NOT NULL
 
 -- name: append
 -- One parameter for the whole batch: a statement a row would cost about 1,000 us a row. A list for
@@ -203,6 +212,39 @@ SELECT
     [cells[cell] FOR cell IN range($buckets)] AS trend
 FROM shown JOIN trends USING (pipeline, job) LEFT JOIN before USING (pipeline, job)
 ORDER BY slot_seconds DESC, pipeline, job
+
+-- name: task
+SELECT
+    quantile_cont(duration_seconds, 0.01) AS low,
+    spread(wait_seconds) AS wait,
+    spread(duration_seconds) AS duration
+FROM tries($pipeline, $job, $now_ms - $window_ms)
+
+-- name: histogram
+-- How many are at or above how many of the bounds.
+SELECT
+    len(list_filter($bounds::DOUBLE[], lambda bound: bound <= duration_seconds)) AS above,
+    count(*) AS n
+FROM tries($pipeline, $job, $now_ms - $window_ms)
+GROUP BY above
+
+-- name: slowest
+SELECT
+    job_id, run_id, attempt, client, coalesce(worker, '') AS worker, outcome,
+    coalesce(wait_seconds, 0) AS wait_seconds, duration_seconds,
+    rfc3339(finished_ms) AS finished_at
+FROM tries($pipeline, $job, $now_ms - $window_ms)
+ORDER BY duration_seconds DESC, finished_ms DESC, job_id DESC, attempt DESC
+LIMIT $limit
+
+-- name: worker
+SELECT
+    job_id, run_id, attempt, pipeline, job, outcome,
+    rfc3339(started_ms) AS started_at, rfc3339(finished_ms) AS finished_at
+FROM facts
+WHERE worker = $worker AND finished_ms > $now_ms - $window_ms AND started_ms IS NOT NULL
+ORDER BY finished_ms DESC, job_id DESC, attempt DESC
+LIMIT $limit
 
 -- name: partitions
 SELECT

@@ -149,3 +149,31 @@ def test_tpctl_refuses_a_filter_it_does_not_understand(tpctl: Tpctl) -> None:
     refused = tpctl("run", "list", "--filter", "took:>soon", "--url", "http://127.0.0.1:9")
     assert refused.code == ExitCode.USAGE
     assert "'soon' is nothing that took can be; write a length of time like 10s" in refused.err
+
+
+@pytest.mark.e2e
+def test_lists_can_be_filtered(online: Tpctl, nightly: str, failing: str, waiting: int) -> None:
+    done = online("run", "start", nightly, "--wait", "-o", "json").row["id"]
+    failed = online("run", "start", failing, "--wait", "-o", "json").row["id"]
+    errors = online("run", "list", "--filter", "state:error failing", "-o", "name").out.split()
+    assert str(failed) in errors
+    assert not {str(done), str(waiting)} & set(errors)
+    assert online("run", "list", "--filter", "state:open", "-o", "name").out.split() == [
+        str(waiting)
+    ]
+    assert online("run", "list", "--filter", "~nghtly", "--limit", 1, "-o", "name").out.split() == [
+        str(done)
+    ]
+    assert online("run", "list", "--filter", "took:>9h").err.endswith("matches the filter\n")
+    assert online("pipeline", "list", "--filter", nightly, "-o", "name").out.split() == [nightly]
+    assert online("worker", "list", "--filter", "slots:>1k", "-o", "name").out == ""
+    for command in (
+        ("partition", "list"),
+        ("schedule", "list"),
+        ("client", "list"),
+        ("hook", "list", nightly),
+        ("stats", "slow"),
+        ("stats", "pipelines"),
+    ):
+        assert online(*command, "--filter", '!"not there"').code == 0
+        assert online(*command, "--filter", "nothing:1").code == 2

@@ -379,30 +379,3 @@ def test_doctor(online: Tpctl, nightly: str, plane: Path) -> None:
     assert isinstance(items, list)
     assert all(isinstance(item, dict) and item["ok"] is not False for item in items)
     assert stat.S_IMODE((plane / "credentials.toml").stat().st_mode) == 0o600
-
-
-def test_lists_can_be_filtered(online: Tpctl, nightly: str, failing: str, waiting: int) -> None:
-    done = online("run", "start", nightly, "--wait", "-o", "json").row["id"]
-    failed = online("run", "start", failing, "--wait", "-o", "json").row["id"]
-    errors = online("run", "list", "--filter", "state:error failing", "-o", "name").out.split()
-    assert str(failed) in errors
-    assert not {str(done), str(waiting)} & set(errors)
-    assert online("run", "list", "--filter", "state:open", "-o", "name").out.split() == [
-        str(waiting)
-    ]
-    assert online("run", "list", "--filter", "~nghtly", "--limit", 1, "-o", "name").out.split() == [
-        str(done)
-    ]
-    assert online("run", "list", "--filter", "took:>9h").err.endswith("matches the filter\n")
-    assert online("pipeline", "list", "--filter", nightly, "-o", "name").out.split() == [nightly]
-    assert online("worker", "list", "--filter", "slots:>1k", "-o", "name").out == ""
-    for command in (
-        ("partition", "list"),
-        ("schedule", "list"),
-        ("client", "list"),
-        ("hook", "list", nightly),
-        ("stats", "slow"),
-        ("stats", "pipelines"),
-    ):
-        assert online(*command, "--filter", '!"not there"').code == 0
-        assert online(*command, "--filter", "nothing:1").code == 2

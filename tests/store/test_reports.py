@@ -9,9 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from control.core.histogram import bounds
 from control.model import limits
-from control.model.reports import Spread, TaskStats
+from control.model.reports import SlowAttempt, Spread, TaskStats, WorkerAttempt
 from control.model.states import Outcome
+from control.model.times import to_rfc3339
 from store.facts import Fact, Facts
 from tests.store.fact_samples import HOUR_MS, NOW_MS, TOPIC, fact, skipped
 
@@ -153,3 +155,108 @@ def check_task(task: TaskStats, ran: list[Fact], before: list[Fact], span_ms: in
     for shown, values in zip(task.trend, cells, strict=True):
         naive = spread(values).p95
         assert shown == (None if naive is None else pytest.approx(naive))
+
+
+def whole(low: float, high: float) -> tuple[float, ...]:
+    """Bounds at whole seconds."""
+    return tuple(range(int(low) + 1, int(high) + 2))
+
+
+def test_a_task_is_shown_with_how_long_its_attempts_took(facts: Facts) -> None:
+    facts.append(
+        [
+            fact(1, duration_seconds=0.5),
+            fact(2, duration_seconds=1.0, wait_seconds=3.0),
+            fact(3, duration_seconds=1.9, outcome=Outcome.FAILED, attempt=2, client="acme"),
+            fact(4, duration_seconds=4.2, ago_ms=2_000),
+            fact(5, duration_seconds=9.0, job="other"),
+            fact(6, duration_seconds=9.0, pipeline="other"),
+            fact(7, duration_seconds=9.0, ago_ms=HOUR_MS),
+            skipped(8),
+        ],
+        TOPIC,
+        {0: 8},
+    )
+    found = facts.task(("nightly", "pull"), HOUR_MS, NOW_MS, 2, whole)
+    assert [(each.below, each.n) for each in found.histogram] == [
+        (1.0, 1),
+        (2.0, 2),
+        (3.0, 0),
+        (4.0, 0),
+        (5.0, 1),
+    ]
+    assert (found.duration.max, found.wait.max) == (4.2, 3.0)
+    assert found.slowest == (
+        SlowAttempt(
+            job_id=4,
+            run_id=2,
+            attempt=1,
+            client="ops",
+            worker="w-1",
+            outcome=Outcome.DONE,
+            wait_seconds=1.0,
+            duration_seconds=4.2,
+            finished_at=to_rfc3339(NOW_MS - 2_000),
+        ),
+        SlowAttempt(
+            job_id=3,
+            run_id=1,
+            attempt=2,
+            client="acme",
+            worker="w-1",
+            outcome=Outcome.FAILED,
+            wait_seconds=1.0,
+            duration_seconds=1.9,
+            finished_at=to_rfc3339(NOW_MS - 1_000),
+        ),
+    )
+
+
+def test_of_an_unknown_task_there_is_nothing_to_show(facts: Facts) -> None:
+    found = facts.task(("nobody's", "' OR 1=1"), HOUR_MS, NOW_MS, 2, whole)
+    assert (found.pipeline, found.histogram, found.slowest) == ("nobody's", (), ())
+    assert found.duration == Spread(mean=None, p50=None, p95=None, p99=None, max=None)
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seconds=st.lists(st.floats(0, 1e7), min_size=1, max_size=50))
+def test_every_attempt_is_in_one_part_of_the_histogram(facts: Facts, seconds: list[float]) -> None:
+    facts.prune(2**62)
+    rows = [fact(at, duration_seconds=each) for at, each in enumerate(seconds)]
+    facts.append(rows, TOPIC, {0: len(rows)})
+    found = facts.task(("nightly", "pull"), HOUR_MS, NOW_MS, 1, bounds)
+    assert sum(each.n for each in found.histogram) == len(seconds)
+    below = 0.0
+    for each in found.histogram:
+        assert each.below is not None
+        assert each.n == sum(below <= one < each.below for one in seconds)
+        below = each.below
+    assert found.slowest[0].duration_seconds == max(seconds)
+
+
+def test_a_workers_attempts_are_shown_newest_first(facts: Facts) -> None:
+    facts.append(
+        [
+            fact(1, ago_ms=3_000, started_ms=NOW_MS - 5_000),
+            fact(2, ago_ms=1_000, outcome=Outcome.LOST, final=False),
+            fact(3, ago_ms=2_000, worker="w-2"),
+            fact(4, ago_ms=HOUR_MS),
+            fact(5, ago_ms=500, started_ms=None, wait_seconds=None, duration_seconds=None),
+        ],
+        TOPIC,
+        {0: 5},
+    )
+    found = facts.worker("w-1", HOUR_MS, NOW_MS)
+    assert [each.job_id for each in found] == [2, 1]
+    assert found[1] == WorkerAttempt(
+        job_id=1,
+        run_id=0,
+        attempt=1,
+        pipeline="nightly",
+        job="pull",
+        outcome=Outcome.DONE,
+        started_at=to_rfc3339(NOW_MS - 5_000),
+        finished_at=to_rfc3339(NOW_MS - 3_000),
+    )
+    assert [each.job_id for each in facts.worker("w-1", HOUR_MS, NOW_MS, limit=1)] == [2]
+    assert facts.worker("nobody", HOUR_MS, NOW_MS) == []
