@@ -21,6 +21,7 @@ from store.queries import Statements
 
 _SQL = Statements("views")
 Row: TypeAlias = tuple[Any, ...]  # As sqlite3 gives it; STRICT tables say what is in it.
+OpenJob: TypeAlias = tuple[str, str, State, int | None]  # Stage, name, state, when it began.
 _LETTERS: Final = {state[0]: state for state in State}  # All five differ.
 _PAST_ALL: Final = 2**63 - 1
 _CLOCK_SLACK_MS: Final = 60_000  # Ids follow time only as well as the host's clock does.
@@ -91,18 +92,16 @@ class Views:
                 return found, found[-1].id
         return found, None
 
-    def progress(
-        self, conn: sqlite3.Connection, run_id: int
-    ) -> list[tuple[str, str, State, int | None]]:
-        """Stage, name, state, and start of each job of a run."""
-        rows = conn.execute(_SQL["run_progress"], (run_id,)).fetchall()
-        if not rows:
-            return []
-        outline = self._outlines.get(conn, rows[0][0])
-        return [
-            (job.stage, job.name, State(state), started_ms)
-            for job, (_, state, started_ms) in zip(outline.jobs, rows, strict=True)
-        ]
+    def open_jobs(
+        self, conn: sqlite3.Connection, run_ids: Collection[int]
+    ) -> dict[int, list[OpenJob]]:
+        """Of each of these runs, the jobs that have not ended."""
+        found: dict[int, list[OpenJob]] = {run_id: [] for run_id in run_ids}
+        rows = conn.execute(_SQL["open_jobs"], (_json(run_ids),)).fetchall()
+        for run_id, revision_id, idx, state, started_ms in rows:
+            job = self._outlines.get(conn, revision_id).jobs[idx]
+            found[run_id].append((job.stage, job.name, State(state), started_ms))
+        return found
 
     def jobs_among(self, conn: sqlite3.Connection, job_ids: Collection[int]) -> list[JobView]:
         """Those of these jobs that exist, without their outputs."""

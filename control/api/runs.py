@@ -19,12 +19,13 @@ from control.api.ports import Parts
 from control.api.problems import one
 from control.api.roles import check_numbered, only_of
 from control.core.eta import Unended, remaining_s
-from control.model.states import FINAL, State
+from control.model import limits
+from control.model.states import FINAL
 from control.model.times import from_rfc3339
 from control.model.views import JobView, Page, RunView
 from store import removal, views
 from store.removal import Removed
-from store.views import RunFilter
+from store.views import OpenJob, RunFilter
 from store.writer import Tx
 
 TAG: Final = "runs"
@@ -60,10 +61,17 @@ class Runs:
             since_ms=0 if query.since is None else read_time(query.since, "since"),
         )
         below = read_cursor(query.cursor)
-        found, following = await self._parts.reader.read(
-            lambda conn: self._parts.views.runs(conn, wanted, below=below, limit=query.limit)
-        )
-        return Answer(body=Page(items=found, next_cursor=write_cursor(following)))
+        shown = self._parts.views
+
+        def look(
+            conn: sqlite3.Connection,
+        ) -> tuple[list[RunView], int | None, dict[int, list[OpenJob]]]:
+            found, following = shown.runs(conn, wanted, below=below, limit=query.limit)
+            return found, following, shown.open_jobs(conn, _looked_into(found))
+
+        found, following, progress = await self._parts.reader.read(look)
+        page = [self._expected(run, progress.get(run.id)) for run in found]
+        return Answer(body=Page(items=page, next_cursor=write_cursor(following)))
 
     async def _show(self, call: Call) -> Answer:
         return await self._shown(call, call.number("run_id"))
@@ -71,16 +79,15 @@ class Runs:
     async def _shown(self, call: Call, run_id: int) -> Answer:
         shown = self._parts.views
         run, progress = await self._parts.reader.read(
-            lambda conn: (shown.run(conn, run_id), shown.progress(conn, run_id))
+            lambda conn: (shown.run(conn, run_id), shown.open_jobs(conn, [run_id]))
         )
         check_numbered(call.who, f"run {run_id}", run.client)
-        if run.state not in FINAL:
-            run = msgspec.structs.replace(run, expected_seconds=self._remaining(run, progress))
-        return Answer(body=run)
+        return Answer(body=self._expected(run, progress[run_id]))
 
-    def _remaining(
-        self, run: RunView, progress: Sequence[tuple[str, str, State, int | None]]
-    ) -> float | None:
+    def _expected(self, run: RunView, progress: Sequence[OpenJob] | None) -> RunView:
+        """The run with how long it should still take. `progress` None: nobody looked into it."""
+        if run.state in FINAL or progress is None:
+            return run
         expected = self._parts.balancing.expected
         jobs = [
             Unended(
@@ -91,7 +98,8 @@ class Runs:
             )
             for stage, name, state, started_ms in progress
         ]
-        return remaining_s(jobs, self._parts.now_ms())
+        seconds = remaining_s(jobs, self._parts.now_ms())
+        return msgspec.structs.replace(run, expected_seconds=seconds)
 
     async def _delete(self, call: Call) -> Answer:
         run_id, who = call.number("run_id"), call.who
@@ -135,6 +143,18 @@ class Runs:
 
         found, following = await self._parts.reader.read(look)
         return Answer(body=Page(items=found, next_cursor=write_cursor(following)))
+
+
+def _looked_into(runs: Sequence[RunView]) -> list[int]:
+    """The open runs whose open jobs are looked at: so many that it does not take long."""
+    left, found = limits.EXPECTED_JOBS_MAX, []
+    for run in runs:
+        counts = [stage.counts for stage in run.stages] if run.state not in FINAL else []
+        jobs = sum(n for count in counts for state, n in count.items() if state not in FINAL)
+        if 0 < jobs <= left:
+            left -= jobs
+            found.append(run.id)
+    return found
 
 
 def read_time(text: str, path: str) -> int:

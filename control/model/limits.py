@@ -140,6 +140,7 @@ TREND_BUCKETS: Final = 24
 READERS_MAX: Final = 4  # Read connections, each in a thread while it works.
 FILTERED_ROWS_MAX: Final = 10_000  # Runs that `tpctl run list --filter` asks for to look at.
 SCANNED_ROWS_MAX: Final = 20_000  # Rows one page of a filtered list may look at.
+EXPECTED_JOBS_MAX: Final = 20_000  # Open jobs whose end a list of runs looks for.
 PAGE_BYTES_MAX: Final = 4 * MIB  # Of inputs or outputs in one page; then it ends early.
 OUTLINES_MAX: Final = 2_000  # Revisions whose job names and stages are kept decoded.
 SECRET_CHARS_MAX: Final = 256

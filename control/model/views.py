@@ -95,8 +95,8 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     expected_seconds: Annotated[
         float | None,
         Meta(
-            description="Seconds until it should end, as earlier runs tell; null: not known. "
-            "Only where one run is shown.",
+            description="Seconds until it should end, as earlier runs tell; null: not known, "
+            "or it has ended. In frames of live events it is always null.",
             examples=[42.5],
         ),
     ] = None

@@ -86,10 +86,12 @@ SELECT client_id, state FROM runs WHERE id = ?
 -- name: job_client
 SELECT r.client_id FROM jobs AS j JOIN runs AS r ON r.id = j.run_id WHERE j.id = ?
 
--- name: run_progress
-SELECT r.revision_id, j.state, j.started_ms
-FROM runs AS r JOIN jobs AS j ON j.id BETWEEN r.first_job_id AND r.first_job_id + r.job_count - 1
-WHERE r.id = ? ORDER BY j.id
+-- name: open_jobs
+-- CROSS JOIN keeps the order: few runs are asked for, and each one's jobs are one stretch of ids.
+SELECT r.id, r.revision_id, j.idx, j.state, j.started_ms
+FROM json_each(?) AS wanted CROSS JOIN runs AS r ON r.id = wanted.value
+CROSS JOIN jobs AS j ON j.id BETWEEN r.first_job_id AND r.first_job_id + r.job_count - 1
+WHERE j.state IN ('READY', 'IN_PROGRESS')
 
 -- name: job_states
 -- Letters of a run's jobs in the order of their ids.

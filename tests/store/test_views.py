@@ -174,3 +174,13 @@ def test_plans_use_the_indexes(world: World) -> None:
         assert index in scanned
         plan = world.conn.execute(f"EXPLAIN QUERY PLAN {scanned}").fetchall()
         assert not any("TEMP B-TREE" in row[3] for row in plan), plan
+
+
+def test_the_open_jobs_of_runs_come_together(world: World) -> None:
+    first, second, ended = world.submit(pipeline(), "ann", count=3)
+    world.cancel(ended.id)
+    found = SHOWN.open_jobs(world.conn, [second.id, first.id, ended.id, 10**9])
+    each = [("a", "j0"), ("a", "j1"), ("b", "last")]
+    jobs = [(stage, name, State.READY, None) for stage, name in each]
+    assert found == {second.id: jobs, first.id: jobs, ended.id: [], 10**9: []}
+    assert SHOWN.open_jobs(world.conn, []) == {}
