@@ -1,5 +1,6 @@
 """Decides when shown things began and ended, and so for how long they have lasted."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
 from typing import Final
@@ -58,9 +59,12 @@ def run_seconds(run: RunView, now_ms: int) -> float | None:
     return between(instant(run.started_at), instant(run.finished_at), now_ms)
 
 
-def job_seconds(job: JobView, now_ms: int) -> float | None:
-    """For how long a job's latest attempt has been executed; None: it has not begun."""
-    return between(instant(job.started_at), instant(job.finished_at), now_ms)
+def jobs_seconds(jobs: Sequence[JobView], now_ms: int) -> float | None:
+    """From the first begin of several jobs to their last end, or until now; None: none has."""
+    begun = [(instant(job.started_at), instant(job.finished_at)) for job in jobs if job.started_at]
+    begins = [begin_ms for begin_ms, _ in begun if begin_ms is not None]
+    ends = [now_ms if end_ms is None else end_ms for _, end_ms in begun]
+    return between(min(begins), max(ends), now_ms) if begins else None
 
 
 def running_seconds(running: RunningView, now_ms: int) -> float | None:

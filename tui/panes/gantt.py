@@ -12,7 +12,7 @@ from tui.core.amounts import took
 from tui.core.cells import Cells, Scale, blank, inset, joined, paint, write
 from tui.core.critical import critical_path
 from tui.core.groups import Group, grouped, shown_part
-from tui.core.moments import instant, job_seconds, later
+from tui.core.moments import instant, jobs_seconds, later
 from tui.core.signs import CRITICAL, CURSOR, EARLIER, FREE, PARTLY, STATE_SIGNS, WORK, look_of
 from tui.core.spans import Line, Span, cut, fit, line
 from tui.core.steps import step_of, written
@@ -41,6 +41,7 @@ def gantt(
     jobs: Sequence[JobView],
     width: int,
     height: int,
+    *,
     now_ms: int,
     selected: int | None,
 ) -> list[Line]:
@@ -198,11 +199,9 @@ def _end(row: Cells, scale: Scale, at_ms: int, span: Span) -> None:
 def _took(group: Group, frame: _Frame) -> Span:
     """What stands at the right: how long it took, takes already, or has been ready."""
     state = group.state
-    lasted = [
-        seconds for job in group.jobs if (seconds := job_seconds(job, frame.now_ms)) is not None
-    ]
-    if lasted:
-        text = took(max(lasted)) + ("…" if state is State.IN_PROGRESS else "")
+    lasted = jobs_seconds(group.jobs, frame.now_ms)
+    if lasted is not None:
+        text = took(lasted) + ("…" if state is State.IN_PROGRESS else "")
         signed = f"{text} {STATE_SIGNS[state]}"
         return (fit(signed, _TOOK, "right"), look_of(state))
     ready = [at for job in group.jobs if (at := instant(job.ready_at)) is not None]

@@ -101,7 +101,7 @@ def _trend(stats: TaskStats) -> Line:
         return line(_label("before"), ("nothing ended in the window before", "dim"))
     grew = stats.p95 - stats.p95_before
     look: Look = "warn" if stats.p95 > stats.p95_before * _WORSE else ""
-    moved = f"{'+' if grew >= 0 else '−'}{took(abs(grew))}"
+    moved = f"{'+' if grew >= 0 else '-'}{took(abs(grew))}"
     return line(
         _label("before"),
         f"p95 was {took(stats.p95_before)} in the window before, now ",
@@ -127,7 +127,7 @@ def _values(values: Sequence[tuple[str, float | None]]) -> list[str | Span]:
 def _edge(seconds: float | None) -> str:
     if seconds is None:
         return ""
-    return took(seconds) if seconds < _EXACT_BELOW_S else written(seconds)
+    return f"{seconds * 1000:.3g}ms" if seconds < _EXACT_BELOW_S else written(seconds)
 
 
 def _merged(buckets: Sequence[DurationBucket], rows: int) -> list[DurationBucket]:

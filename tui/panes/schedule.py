@@ -18,7 +18,7 @@ from tui.core.spans import Line, Look, Span, cut, fit, line, spark
 FIRES_SHOWN: Final = 3
 RUNS_SHOWN: Final = 14
 _FIRE: Final = 23
-_LOCAL: Final = 21
+_LOCAL: Final = 24
 _IN: Final = 9
 _END: Final = 15
 _SLOTS: Final = 13
@@ -31,6 +31,7 @@ def schedule_detail(
     recent_runs: Sequence[RunView],
     forecast: Forecast | None,
     width: int,
+    *,
     now_ms: int,
 ) -> list[Line]:
     """One schedule; `planned` and `recent_runs` may hold those of others too."""
@@ -69,18 +70,18 @@ def _rules(schedule: ScheduleView) -> Line:
         ("cron ", "dim"),
         (cut(spec.cron, _ZONE_CELLS_MAX), "bold"),
         f"  {cut(spec.timezone, _ZONE_CELLS_MAX)}",
+        ("   expected ", "dim"),
+        "not known" if expected is None else took(expected),
         ("   overlap ", "dim"),
         spec.overlap.value,
         ("   missed ", "dim"),
         spec.missed.value,
+        ("   window ", "dim"),
+        took(spec.window),
         ("   dst gap ", "dim"),
         spec.dst.gap.value,
         (", fold ", "dim"),
         spec.dst.fold.value,
-        ("   window ", "dim"),
-        took(spec.window),
-        ("   expected ", "dim"),
-        "not known" if expected is None else took(expected),
     ]
     return line(*said)
 

@@ -46,10 +46,11 @@ def slot_history(
     attempts: Sequence[WorkerAttempt],
     width: int,
     height: int,
+    *,
     now_ms: int,
     window_ms: int,
 ) -> list[Line]:
-    """One row a slot, oldest at the left: `█` busy, `▒` for less than half of the cell, `░` free."""
+    """One row a slot, oldest left: `█` busy, `▒` for less than half a cell, `░` free."""
     if height <= 0:
         return []
     name = min(_NAME_MAX, max(width - 2, 0) // _NAME_PART)
@@ -66,7 +67,6 @@ def slot_history(
     foot = (
         *line((fit("", _LABEL), "")),
         *spread(line((f"{roughly(window_ms / 1000)} ago", "dim")), line(("now", "dim")), cells),
-        *line((" as if each took the first free slot", "dim")),
     )
     return inset([*lines, foot], width, height)
 
@@ -131,7 +131,7 @@ def _row(at: int, stays: Sequence[Stay], scale: Scale, since_ms: int, name: int)
             paint(row, end, end + 1, *_ENDS[stay.outcome])
         elif stay.outcome is None:
             paint(row, scale.cells - 1, scale.cells, CURSOR, "warn" if stay.over else "accent")
-    longest = max(stays, key=lambda stay: stay.end_ms - stay.begin_ms, default=None)
+    longest = max(stays, key=lambda stay: (stay.over, stay.end_ms - stay.begin_ms), default=None)
     called = "" if longest is None else longest.name
     late: Span = (OVER if longest is not None and longest.over else "", "warn")
     return (

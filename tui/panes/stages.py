@@ -1,15 +1,17 @@
 """Decides how a run's stages stand side by side, each a column of its jobs."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
+import msgspec
+
 from control.model.states import State
-from control.model.views import JobView, RunView, StageView
+from control.model.views import JobView, RunView
 from tui.core.amounts import took
 from tui.core.cells import inset
 from tui.core.groups import Group, grouped, shown_part
-from tui.core.moments import instant, job_seconds
-from tui.core.signs import CURSOR, sign, together
+from tui.core.moments import jobs_seconds
+from tui.core.signs import AFTER, BEFORE, CURSOR, sign, together
 from tui.core.spans import Line, Look, Span, fit, fit_line, line, spread, width_of
 
 _CELLS_MIN: Final = 22
@@ -17,17 +19,26 @@ _CELLS_MAX: Final = 44
 _EDGES: Final = 2
 
 
+class _Picture(msgspec.Struct, frozen=True, kw_only=True):
+    """What all columns of one picture share."""
+
+    height: int
+    selected: int | None
+    now_ms: int
+
+
 def stage_columns(
     run: RunView,
     jobs: Sequence[JobView],
     width: int,
     height: int,
+    *,
     selected_job: int | None,
     now_ms: int,
 ) -> list[Line]:
     """Boxes of `height` lines; the selected job and its stage are always among what is shown.
 
-    `‹ 2` and `3 ›` in the lower edge say how many stages there are to either side.
+    The lower edge says how many stages there are to either side.
     """
     if height <= 0 or width <= 0:
         return []
@@ -42,45 +53,41 @@ def stage_columns(
     count = len(run.stages)
     room = min(max(width // _CELLS_MIN, 1), count)
     part = shown_part(count, room, chosen)
+    picture = _Picture(height=height, selected=selected_job, now_ms=now_ms)
     made: list[Line] = [()] * height
     for at in part:
         more = (part.start if at == part[0] else 0, count - part.stop if at == part[-1] else 0)
-        cells = min(
-            width * (at - part.start + 1) // room - width * (at - part.start) // room, _CELLS_MAX
-        )
-        column = _column(at, run.stages[at], by_stage, cells, height, selected_job, now_ms, more)
+        begin, end = (width * (at + beside - part.start) // room for beside in (0, 1))
+        stage = run.stages[at]
+        title = (f"{at + 1} {stage.name}", sign(together(stage.counts)))
+        cells = min(end - begin, _CELLS_MAX)
+        column = _column(title, by_stage[stage.name], cells, more, picture)
         made = [(*left, *right) for left, right in zip(made, column, strict=True)]
     return [fit_line(each, width) for each in made]
 
 
 def _column(
-    at: int,
-    stage: StageView,
-    by_stage: Mapping[str, Sequence[JobView]],
+    title: tuple[str, Span],
+    jobs: Sequence[JobView],
     cells: int,
-    height: int,
-    selected: int | None,
-    now_ms: int,
     more: tuple[int, int],
+    picture: _Picture,
 ) -> list[Line]:
-    jobs = by_stage[stage.name]
     inner = max(cells - _EDGES, 0)
-    title = (f"{at + 1} {stage.name}", sign(together(stage.counts)), _lasted(jobs, now_ms))
-    lines = [_upper(title, inner)]
-    room = max(height - _EDGES, 0)
-    lines += [_framed(row, inner) for row in _rows(jobs, inner, room, selected, now_ms)]
+    height = picture.height
+    lines = [_upper(*title, _lasted(jobs, picture.now_ms), inner)]
+    lines += [_framed(row, inner) for row in _rows(jobs, inner, picture)]
     lines += [_framed((), inner)] * (height - 1 - len(lines))
     return [fit_line(each, cells) for each in (*lines[: height - 1], _lower(more, inner))]
 
 
-def _rows(
-    jobs: Sequence[JobView], inner: int, room: int, selected: int | None, now_ms: int
-) -> list[Line]:
+def _rows(jobs: Sequence[JobView], inner: int, picture: _Picture) -> list[Line]:
+    room, selected = max(picture.height - _EDGES, 0), picture.selected
     groups = grouped(jobs, room, selected)
     at = next((at for at, group in enumerate(groups) if group.has(selected)), None)
     shown = room if len(groups) <= room else max(room - 1, 1)
     part = shown_part(len(groups), min(shown, room), at)
-    rows = [_row(groups[at], inner, selected, now_ms) for at in part]
+    rows = [_row(groups[at], inner, selected, picture.now_ms) for at in part]
     if (hidden := len(groups) - len(part)) and len(rows) < room:
         rows.append(line((f"  … {hidden} more", "dim")))
     return rows
@@ -105,25 +112,15 @@ def _detail(group: Group, now_ms: int) -> Line:
 
 
 def _lasted(jobs: Sequence[JobView], now_ms: int) -> str:
-    """From the first begin to the last end, or until now; empty: none has begun."""
-    if len(jobs) == 1:
-        seconds = job_seconds(jobs[0], now_ms)
-        return "" if seconds is None else took(seconds)
-    begins = [at for job in jobs if (at := instant(job.started_at)) is not None]
-    if not begins:
-        return ""
-    under_way = any(job.started_at and job.finished_at is None for job in jobs)
-    ends = [at for job in jobs if job.started_at and (at := instant(job.finished_at)) is not None]
-    end_ms = now_ms if under_way else max(ends, default=now_ms)
-    return took(max(end_ms - min(begins), 0) / 1000)
+    seconds = jobs_seconds(jobs, now_ms)
+    return "" if seconds is None else took(seconds)
 
 
 def _framed(row: Line, inner: int) -> Line:
     return (("│", "frame"), *fit_line(row, inner), ("│", "frame"))
 
 
-def _upper(title: tuple[str, Span, str], inner: int) -> Line:
-    name, state, lasted = title
+def _upper(name: str, state: Span, lasted: str, inner: int) -> Line:
     tail = line(" ", state, f" {lasted}" if lasted else "", " ")
     look: Look = "bold"
     room = inner - 2 - width_of(tail)
@@ -136,8 +133,8 @@ def _upper(title: tuple[str, Span, str], inner: int) -> Line:
 
 def _lower(more: tuple[int, int], inner: int) -> Line:
     before, after = more
-    left = f"─ ‹ {before} " if before else ""
-    right = f" {after} › ─" if after else ""
+    left = f"─ {BEFORE} {before} " if before else ""
+    right = f" {after} {AFTER} ─" if after else ""
     if len(left) + len(right) > inner:
         left = right = ""
     rule = "─" * (inner - len(left) - len(right))

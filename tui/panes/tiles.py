@@ -82,7 +82,7 @@ def waiting(
                 *(
                     piece
                     for speed, text in zip(_SPEEDS, held, strict=True)
-                    for piece in ((speed, speed), fit(f" {text}", half - _WORD))
+                    for piece in (_named(speed), fit(f" {text}", half - _WORD))
                 )
             ),
             spread(
@@ -108,10 +108,10 @@ def oldest(queues: Queues | None, summary: Summary | None, width: int) -> list[L
             over = age is not None and age > OLDEST_S[speed]
             text = f" {'none' if age is None else took(age)}{' ' + OVER if over else ''}"
             look: Look = "bad" if over else "dim" if age is None else "bold"
-            first += [(speed, speed), (fit(text, half - _WORD), look)]
+            first += [_named(speed), (fit(text, half - _WORD), look)]
     head = line(
-        (fit("waited", _FIELD), "dim"),
-        *((fit(f"p{p}", _FIELD - 1, "right"), "dim") for p in (50, 95, 99)),
+        (fit("wait", _WORD + 1), "dim"),
+        *((fit(f"p{p}", _FIELD, "right"), "dim") for p in (50, 95, 99)),
     )
     if summary is None:
         return inset([line(*first), line(("waited ", "dim"), _UNKNOWN)], width)
@@ -173,6 +173,10 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values) if values else 0.0
 
 
+def _named(speed: Speed) -> Span:
+    return speed, speed.value
+
+
 def _rate(per_second: float) -> str:
     if 0 < per_second < _EXACT_BELOW:
         return f"{per_second:.1f}"
@@ -215,6 +219,6 @@ def _drains(found: WaitingClass | None, slots: int) -> str:
 def _waited(stats: ClassStats) -> Line:
     values = (stats.wait.p50, stats.wait.p95, stats.wait.p99)
     return line(
-        (fit(stats.speed, _FIELD), stats.speed.value),
-        *(fit(took(value), _FIELD - 1, "right") for value in values),
+        (fit(stats.speed, _WORD + 1), stats.speed.value),
+        *(fit(took(value), _FIELD, "right") for value in values),
     )

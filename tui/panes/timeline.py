@@ -23,11 +23,12 @@ _MANY: Final = 2
 _DAY_CELLS: Final = 12
 
 
-def axis(start_ms: int, column_ms: int, columns: int, zone: tzinfo = UTC) -> list[Line]:
+def axis(
+    start_ms: int, column_ms: int, columns: int, zone: tzinfo = UTC, *, now_ms: int
+) -> list[Line]:
     """Two lines: the hours of the zone's clock, and where its days begin; `▲` is now."""
     hours = blank(columns, "─", "dim")
     days = blank(columns)
-    paint(days, 0, 1, "▲", "accent")
     step = _step_hours(column_ms)
     before = moment(start_ms - column_ms, zone)
     written_to = 0
@@ -43,6 +44,8 @@ def axis(start_ms: int, column_ms: int, columns: int, zone: tzinfo = UTC) -> lis
             write(hours, column, f"{hour:02d}", "")
             written_to = column + 3
         before = here
+    now = (now_ms - start_ms) // column_ms
+    paint(days, now, now + 1, "▲", "accent")
     return [joined(hours), joined(days)]
 
 
@@ -55,7 +58,7 @@ def _step_hours(column_ms: int) -> int:
 def _begun(before: datetime | None, here: datetime, step: int) -> int | None:
     """The hour that is written where this column begins; None: none began since the last one.
 
-    An hour counts by the local clock; one that the clock jumps over counts where it would have been.
+    Hours count by the local clock; one that it jumps over begins with the next.
     """
     first = here.hour - here.hour % step
     if before is None:
