@@ -2,15 +2,15 @@
 
 import re
 import traceback
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
 import structlog
 import trio
-from litestar import Litestar, Request, Response, WebSocket
+from litestar import Litestar, Request, Response
 from litestar.exceptions import HTTPException
-from litestar.handlers import HTTPRouteHandler, WebsocketRouteHandler
+from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 from litestar.types import ControllerRouterHandler
 
@@ -18,16 +18,19 @@ from control.api import problems
 from control.api.access import Access
 from control.api.calls import Answer, Call, Operation, Route
 from control.api.doctor import Doctor
-from control.api.events import Events, Listener
+from control.api.events import Events
 from control.api.fleet import EVENTS, Fleet
+from control.api.forecasts import Forecasts
 from control.api.jobs import Jobs
 from control.api.live import Live
 from control.api.metrics import Metrics
 from control.api.openapi import document
 from control.api.pipelines import Pipelines
 from control.api.ports import Parts
+from control.api.queues import Queued
 from control.api.roles import ROLES, check_role
 from control.api.runs import Runs
+from control.api.sockets import socket_handler
 from control.api.split import Split
 from control.api.starting import Starting
 from control.api.stats import Stats
@@ -60,8 +63,10 @@ def all_routes(
         *Runs(parts).routes(),
         *Jobs(parts).routes(),
         *Timetable(parts).routes(),
+        *Forecasts(parts).routes(),
         *Fleet(parts, live, events, metrics, version).routes(),
         *Split(parts).routes(),
+        *Queued(parts).routes(),
         *Doctor(parts).routes(),
         *Stats(parts).routes(),
         *Access(parts).routes(),
@@ -81,7 +86,7 @@ def make_app(routes: Sequence[Route], parts: Parts, events: Events, metrics: Met
     handlers: list[ControllerRouterHandler] = [
         _http_handler(route, parts, metrics, events.closing) for route in routes
     ]
-    handlers.append(_socket_handler(parts, events))
+    handlers.append(socket_handler(parts, events, EVENTS.path))
     return Litestar(
         route_handlers=handlers,
         exception_handlers={Exception: _refuser(metrics)},
@@ -193,59 +198,3 @@ def _translated(error: HTTPException) -> Exception:
         return error
     made, message = known[error.status_code]
     return made(message)
-
-
-def _socket_handler(parts: Parts, events: Events) -> WebsocketRouteHandler:
-    allowed = ROLES[EVENTS.method, EVENTS.path]
-    assert allowed is not None
-
-    async def handle(socket: WebSocket[Any, Any, Any]) -> None:
-        try:
-            who = await parts.gate.identify(socket.headers.get("authorization"))
-            check_role(who, allowed)
-            listener = events.join()
-        except TaskplaneError as error:
-            await _refuse_socket(socket, error)
-            return
-        try:
-            await socket.accept()
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(_until_gone, socket, nursery.cancel_scope)
-                nursery.start_soon(_until_closing, events, nursery.cancel_scope)
-                nursery.start_soon(_feed, socket, events, listener)
-            if events.closing.is_set():
-                await socket.close(code=1001, reason="the control plane stops")
-        finally:
-            events.leave(listener)
-
-    return WebsocketRouteHandler(EVENTS.path)(handle)
-
-
-async def _until_gone(socket: WebSocket[Any, Any, Any], scope: trio.CancelScope) -> None:
-    receive: Callable[[], Awaitable[Any]] = socket.receive
-    while (await receive())["type"] != "websocket.disconnect":
-        pass  # A listener has nothing to say.
-    scope.cancel()
-
-
-async def _until_closing(events: Events, scope: trio.CancelScope) -> None:
-    await events.closing.wait()
-    scope.cancel()
-
-
-async def _feed(socket: WebSocket[Any, Any, Any], events: Events, listener: Listener) -> None:
-    while True:
-        frame = await listener.next_frame(events)
-        await socket.send({"type": "websocket.send", "bytes": None, "text": frame.decode()})
-
-
-async def _refuse_socket(socket: WebSocket[Any, Any, Any], error: TaskplaneError) -> None:
-    """Answer the handshake like any request: RFC 9457, and the challenge for credentials."""
-    shown = problems.details(error)
-    headers = {"content-type": problems.MEDIA, **problems.headers(error)}
-    encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
-    send: Callable[[Any], Awaitable[None]] = socket.send
-    await send(
-        {"type": "websocket.http.response.start", "status": shown.status, "headers": encoded}
-    )
-    await send({"type": "websocket.http.response.body", "body": msgspec.json.encode(shown)})

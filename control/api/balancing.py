@@ -14,14 +14,17 @@ from control.model.balancing import LoadOfPartition, Rules, Waits
 from control.model.errors import BalancerSilent, BusUnavailable, Unavailable
 from control.model.messages import (
     Announce,
+    AskQueues,
     AskWhy,
     Finished,
     Learned,
     Loads,
     Message,
+    ToldQueues,
     ToldWhy,
 )
 from control.model.names import Service, Topic
+from control.model.queues import Queues
 from control.model.records import Record
 from control.model.states import Outcome
 
@@ -30,12 +33,12 @@ SILENT: Final = "no balancer has answered"
 
 
 class _Question:
-    """Why one job waits, asked by one or more."""
+    """What one or more have asked the balancer."""
 
     def __init__(self) -> None:
         self.askers = 0
         self.answered = trio.Event()
-        self.waits: Waits | None = None
+        self.answer: ToldWhy | ToldQueues | None = None
 
 
 class BalancerElsewhere:
@@ -45,7 +48,7 @@ class BalancerElsewhere:
         self._bus = bus
         self._told: Loads | None = None
         self._estimates = Estimates()
-        self._questions: dict[int, _Question] = {}
+        self._questions: dict[AskWhy | AskQueues, _Question] = {}
         self._askers = 0
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -74,27 +77,44 @@ class BalancerElsewhere:
 
         Raises `BalancerSilent`, after a second at most.
         """
+        told = await self._ask(AskWhy(job_id=job_id))
+        assert isinstance(told, ToldWhy)
+        return told.waits
+
+    async def queues(self, limit: int, client: str | None) -> Queues:
+        """What waits at the balancer; raises `BalancerSilent`, after a second at most."""
+        told = await self._ask(AskQueues(limit=limit, client=client))
+        assert isinstance(told, ToldQueues)
+        return told.queues
+
+    async def _ask(self, asked: AskWhy | AskQueues) -> ToldWhy | ToldQueues:
         if self._askers >= limits.ASKED_MAX:
             await trio.lowlevel.checkpoint()
             raise BalancerSilent(SILENT)
-        question = self._questions.setdefault(job_id, _Question())
+        question = self._questions.setdefault(asked, _Question())
         question.askers += 1
         self._askers += 1
         try:
             with trio.move_on_after(limits.ANSWER_S):
                 if question.askers == 1:
-                    await self._bus.publish([Record(Topic.TASK_NEWS, AskWhy(job_id=job_id))])
+                    await self._bus.publish([Record(Topic.TASK_NEWS, asked)])
                 await question.answered.wait()
         except Unavailable as error:
             LOG.warning("balancer.silent", reason=str(error))
         finally:
             question.askers -= 1
             self._askers -= 1
-            if not question.askers and self._questions.get(job_id) is question:
-                del self._questions[job_id]
-        if not question.answered.is_set():
+            if not question.askers and self._questions.get(asked) is question:
+                del self._questions[asked]
+        if question.answer is None:
             raise BalancerSilent(SILENT)
-        return question.waits
+        return question.answer
+
+    def _answered(self, asked: AskWhy | AskQueues, answer: ToldWhy | ToldQueues) -> None:
+        question = self._questions.pop(asked, None)
+        if question is not None:
+            question.answer = answer
+            question.answered.set()
 
     def _with_changes(self, told: Loads) -> Loads:
         """The same with the changes told last, where it says that there are no others."""
@@ -124,10 +144,9 @@ class BalancerElsewhere:
             case Loads():
                 self._told = self._with_changes(message)
             case ToldWhy():
-                question = self._questions.pop(message.job_id, None)
-                if question is not None:
-                    question.waits = message.waits
-                    question.answered.set()
+                self._answered(AskWhy(job_id=message.job_id), message)
+            case ToldQueues(limit=limit, client=client):
+                self._answered(AskQueues(limit=limit, client=client), message)
             case Learned():
                 for pipeline, name, durations in message.durations:
                     self._estimates.recall((pipeline, name), durations)

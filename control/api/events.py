@@ -1,23 +1,25 @@
 """Owns the live events: one reading of what changed serves all who listen.
 
-Nothing is read while nobody listens. A listener that is too slow loses frames, not memory: its
-next frame is a new snapshot that says `gap`.
+Only what somebody wants is read, and nothing while nobody listens, but once in ten seconds how
+many jobs wait.
 """
 
-from collections import deque
-from typing import Final, Literal
+from typing import Any, Final, NamedTuple
 
 import msgspec
 import structlog
 import trio
-from msgspec import UNSET, UnsetType
 
+from control.api.auth import Identity
+from control.api.listeners import Listener, Share
 from control.api.live import Live
+from control.api.marks import Wanted
 from control.api.ports import Parts
 from control.model import limits
+from control.model.balancing import LoadOfPartition
 from control.model.errors import QueueFull, StoreFailed
-from control.model.fleet import PartitionView, WorkerView, show_partition
-from control.model.live import Counts
+from control.model.fleet import PartitionView, RunningView
+from control.model.live import Counts, Frame, Pulse
 from control.model.messages import NULL
 from control.model.states import State
 from control.model.times import to_rfc3339
@@ -27,198 +29,314 @@ from store.views import RunFilter
 
 LOG = structlog.get_logger("api")
 _FLEET_S: Final = 0.5  # Workers, partitions, and counts are large, and nobody reads faster.
-_FRAMES_MAX: Final = 8  # Kept for a listener that is slow.
 _OPEN_MAX: Final = 100  # Runs of each open state in a snapshot.
 
 
-class _Frame(msgspec.Struct, frozen=True, kw_only=True):
-    """One frame without its `seq`, which each listener counts for itself."""
+class _Told(msgspec.Struct):
+    """What those who listen were told last; what is the same again is left out."""
 
-    time: str
-    kind: Literal["snapshot", "changes"]
-    gap: bool = False
-    counts: Counts | UnsetType = UNSET
-    runs: list[RunView] = []
-    jobs: list[JobView] = []
-    workers: list[WorkerView] | UnsetType = UNSET
-    partitions: list[PartitionView] | UnsetType = UNSET
+    counts: Counts | None = None
+    partitions: dict[int, tuple[object, ...]] = {}
+    pulse: Pulse | None = None
 
 
-class Listener:
-    """One websocket's view of the stream."""
+class _Look(NamedTuple):
+    """What one look at the database, and at what is live, has found."""
 
-    def __init__(self) -> None:
-        self._frames: deque[bytes] = deque()
-        self._arrived = trio.Event()
-        self._behind = True  # Nothing was sent yet: it needs a snapshot.
-        self._seq = 0
-
-    def offer(self, frame: bytes) -> None:
-        """Take a frame of changes, unless a snapshot is due anyway."""
-        if self._behind:
-            return
-        if len(self._frames) >= _FRAMES_MAX:
-            self.fall_behind()
-            return
-        self._frames.append(frame)
-        self._arrived.set()
-
-    def fall_behind(self) -> None:
-        """Frames were lost: only a snapshot helps."""
-        self._frames.clear()
-        self._behind = True
-        self._arrived.set()
-
-    async def next_frame(self, events: "Events") -> bytes:
-        """The next frame to send."""
-        while not self._frames and not self._behind:
-            self._arrived = trio.Event()
-            await self._arrived.wait()
-        if self._behind:
-            self._behind = False  # What changes from here on is offered again.
-            frame = await events.snapshot(gap=self._seq > 0)
-        else:
-            frame = self._frames.popleft()
-        numbered = b'{"seq":%d,' % self._seq + frame[1:]
-        self._seq += 1
-        return numbered
+    runs: dict[int, RunView]  # Newest first.
+    changed: frozenset[int]
+    jobs: dict[int, JobView]
+    runs_more: int
+    fleet: dict[str, Any]  # Fields of a frame.
+    notes: int  # How many there have been.
 
 
 class Events:
     """Reads what changed, at most ten times a second, and hands it to the listeners."""
 
-    def __init__(self, parts: Parts, live: Live) -> None:
+    def __init__(self, parts: Parts, live: Live, version: str) -> None:
         self._parts = parts
         self._live = live
+        self._version = version
         self._listeners: set[Listener] = set()
         self.closing = trio.Event()  # Listeners leave, so that nobody has to wait for them.
         self._joined = trio.Event()
         self._sent_runs: dict[int, bytes] = {}
         self._sent_jobs: dict[int, bytes] = {}
-        self._fleet_seen = -1
-        self._fleet_due = 0.0
+        self._told = _Told()
+        self._changes_seen = -1
+        self._fleet_due = self._settled = 0.0
 
     @property
     def listeners(self) -> int:
         """How many listen."""
         return len(self._listeners)
 
-    def join(self) -> Listener:
+    def join(self, who: Identity) -> Listener:
         """A new listener; raises `QueueFull`."""
         if len(self._listeners) >= limits.EVENT_STREAMS_MAX:
             message = f"{limits.EVENT_STREAMS_MAX} consoles listen already"
             raise QueueFull(message, retry_after_s=limits.RETRY_AFTER_S)
-        listener = Listener()
+        listener = Listener(who)
         self._listeners.add(listener)
         self._live.listening = True
+        self._want()
         self._joined.set()
         return listener
 
     def leave(self, listener: Listener) -> None:
         """This one listens no more."""
         self._listeners.discard(listener)
-        if not self._listeners:
-            self._live.listening = False
-            self._live.changed_runs.clear()
-            self._live.changed_jobs.clear()
+        if self._listeners:
+            self._want()
+        else:
+            self._live.forget_changes()
+
+    def heed(self, listener: Listener, text: str | None) -> None:
+        """A listener says what it wants; raises `Malformed`."""
+        had_workers = listener.watch.workers
+        fresh = listener.heed(text)
+        self._want()
+        self._live.marks.want(fresh, trio.current_time())
+        if listener.watch.workers and not had_workers:
+            self._live.touch_workers()
+        self._joined.set()  # It may have been said while nothing happens.
+
+    async def next_frame(self, listener: Listener) -> bytes:
+        """The next frame to send."""
+        frame = await listener.ready()
+        return listener.numbered(await self.snapshot(listener) if frame is None else frame)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled."""
         task_status.started()
         gaps = self._live.gaps
         while True:
+            self._joined, changed = trio.Event(), self._live.changed()
             if not self._listeners:
-                self._joined = trio.Event()
-                await self._joined.wait()
-            changed = self._live.changed()
-            try:
-                frame = await self._changes()
-            except StoreFailed as error:
-                LOG.warning("events.unreadable", reason=str(error))
-                frame = None
+                await self._rest()
+                continue
+            rows = await self._serve()
             if gaps != self._live.gaps:
                 gaps = self._live.gaps
                 for listener in self._listeners:
                     listener.fall_behind()
-            elif frame is not None:
-                for listener in self._listeners:
-                    listener.offer(frame)
-            await trio.sleep(1 / limits.EVENTS_PER_SECOND_MAX)
-            if not self._live.changed_runs and not self._live.changed_jobs:
-                with trio.move_on_after(limits.SETTLE_S):
-                    await changed.wait()
+            pause_s = rows / limits.EVENT_ROWS_PER_SECOND_MAX
+            await trio.sleep(max(pause_s, 1 / limits.EVENTS_PER_SECOND_MAX))
+            if not changed.is_set() and not self._live.marks.waiting:
+                await self._until(changed)
 
-    async def snapshot(self, *, gap: bool) -> bytes:
+    async def snapshot(self, listener: Listener) -> bytes:
         """Everything a console begins with."""
         shown = self._parts.views
-        started, waiting, open_runs, queued = await self._parts.reader.read(
+        started, waiting, newest, open_runs, queued = await self._parts.reader.read(
             lambda conn: (
                 shown.runs(conn, RunFilter(state=State.IN_PROGRESS), below=None, limit=_OPEN_MAX),
                 shown.runs(conn, RunFilter(state=State.READY), below=None, limit=_OPEN_MAX),
+                shown.runs(conn, RunFilter(), below=None, limit=1),
                 views.open_runs(conn),
                 views.waiting_jobs(conn),
             )
         )
-        frame = _Frame(
+        live = self._live
+        live.roll()
+        live.pulses.waiting = queued
+        runs = [_slim(run) for run in started[0] + waiting[0]]
+        newest_run = newest[0][0].id if newest[0] else 0
+        owed = listener.began(runs, newest_run=newest_run, notes=live.notes.told)
+        self._want()
+        live.marks.want(owed, trio.current_time())
+        # What it is told here may change back: all of this is told anew with the next changes.
+        self._told = _Told(pulse=self._told.pulse)
+        frame = Frame(
+            seq=0,
             time=to_rfc3339(self._parts.now_ms()),
             kind="snapshot",
+            gap=listener.started,
+            version=self._version,
+            client_id=listener.who.client_id,
+            role=listener.who.role,
             counts=self._counts(open_runs, queued),
-            runs=[_slim(run) for run in started[0] + waiting[0]],
-            workers=self._live.workers(),
-            partitions=self._partitions(),
-            gap=gap,
+            runs=runs,
+            workers=live.workers() if listener.watch.workers else msgspec.UNSET,
+            partitions=live.partitions(self._parts.balancing.partitions()),
+            pulses=live.pulses.all(live.running()),
+            notes=live.notes.all(),
         )
         return msgspec.json.encode(frame)
 
-    async def _changes(self) -> bytes | None:
-        """What changed since the last frame; None: nothing."""
-        run_ids, job_ids = list(self._live.changed_runs), list(self._live.changed_jobs)
+    async def _rest(self) -> None:
+        """Nobody listens: only the pulse goes on."""
+        left_ms = self._live.pulses.end_ms - self._parts.now_ms()
+        with trio.move_on_after(min(max(left_ms, 100), limits.PULSE_MS) / 1000):
+            await self._joined.wait()
+            return
+        try:
+            self._live.pulses.waiting = await self._parts.reader.read(views.waiting_jobs)
+        except StoreFailed as error:
+            LOG.warning("events.unreadable", reason=str(error))
+        self._live.roll()
+
+    async def _until(self, changed: trio.Event) -> None:
+        """Wait for a change, for what it says to be stored, or for what is looked at again."""
         now = trio.current_time()
-        fleet = self._fleet_seen != self._live.fleet_changes and now >= self._fleet_due
-        if not run_ids and not job_ids and not fleet:
-            return None
+        patience_s = limits.SETTLE_S
+        if now <= self._settled:  # Counts and workers are told at their own pace.
+            patience_s = min(max(self._fleet_due - now, 0.0), patience_s)
+        with trio.move_on_after(patience_s):
+            async with trio.open_nursery() as nursery:
+                for event in (changed, self._joined):
+                    nursery.start_soon(_cancel_after, event, nursery.cancel_scope)
+            await trio.sleep(limits.EVENT_GATHER_S)
+
+    async def _serve(self) -> int:
+        """Tell all who listen what changed; gives how many rows were read."""
+        live, now = self._live, trio.current_time()
+        live.roll()
+        if live.changes != self._changes_seen:
+            self._changes_seen, self._settled = live.changes, now + limits.SETTLE_S + _FLEET_S
+        # What messages say may be stored a little later than they are read.
+        fleet = now >= self._fleet_due and (now <= self._settled or self._pulse_is_over())
+        taken = live.marks.take(now)
+        if not taken.runs and not taken.jobs and not fleet:
+            return 0
         shown = self._parts.views
-        runs, jobs, open_runs, waiting = await self._parts.reader.read(
-            lambda conn: (
-                shown.runs_among(conn, run_ids),
-                shown.jobs_among(conn, job_ids),
-                views.open_runs(conn) if fleet else 0,
-                views.waiting_jobs(conn) if fleet else 0,
+        try:
+            runs, jobs, open_runs, waiting = await self._parts.reader.read(
+                lambda conn: (
+                    shown.runs_among(conn, taken.runs) if taken.runs else [],
+                    shown.jobs_among(conn, taken.jobs) if taken.jobs else [],
+                    views.open_runs(conn) if fleet else 0,
+                    views.waiting_jobs(conn) if fleet else 0,
+                )
+            )
+        except StoreFailed as error:
+            LOG.warning("events.unreadable", reason=str(error))
+            live.marks.put_back(taken, now)
+            return 0
+        found = {run.id: _slim(run) for run in runs}
+        self._hand_out(
+            _Look(
+                runs=found,
+                changed=frozenset(
+                    run_id for run_id, run in found.items() if _is_new(self._sent_runs, run_id, run)
+                ),
+                jobs={job.id: job for job in jobs if _is_new(self._sent_jobs, job.id, job)},
+                runs_more=taken.runs_more,
+                fleet=self._fleet(open_runs, waiting) if fleet else {},
+                notes=live.notes.told,
             )
         )
-        # A message may be read before the trigger has stored what it says: look once more.
-        for marked in (self._live.changed_runs, self._live.changed_jobs):
-            for key in [key for key, at in marked.items() if at < now - limits.SETTLE_S]:
-                del marked[key]
-        fresh_runs = [run for run in map(_slim, runs) if _is_new(self._sent_runs, run.id, run)]
-        fresh_jobs = [job for job in jobs if _is_new(self._sent_jobs, job.id, job)]
         if fleet:
-            self._fleet_seen, self._fleet_due = self._live.fleet_changes, now + _FLEET_S
-        if not fresh_runs and not fresh_jobs and not fleet:
-            return None
-        frame = _Frame(
+            self._fleet_due = now + _FLEET_S
+        return len(taken.runs) + len(taken.jobs)
+
+    def _hand_out(self, look: _Look) -> None:
+        """Each listener gets its share; those with the same share get the same frame."""
+        made: dict[Share, bytes] = {}
+        for listener in self._listeners:
+            if listener.behind:
+                continue
+            share = listener.share(
+                list(look.runs.values()),
+                look.changed,
+                list(look.jobs.values()),
+                runs_more=look.runs_more,
+                fleet=bool(look.fleet),
+                notes=look.notes,
+            )
+            if share.empty:
+                continue
+            frame = made.get(share)
+            if frame is None:
+                frame = made[share] = self._frame(look, share)
+            listener.offer(frame)
+
+    def _frame(self, look: _Look, share: Share) -> bytes:
+        fleet = dict(look.fleet)
+        if not share.workers:
+            fleet.pop("workers", None)
+            fleet.pop("workers_gone", None)
+        frame = Frame(
+            seq=0,
             time=to_rfc3339(self._parts.now_ms()),
             kind="changes",
-            counts=self._counts(open_runs, waiting) if fleet else UNSET,
-            runs=fresh_runs,
-            jobs=fresh_jobs,
-            workers=self._live.workers() if fleet else UNSET,
-            partitions=self._partitions() if fleet else UNSET,
+            runs=[look.runs[run_id] for run_id in share.runs],
+            runs_more=share.runs_more,
+            jobs=[look.jobs[job_id] for job_id in share.jobs],
+            notes=self._live.notes.since(share.notes_after),
+            **fleet,
         )
         return msgspec.json.encode(frame)
+
+    def _fleet(self, open_runs: int, waiting: int) -> dict[str, Any]:
+        """What changed of everything but runs and jobs, as fields of a frame."""
+        live, told = self._live, self._told
+        live.pulses.waiting = waiting
+        found: dict[str, Any] = {}
+        counts = self._counts(open_runs, waiting)
+        if counts != told.counts:
+            told.counts = found["counts"] = counts
+        workers, gone = live.take_workers()
+        if workers:
+            found["workers"] = workers
+        if gone:
+            found["workers_gone"] = gone
+        partitions = self._partitions()
+        if partitions:
+            found["partitions"] = partitions
+        pulses = live.pulses.since(told.pulse, counts.running)
+        if pulses:
+            told.pulse, found["pulses"] = pulses[-1], pulses
+        return found
+
+    def _partitions(self) -> list[PartitionView]:
+        """Those that are other than they were told last; that time goes on does not count."""
+        told, live = self._told.partitions, self._live
+        loads, heads = self._parts.balancing.partitions(), live.heads()
+        changed: list[LoadOfPartition] = []
+        for load in loads:
+            head = heads.get(load.partition)
+            seen = (load, _head(head), live.pulses.per_minute(load.partition))
+            if told.get(load.partition) != seen:
+                told[load.partition] = seen
+                changed.append(load)
+        return live.partitions(changed) if changed else []
+
+    def _pulse_is_over(self) -> bool:
+        told = self._told.pulse
+        return told is None or told.at != to_rfc3339(self._live.pulses.end_ms - limits.PULSE_MS)
 
     def _counts(self, open_runs: int, waiting: int) -> Counts:
         running, workers, slots = self._live.totals()
         return Counts(
-            open_runs=open_runs, waiting=waiting, running=running, workers=workers, slots=slots
+            open_runs=open_runs,
+            waiting=waiting,
+            running=running,
+            workers=workers,
+            slots=slots,
+            queue_size=self._parts.ledger.queue_size,
         )
 
-    def _partitions(self) -> list[PartitionView]:
-        now_ms, heads = self._parts.now_ms(), self._live.heads()
-        return [
-            show_partition(load, heads.get(load.partition), now_ms)
-            for load in self._parts.balancing.partitions()
-        ]
+    def _want(self) -> None:
+        """Say which changes are worth looking at."""
+        watches = [listener.watch for listener in self._listeners]
+        self._live.marks.wanted = Wanted(
+            watched=frozenset[int]().union(*(each.watched for each in self._listeners)),
+            all_runs=any(watch.runs is None for watch in watches),
+            new_above=min(listener.new_above for listener in self._listeners),
+            jobs_of=frozenset(watch.jobs_of for watch in watches if watch.jobs_of),
+            all_jobs=any(watch.jobs_of is None for watch in watches),
+        )
+
+
+async def _cancel_after(event: trio.Event, scope: trio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()
+
+
+def _head(running: RunningView | None) -> tuple[object, ...]:
+    return () if running is None else (running.job_id, running.attempt, running.started_at)
 
 
 def _slim(run: RunView) -> RunView:
@@ -231,7 +349,7 @@ def _is_new(sent: dict[int, bytes], key: int, shown: RunView | JobView) -> bool:
     encoded = msgspec.json.encode(shown)
     if sent.get(key) == encoded:
         return False
-    if len(sent) >= 2 * limits.CHANGED_RUNS_MAX:
+    if len(sent) >= limits.SENT_KEPT_MAX:
         del sent[next(iter(sent))]
     sent[key] = encoded
     return True

@@ -12,7 +12,7 @@ from control.api.metrics import MEDIA, Metrics
 from control.api.ports import Parts
 from control.api.problems import UpgradeRequired
 from control.model.errors import NotFound
-from control.model.fleet import PartitionView, WorkerView, show_partition
+from control.model.fleet import PartitionView, PartitionWithJobs, WorkerView
 from control.model.messages import DrainWorker
 from control.model.names import Metric, Topic
 from control.model.records import Record
@@ -59,6 +59,7 @@ class Fleet:
             WORKERS: self._workers,
             DRAIN: self._drain,
             PARTITIONS: self._partitions,
+            PARTITION: self._partition,
             EVENTS: self._refuse_plain,
             METRICS: self._scraped,
         }
@@ -92,12 +93,18 @@ class Fleet:
 
     async def _partitions(self, call: Call) -> Answer:
         del call
-        now_ms, heads = self._parts.now_ms(), self._live.heads()
-        shown = [
-            show_partition(load, heads.get(load.partition), now_ms)
-            for load in self._parts.balancing.partitions()
-        ]
-        return Answer(body=Page(items=shown))
+        loads = self._parts.balancing.partitions()
+        return Answer(body=Page(items=self._live.partitions(loads)))
+
+    async def _partition(self, call: Call) -> Answer:
+        number = call.number("partition")
+        loads = self._parts.balancing.partitions()
+        for load in loads:
+            if load.partition == number:
+                return Answer(body=self._live.partition(load))
+        there = f"there are {len(loads)}, numbered from 0" if loads else "none is known yet"
+        message = f"there is no partition {number}: {there}"
+        raise NotFound(message)
 
     async def _refuse_plain(self, call: Call) -> Answer:
         del call
@@ -153,6 +160,15 @@ PARTITIONS: Final = Operation(
     summary="List partitions with their load",
     tag="workers",
     answer=Page[PartitionView],
+)
+PARTITION: Final = Operation(
+    method="GET",
+    path="/v1/partitions/{partition}",
+    name="showPartition",
+    summary="Show a partition with what was placed in it",
+    tag="workers",
+    answer=PartitionWithJobs,
+    errors=(404, 422),
 )
 EVENTS: Final = Operation(
     method="GET",

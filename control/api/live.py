@@ -1,19 +1,30 @@
 """Owns what the API knows from the bus: workers, what they were given, and what changed lately."""
 
+import math
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
 import msgspec
 import structlog
 import trio
 
+from control.api.given import Given, Lost, show_given, show_worker
+from control.api.marks import Marks
 from control.api.metrics import Metrics
+from control.api.pulses import Notes, Pulses
 from control.bus.base import Bus, Subscription
 from control.core.roster import Changes, Roster
 from control.model import limits
+from control.model.balancing import LoadOfPartition
 from control.model.errors import BusUnavailable
-from control.model.fleet import RunningView, WorkerView
+from control.model.fleet import (
+    PartitionView,
+    PartitionWithJobs,
+    RunningView,
+    WorkerView,
+    show_partition,
+)
 from control.model.messages import (
     Announce,
     CancelJob,
@@ -21,6 +32,7 @@ from control.model.messages import (
     Finished,
     Hold,
     JobReady,
+    Loads,
     Message,
     Placed,
     Progressed,
@@ -28,11 +40,12 @@ from control.model.messages import (
     Skipped,
     Started,
     WorkerDown,
+    WorkerQuiet,
     WorkerUp,
 )
 from control.model.names import Service, Topic
 from control.model.records import Record
-from control.model.times import to_rfc3339
+from control.model.states import Outcome
 
 LOG = structlog.get_logger("api")
 _TOPICS: Final = (
@@ -47,26 +60,6 @@ _TOPICS: Final = (
 _ENDED_MAX: Final = 20_000
 
 
-class _Given(msgspec.Struct):
-    """A job that a worker has been given."""
-
-    job_id: int
-    attempt: int
-    worker: str
-    partition: int | None
-    pipeline: str
-    name: str
-    expected: float
-    run_id: int | None = None
-    started_ms: int | None = None
-
-
-class _Lost(msgspec.Struct, frozen=True):
-    info: WorkerUp
-    reason: str
-    at_ms: int
-
-
 class Live:
     """What goes on now. Written by its own tasks, read by the calls; nothing here blocks."""
 
@@ -75,15 +68,21 @@ class Live:
         self._metrics = metrics
         self._now_ms = now_ms
         self._roster = Roster()
-        self._lost: OrderedDict[str, _Lost] = OrderedDict()
-        self._given: dict[int, _Given] = {}
+        self._lost: OrderedDict[str, Lost] = OrderedDict()
+        self._known: set[str] = set()  # Workers whose joining is no news.
+        self._given: dict[int, Given] = {}
         self._ended: OrderedDict[tuple[int, int], None] = OrderedDict()
+        self._silent: dict[str, int] = {}  # Workers that say nothing, and since when.
+        self.pulses = Pulses(now_ms())
+        self.notes = Notes(now_ms())
         # What a listener has to be told; kept only while somebody listens.
         self.listening = False
-        self.changed_runs: OrderedDict[int, float] = OrderedDict()
-        self.changed_jobs: OrderedDict[int, float] = OrderedDict()
-        self.fleet_changes = 0
+        self.marks = Marks()
+        self._dirty: set[str] = set()  # Workers that are other than when they were taken last.
+        self._unlisted: set[str] = set()
+        self.changes = 0  # Grows with all that is read.
         self.gaps = 0  # How often messages were missed.
+        self._now = 0.0
         self._woken = trio.Event()
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -101,39 +100,102 @@ class Live:
 
     def workers(self) -> list[WorkerView]:
         """All workers, those lost lately last."""
-        by_worker: dict[str, list[_Given]] = {}
-        for given in self._given.values():
-            by_worker.setdefault(given.worker, []).append(given)
-        shown = [
-            _worker(info, by_worker.get(name, []))
-            for name, info in sorted(self._roster.workers.items())
-        ]
-        oldest_ms = self._now_ms() - limits.LOST_WORKERS_MS
-        while self._lost and next(iter(self._lost.values())).at_ms < oldest_ms:
-            self._lost.popitem(last=False)
-        shown += [_worker(lost.info, by_worker.get(n, []), lost) for n, lost in self._lost.items()]
-        return shown
+        self._forget_lost()
+        return self._shown([*sorted(self._roster.workers), *self._lost])
+
+    def take_workers(self) -> tuple[list[WorkerView], list[str]]:
+        """Workers that changed since this was asked last, and those that are listed no more."""
+        self._forget_lost()
+        gone = sorted(self._unlisted - self._roster.workers.keys() - self._lost.keys())
+        changed = sorted(self._dirty & (self._roster.workers.keys() | self._lost.keys()))
+        self._dirty.clear()
+        self._unlisted.clear()
+        return self._shown(changed), gone
+
+    def touch_workers(self) -> None:
+        """Somebody wants to hear of all of them."""
+        self._dirty.update(self._roster.workers, self._lost)
+
+    def forget_changes(self) -> None:
+        """Nobody listens any more."""
+        self.listening = False
+        self.marks.clear()
+        self._dirty.clear()
+        self._unlisted.clear()
+
+    def roll(self) -> None:
+        """End what is over: pulses, and seconds of too many notes."""
+        now_ms = self._now_ms()
+        self.pulses.roll(now_ms, self.running)
+        self.notes.roll(now_ms)
 
     def has_worker(self, name: str) -> bool:
         """Whether a worker of this name is connected."""
         return name in self._roster.workers
 
+    def partitions(self, loads: Iterable[LoadOfPartition]) -> list[PartitionView]:
+        """Partitions as they are shown."""
+        now_ms, heads = self._now_ms(), self.heads()
+        return [self._partition(load, heads.get(load.partition), now_ms) for load in loads]
+
+    def partition(self, load: LoadOfPartition) -> PartitionWithJobs:
+        """A partition with what was placed in it: what runs, by its start, then what is ahead."""
+        given = [each for each in self._given.values() if each.partition == load.partition]
+        given.sort(key=lambda each: math.inf if each.started_ms is None else each.started_ms)
+        jobs = [show_given(each) for each in given]
+        head = jobs[0] if given and given[0].started_ms is not None else None
+        shown = self._partition(load, head, self._now_ms())
+        return PartitionWithJobs(**msgspec.structs.asdict(shown), jobs=jobs)
+
     def heads(self) -> dict[int, RunningView]:
         """For each partition the job that has run longest."""
-        found: dict[int, _Given] = {}
+        found: dict[int, Given] = {}
         for given in self._given.values():
             if given.started_ms is None or given.partition is None:
                 continue
             head = found.get(given.partition)
             if head is None or given.started_ms < (head.started_ms or 0):
                 found[given.partition] = given
-        return {partition: _running(given) for partition, given in found.items()}
+        return {partition: show_given(given) for partition, given in found.items()}
+
+    def running(self) -> int:
+        """How many jobs run."""
+        return sum(given.started_ms is not None for given in self._given.values())
 
     def totals(self) -> tuple[int, int, int]:
         """How many jobs run, workers are connected, and slots they have."""
-        running = sum(given.started_ms is not None for given in self._given.values())
         workers = self._roster.workers.values()
-        return running, len(workers), sum(up.slots for up in workers)
+        return self.running(), len(workers), sum(up.slots for up in workers)
+
+    def _partition(
+        self, load: LoadOfPartition, head: RunningView | None, now_ms: int
+    ) -> PartitionView:
+        return show_partition(load, head, now_ms, self.pulses.per_minute(load.partition))
+
+    def _shown(self, names: Collection[str]) -> list[WorkerView]:
+        """These workers, connected or lost, in this order."""
+        wanted = frozenset(names)
+        by_worker: dict[str, list[Given]] = {}
+        for given in self._given.values() if wanted else ():
+            if given.worker in wanted:
+                by_worker.setdefault(given.worker, []).append(given)
+        shown: list[WorkerView] = []
+        for name in names:
+            lost = self._lost.get(name)
+            info = lost.info if lost else self._roster.workers[name]
+            held, silent_since_ms = by_worker.get(name, []), self._silent.get(name)
+            shown.append(show_worker(info, held, silent_since_ms, lost))
+        return shown
+
+    def _forget_lost(self) -> None:
+        oldest_ms = self._now_ms() - limits.LOST_WORKERS_MS
+        while self._lost and next(iter(self._lost.values())).at_ms < oldest_ms:
+            self._unlist()
+
+    def _unlist(self) -> None:
+        name, _ = self._lost.popitem(last=False)
+        if self.listening:
+            self._unlisted.add(name)
 
     async def _announce(self) -> None:
         await self._bus.publish([Record(Topic.TASK_COMMANDS, Announce(by=Service.API))])
@@ -149,47 +211,74 @@ class Live:
                 self._given.clear()  # The dispatchers say again what they hold.
                 await self._announce()
                 continue
+            self.roll()
+            self._now = trio.current_time()
             for delivery in deliveries:
                 self._take(delivery.message)
+            self.changes += 1
             self._woken.set()
             self._woken = trio.Event()
 
     def _take(self, message: Message) -> None:
         match message:
             case Finished():
-                self._metrics.finished(message)
-                self._end(message.job_id, message.attempt)
-                self._mark(message.run_id, message.job_id)
+                self._finish(message)
             case Placed():
                 self._place(message)
             case Started():
                 given = self._given.get(message.job_id)
                 if given is not None and given.attempt == message.attempt:
                     given.started_ms, given.run_id = message.started_ms, message.run_id
-                    self.fleet_changes += 1
+                    self._touch(given.worker)
                 self._mark(message.run_id, message.job_id)
             case JobReady() | Progressed():
                 self._mark(message.run_id, message.job_id)
             case Skipped():
+                self.pulses.skipped()
                 self._end(message.job_id, message.attempt)
                 self._mark(message.run_id, message.job_id)
             case CancelJob() | ReorderJob():
                 self._mark(None, message.job_id)
+            case Loads():
+                if message.rules.changes is not None:
+                    self.notes.changed(message.rules.changes)
+            case _:
+                self._heed(message)
+
+    def _heed(self, message: Message) -> None:
+        """News of workers."""
+        match message:
             case WorkerUp():
                 self._workers_changed(self._roster.worker_up(message), "")
             case WorkerDown():
                 changes = self._roster.worker_down(message.worker, message.dispatcher)
                 self._workers_changed(changes, message.reason)
+            case WorkerQuiet():
+                self._quiet(message)
             case DispatcherUp():
                 self._dispatcher_up(message)
             case _:
                 pass
 
+    def _finish(self, message: Finished) -> None:
+        self._metrics.finished(message)
+        self.pulses.finished(message)
+        if message.outcome != Outcome.DONE:
+            given = self._given.get(message.job_id)
+            tried, tries = 0, 0
+            if given is not None and given.attempt == message.attempt:
+                tried, tries = given.tried, given.tries
+            self.notes.finished(message, tried, tries)
+        self._end(message.job_id, message.attempt)
+        self._mark(message.run_id, message.job_id)
+
     def _place(self, message: Placed) -> None:
         job = message.job
+        self.pulses.placed(message.partition)
         if (job.job_id, job.attempt) in self._ended:
             return
-        self._given[job.job_id] = _Given(
+        tried = job.attempt - job.lost  # Lost workers cost no try.
+        self._given[job.job_id] = Given(
             job_id=job.job_id,
             attempt=job.attempt,
             worker=message.worker,
@@ -198,8 +287,10 @@ class Live:
             name=job.name,
             expected=message.expected,
             run_id=job.run_id,
+            tried=tried,
+            tries=tried + job.retries_left,
         )
-        self.fleet_changes += 1
+        self._touch(message.worker)
 
     def _end(self, job_id: int, attempt: int) -> None:
         self._ended[job_id, attempt] = None
@@ -208,24 +299,42 @@ class Live:
         given = self._given.get(job_id)
         if given is not None and given.attempt <= attempt:
             del self._given[job_id]
-            self.fleet_changes += 1
+            self._touch(given.worker)
+
+    def _quiet(self, message: WorkerQuiet) -> None:
+        known = self._roster.workers.get(message.worker)
+        if known is None or known.dispatcher != message.dispatcher:
+            return  # It is elsewhere by now.
+        if message.since_ms is None:
+            self._silent.pop(message.worker, None)
+        else:
+            self._silent[message.worker] = message.since_ms
+        self._touch(message.worker)
 
     def _workers_changed(self, changes: Changes, reason: str) -> None:
+        now_ms = self._now_ms()
         for info in changes.gone:
-            self._lost[info.worker] = _Lost(info, reason, self._now_ms())
+            self._silent.pop(info.worker, None)
+            self._lost[info.worker] = Lost(info, reason, now_ms)
+            self._touch(info.worker)
+            self.notes.left(info.worker, reason, now_ms)
+            self._known.discard(info.worker)
             if len(self._lost) > limits.LOST_WORKERS_MAX:
-                self._lost.popitem(last=False)
+                self._unlist()
         for info in changes.came:
             self._lost.pop(info.worker, None)
             self._hold(info.worker, info.holds)
-        self.fleet_changes += bool(changes.gone or changes.came)
+            self._touch(info.worker)
+            if info.worker not in self._known:
+                self._known.add(info.worker)
+                self.notes.joined(info, now_ms)
 
     def _hold(self, worker: str, holds: tuple[Hold, ...]) -> None:
         for hold in holds:
             known = self._given.get(hold.job_id)
             if (hold.job_id, hold.attempt) in self._ended:
                 continue
-            self._given[hold.job_id] = _Given(
+            self._given[hold.job_id] = Given(
                 job_id=hold.job_id,
                 attempt=hold.attempt,
                 worker=worker,
@@ -235,6 +344,8 @@ class Live:
                 expected=hold.expected,
                 run_id=None if known is None else known.run_id,
                 started_ms=hold.started_ms,
+                tried=0 if known is None else known.tried,
+                tries=0 if known is None else known.tries,
             )
 
     def _dispatcher_up(self, message: DispatcherUp) -> None:
@@ -249,44 +360,10 @@ class Live:
         }
         self._workers_changed(changes, "its dispatcher is gone, or does not have it any more")
 
+    def _touch(self, worker: str) -> None:
+        if self.listening:
+            self._dirty.add(worker)
+
     def _mark(self, run_id: int | None, job_id: int) -> None:
-        if not self.listening:
-            return
-        now = trio.current_time()
-        for changed, key in ((self.changed_runs, run_id), (self.changed_jobs, job_id)):
-            if key is not None:
-                changed[key] = now
-                changed.move_to_end(key)
-                if len(changed) > limits.CHANGED_RUNS_MAX:
-                    changed.popitem(last=False)
-
-
-def _worker(info: WorkerUp, given: list[_Given], lost: _Lost | None = None) -> WorkerView:
-    return WorkerView(
-        id=info.worker,
-        host=info.host,
-        dispatcher=info.dispatcher,
-        state="lost" if lost else "draining" if info.draining else "connected",
-        reason=lost.reason if lost else "",
-        slots=info.slots,
-        labels=list(info.labels),
-        kinds={name: list(versions) for name, versions in info.kinds},
-        partitions=list(info.partitions),
-        running=[_running(each) for each in given],
-        connected_at=to_rfc3339(info.connected_ms),
-        lost_at=to_rfc3339(lost.at_ms) if lost else None,
-    )
-
-
-def _running(given: _Given) -> RunningView:
-    return RunningView(
-        job_id=given.job_id,
-        run_id=given.run_id,
-        attempt=given.attempt,
-        pipeline=given.pipeline,
-        name=given.name,
-        worker=given.worker,
-        partition=given.partition,
-        expected=given.expected,
-        started_at=None if given.started_ms is None else to_rfc3339(given.started_ms),
-    )
+        if self.listening:
+            self.marks.mark(run_id, job_id, self._now)

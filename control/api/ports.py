@@ -10,6 +10,7 @@ from control.bus.base import Bus
 from control.model.balancing import LoadOfPartition, Rules, Waits
 from control.model.kinds import KindRegistry
 from control.model.names import Metric
+from control.model.queues import Queues
 from control.model.reports import (
     PartitionStats,
     PipelineStats,
@@ -39,6 +40,9 @@ class Balancing(Protocol):
 
     async def waits(self, job_id: int) -> Waits | None:
         """Why a job waits at the balancer; None: it does not. Raises `BalancerSilent`."""
+
+    async def queues(self, limit: int, client: str | None) -> Queues:
+        """What waits there in groups, of one client or of all. Raises `BalancerSilent`."""
 
     def expected(self, pipeline: str, name: str) -> float | None:
         """How many seconds a job should take; None: nothing is known of it."""

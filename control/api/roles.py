@@ -48,6 +48,7 @@ ROLES: Final[dict[tuple[str, str], frozenset[Role] | None]] = {
     ("GET", "/v1/jobs/{job_id}/explain"): _READ,
     ("GET", "/v1/schedules"): _READ,
     ("GET", "/v1/scheduled-runs"): _READ,
+    ("GET", "/v1/forecast"): _READ,
     ("POST", "/v1/schedules/{schedule_id}/pause"): _WRITE,
     ("POST", "/v1/schedules/{schedule_id}/resume"): _WRITE,
     ("POST", "/v1/schedules/{schedule_id}/trigger"): _WRITE,
@@ -55,7 +56,9 @@ ROLES: Final[dict[tuple[str, str], frozenset[Role] | None]] = {
     ("GET", "/v1/workers"): _WATCH,  # It shows what they run.
     ("GET", "/v1/workers/{worker_id}/history"): _WATCH,
     ("POST", "/v1/workers/{worker_id}/drain"): _OPERATE,
+    ("GET", "/v1/queues"): _READ,
     ("GET", "/v1/partitions"): _READ,
+    ("GET", "/v1/partitions/{partition}"): _WATCH,  # It shows what runs in it.
     ("GET", "/v1/partitions/split"): _WATCH,  # It names jobs of all clients, and workers.
     ("PUT", "/v1/partitions/split"): _OPERATE,
     ("GET", "/v1/stats/summary"): _WATCH,

@@ -23,7 +23,7 @@ class Api:
     def __init__(self, parts: Parts, *, host: str, port: int, version: str) -> None:
         self.metrics = Metrics()
         self.live = Live(parts.bus, self.metrics, parts.now_ms)
-        self.events = Events(parts, self.live)
+        self.events = Events(parts, self.live, version)
         self._host = host
         self._port = port
         self.routes = all_routes(parts, self.live, self.events, self.metrics, version)
@@ -45,7 +45,8 @@ class Api:
         config.keep_alive_timeout = 75
         config.keep_alive_max_requests = 1_000_000
         config.include_server_header = False
-        config.websocket_max_message_size = limits.KIB  # Listeners have nothing to say.
+        # Listeners say little; what is a bit too large is refused in words.
+        config.websocket_max_message_size = 4 * limits.WATCH_BYTES_MAX
         port: int = listener.getsockname()[1]
         listener.detach()  # Hypercorn owns the file descriptor from here on.
         async with trio.open_nursery() as nursery:

@@ -49,6 +49,12 @@ class Said(msgspec.Struct, frozen=True):
     frames: list[wire.FromWorker]
 
 
+class Quiet(msgspec.Struct, frozen=True):
+    """A worker has said nothing for `limits.QUIET_S`; what it says next ends that."""
+
+    peer: Peer
+
+
 class Disconnected(msgspec.Struct, frozen=True):
     """A worker's socket is closed."""
 
@@ -56,4 +62,4 @@ class Disconnected(msgspec.Struct, frozen=True):
     reason: str
 
 
-Arrival = Connected | Said | Disconnected
+Arrival = Connected | Said | Quiet | Disconnected

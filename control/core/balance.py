@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from control.core import reasons
 from control.core.estimates import Estimates, Key
 from control.core.fleet import Fleet
 from control.core.learning import Learning
@@ -22,7 +23,6 @@ from control.core.past import Past
 from control.core.placing import Placing
 from control.core.policy import SLOW_SHARE, Assignment, Policy
 from control.core.quotas import Quotas
-from control.core.reasons import in_words
 from control.core.roster import Changes, Roster
 from control.core.slots import WINDOW_S, Lane, Slots
 from control.core.speed import Threshold
@@ -264,14 +264,14 @@ class Balancer:
         ahead, at_least = self.waiting.ahead(waiting)
         refused, refused_ms = queue.refused or (None, None)
         return Waits(
-            why=self._in_words(queue, found if isinstance(found, Cause) else None),
+            why=self.in_words(queue, found if isinstance(found, Cause) else None),
             speed=speed,
             expected_s=expected_s,
             known=self.estimates.is_known(queue.key),
             sent_ahead=expected_s <= WINDOW_S,
             ahead=ahead,
             at_least=at_least,
-            refused=None if refused is None else self._in_words(queue, refused),
+            refused=None if refused is None else self.in_words(queue, refused),
             refused_ms=refused_ms,
         )
 
@@ -301,9 +301,10 @@ class Balancer:
         changes, classes.changed = classes.changed, []
         return changes
 
-    def _in_words(self, queue: Queue, cause: Cause | None) -> str:
+    def in_words(self, queue: Queue, cause: Cause | None) -> str:
+        """Why the head of a queue is not placed."""
         most = self._quotas.max_running(queue.client)
-        return in_words(cause, queue, self.slots, self.outstanding, most)
+        return reasons.in_words(cause, queue, self.slots, self.outstanding, most)
 
     def _reclassify(self, keys: Iterable[Key]) -> None:
         slow = self.outstanding.slow

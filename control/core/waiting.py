@@ -205,7 +205,7 @@ class WaitingJobs:
             head = queue.head() if version == queue.version else None
             if head is None:
                 continue
-            if self._rank_of(queue, head) > rank + _SAME_MS:
+            if self.rank_of(queue, head) > rank + _SAME_MS:
                 self._rank(queue)  # It has grown longer since: to its new place.
                 continue
             self._leave(cause)
@@ -274,7 +274,7 @@ class WaitingJobs:
 
     def ahead(self, waiting: Waiting) -> tuple[int, bool]:
         """How many jobs come before this one; True: it may be more, they were too many to count."""
-        level, rank = waiting.queue.level, self._rank_of(waiting.queue, waiting)
+        level, rank = waiting.queue.level, self.rank_of(waiting.queue, waiting)
         own = (rank, waiting.job.job_id)
         count, left, at_least = 0, _LOOKED_AT_MAX, False
         for queue in self._queues.values():
@@ -282,7 +282,7 @@ class WaitingJobs:
                 count += queue.size
                 continue
             head = queue.head()
-            if queue.level > level or head is None or self._rank_of(queue, head) > rank:
+            if queue.level > level or head is None or self.rank_of(queue, head) > rank:
                 continue
             if len(queue.heap) > left:
                 count, at_least = count + 1, True
@@ -293,6 +293,10 @@ class WaitingJobs:
                 (entry[0] + length_ms, entry[1]) < own and not entry[3].gone for entry in queue.heap
             )
         return count, at_least
+
+    def queues(self) -> list[Queue]:
+        """All queues, in no order."""
+        return list(self._queues.values())
 
     def causes(self) -> list[Cause]:
         """Everything queues are parked for."""
@@ -314,7 +318,7 @@ class WaitingJobs:
             head = queue.head() if version == queue.version else None
             if head is None:
                 heapq.heappop(heap)
-            elif self._rank_of(queue, head) > rank + _SAME_MS:
+            elif self.rank_of(queue, head) > rank + _SAME_MS:
                 heapq.heappop(heap)  # It has grown longer since: to its new place.
                 self._rank(queue)
             else:
@@ -358,7 +362,8 @@ class WaitingJobs:
             heap[:] = [entry for entry in heap if entry[-2] == entry[-1].version]
             heapq.heapify(heap)
 
-    def _rank_of(self, queue: Queue, waiting: Waiting) -> float:
+    def rank_of(self, queue: Queue, waiting: Waiting) -> float:
+        """By what its queue has its place among those of its level, while this is its head."""
         return waiting.arrival_ms + _length_ms(self._index(queue.key), waiting)
 
 

@@ -94,8 +94,22 @@ class PartitionView(msgspec.Struct, frozen=True, kw_only=True):
     ] = 0.0
 
 
-def show_partition(load: LoadOfPartition, head: RunningView | None, now_ms: int) -> PartitionView:
-    """A partition as it is shown."""
+class PartitionWithJobs(PartitionView, frozen=True, kw_only=True):
+    """A partition with what was placed in it."""
+
+    jobs: Annotated[
+        list[RunningView],
+        Meta(description="What runs, by its start; then what was sent ahead, first one first."),
+    ]
+
+
+def show_partition(
+    load: LoadOfPartition,
+    head: RunningView | None,
+    now_ms: int,
+    per_minute: tuple[float, float] = (0.0, 0.0),
+) -> PartitionView:
+    """A partition as it is shown. `per_minute`: how many jobs came into it, and ended in it."""
     oldest = load.oldest_ms
     return PartitionView(
         partition=load.partition,
@@ -109,4 +123,6 @@ def show_partition(load: LoadOfPartition, head: RunningView | None, now_ms: int)
         oldest_age_seconds=None if oldest is None else max(now_ms - oldest, 0) / 1000,
         workers=list(load.workers),
         head=head,
+        placed_per_minute=per_minute[0],
+        ended_per_minute=per_minute[1],
     )

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from control.model import limits
 from control.model.fleet import PartitionView, WorkerView
 from control.model.states import Role
 from control.model.views import JobView, RunView, Time
@@ -87,6 +88,6 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     told of; null: those of all runs, 0: none. `workers`: whether workers are told of.
     """
 
-    runs: Annotated[list[int], Meta(max_length=500)] | None = None
+    runs: Annotated[list[int], Meta(max_length=limits.WATCH_RUNS_MAX)] | None = None
     jobs_of: Annotated[int, Meta(ge=0)] | None = None
     workers: bool = True

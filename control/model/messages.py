@@ -12,6 +12,7 @@ from msgspec import Raw
 
 from control.model.balancing import LoadOfPartition, Rules, Waits
 from control.model.names import Service
+from control.model.queues import Queues
 from control.model.states import Outcome, Role, Speed
 
 NULL: Final = Raw(b"null")
@@ -174,6 +175,14 @@ class WorkerDown(_Message, frozen=True, kw_only=True, tag="worker_down"):
     reason: str
 
 
+class WorkerQuiet(_Message, frozen=True, kw_only=True, tag="worker_quiet"):
+    """A connected worker has said nothing since then; None: it speaks again."""
+
+    worker: str
+    dispatcher: str
+    since_ms: int | None
+
+
 class Overran(_Message, frozen=True, kw_only=True, tag="overran"):
     """These jobs take far longer than expected; what waited behind them was called back."""
 
@@ -289,6 +298,24 @@ class ToldWhy(_Message, frozen=True, kw_only=True, tag="told_why"):
     waits: Waits | None
 
 
+class AskQueues(_Message, frozen=True, kw_only=True, tag="ask_queues"):
+    """What waits at the balancer, in groups? `client`: of this one only; None: of all.
+
+    The balancer answers with `ToldQueues`.
+    """
+
+    limit: int
+    client: str | None
+
+
+class ToldQueues(_Message, frozen=True, kw_only=True, tag="told_queues"):
+    """What waits at the balancer, in `limit` groups at most."""
+
+    limit: int
+    client: str | None
+    queues: Queues
+
+
 class DeadLetter(_Message, frozen=True, kw_only=True, tag="dead_letter"):
     """A record that nobody could read, and where it was found. `value`: its text, cut off.
 
@@ -314,6 +341,7 @@ Message = (
     | Skipped
     | WorkerUp
     | WorkerDown
+    | WorkerQuiet
     | Overran
     | DispatcherUp
     | LogChunk
@@ -328,6 +356,8 @@ Message = (
     | Loads
     | AskWhy
     | ToldWhy
+    | AskQueues
+    | ToldQueues
     | DeadLetter
 )
 

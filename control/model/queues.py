@@ -38,7 +38,8 @@ class WaitingClass(msgspec.Struct, frozen=True, kw_only=True):
     jobs: Annotated[int, Meta(description="How many there are.", ge=0)]
     expected_seconds: Annotated[float, Meta(description="Of all of them together.", ge=0)]
     oldest_seconds: Annotated[
-        float | None, Meta(description="For how long the oldest has been ready; null: none waits.")
+        float | None,
+        Meta(description="How long the oldest of those in front has been ready; null: none waits."),
     ]
 
 
@@ -55,7 +56,7 @@ class Queues(msgspec.Struct, frozen=True, kw_only=True):
     items: Annotated[
         list[WaitingGroup], Meta(description="Groups, the one whose head comes first first.")
     ]
-    next_cursor: None = None
+    next_cursor: Annotated[None, Meta(description="Always null: there is one page.")] = None
     reasons: Annotated[list[WaitingReason], Meta(description="Of all groups, the most jobs first.")]
     classes: Annotated[list[WaitingClass], Meta(description="Of all jobs: fast, then slow.")]
     groups_more: Annotated[int, Meta(description="Groups that are left out.", ge=0)] = 0

@@ -14,10 +14,12 @@ import trio
 from control.bus.base import Bus, Subscription
 from control.core.balance import Balancer
 from control.core.policy import Assignment, Policy
+from control.core.queues import Survey
 from control.model import limits
 from control.model.balancing import LoadOfPartition, Rules, Waits
 from control.model.messages import (
     Announce,
+    AskQueues,
     AskWhy,
     CancelJob,
     ClientChanged,
@@ -31,11 +33,13 @@ from control.model.messages import (
     Placed,
     ReorderJob,
     SplitChanged,
+    ToldQueues,
     ToldWhy,
     WorkerDown,
     WorkerUp,
 )
 from control.model.names import Group, Service, Topic
+from control.model.queues import Queues
 from control.model.records import Delivery, Record, receipts_of
 
 LOG = structlog.get_logger("balancer")
@@ -58,7 +62,7 @@ class BalancerService:
         # Places finished without a placement: they go with the next forward.
         self._finished: defaultdict[Topic, list[int]] = defaultdict(list)
         self._moved: list[Record] = []  # Jobs that come back with another place in the order.
-        self._asked: dict[int, float] = {}  # Jobs whose wait is to be explained, and since when.
+        self._asked: dict[AskWhy | AskQueues, float] = {}  # What, and since when.
         self._asking = trio.Event()
         self._told: Loads | None = None
         self._loads_changed = trio.Event()
@@ -93,6 +97,15 @@ class BalancerService:
         """Why a job waits here; None when it does not."""
         await trio.lowlevel.checkpoint()
         return self._core.waits(job_id)
+
+    async def queues(self, limit: int, client: str | None) -> Queues:
+        """What waits here, in groups. Jobs are placed while it is gathered."""
+        survey, more = Survey(self._core, client), True
+        while more:
+            await trio.lowlevel.checkpoint()
+            more = survey.step()
+        await trio.lowlevel.checkpoint()
+        return survey.result(limit, self._now_ms())
 
     def expected(self, pipeline: str, name: str) -> float | None:
         """Seconds a job of this name should take; None: none has ended yet."""
@@ -163,9 +176,9 @@ class BalancerService:
                 core.dispatcher_up(message)
             case Learned():
                 core.recall(message.durations)
-            case AskWhy(job_id=job_id):
+            case AskWhy() | AskQueues():
                 if len(self._asked) < limits.ASKED_MAX:  # More would be answered too late.
-                    self._asked[job_id] = trio.current_time()
+                    self._asked[message] = trio.current_time()
                     self._asking.set()
                 return False
             case _:
@@ -204,11 +217,17 @@ class BalancerService:
             while self._asked:
                 # An answer takes a while, and placing jobs must not wait for all of them.
                 await trio.lowlevel.checkpoint()
-                job_id = next(iter(self._asked))
-                asked_s = trio.current_time() - self._asked.pop(job_id)
+                asked = next(iter(self._asked))
+                asked_s = trio.current_time() - self._asked.pop(asked)
                 if asked_s <= limits.ANSWER_S:  # Later nobody waits for it any more.
-                    answer = ToldWhy(job_id=job_id, waits=self._core.waits(job_id))
+                    answer = await self._answer_to(asked)
                     await self._bus.publish([Record(Topic.TASK_NEWS, answer)])
+
+    async def _answer_to(self, asked: AskWhy | AskQueues) -> ToldWhy | ToldQueues:
+        if isinstance(asked, AskWhy):
+            return ToldWhy(job_id=asked.job_id, waits=self._core.waits(asked.job_id))
+        found = await self.queues(asked.limit, asked.client)
+        return ToldQueues(limit=asked.limit, client=asked.client, queues=found)
 
     async def _tell_loads(self) -> None:
         while True:

@@ -11,11 +11,11 @@ import structlog
 import trio
 
 from control.bus.base import Bus, Subscription
-from control.bus.peers import Arrival, Connected, Disconnected, Peer, Said
+from control.bus.peers import Arrival, Connected, Disconnected, Peer, Quiet, Said
 from control.core.leases import Leases
 from control.core.outbox import Outbox
-from control.model import wire
-from control.model.messages import Announce, CancelJob, DrainWorker, Loads, Placed
+from control.model import limits, wire
+from control.model.messages import Announce, CancelJob, DrainWorker, Loads, Placed, WorkerQuiet
 from control.model.names import Group, Service, Topic
 from control.model.records import Record, receipts_of
 from control.model.states import Speed
@@ -40,6 +40,7 @@ class Dispatcher:
         self._arrivals = arrivals
         self._now_ms = now_ms
         self._peers: dict[str, Peer] = {}
+        self._quiet: set[str] = set()  # Of these it was told that they say nothing.
         self._changed = trio.Event()
         self.leases = Leases(name, classes, now_ms())
 
@@ -48,6 +49,7 @@ class Dispatcher:
         for peer in self._peers.values():
             peer.close()
         self._peers.clear()
+        self._quiet.clear()
         placed = await self._bus.subscribe(Topic.TASK_RUNS_LOAD_BALANCED, Group.DISPATCHER)
         commands = await self._bus.tail(Topic.TASK_COMMANDS)
         news = await self._bus.tail(Topic.TASK_NEWS)
@@ -118,6 +120,7 @@ class Dispatcher:
                 self.leases.heard(delivery.message, out, now_ms)
             for worker in self._peers.keys() - self.leases.links.keys():
                 self._peers.pop(worker).close()  # It is connected elsewhere.
+                self._quiet.discard(worker)
             await self._carry_out(out)
 
     def _classify(self, told: Loads, out: Outbox) -> None:
@@ -147,15 +150,32 @@ class Dispatcher:
                     former.close()
                 self._peers[peer.worker] = peer
                 self.leases.connected(hello, out, now_ms)
+                self._speaks(peer.worker, out)
                 LOG.info("worker.connected", worker=peer.worker, slots=hello.slots)
             case Disconnected(reason=reason):
                 if self._peers.get(peer.worker) is peer:
                     del self._peers[peer.worker]
+                    self._quiet.discard(peer.worker)
                     self.leases.disconnected(peer.worker, reason, out, now_ms)
                     LOG.info("worker.disconnected", worker=peer.worker, reason=reason)
             case Said(frames=frames):
                 if self._peers.get(peer.worker) is peer:
+                    self._speaks(peer.worker, out)
                     self._frames(peer, frames, out, now_ms)
+
+            case Quiet():
+                if self._peers.get(peer.worker) is peer:
+                    self._quiet.add(peer.worker)
+                    self._tell(peer.worker, now_ms - round(limits.QUIET_S * 1000), out)
+
+    def _speaks(self, worker: str, out: Outbox) -> None:
+        if worker in self._quiet:
+            self._quiet.remove(worker)
+            self._tell(worker, None, out)
+
+    def _tell(self, worker: str, quiet_since_ms: int | None, out: Outbox) -> None:
+        news = WorkerQuiet(worker=worker, dispatcher=self._name, since_ms=quiet_since_ms)
+        out.news(news)
 
     def _frames(
         self, peer: Peer, frames: Sequence[wire.FromWorker], out: Outbox, now_ms: int

@@ -19,7 +19,7 @@ from trio_websocket import (
 )
 from wsproto.utilities import LocalProtocolError
 
-from control.bus.peers import Arrival, Connected, Disconnected, Peer, Said
+from control.bus.peers import Arrival, Connected, Disconnected, Peer, Quiet, Said
 from control.model import limits, outputs, wire
 from control.model.errors import Unavailable
 from control.model.messages import NULL
@@ -141,11 +141,18 @@ class Gateway:
         while True:
             if frames:
                 await self._arrivals.send(Said(peer, frames))
-            received = await _receive(socket)
+            received = await self._hear(socket, peer)
             if isinstance(received, str):
                 LOG.warning("worker.dropped", worker=peer.worker, reason=received)
                 return received
             frames = received
+
+    async def _hear(self, socket: WebSocketConnection, peer: Peer) -> list[wire.FromWorker] | str:
+        """The next frames, or why there are none; says so when they are late."""
+        with trio.move_on_after(limits.QUIET_S):
+            return await _receive(socket)
+        await self._arrivals.send(Quiet(peer))
+        return await _receive(socket, limits.SILENCE_S - limits.QUIET_S)
 
 
 async def _send(socket: WebSocketConnection, peer: Peer, done: trio.CancelScope) -> None:
@@ -169,10 +176,12 @@ def _messages(frames: Sequence[wire.ToWorker]) -> Iterator[bytes]:
     yield from _messages(frames[half:])
 
 
-async def _receive(socket: WebSocketConnection) -> list[wire.FromWorker] | str:
+async def _receive(
+    socket: WebSocketConnection, patience_s: float = limits.SILENCE_S
+) -> list[wire.FromWorker] | str:
     """The next frames, or why there are none."""
     try:
-        with trio.fail_after(limits.SILENCE_S):
+        with trio.fail_after(patience_s):
             message = await socket.get_message()
     except trio.TooSlowError:
         return f"nothing was heard of it for {limits.SILENCE_S:g} s"

@@ -29,7 +29,7 @@ class Ledger:
 
     def __init__(self, graphs: Graphs, queue_size: int) -> None:
         self._graphs = graphs
-        self._queue_size = queue_size
+        self.queue_size = queue_size
 
     def submit(self, tx: Tx, news: Sequence[NewRun]) -> list[RunRow]:
         """Start runs, all or none; raises `QueueFull` when a limit would be passed."""
@@ -145,7 +145,7 @@ class Ledger:
                     depth=run.depth,
                     input_bytes=len(bytes(value)),
                     waiting=runs.waiting(tx.conn),
-                    queue_size=self._queue_size,
+                    queue_size=self.queue_size,
                 )
             if problem or revision_id is None:
                 run.reason = f"{run.reason}; {problem}"
@@ -179,9 +179,9 @@ class Ledger:
     def _check_room(self, tx: Tx, deltas: Mapping[str, int]) -> None:
         asked = sum(deltas.values())
         waiting = runs.waiting(tx.conn)
-        if asked and waiting + asked > self._queue_size:
+        if asked and waiting + asked > self.queue_size:
             message = (
-                f"{waiting} of {self._queue_size} jobs wait already (QUEUE_SIZE); "
+                f"{waiting} of {self.queue_size} jobs wait already (QUEUE_SIZE); "
                 f"{asked} more do not fit"
             )
             raise QueueFull(message, retry_after_s=limits.RETRY_AFTER_S)

@@ -19,6 +19,7 @@ from control.bus.journal import Journal
 from control.model.balancing import ClassChange, LoadOfPartition, Rules, Waits
 from control.model.kinds import Kind, KindRegistry
 from control.model.names import Group, Metric, Topic
+from control.model.queues import Queues, WaitingClass, WaitingGroup, WaitingReason
 from control.model.states import Role, Speed
 from control.model.views import CheckView
 from control.services.job_logs import JobLogs
@@ -90,8 +91,36 @@ def waits_for(why: str) -> Waits:
     )
 
 
+def queues_of(client: str, groups: int) -> Queues:
+    """This client waits for a slot."""
+    group = WaitingGroup(
+        reason="no free slot",
+        client=client,
+        pipeline="nightly",
+        stage="a",
+        job="one",
+        speed=Speed.FAST,
+        jobs=2,
+        order=(10, 10, 0, 10),
+        expected_seconds=2.5,
+        ready_seconds=1.0,
+        run_id=1,
+        job_id=1,
+    )
+    waiting = WaitingClass(speed=Speed.FAST, jobs=4, expected_seconds=10.0, oldest_seconds=1.0)
+    return Queues(
+        items=[group] * groups,
+        reasons=[WaitingReason(reason="no free slot", jobs=2 * groups + 2)],
+        classes=[waiting],
+        groups_more=1,
+    )
+
+
 class StillBalancing:
     """A balancer that says what it was told to say."""
+
+    def __init__(self) -> None:
+        self.asked: list[str | None] = []
 
     def partitions(self) -> Sequence[LoadOfPartition]:
         """One partition."""
@@ -118,6 +147,12 @@ class StillBalancing:
         """Always the same."""
         await trio.lowlevel.checkpoint()
         return waits_for(f"no worker is connected for {job_id}")
+
+    async def queues(self, limit: int, client: str | None) -> Queues:
+        """As many groups as may be, one less being left out."""
+        await trio.lowlevel.checkpoint()
+        self.asked.append(client)
+        return queues_of(client or "ann", limit)
 
     def expected(self, pipeline: str, name: str) -> float:
         """Always the same."""

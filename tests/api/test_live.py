@@ -11,6 +11,7 @@ import pytest
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_stream
 
+from control.api.auth import Identity
 from control.model import limits
 from control.model.messages import (
     DispatcherUp,
@@ -26,7 +27,7 @@ from control.model.messages import (
 )
 from control.model.names import Topic
 from control.model.records import Record
-from control.model.states import Outcome, Speed
+from control.model.states import Outcome, Role, Speed
 from store.facts import Facts
 from tests.api.serving import NOW_MS, PIPELINE, SECRET, Serving, serving
 from tests.store.fact_samples import fact
@@ -236,7 +237,7 @@ async def test_a_listener_needs_the_role_and_room(server: Serving) -> None:
             assert refused.status_code == status
             assert refused.json()["status"] == status
     for _ in range(limits.EVENT_STREAMS_MAX):
-        server.api.events.join()
+        server.api.events.join(Identity(client_id="viewer", role=Role.VIEWER))
     async with server.as_client("viewer", **upgrade) as client:
         refused = await client.get("/v1/events")
         assert (refused.status_code, refused.headers["retry-after"]) == (429, "5")

@@ -6,9 +6,16 @@ from pathlib import Path
 import trio
 from trio.testing import MockClock
 
-from control.bus.peers import Connected, Disconnected, Peer, Said
+from control.bus.peers import Arrival, Connected, Disconnected, Peer, Quiet, Said
 from control.model import limits, wire
-from control.model.messages import Announce, DispatcherUp, DrainWorker, Loads, SplitChanged
+from control.model.messages import (
+    Announce,
+    DispatcherUp,
+    DrainWorker,
+    Loads,
+    SplitChanged,
+    WorkerQuiet,
+)
 from control.model.names import Service, Topic
 from control.model.records import Record
 from control.model.states import Outcome, State
@@ -56,6 +63,38 @@ async def start(plane: Plane, nursery: trio.Nursery) -> None:
 
 def ended(lease: wire.Lease) -> wire.Ended:
     return wire.Ended(lease=lease, outcome=Outcome.DONE, finished_ms=now_ms(), duration=0.1)
+
+
+async def test_it_is_told_since_when_a_worker_says_nothing(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with opened(tmp_path) as (plane, nursery):
+        news = await plane.bus.tail(Topic.TASK_NEWS)
+        await nursery.start(plane.dispatcher.run)
+
+        async def told(*arrivals: Arrival) -> list[int | None]:
+            for arrival in arrivals:
+                await plane.arrivals.send(arrival)
+            found: list[int | None] = []
+            with trio.move_on_after(1):
+                while True:
+                    for message in [each.message for each in await news.receive()]:
+                        if isinstance(message, WorkerQuiet):
+                            assert (message.worker, message.dispatcher) == ("w", "d")
+                            found.append(message.since_ms)
+            return found
+
+        peer, stranger, beat = Peer("w"), Peer("w"), Said(Peer("w"), [wire.Beat(now_ms=1)])
+        since_ms = now_ms() - round(limits.QUIET_S * 1000)
+        assert await told(Connected(peer, hello()), Quiet(peer)) == [since_ms]
+        assert await told(Quiet(stranger), beat) == []  # They are of another connection.
+        spoken = Said(peer, [wire.Beat(now_ms=1)])
+        assert await told(spoken, spoken) == [None]
+        again = Connected(stranger, hello())
+        since_ms = now_ms() - round(limits.QUIET_S * 1000)
+        assert await told(Quiet(peer), again) == [since_ms, None]
+        assert len(await told(Quiet(stranger), Disconnected(stranger, "silent"))) == 1
+        assert await told(Connected(peer, hello()), spoken) == []
 
 
 async def test_a_result_is_acknowledged_once_it_is_stored(

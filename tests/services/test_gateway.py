@@ -8,7 +8,7 @@ from trio_websocket import (
     ConnectionClosed,
 )
 
-from control.bus.peers import Connected, Disconnected, Said
+from control.bus.peers import Connected, Disconnected, Quiet, Said
 from control.model import limits, wire
 from control.model.states import Outcome
 from tests.services.gateways import BEAT, HELLO, World, basic, opened, rejected, result
@@ -250,10 +250,22 @@ async def test_silence_is_noticed(autojump_clock: MockClock) -> None:
         await socket.send_message(wire.ENCODER.encode([HELLO]))
         await world.next()
         before = trio.current_time()
+        assert isinstance(await world.next(), Quiet)
+        assert trio.current_time() - before <= limits.QUIET_S
         gone = await world.next()
         assert isinstance(gone, Disconnected)
         assert gone.reason == "nothing was heard of it for 10 s"
         assert trio.current_time() - before <= limits.SILENCE_S
+
+
+async def test_who_speaks_late_is_heard(autojump_clock: MockClock) -> None:
+    async with opened() as world, world.socket() as socket:
+        await socket.send_message(wire.ENCODER.encode([HELLO]))
+        peer = (await world.next()).peer
+        for _ in range(2):
+            assert await world.next() == Quiet(peer)
+            await socket.send_message(b"[" + BEAT + b"]")
+            assert isinstance(await world.next(), Said)
 
 
 async def rude(world: World, *parts: bytes) -> None:

@@ -1,0 +1,129 @@
+"""Decides which changed runs and jobs are read for those who listen, and in which portions.
+
+Each is looked at twice: soon, and once more when what its message said must be stored. Newest
+first; what there is no room for waits for the next frame, and of too many the oldest are dropped.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+from control.model import limits
+
+_WATCHED_MAX: Final = limits.WATCH_RUNS_MAX * limits.EVENT_STREAMS_MAX
+_NEVER: Final = 2**63 - 1
+
+
+class Wanted(NamedTuple):
+    """What those who listen want, all together. `new_above`: runs with a larger id are new."""
+
+    watched: frozenset[int] = frozenset()
+    all_runs: bool = False
+    new_above: int = _NEVER
+    jobs_of: frozenset[int] = frozenset()
+    all_jobs: bool = False
+
+
+class Taken(NamedTuple):
+    """Ids to read now, and how many runs had to be left out."""
+
+    runs: list[int]
+    jobs: list[int]
+    runs_more: int
+
+
+class _Changed:
+    """Ids of one sort."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self.fresh: OrderedDict[int, float] = OrderedDict()  # When the last message was read.
+        self.again: OrderedDict[int, float] = OrderedDict()
+        self._dropped = 0
+
+    def mark(self, key: int, now: float) -> None:
+        self.fresh[key] = now
+        self.fresh.move_to_end(key)
+        if len(self.fresh) > self._most:
+            self.fresh.popitem(last=False)
+            self._dropped += 1
+
+    def take(self, now: float, most: int) -> list[int]:
+        taken: list[int] = []
+        while self.fresh and len(taken) < most:
+            key, at = self.fresh.popitem()
+            taken.append(key)
+            self.again[key] = at
+            self.again.move_to_end(key)
+        while len(self.again) > self._most:
+            self.again.popitem(last=False)
+        while self.again and len(taken) < most:
+            key, at = next(iter(self.again.items()))
+            if at > now - limits.SETTLE_S:
+                break
+            del self.again[key]
+            if key not in self.fresh:
+                taken.append(key)
+        return taken
+
+    def left_out(self) -> int:
+        """How many were, since this was asked last."""
+        dropped, self._dropped = self._dropped, 0
+        return len(self.fresh) + dropped
+
+    def clear(self) -> None:
+        self.fresh.clear()
+        self.again.clear()
+        self._dropped = 0
+
+
+class Marks:
+    """What has changed, as far as somebody wants it."""
+
+    def __init__(self) -> None:
+        self.wanted = Wanted()
+        self._watched = _Changed(_WATCHED_MAX)
+        self._others = _Changed(limits.CHANGED_RUNS_MAX)
+        self._jobs = _Changed(limits.CHANGED_JOBS_MAX)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether something has not been looked at."""
+        return bool(self._watched.fresh or self._others.fresh or self._jobs.fresh)
+
+    def mark(self, run_id: int | None, job_id: int, now: float) -> None:
+        """Something was said of a job; None: its run is not known."""
+        wanted = self.wanted
+        if run_id is not None:
+            if run_id in wanted.watched:
+                self._watched.mark(run_id, now)
+            elif wanted.all_runs or run_id > wanted.new_above:
+                self._others.mark(run_id, now)
+        if wanted.all_jobs or run_id in wanted.jobs_of or (run_id is None and wanted.jobs_of):
+            self._jobs.mark(job_id, now)
+
+    def want(self, runs: Iterable[int], now: float) -> None:
+        """Somebody wants to see these, changed or not."""
+        for run_id in runs:
+            self._watched.mark(run_id, now)
+
+    def take(self, now: float) -> Taken:
+        """What to read now."""
+        most = limits.CHANGED_RUNS_MAX
+        runs = self._watched.take(now, most - limits.NEW_RUNS_MAX)
+        room = most if self.wanted.all_runs else limits.NEW_RUNS_MAX
+        runs += self._others.take(now, min(room, most - len(runs)))
+        more = self._watched.left_out() + self._others.left_out()
+        return Taken(runs, self._jobs.take(now, limits.CHANGED_JOBS_MAX), more)
+
+    def put_back(self, taken: Taken, now: float) -> None:
+        """These could not be read."""
+        self.want(taken.runs, now)
+        for job_id in taken.jobs:
+            self._jobs.mark(job_id, now)
+
+    def clear(self) -> None:
+        """Nobody listens any more."""
+        self.wanted = Wanted()
+        for changed in (self._watched, self._others, self._jobs):
+            changed.clear()

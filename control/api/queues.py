@@ -1,0 +1,85 @@
+"""Owns the call about what waits at the balancer, and asks for it once a second at most."""
+
+import math
+from collections import OrderedDict
+from typing import Annotated, Final
+
+import msgspec
+import trio
+from msgspec import Meta
+
+from control.api.balancing import SILENT
+from control.api.calls import Answer, Call, Operation, Route
+from control.api.ports import Parts
+from control.api.roles import only_of
+from control.model import limits
+from control.model.errors import BalancerSilent
+from control.model.queues import Queues
+
+
+class QueuesQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much of it is shown."""
+
+    limit: Annotated[
+        int, Meta(ge=1, le=limits.QUEUES_MAX, description="Groups at most.", examples=[50])
+    ] = limits.QUEUES_DEFAULT
+
+
+class _Seen:
+    """What one client's, or everybody's, waiting jobs were when they were looked at last."""
+
+    def __init__(self) -> None:
+        self.lock = trio.Lock()
+        self.found: Queues | None = None
+        self.until = -math.inf
+
+
+class Queued:
+    """Carries out the call. However many ask, the balancer gathers it once a second."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._seen: OrderedDict[str | None, _Seen] = OrderedDict()
+
+    def routes(self) -> list[Route]:
+        """Which call is carried out by what."""
+        return [Route(QUEUES, self._show)]
+
+    async def _show(self, call: Call) -> Answer:
+        limit = call.query(QueuesQuery).limit
+        found = await self._fresh(only_of(call.who))
+        left_out = max(len(found.items) - limit, 0)
+        if left_out:
+            found = msgspec.structs.replace(
+                found, items=found.items[:limit], groups_more=found.groups_more + left_out
+            )
+        return Answer(body=found)
+
+    async def _fresh(self, client: str | None) -> Queues:
+        """What waits, of this client or of all; raises `BalancerSilent`."""
+        seen = self._seen.setdefault(client, _Seen())
+        self._seen.move_to_end(client)
+        if len(self._seen) > limits.QUEUES_KEPT_MAX:
+            self._seen.popitem(last=False)
+        async with seen.lock:
+            if trio.current_time() >= seen.until:
+                try:
+                    seen.found = await self._parts.balancing.queues(limits.QUEUES_MAX, client)
+                except BalancerSilent:  # Who waits for the lock does not have to ask it again.
+                    seen.found = None
+                seen.until = trio.current_time() + limits.QUEUES_EVERY_S
+            if seen.found is None:
+                raise BalancerSilent(SILENT)
+            return seen.found
+
+
+QUEUES: Final = Operation(
+    method="GET",
+    path="/v1/queues",
+    name="listQueues",
+    summary="Show what the balancer has not placed, in the order in which it will, and why",
+    tag="workers",
+    answer=Queues,
+    query=QueuesQuery,
+    errors=(422,),
+)
