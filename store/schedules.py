@@ -36,6 +36,16 @@ class Upcoming(msgspec.Struct, frozen=True, kw_only=True):
     pipeline: str
     waiting: bool
     backfill: bool
+    client: str  # The pipeline's owner.
+    revision_id: int  # What it would run.
+
+
+class Due(msgspec.Struct, frozen=True, kw_only=True):
+    """When a pipeline's planned runs are due, in order."""
+
+    pipeline: str
+    revision_id: int
+    times_ms: list[int]
 
 
 def sync(
@@ -153,9 +163,35 @@ def upcoming(
             pipeline=row[3],
             waiting=bool(row[4]),
             backfill=bool(row[5]),
+            client=row[6],
+            revision_id=row[7],
         )
         for row in conn.execute(_SQL["upcoming"], (until_ms, *after, limit))
     ]
+
+
+def due_times(
+    conn: sqlite3.Connection, *, until_ms: int, limit: int, client: str | None = None
+) -> tuple[list[Due], int]:
+    """When runs are due, by pipeline, and until when this is all: earlier after `limit` of them.
+
+    `client`: only of its pipelines.
+    """
+    ids_text, times_text = conn.execute(_SQL["due_times"], (until_ms, limit)).fetchone()
+    ids = msgspec.json.decode(ids_text, type=list[int])
+    times = msgspec.json.decode(times_text, type=list[int])
+    known: dict[int, Due] = {}
+    by_pipeline: dict[str, Due] = {}
+    wanted = msgspec.json.encode(sorted(set(ids))).decode()
+    for schedule_id, pipeline, revision_id, owner in conn.execute(_SQL["planning"], (wanted,)):
+        due = Due(pipeline=pipeline, revision_id=revision_id, times_ms=[])
+        # What is another's is counted where nobody looks.
+        known[schedule_id] = (
+            by_pipeline.setdefault(pipeline, due) if client in {None, owner} else due
+        )
+    for schedule_id, at_ms in zip(ids, times, strict=True):
+        known[schedule_id].times_ms.append(at_ms)
+    return list(by_pipeline.values()), times[-1] if len(times) == limit else until_ms
 
 
 def _identity(spec: ScheduleSpec) -> tuple[str, str, bytes]:

@@ -103,6 +103,10 @@ class Views:
             found[run_id].append((job.stage, job.name, State(state), started_ms))
         return found
 
+    def outline(self, conn: sqlite3.Connection, revision_id: int) -> Outline:
+        """What never changes of a revision that exists."""
+        return self._outlines.get(conn, revision_id)
+
     def jobs_among(self, conn: sqlite3.Connection, job_ids: Collection[int]) -> list[JobView]:
         """Those of these jobs that exist, without their outputs."""
         rows = conn.execute(_SQL["jobs_among"], (_json(job_ids),))

@@ -8,11 +8,13 @@ from msgspec import Meta
 
 from control.api.bodies import Backfill, ScheduledQuery, SchedulesQuery
 from control.api.calls import Answer, Call, Operation, Route, read_cursor, write_cursor
+from control.api.forecasts import Outlined, outlines, shapes
 from control.api.ports import Parts
 from control.api.problems import one
 from control.api.roles import check_pipeline, only_of
 from control.api.runs import read_time
 from control.core import cron
+from control.core.forecast import Shape
 from control.model import limits
 from control.model.names import Change
 from control.model.rows import NewRun
@@ -21,7 +23,7 @@ from control.model.times import to_rfc3339
 from control.model.timetable import PlannedView, ScheduleView
 from control.model.views import Page, RunView
 from store import clients, schedules
-from store.schedules import Schedule
+from store.schedules import Schedule, Upcoming
 from store.writer import Tx
 
 TAG: Final = "schedules"
@@ -56,13 +58,17 @@ class Timetable:
     async def _list(self, call: Call) -> Answer:
         query, own = call.query(SchedulesQuery), only_of(call.who)
         after = read_cursor(query.cursor) or 0
-        page = await self._parts.reader.read(
-            lambda conn: schedules.listing(
-                conn, after=after, limit=query.limit, pipeline=query.pipeline
-            )
-        )
+
+        def look(conn: sqlite3.Connection) -> tuple[list[Schedule], Outlined]:
+            page = schedules.listing(conn, after=after, limit=query.limit, pipeline=query.pipeline)
+            return page, outlines(self._parts, conn, (each.revision_id for each in page))
+
+        page, found = await self._parts.reader.read(look)
+        shaped = shapes(self._parts, {each.revision_id: each.pipeline for each in page}, found)
         more = page[-1].id if len(page) == query.limit else None
-        shown = [_view(each) for each in page if own in {None, each.client}]
+        shown = [
+            _view(each, shaped[each.revision_id]) for each in page if own in {None, each.client}
+        ]
         return Answer(body=Page(items=shown, next_cursor=write_cursor(more)))
 
     async def _planned(self, call: Call) -> Answer:
@@ -72,30 +78,29 @@ class Timetable:
             until_ms = read_time(query.until, "until")
         after = _read_place(query.cursor)
 
-        def look(conn: sqlite3.Connection) -> tuple[list[PlannedView], str | None]:
+        def look(conn: sqlite3.Connection) -> tuple[list[Upcoming], Outlined]:
             page = schedules.upcoming(conn, until_ms=until_ms, after=after, limit=query.limit)
-            owner = {
-                each.schedule_id: schedules.get(conn, each.schedule_id).client
-                for each in (page if own else ())
-            }
-            shown = [
-                PlannedView(
-                    schedule_id=each.schedule_id,
-                    pipeline=each.pipeline,
-                    nominal=to_rfc3339(each.nominal_ms),
-                    due=to_rfc3339(each.due_ms),
-                    waiting=each.waiting,
-                    backfill=each.backfill,
-                )
-                for each in page
-                if own in {None, owner.get(each.schedule_id)}
-            ]
-            if len(page) < query.limit:
-                return shown, None
-            return shown, f"{page[-1].due_ms}.{page[-1].schedule_id}.{page[-1].nominal_ms}"
+            return page, outlines(self._parts, conn, (each.revision_id for each in page))
 
-        shown, following = await self._parts.reader.read(look)
-        return Answer(body=Page(items=shown, next_cursor=following))
+        page, found = await self._parts.reader.read(look)
+        shaped = shapes(self._parts, {each.revision_id: each.pipeline for each in page}, found)
+        shown = [
+            PlannedView(
+                schedule_id=each.schedule_id,
+                pipeline=each.pipeline,
+                nominal=to_rfc3339(each.nominal_ms),
+                due=to_rfc3339(each.due_ms),
+                waiting=each.waiting,
+                backfill=each.backfill,
+                expected_seconds=_seconds(shaped[each.revision_id]),
+            )
+            for each in page
+            if own in {None, each.client}
+        ]
+        more = None
+        if len(page) == query.limit:
+            more = f"{page[-1].due_ms}.{page[-1].schedule_id}.{page[-1].nominal_ms}"
+        return Answer(body=Page(items=shown, next_cursor=more))
 
     async def _pause(self, call: Call) -> Answer:
         return await self._set_paused(call, paused=True)
@@ -111,7 +116,12 @@ class Timetable:
             tx.touch(Change.SCHEDULES)
             return schedules.set_paused(tx.conn, schedule_id, paused=paused, now_ms=now_ms)
 
-        return Answer(body=_view(await self._parts.writer.write(work)))
+        changed = await self._parts.writer.write(work)
+        found = await self._parts.reader.read(
+            lambda conn: outlines(self._parts, conn, [changed.revision_id])
+        )
+        shaped = shapes(self._parts, {changed.revision_id: changed.pipeline}, found)
+        return Answer(body=_view(changed, shaped[changed.revision_id]))
 
     async def _trigger(self, call: Call) -> Answer:
         schedule_id, now_ms = call.number("schedule_id"), self._parts.now_ms()
@@ -172,7 +182,7 @@ def _mine(call: Call, conn: sqlite3.Connection, schedule_id: int) -> Schedule:
     return schedule
 
 
-def _view(schedule: Schedule) -> ScheduleView:
+def _view(schedule: Schedule, shape: Shape | None) -> ScheduleView:
     due, nominal = schedule.next_due_ms, schedule.next_nominal_ms
     return ScheduleView(
         id=schedule.id,
@@ -182,7 +192,12 @@ def _view(schedule: Schedule) -> ScheduleView:
         spec=schedule.spec,
         next_at=None if due is None else to_rfc3339(due),
         next_nominal=None if nominal is None else to_rfc3339(nominal),
+        expected_seconds=_seconds(shape),
     )
+
+
+def _seconds(shape: Shape | None) -> float | None:
+    return None if shape is None else shape.seconds
 
 
 def _read_place(cursor: str | None) -> tuple[int, int, int]:

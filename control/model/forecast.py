@@ -26,5 +26,10 @@ class Forecast(msgspec.Struct, frozen=True, kw_only=True):
     next_cursor: None = None
     slots: Annotated[int, Meta(description="Slots of the workers connected now.", ge=0)]
     unknown: Annotated[
-        int, Meta(description="Planned runs of which nothing is known yet; not counted.", ge=0)
+        int,
+        Meta(
+            description="Planned runs of which nothing is known yet: among `runs`, but their "
+            "slots are not counted.",
+            ge=0,
+        ),
     ]

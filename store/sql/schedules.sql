@@ -60,7 +60,21 @@ DELETE FROM scheduled_runs WHERE schedule_id = ? AND nominal_ms = ?
 SELECT id FROM runs WHERE schedule_id = ? AND state IN ('READY', 'IN_PROGRESS')
 
 -- name: upcoming
-SELECT r.due_ms, r.schedule_id, r.nominal_ms, s.pipeline, r.waiting, r.backfill
+SELECT r.due_ms, r.schedule_id, r.nominal_ms, s.pipeline, r.waiting, r.backfill, p.client_id,
+       p.revision_id
 FROM scheduled_runs AS r JOIN schedules AS s ON s.id = r.schedule_id
+JOIN pipelines AS p ON p.name = s.pipeline
 WHERE r.due_ms <= ?1 AND (r.due_ms, r.schedule_id, r.nominal_ms) > (?2, ?3, ?4)
 ORDER BY r.due_ms, r.schedule_id, r.nominal_ms LIMIT ?5
+
+-- name: due_times
+-- Two arrays instead of a row each: there may be a hundred thousand.
+SELECT json_group_array(schedule_id), json_group_array(due_ms) FROM (
+    SELECT schedule_id, due_ms FROM scheduled_runs WHERE due_ms < ? ORDER BY due_ms LIMIT ?
+)
+
+-- name: planning
+-- Which pipeline a schedule is of, and whose.
+SELECT s.id, s.pipeline, p.revision_id, p.client_id
+FROM schedules AS s JOIN pipelines AS p ON p.name = s.pipeline
+WHERE s.id IN (SELECT value FROM json_each(?))
