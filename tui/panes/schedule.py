@@ -143,7 +143,7 @@ def _note(planned: PlannedView, before_ms: int, due_ms: int, zone: tzinfo) -> Li
     changed = _clocks(before_ms, due_ms, zone)
     if changed:
         notes.append((changed, "warn"))
-    return line(*(piece for note in notes for piece in (note, "  ")))
+    return line(*(piece for at, note in enumerate(notes) for piece in ("  " if at else "", note)))
 
 
 def _clocks(before_ms: int, due_ms: int, zone: tzinfo) -> str:

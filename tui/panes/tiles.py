@@ -73,7 +73,6 @@ def waiting(
         return inset([*lines, line(("by class ", "dim"), _UNKNOWN)], width)
     half = max((width - 2) // 2, 1)
     held = [_held(classes.get(speed)) for speed in _SPEEDS]
-    ends = [_drains(classes.get(speed), counts.slots) for speed in _SPEEDS]
     arrow = _arrow(history)
     return inset(
         [
@@ -86,7 +85,7 @@ def waiting(
                 )
             ),
             spread(
-                line(("drains in ", "dim"), f"{ends[0]}  {ends[1]}"),
+                _drains([classes.get(speed) for speed in _SPEEDS], counts.slots),
                 line(arrow) if arrow else (),
                 width - 2,
             ),
@@ -209,11 +208,15 @@ def _held(found: WaitingClass | None) -> str:
     return count(found.jobs) if found else "0"
 
 
-def _drains(found: WaitingClass | None, slots: int) -> str:
-    """How long all slots would need for what waits of a class."""
-    if found is None or not found.jobs:
-        return "–"
-    return f"~{roughly(found.expected_seconds / slots)}" if slots else f"never {OVER}"
+def _drains(classes: Sequence[WaitingClass | None], slots: int) -> Line:
+    """How long all slots would need for what waits of each class."""
+    if not slots:
+        return line((f"no slots to drain it {OVER}", "bad"))
+    ends = [
+        f"~{roughly(each.expected_seconds / slots)}" if each is not None and each.jobs else "–"
+        for each in classes
+    ]
+    return line(("drains in ", "dim"), "  ".join(ends))
 
 
 def _waited(stats: ClassStats) -> Line:

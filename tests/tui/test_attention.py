@@ -1,0 +1,113 @@
+"""Decides what an operator is told to look at, and what not."""
+
+from typing import Any
+
+import pytest
+
+from control.model.pipelines import ScheduleSpec
+from control.model.states import Overlap, Speed
+from tests.tui.samples import (
+    NOW,
+    a_group,
+    a_partition,
+    a_plan,
+    a_running,
+    a_schedule,
+    a_worker,
+    at,
+    some_counts,
+    some_queues,
+)
+from tui.core.attention import Concern, attention
+
+
+def found(**given: Any) -> list[Concern]:  # noqa: ANN401 - whatever attention takes.
+    nothing: dict[str, Any] = {
+        "workers": [],
+        "partitions": [],
+        "queues": None,
+        "counts": None,
+        "schedules": [],
+        "planned": [],
+        "now_ms": NOW,
+    }
+    return attention(**(nothing | given))
+
+
+def texts(**given: Any) -> list[str]:  # noqa: ANN401
+    return [concern.text for concern in found(**given)]
+
+
+def test_all_is_well() -> None:
+    calm = a_partition(oldest_age_seconds=60.0)
+    assert not found(
+        workers=[a_worker(running=[a_running(started=-50), a_running(2, started=None)])],
+        partitions=[calm, a_partition(1, Speed.FAST, oldest_age_seconds=None)],
+        queues=some_queues(a_group()),
+        counts=some_counts(),
+        schedules=[a_schedule()],
+        planned=[a_plan(86_400), a_plan(2 * 86_400)],
+    )
+
+
+def test_a_job_that_takes_far_longer() -> None:
+    worker = a_worker(running=[a_running(), a_running(2, started=-9, expected=1.0)])
+    assert texts(workers=[worker]) == ["job 81190 media/transcode 20m00s on w-45, expected 41.0s"]
+
+
+def test_workers() -> None:
+    workers = [
+        a_worker("w-2", silent_since=at(-6), running=[a_running(started=-5)]),
+        a_worker("w-1", state="lost", lost_at=at(-240), reason="silent for 10 s"),
+        a_worker("w-0", state="lost", lost_at=at(-601)),
+    ]
+    assert texts(workers=workers) == [
+        "worker w-1 lost 4m ago: silent for 10 s",
+        "worker w-2 silent 6s, holds 1 job",
+    ]
+
+
+def test_old_jobs_in_lanes() -> None:
+    lanes = [
+        a_partition(9, oldest_age_seconds=901.0),
+        a_partition(3, Speed.FAST, oldest_age_seconds=31.0),
+        a_partition(4, Speed.FAST, oldest_age_seconds=29.0),
+    ]
+    assert texts(partitions=lanes) == [
+        "p3 fast: oldest job 31.0s, over 30s",
+        "p9 slow: oldest job 15m01s, over 15m",
+    ]
+
+
+def test_jobs_that_nobody_can_run_and_a_full_queue() -> None:
+    reason = "no connected worker can run Shell 1.0.0 with labels gpu"
+    queues = some_queues(a_group(reason, jobs=209), a_group())
+    concerns = found(queues=queues, counts=some_counts(waiting=95_000))
+    assert [concern.about for concern in concerns] == [("class", "fast"), ("job", 81300)]
+    assert concerns[1].text == f"209 jobs wait: {reason}"
+
+
+@pytest.mark.parametrize(
+    ("overlap", "then"),
+    [(Overlap.SKIP, "skips some"), (Overlap.QUEUE, "falls behind")],
+)
+def test_a_schedule_that_fires_too_often(overlap: Overlap, then: str) -> None:
+    spec = ScheduleSpec(cron="0 * * * *", overlap=overlap)
+    plans = [a_plan(hour * 3600) for hour in range(4)]
+    late = a_schedule(expected_seconds=4260.0, spec=spec)
+    assert texts(schedules=[late], planned=plans) == [
+        f"nightly-report takes 1h11m, fires every 1h00m: {then}"
+    ]
+    assert not texts(schedules=[late], planned=[a_plan(0), a_plan(60, backfill=True)])
+
+
+def test_the_worst_comes_first_and_keys_stay() -> None:
+    given: dict[str, Any] = {
+        "workers": [a_worker("w-9", silent_since=at(-6), running=[a_running()])],
+        "schedules": [a_schedule(paused=True)],
+    }
+    concerns = found(**given)
+    assert [concern.look for concern in concerns] == ["bad", "warn", "dim"]
+    assert [concern.sign for concern in concerns] == ["▲", "▲", "‖"]
+    later = found(**(given | {"now_ms": NOW + 60_000}))
+    assert [concern.key for concern in later] == [concern.key for concern in concerns]
