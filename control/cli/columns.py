@@ -98,6 +98,7 @@ SCHEDULES: Final[Columns] = (
     Column("PAUSED", "paused"),
     Column("NEXT", "next_at", Look.AGE),
     Column("NEXT AT", "next_at", Look.ID),
+    Column("TAKES", "expected_seconds", Look.SECONDS),
 )
 PLANNED: Final[Columns] = (
     Column("NOMINAL", "nominal", Look.ID),
@@ -106,6 +107,7 @@ PLANNED: Final[Columns] = (
     Column("PIPELINE", "pipeline", Look.ID),
     Column("WAITING", "waiting"),
     Column("BACKFILL", "backfill"),
+    Column("TAKES", "expected_seconds", Look.SECONDS),
 )
 TIMES: Final[Columns] = (
     Column("UTC", "nominal", Look.ID),
