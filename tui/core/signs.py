@@ -7,7 +7,6 @@ from control.model.states import FINAL, State
 from control.model.views import RunView
 from tui.core.spans import Line, Look, Span
 
-DRAINING: Final = "◐"
 PAUSED: Final = "‖"
 OVER: Final = "▲"
 LATE: Final = "!"
