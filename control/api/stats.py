@@ -17,6 +17,7 @@ from control.api.bodies import (
 )
 from control.api.calls import Answer, Call, Handler, Operation, Route
 from control.api.ports import Parts
+from control.api.problems import one
 from control.core import histogram
 from control.core.windows import window_ms
 from control.model import limits
@@ -78,6 +79,8 @@ class Stats:
 
     async def _worker(self, call: Call) -> Answer:
         query, worker = call.query(HistoryQuery), call.text("worker_id")
+        if len(worker) > limits.NAME_CHARS_MAX:
+            raise one("worker_id", f"longer than {limits.NAME_CHARS_MAX} characters")
         window, now_ms = window_ms(query.window), self._parts.now_ms()
         reports = self._parts.reports
         found = await self._parts.offload(

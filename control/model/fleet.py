@@ -28,7 +28,10 @@ class RunningView(msgspec.Struct, frozen=True, kw_only=True):
     partition: Annotated[
         int | None, Meta(description="The partition's number; null: not known.", examples=[3])
     ]
-    expected: Annotated[float, Meta(description="Seconds it should take.", examples=[2.5])]
+    expected: Annotated[
+        float,
+        Meta(description="Seconds it should take.", examples=[2.5], extra={"unit": "seconds"}),
+    ]
     started_at: MaybeTime
 
 

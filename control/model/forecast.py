@@ -22,8 +22,11 @@ class ForecastBucket(msgspec.Struct, frozen=True, kw_only=True):
 class Forecast(msgspec.Struct, frozen=True, kw_only=True):
     """What planned runs will need."""
 
-    items: Annotated[list[ForecastBucket], Meta(description="From now on, without a gap.")]
-    next_cursor: None = None
+    items: Annotated[
+        list[ForecastBucket],
+        Meta(description="Without a gap: from now, then from each round time on."),
+    ]
+    next_cursor: Annotated[None, Meta(description="Always null: that was all.")] = None
     slots: Annotated[int, Meta(description="Slots of the workers connected now.", ge=0)]
     unknown: Annotated[
         int,

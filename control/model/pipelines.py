@@ -97,7 +97,12 @@ class ScheduleSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     ] = Overlap.ALLOW
     dst: Annotated[Dst, Meta(description="Where the local clock jumps.")] = Dst()
     window: Annotated[
-        Seconds, Meta(description="Seconds in which it may start, to spread load.", examples=[0])
+        Seconds,
+        Meta(
+            description="Seconds in which it may start, to spread load.",
+            examples=[0],
+            extra={"unit": "seconds"},
+        ),
     ] = 0.0
     enabled: Annotated[bool, Meta(description="False: it plans nothing.", examples=[True])] = True
 

@@ -56,6 +56,7 @@ async def test_a_workers_history_is_shown_whether_it_is_there_or_gone(server: Se
         ("/v1/stats/task?pipeline=a&job=b&window=soon", "window"),
         ("/v1/workers/w-1/history?limit=1001", "limit"),
         ("/v1/workers/w-1/history?window=0", "window"),
+        (f"/v1/workers/{'w' * 129}/history", "worker_id"),
     ],
 )
 async def test_what_cannot_be_answered_is_told_where_it_stands(

@@ -143,6 +143,8 @@ def test_lengths_of_time_and_numbers_are_told_apart() -> None:
     assert {tasks[name] for name in ("n", "share", "error_rate")} == {"number"}
     assert fields(columns.PIPELINE_STATS, PipelineStats)["wait.p95"] == "seconds"
     assert fields(columns.SCHEDULES, ScheduleView)["spec.cron"] == "text"
+    assert fields(columns.SCHEDULES, ScheduleView)["spec.window"] == "seconds"
+    assert fields(columns.PARTITIONS, PartitionView)["head.expected"] == "seconds"
 
 
 def test_tpctl_refuses_a_filter_it_does_not_understand(tpctl: Tpctl) -> None:
