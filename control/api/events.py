@@ -21,7 +21,7 @@ from control.model.errors import QueueFull, StoreFailed
 from control.model.fleet import PartitionView, RunningView
 from control.model.live import Counts, Frame, Pulse
 from control.model.messages import NULL
-from control.model.states import State
+from control.model.states import FINAL, State
 from control.model.times import to_rfc3339
 from control.model.views import JobView, RunView
 from store import views
@@ -214,6 +214,10 @@ class Events:
             LOG.warning("events.unreadable", reason=str(error))
             live.marks.put_back(taken, now)
             return 0
+        live.marks.settled(
+            (run.id for run in runs if run.state in FINAL),
+            (job.id for job in jobs if job.state in FINAL),
+        )
         found = {run.id: _slim(run) for run in runs}
         self._hand_out(
             _Look(
@@ -324,7 +328,7 @@ class Events:
         self._live.marks.wanted = Wanted(
             watched=frozenset[int]().union(*(each.watched for each in self._listeners)),
             all_runs=any(watch.runs is None for watch in watches),
-            new_above=min(listener.new_above for listener in self._listeners),
+            new_above=min((listener.new_above for listener in self._listeners), default=0),
             jobs_of=frozenset(watch.jobs_of for watch in watches if watch.jobs_of),
             all_jobs=any(watch.jobs_of is None for watch in watches),
         )

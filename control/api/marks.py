@@ -1,11 +1,13 @@
 """Decides which changed runs and jobs are read for those who listen, and in which portions.
 
-Each is looked at twice: soon, and once more when what its message said must be stored. Newest
-first; what there is no room for waits for the next frame, and of too many the oldest are dropped.
+Each that has not ended is looked at twice: soon, and once more when what its message said must be
+stored. Newest first; what there is no room for waits for the next frame, and of too many the
+oldest are dropped.
 """
 
 from collections import OrderedDict
 from collections.abc import Iterable
+from itertools import islice
 from typing import Final, NamedTuple
 
 from control.model import limits
@@ -37,16 +39,15 @@ class _Changed:
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self.fresh: OrderedDict[int, float] = OrderedDict()  # When the last message was read.
+        self.fresh: dict[int, float] = {}  # When the last message of it was read.
         self.again: OrderedDict[int, float] = OrderedDict()
         self._dropped = 0
 
     def mark(self, key: int, now: float) -> None:
         self.fresh[key] = now
-        self.fresh.move_to_end(key)
-        if len(self.fresh) > self._most:
-            self.fresh.popitem(last=False)
-            self._dropped += 1
+        if len(self.fresh) > 2 * self._most:  # Many at once: one by one would cost more.
+            self._dropped += self._most
+            self.fresh = dict(islice(self.fresh.items(), self._most, None))
 
     def take(self, now: float, most: int) -> list[int]:
         taken: list[int] = []
@@ -65,6 +66,9 @@ class _Changed:
             if key not in self.fresh:
                 taken.append(key)
         return taken
+
+    def settled(self, key: int) -> None:
+        self.again.pop(key, None)
 
     def left_out(self) -> int:
         """How many were, since this was asked last."""
@@ -115,6 +119,14 @@ class Marks:
         runs += self._others.take(now, min(room, most - len(runs)))
         more = self._watched.left_out() + self._others.left_out()
         return Taken(runs, self._jobs.take(now, limits.CHANGED_JOBS_MAX), more)
+
+    def settled(self, runs: Iterable[int], jobs: Iterable[int]) -> None:
+        """These have ended, and need not be looked at once more."""
+        for run_id in runs:
+            self._watched.settled(run_id)
+            self._others.settled(run_id)
+        for job_id in jobs:
+            self._jobs.settled(job_id)
 
     def put_back(self, taken: Taken, now: float) -> None:
         """These could not be read."""

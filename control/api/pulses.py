@@ -44,7 +44,7 @@ class Pulses:
     def roll(self, now_ms: int, running: Callable[[], int]) -> None:
         """End the pulses that are over. `running`: how many jobs run."""
         begin_ms = _begin(now_ms)
-        if begin_ms - self._begin_ms > limits.PULSES_KEPT * limits.PULSE_MS:
+        if abs(begin_ms - self._begin_ms) > limits.PULSES_KEPT * limits.PULSE_MS:
             self._past.clear()  # The clock was set, or the host slept.
             self._begin_ms = begin_ms - limits.PULSE_MS
         while self._begin_ms < begin_ms:

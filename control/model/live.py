@@ -11,6 +11,9 @@ from control.model.states import Role
 from control.model.views import JobView, RunView, Time
 
 
+RunId = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+
+
 class Counts(msgspec.Struct, frozen=True, kw_only=True):
     """How much there is of everything."""
 
@@ -88,6 +91,6 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     told of; null: those of all runs, 0: none. `workers`: whether workers are told of.
     """
 
-    runs: Annotated[list[int], Meta(max_length=limits.WATCH_RUNS_MAX)] | None = None
-    jobs_of: Annotated[int, Meta(ge=0)] | None = None
+    runs: Annotated[list[RunId], Meta(max_length=limits.WATCH_RUNS_MAX)] | None = None
+    jobs_of: RunId | None = None
     workers: bool = True

@@ -14,12 +14,14 @@ from control.core.policy import Policy
 from control.model import limits
 from control.model.messages import (
     Announce,
+    AskQueues,
     AskWhy,
     JobReady,
     Learned,
     Loads,
     Message,
     SplitChanged,
+    ToldQueues,
     ToldWhy,
     WorkerDown,
     WorkerUp,
@@ -42,6 +44,9 @@ WORKER = WorkerUp(
     draining=False,
     connected_ms=1,
 )
+
+
+Told = Loads | ToldWhy | ToldQueues
 
 
 class Listener:
@@ -67,7 +72,7 @@ class Listener:
         with trio.move_on_after(seconds):
             while True:
                 deliveries = await self._news.receive()
-                fresh = [d.message for d in deliveries if isinstance(d.message, Loads | ToldWhy)]
+                fresh = [d.message for d in deliveries if isinstance(d.message, Told)]
                 found += fresh
                 self.times += [trio.current_time()] * len(fresh)
         return found
@@ -108,6 +113,23 @@ async def test_it_says_why_a_job_waits(tmp_path: Path, autojump_clock: MockClock
         assert waits is not None
         assert (waits.why, waits.known, waits.ahead) == ("no worker is connected", False, 0)
         assert answers == [ToldWhy(job_id=1, waits=waits), ToldWhy(job_id=2, waits=None)]
+
+
+async def test_it_says_what_waits(tmp_path: Path, autojump_clock: MockClock) -> None:
+    async with opened(tmp_path) as (plane, nursery):
+        plane.client("ann")
+        await nursery.start(plane.balancer.run)
+        await plane.submit(pipeline("p"), count=3)
+        listener = await Listener.join(plane)
+        asked = AskQueues(limit=5, client=None)
+        await listener.say(asked, asked, AskQueues(limit=5, client="bob"))
+        answers = [each for each in await listener.heard(1) if isinstance(each, ToldQueues)]
+        found = await plane.balancer.queues(5, None)
+        assert [(group.pipeline, group.jobs) for group in found.items] == [("p", 3)]
+        assert [(each.client, len(each.queues.items)) for each in answers] == [
+            (None, 1),
+            ("bob", 0),
+        ]
 
 
 class SlowBus:
