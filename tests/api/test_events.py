@@ -286,7 +286,7 @@ async def test_equal_frames_are_made_once(server: Serving) -> None:
     one, same = [(await _until_told(each, b'"workers":[{'))[-1] for each in listeners[:2]]
     assert one is same
     others = await _until_told(listeners[2], b'"worker_joined"')
-    assert not any(b'"workers":[' in each for each in others)
+    assert not any(b'"workers":[{' in each for each in others)
 
 
 async def _until_told(listener: Listener, what: bytes) -> list[bytes]:
