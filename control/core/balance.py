@@ -220,9 +220,19 @@ class Balancer:
 
     def assign(self, now_ms: int, limit: int) -> list[Assignment]:
         """The assignments to send now, at most `limit`, in order."""
-        made: list[Assignment] = []
         if self._recalled:
             self._heed_recalled()
+        made = self._assign(now_ms, limit)
+        if len(self.outstanding.jobs) < self.slots.total and self.learning.is_unheeded:
+            # What waits is looked at anew after some ends, and with free slots none may come.
+            self.learning.heed(self.waiting.keys)
+            self.waiting.reclassified(self.learning.length)
+            self._reclassify(self.outstanding.keys())
+            made += self._assign(now_ms, limit - len(made))
+        return made
+
+    def _assign(self, now_ms: int, limit: int) -> list[Assignment]:
+        made: list[Assignment] = []
         if self.slots.straggling:  # What may go there follows from all that waits and runs.
             self._wake(lambda cause: cause.why == "straggler")
         for waiting in self.waiting.heads():

@@ -98,11 +98,20 @@ class Learning:
         self._ends_left -= 1
         classes = self._ends_left <= 0 and self.look()
         self._rest -= 1
-        others = self._rest <= 0 and (
+        others = self._rest <= 0 and self.is_unheeded
+        if others:
+            self.heed(waiting_keys)
+        return Lesson(stragglers, self.length(key) != before, classes, others)
+
+    @property
+    def is_unheeded(self) -> bool:
+        """Whether what waits may have other classes than when all of it was looked at last."""
+        return (
             self.length(_UNKNOWN) != self._heeded_unknown
             or not 1 / _MOVED < self.threshold.seconds / self._heeded_s < _MOVED
         )
-        if others:
-            self._heeded_s, self._heeded_unknown = self.threshold.seconds, self.length(_UNKNOWN)
-            self._rest = waiting_keys // _REST_SHARE  # It costs as much as there are keys.
-        return Lesson(stragglers, self.length(key) != before, classes, others)
+
+    def heed(self, waiting_keys: int) -> None:
+        """All that waits is looked at now; not again for as many ends as that costs."""
+        self._heeded_s, self._heeded_unknown = self.threshold.seconds, self.length(_UNKNOWN)
+        self._rest = waiting_keys // _REST_SHARE  # It costs as much as there are keys.

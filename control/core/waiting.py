@@ -240,7 +240,10 @@ class WaitingJobs:
             for queue in alike.queues:
                 if queue.parked is not None and queue.parked.length.split()[0] != now:
                     self._leave(queue.parked)
-                    queue.parked = queue.parked._replace(length=now)
+                    # Only slow jobs leave the reserve free; the others wait for any slot.
+                    fits = queue.parked.why == "reserve" and now != "slow"
+                    why = "slots" if fits else queue.parked.why
+                    queue.parked = queue.parked._replace(why=why, length=now)
                     self._parked.setdefault(queue.parked, _Lot()).size += 1
                     self._rank(queue)
                     woken[queue.parked] = None

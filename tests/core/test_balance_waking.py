@@ -1,6 +1,10 @@
 """Decides that what changes for waiting jobs is heeded at once, whatever event changed it."""
 
+import random
+
 import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
 
 from control.core.balance import Balancer
 from control.core.fairness import FAIR_MAX_S
@@ -223,3 +227,26 @@ def test_without_lending_short_jobs_are_sent_ahead_in_their_own_class() -> None:
     made = balancer.assign(0, 100)
     assert len(made) > 4
     assert {balancer.classes[each.partition] for each in made} == {Speed.FAST}
+
+
+@given(
+    st.lists(st.sampled_from((0.5, 1.0, 4.0, 8.0, 40.0)), min_size=20, max_size=60), st.randoms()
+)
+def test_no_job_whose_turn_it_is_waits_beside_a_free_slot(
+    lengths: list[float], chance: random.Random
+) -> None:
+    """Unknown names are taken for slow at first, and later for fast, while many of them wait."""
+    balancer = Balancer(Policy(partitions=10))
+    balancer.worker_up(worker("w", 6, balancer))
+    for job_id in range(1, 81):
+        balancer.submit(ready(job_id, pipeline=f"p{job_id % 41}"), job_id)
+    running: list[Assignment] = []
+    for at, seconds in enumerate(lengths):
+        running += balancer.assign(at, 100)
+        if len(balancer.outstanding.jobs) < balancer.slots.total:
+            assert all(
+                why(balancer, each) != "its turn comes next" for each in balancer.waiting.jobs
+            )
+        # Two of them take for ever: the others are what wakes those that wait.
+        made = running.pop(chance.randrange(min(2, len(running) - 1), len(running)))
+        balancer.finished(finished(made, seconds), at)
