@@ -12,6 +12,7 @@ import typer
 from control.cli import (
     access,
     bus,
+    console,
     doctor,
     fleet,
     jobs,
@@ -64,7 +65,7 @@ def root(
 
 pipelines.add_to(app)
 jobs.add_to(app, runs.add_to(app))
-for _commands in (schedules, fleet, stats, simulate, access, kinds, doctor, starting, bus):
+for _commands in (schedules, fleet, stats, simulate, access, kinds, doctor, starting, bus, console):
     _commands.add_to(app)
 
 

@@ -3,26 +3,17 @@
 from collections.abc import Sequence
 from typing import Final
 
-from control.model.fleet import PartitionView, RunningView, WorkerView
-from control.model.states import Speed
+from control.model.fleet import PartitionView, WorkerView
 from control.model.times import from_rfc3339
 from control.model.timetable import ScheduleView
 from tui.core.amounts import clock, roughly, took
+from tui.core.attention import OLDEST_S, is_over
 from tui.core.rows import Column, figure, length
 from tui.core.spans import Span, bar, cut
 from tui.core.tables import Clock
 
-OLD_S: Final = {Speed.FAST: 30.0, Speed.SLOW: 900.0}
-"""From this age on the oldest job of a lane is one to look at."""
-OVER_TIMES: Final = 3
-OVER_S: Final = 10.0
 _PICTURED_MAX: Final = 4
 _KINDS_MAX: Final = 2
-
-
-def is_over(job: RunningView, since_s: float) -> bool:
-    """Whether a job runs far longer than was expected."""
-    return since_s > OVER_TIMES * job.expected and since_s > job.expected + OVER_S
 
 
 def workers(time: Clock) -> Sequence[Column[WorkerView]]:
@@ -36,7 +27,7 @@ def workers(time: Clock) -> Sequence[Column[WorkerView]]:
             return "draining: nothing left" if worker.state == "draining" else ""
         head = min(started, key=lambda each: each.started_at or "")
         since_s = time.since_s(head.started_at) or 0.0
-        over = "▲" if is_over(head, since_s) else ""
+        over = "▲" if is_over(head, time.now_ms) else ""
         more = f" +{len(started) - 1}" if len(started) > 1 else ""
         return f"{head.job_id} {head.name} {over}{took(since_s)}{more}"
 
@@ -108,7 +99,7 @@ def partitions(time: Clock) -> Sequence[Column[PartitionView]]:
         if lane.head is None:
             return ("", "")
         since_s = time.since_s(lane.head.started_at) or 0.0
-        over = is_over(lane.head, since_s)
+        over = is_over(lane.head, time.now_ms)
         words = cut(f"{lane.head.pipeline}/{lane.head.name}", 12)
         return (f"{words} {'▲' if over else ''}{took(since_s)}", "warn" if over else "")
 
@@ -127,7 +118,7 @@ def partitions(time: Clock) -> Sequence[Column[PartitionView]]:
 
 def is_late_lane(lane: PartitionView) -> bool:
     """Whether a lane's oldest job has been there for too long."""
-    return lane.oldest_age_seconds is not None and lane.oldest_age_seconds > OLD_S[lane.speed]
+    return lane.oldest_age_seconds is not None and lane.oldest_age_seconds > OLDEST_S[lane.speed]
 
 
 def _oldest(lane: PartitionView) -> Span:

@@ -4,12 +4,14 @@ A table's columns say everything about it: what is drawn, sorted, filtered, and 
 the same list.
 """
 
+import csv
+import io
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from control.model.filters import Filter, Kind, parse
 from tui.core.amounts import took
-from tui.core.spans import Align, Line, Span, fit
+from tui.core.spans import Align, Line, Span, fit, fit_line, line
 
 Row = TypeVar("Row")
 Key = int | str
@@ -28,7 +30,7 @@ class Column(Generic[Row]):
         self,
         title: str,
         width: int,
-        cell: Callable[[Row], str | Span],
+        cell: Callable[[Row], str | Span | Line],
         *,
         field: str = "",
         value: Callable[[Row], Value] | None = None,
@@ -49,8 +51,7 @@ class Column(Generic[Row]):
         """What it is sorted and filtered by."""
         if self._value is not None:
             return self._value(row)
-        drawn = self.cell(row)
-        return drawn[0] if isinstance(drawn, tuple) else drawn
+        return "".join(text for text, _ in spans_of(self.cell(row)))
 
 
 def figure(
@@ -97,7 +98,7 @@ class Rows(Generic[Row]):
         self.only_faults = False
         self.filter = self.read("")
         self.order: list[Key] = []
-        self.by_key: Mapping[Key, Row] = {}
+        self.by_key: Mapping[Any, Row] = {}
         self._faulty = faulty
 
     @property
@@ -114,7 +115,7 @@ class Rows(Generic[Row]):
         """A filter as it was typed; raises `FilterInvalid`."""
         return parse(text, self.fields)
 
-    def arrange(self, rows: Mapping[Key, Row]) -> None:
+    def arrange(self, rows: Mapping[Any, Row]) -> None:
         """Take the rows as they are now, and order them."""
         self.by_key = rows
         keys = [key for key, row in rows.items() if self._is_shown(row)]
@@ -125,7 +126,7 @@ class Rows(Generic[Row]):
                 keys.sort(key=lambda key: column.value(rows[key]) is None)
         self.order = keys
 
-    def refreshed(self, rows: Mapping[Key, Row]) -> None:
+    def refreshed(self, rows: Mapping[Any, Row]) -> None:
         """Take new values, and leave the order; what is gone goes, what is new waits."""
         self.by_key = rows
         self.order = [key for key in self.order if key in rows]
@@ -180,7 +181,28 @@ def drawn(columns: Sequence[Column[Row]], widths: Sequence[int], row: Row) -> Li
     """One row's cells."""
     made: list[Span] = []
     for column, width in zip(columns, widths, strict=True):
-        found = column.cell(row)
-        text, look = found if isinstance(found, tuple) else (found, "")
-        made += [(fit(text, width, column.align), look), (" ", "")]
+        spans = spans_of(column.cell(row))
+        if len(spans) == 1:
+            text, look = spans[0]
+            made += [(fit(text, width, column.align), look), (" ", "")]
+        else:
+            made += [*fit_line(line(*spans), width), (" ", "")]
     return tuple(made)
+
+
+def csv_of(columns: Sequence[Column[Row]], rows: Sequence[Row]) -> str:
+    """Rows as CSV: the fields, then their values."""
+    written = io.StringIO()
+    table = csv.writer(written)
+    table.writerow([column.field for column in columns])
+    table.writerows([[column.value(row) for column in columns] for row in rows])
+    return written.getvalue()
+
+
+def spans_of(found: str | Span | Line) -> Line:
+    """A cell as pieces."""
+    if isinstance(found, str):
+        return ((found, ""),)
+    if found and isinstance(found[0], str):
+        return (found,)
+    return found

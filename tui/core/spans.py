@@ -83,6 +83,36 @@ def fit_line(spans: Line, width: int) -> Line:
     return tuple(span for span in made if span[0])
 
 
+def wrapped(spans: Line, width: int) -> list[Line]:
+    """A line in as many lines of at most `width` cells as it takes."""
+    if width <= 0 or width_of(spans) <= width:
+        return [spans]
+    made: list[Line] = []
+    current: list[Span] = []
+    left = width
+    for text, look in spans:
+        for piece in chop_cells(text, left, width):
+            if cell_len(piece) > left:
+                made.append(tuple(current))
+                current, left = [], width
+            current.append((piece, look))
+            left -= cell_len(piece)
+    return [*made, tuple(current)]
+
+
+def chop_cells(text: str, first: int, width: int) -> list[str]:
+    """Text in pieces: the first of at most `first` cells, all others of `width`."""
+    pieces: list[str] = []
+    room, taken, begin = first, 0, 0
+    for at, sign in enumerate(text):
+        cells = cell_len(sign)
+        if taken + cells > room:
+            pieces.append(text[begin:at])
+            room, taken, begin = width, 0, at
+        taken += cells
+    return [*pieces, text[begin:]]
+
+
 def spread(left: Line, right: Line, width: int) -> Line:
     """One line with something at either end; what is on the right stays whole."""
     room = max(width - width_of(right) - 1, 0)

@@ -6,16 +6,20 @@ the server said it: text is made harmless where it is drawn.
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from typing import Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET
 
 from control.model.fleet import PartitionView, WorkerView
+from control.model.forecast import Forecast
 from control.model.live import Counts, Frame, Note, Pulse
+from control.model.queues import Queues
+from control.model.reports import Summary, TaskStats
 from control.model.states import FINAL, Role
 from control.model.times import from_rfc3339
-from control.model.views import JobView, RunView
+from control.model.timetable import PlannedView, ScheduleView
+from control.model.views import JobView, Page, RunView
 
 RUNS_MAX: Final = 20_000
 JOBS_MAX: Final = 20_000
@@ -117,6 +121,38 @@ class Store:
         """The answer to a question, where there is one."""
         answer = self.answers.get(key)
         return answer.value if answer and isinstance(answer.value, shape) else None
+
+    def queues(self) -> Queues | None:
+        """What waits at the balancer."""
+        return self.value("queues", Queues)
+
+    def summary(self) -> Summary | None:
+        """What ended in the last 15 minutes."""
+        return self.value("summary", Summary)
+
+    def tasks(self, key: str = "tasks") -> list[TaskStats]:
+        """Where the slots' time goes."""
+        return self._items(key)
+
+    def schedules(self) -> list[ScheduleView]:
+        """All schedules."""
+        return self._items("schedules")
+
+    def planned(self) -> list[PlannedView]:
+        """What is planned, the next first."""
+        return self._items("planned")
+
+    def forecast(self) -> Forecast | None:
+        """What planned runs will need."""
+        return self.value("forecast", Forecast)
+
+    def open_runs(self) -> list[RunView]:
+        """Runs that have not ended, the newest first."""
+        return [run for run in reversed(self.runs.values()) if run.state not in FINAL]
+
+    def _items(self, key: str) -> list[Any]:
+        page = self.value(key, Page)
+        return [] if page is None else page.items
 
     def problem(self, key: str) -> str:
         """Why a question has no newer answer; empty: it has."""

@@ -98,7 +98,7 @@ class Asker:
         if question.took is not None:
             question.took(value)
 
-    async def _value(self, question: Question) -> Any:
+    async def _value(self, question: Question) -> object:
         raw = await self._source.ask("GET", question.path, query=question.query)
         value = msgspec.json.decode(raw, type=question.shape)
         pages = 1

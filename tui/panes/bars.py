@@ -14,6 +14,7 @@ from tui.core.store import Store
 _LATE_S: Final = 1.5  # From here on frames are behind.
 _RECENT: Final = 3  # Pulses that the jobs a second are told of.
 _PULSE_S: Final = 10
+_BELOW: Final = " \u203a "
 
 
 class Mode(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,7 +103,7 @@ def tabs(current: str, width: int) -> Line:
 
 def crumbs(path: Sequence[str], flash: Span | None, width: int) -> Line:
     """Where one is, and what was said last."""
-    left = line((" " + " › ".join(path), "dim"))
+    left = line((" " + _BELOW.join(path), "dim"))
     return spread(left, line(flash, " ") if flash else (), width)
 
 

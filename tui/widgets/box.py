@@ -13,7 +13,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from tui.core.spans import Line, Look, fit_line, line, width_of
+from tui.core.spans import Line, Look, Span, fit_line, line, width_of
 
 _LOOKS: Final = tuple(look for look in get_args(Look) if look)
 FRAME_CELLS: Final = 2
@@ -105,7 +105,7 @@ class Box(Widget, can_focus=True):
             return self._padded(self.content(width, height), width, height)
         inner = max(width - FRAME_CELLS, 0)
         body = self._padded(self.content(inner, height - FRAME_CELLS), inner, height - FRAME_CELLS)
-        side = ("│", "frame")
+        side: Span = ("│", "frame")
         heading = self.heading
         if self.stale:
             heading = (*heading, *line((f" STALE {self.stale}", "warn")))

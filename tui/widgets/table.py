@@ -6,7 +6,7 @@ so; values change at any time.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from textual import events
 from textual.binding import Binding, BindingType
@@ -54,6 +54,7 @@ class Table(Box, Generic[Row]):
         self.marks: set[Key] = set()
         self.cursor: Key | None = None
         self.wide = False
+        self.above: list[Line] = []  # Lines over the header that do not scroll.
         self._at = 0  # The cursor's row.
         self._top = 0  # The first row in view.
 
@@ -67,7 +68,7 @@ class Table(Box, Generic[Row]):
         """The columns that are drawn."""
         return [column for column in self.rows.columns if self.wide or not column.wide]
 
-    def update(self, rows: Mapping[Key, Row], *, order: bool) -> None:
+    def update(self, rows: Mapping[Any, Row], *, order: bool) -> None:
         """Take the rows as they are; `order`: and filter and sort them anew."""
         self.ready = True
         on_screen = self._at - self._top
@@ -85,8 +86,9 @@ class Table(Box, Generic[Row]):
         widths = widths_of(columns, width - 1)
         rows = self.rows
         head = header(columns, widths, rows.sort, rows.descending)
-        lines: list[tuple[Line, Look]] = [(((" ", ""), *head), "")]
-        shown = rows.order[self._top : self._top + max(height - 1, 0)]
+        lines: list[tuple[Line, Look]] = [(above, "") for above in self.above]
+        lines.append((((" ", ""), *head), ""))
+        shown = rows.order[self._top : self._top + max(height - len(lines), 0)]
         for key in shown:
             over: Look = "cursor" if key == self.cursor else "mark" if key in self.marks else ""
             sign = "▸" if key == self.cursor else "*" if key in self.marks else " "
@@ -94,6 +96,16 @@ class Table(Box, Generic[Row]):
         if not rows.order:
             lines += [((), ""), (line((f"  {self._nothing()}", "dim")), "")]
         return lines
+
+    def in_view(self, most: int) -> list[Key]:
+        """The rows in view, and as many around them as there is room for in `most`."""
+        spare = max(most - self._room, 0) // 2
+        begin = max(self._top - spare, 0)
+        return self.rows.order[begin : begin + most]
+
+    def is_near_end(self, rows: int) -> bool:
+        """Whether the cursor is within so many rows of the last one."""
+        return self._at >= len(self.rows.order) - rows
 
     def move_to(self, key: Key) -> None:
         """Put the cursor on this object, if it is there."""
@@ -124,7 +136,7 @@ class Table(Box, Generic[Row]):
 
     def action_page(self, way: int) -> None:
         """Half a page up or down."""
-        self._go(self._at + way * max((self.size.height - 3) // 2, 1))
+        self._go(self._at + way * max(self._room // 2, 1))
 
     def action_open(self) -> None:
         """Drill down."""
@@ -140,8 +152,8 @@ class Table(Box, Generic[Row]):
 
     def on_click(self, event: events.Click) -> None:
         """A click puts the cursor there; a second one opens."""
-        at = self._top + event.y - 2
-        if 0 <= at < len(self.rows.order) and event.y > 1:
+        at = self._top + event.y - 2 - len(self.above)
+        if self._top <= at < len(self.rows.order):
             same = self.rows.order[at] == self.cursor
             self._go(at)
             if same:
@@ -189,10 +201,15 @@ class Table(Box, Generic[Row]):
             self.post_message(self.Moved(self))  # type: ignore[arg-type]
 
     def _keep_in_view(self) -> None:
-        height = max(self.size.height - 3, 1)  # Without the frame and the header.
+        height = self._room
         self._top = min(self._top, self._at)
         self._top = max(self._top, self._at - height + 1)
         self._top = max(min(self._top, len(self.rows.order) - height), 0)
+
+    @property
+    def _room(self) -> int:
+        """Rows that fit: without the frame, the header, and what is above it."""
+        return max(self.size.height - 3 - len(self.above), 1)
 
     def _nothing(self) -> str:
         if not self.ready:

@@ -1,0 +1,88 @@
+"""Puts together what the console starts with: contexts, and where its data comes from."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from control.cli.settings import Login
+from control.model.errors import ConfigError
+from tui.link import recording
+from tui.link.contexts import ContextsInvalid, config_folder, contexts
+from tui.link.recording import Recorder
+from tui.link.replay import RecordingInvalid, Replay, Running
+from tui.link.server import Server
+from tui.link.source import Source, Target
+from tui.starting import Start, now_ms
+from tui.starting import start as start_console
+
+__all__ = ["ContextsInvalid", "replay", "start", "targets"]
+
+
+def targets(login: Login, environ: Mapping[str, str]) -> dict[str, Target]:
+    """The control planes by name: the one of the command line first, then the user's contexts."""
+    found = contexts(config_folder(environ))
+    here = Target(
+        name="default",
+        url=login.url,
+        client_id=login.client_id,
+        client_secret=login.client_secret,
+        direct=login.is_local,
+    )
+    same = next((name for name, each in found.items() if each.url == here.url), None)
+    return found if same is not None and login.client_id is None else {"default": here} | found
+
+
+def start(
+    known: Mapping[str, Target],
+    first: str,
+    version: str,
+    *,
+    theme: str | None,
+    record: Path | None,
+) -> int:
+    """Run it; the exit code. A recording is of one control plane, so there is only that one then.
+
+    Raises `ConfigError` where there can be no recording.
+    """
+    if record is None:
+        how = Start(
+            targets=known,
+            first=first,
+            opened=lambda target: Server(target, version),
+            now_ms=now_ms,
+            theme=theme,
+        )
+        return start_console(how)
+    try:
+        file = recording.create(record)
+    except FileExistsError as error:
+        message = f"{record} is there already; a recording is never written over another file"
+        raise ConfigError(message) from error
+    except OSError as error:
+        message = f"cannot write {record}: {error.strerror}"
+        raise ConfigError(message) from error
+
+    def recorded(target: Target) -> Source:
+        return Recorder(Server(target, version), file, now_ms, version=version)
+
+    how = Start(
+        targets={first: known[first]}, first=first, opened=recorded, now_ms=now_ms, theme=theme
+    )
+    return start_console(how)
+
+
+def replay(path: Path, speed: float, *, theme: str | None) -> int:
+    """Show a recording; the exit code. Raises `ConfigError` where it cannot be read."""
+    try:
+        source = Replay(path, Running(speed))
+        name = source.target.name
+        how = Start(
+            targets={name: source.target},
+            first=name,
+            opened=lambda _: source,
+            now_ms=source.now_ms,
+            theme=theme,
+            replayed=True,
+        )
+        return start_console(how)
+    except RecordingInvalid as error:
+        raise ConfigError(str(error)) from error

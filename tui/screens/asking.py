@@ -1,0 +1,132 @@
+"""Decides which questions the views ask: the calls, what comes back, and how often."""
+
+from collections.abc import Callable
+from urllib.parse import quote
+
+from control.model.explanation import Explanation
+from control.model.fleet import PartitionWithJobs
+from control.model.forecast import Forecast
+from control.model.queues import Queues
+from control.model.reports import Summary, TaskDetail, TaskStats, WorkerAttempt
+from control.model.timetable import PlannedView, ScheduleView
+from control.model.views import JobView, Page, RunView
+from tui.link.questions import Question
+
+QUEUES = Question(key="queues", path="/v1/queues", shape=Queues, every_s=2.0)
+SUMMARY = Question(
+    key="summary", path="/v1/stats/summary", shape=Summary, query={"window": "15m"}, every_s=10.0
+)
+SCHEDULES = Question(
+    key="schedules",
+    path="/v1/schedules",
+    shape=Page[ScheduleView],
+    query={"limit": "1000"},
+    every_s=15.0,
+    pages=5,
+)
+PLANNED = Question(
+    key="planned",
+    path="/v1/scheduled-runs",
+    shape=Page[PlannedView],
+    query={"limit": "1000"},
+    every_s=15.0,
+    pages=20,
+)
+FORECAST = Question(key="forecast", path="/v1/forecast", shape=Forecast, every_s=30.0)
+
+
+def tasks(window: str, key: str = "tasks") -> Question:
+    """Where the slots' time goes."""
+    query = {"window": window, "limit": "200"}
+    return Question(
+        key=key, path="/v1/stats/slow-tasks", shape=Page[TaskStats], query=query, every_s=5.0
+    )
+
+
+def task(pipeline: str, job: str, window: str) -> Question:
+    """How long the attempts of one job took."""
+    query = {"pipeline": pipeline, "job": job, "window": window}
+    return Question(key="task", path="/v1/stats/task", shape=TaskDetail, query=query, every_s=5.0)
+
+
+def partition(number: int) -> Question:
+    """What is in one lane."""
+    return Question(
+        key="partition", path=f"/v1/partitions/{number}", shape=PartitionWithJobs, every_s=1.0
+    )
+
+
+def history(worker: str, window: str) -> Question:
+    """What a worker has executed."""
+    return Question(
+        key="history",
+        path=f"/v1/workers/{quote(worker, safe='')}/history",
+        shape=Page[WorkerAttempt],
+        query={"window": window, "limit": "1000"},
+        every_s=5.0,
+    )
+
+
+def explanation(job_id: int) -> Question:
+    """Why a job waits, runs, or has ended."""
+    return Question(
+        key="explanation", path=f"/v1/jobs/{job_id}/explain", shape=Explanation, every_s=2.0
+    )
+
+
+def job(job_id: int, took: Callable[[JobView], None]) -> Question:
+    """One job with its earlier attempts."""
+    return Question(key="job", path=f"/v1/jobs/{job_id}", shape=JobView, every_s=5.0, took=took)
+
+
+def run(run_id: int, took: Callable[[RunView], None]) -> Question:
+    """One run with how long it will take."""
+    return Question(key="run", path=f"/v1/runs/{run_id}", shape=RunView, every_s=5.0, took=took)
+
+
+def jobs(run_id: int, took: Callable[[Page[JobView]], None]) -> Question:
+    """All jobs of a run."""
+    return Question(
+        key="jobs",
+        path=f"/v1/runs/{run_id}/jobs",
+        shape=Page[JobView],
+        query={"limit": "1000"},
+        every_s=30.0,
+        took=took,
+        pages=10,
+    )
+
+
+def latest_runs(took: Callable[[Page[RunView]], None]) -> Question:
+    """The newest runs of all."""
+    return Question(
+        key="latest",
+        path="/v1/runs",
+        shape=Page[RunView],
+        query={"limit": "200"},
+        every_s=15.0,
+        took=took,
+    )
+
+
+def open_runs(took: Callable[[Page[RunView]], None]) -> Question:
+    """Runs that are being executed, for what frames do not tell: how long they will take."""
+    return Question(
+        key="open",
+        path="/v1/runs",
+        shape=Page[RunView],
+        query={"state": "IN_PROGRESS", "limit": "100"},
+        every_s=10.0,
+        took=took,
+    )
+
+
+def recent_runs(pipeline: str) -> Question:
+    """The last runs of a pipeline."""
+    return Question(
+        key="recent",
+        path="/v1/runs",
+        shape=Page[RunView],
+        query={"pipeline": pipeline, "limit": "14"},
+        every_s=10.0,
+    )

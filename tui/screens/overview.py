@@ -1,0 +1,244 @@
+"""The pulse: how much there is, what is wrong, what runs, what comes next."""
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+
+from control.model.live import Note, Watch
+from control.model.queues import WaitingReason
+from control.model.timetable import PlannedView, ScheduleView
+from control.model.views import Page, RunView
+from tui.core.amounts import clock, count, roughly
+from tui.core.attention import Concern
+from tui.core.moments import instant
+from tui.core.orders import Thing
+from tui.core.rows import Column, Key, Rows, figure, length
+from tui.core.signs import done_of, sign, stage_signs
+from tui.core.spans import Line, Span, bar, line
+from tui.core.tables import Clock, is_faulty_run
+from tui.link.questions import Question
+from tui.panes import lanes, tiles
+from tui.screens import asking
+from tui.screens.view import ROWS, View
+from tui.widgets.box import Lines
+from tui.widgets.table import Table
+
+_ACK_MS = 3_600_000
+_NEXT = 50
+
+
+def _concerns() -> list[Column[Concern]]:
+    return [
+        Column("", 1, lambda each: (each.sign, each.look), field="sign"),
+        Column("WHAT IS WRONG", 0, lambda each: (each.text, each.look), field="text"),
+    ]
+
+
+def _reasons() -> list[Column[WaitingReason]]:
+    return [
+        Column("WHY THEY WAIT", 0, lambda each: each.reason, field="reason"),
+        figure("JOBS", 7, lambda each: each.jobs, lambda each: count(each.jobs)),
+    ]
+
+
+def _running(time: Clock) -> list[Column[RunView]]:
+    def progress(run: RunView) -> str:
+        ended, whole = done_of(run)
+        return bar(ended / whole if whole else 0.0, 6, track=True)
+
+    def stages(run: RunView) -> str:
+        return "".join(text for text, _ in stage_signs(run))
+
+    def eta(run: RunView) -> str:
+        return "?" if run.expected_seconds is None else roughly(run.expected_seconds)
+
+    return [
+        Column("", 1, lambda run: sign(run.state), field="state", value=lambda run: run.state),
+        figure("RUN", 7, lambda run: run.id, align="left"),
+        Column("PIPELINE", 0, lambda run: run.pipeline),
+        Column("STAGES", 7, stages),
+        figure(
+            "JOBS", 9, lambda run: done_of(run)[1], lambda run: "/".join(map(count, done_of(run)))
+        ),
+        Column("", 6, progress, field="progress"),
+        length("TOOK", 7, lambda run: time.since_s(run.started_at)),
+        length("ETA", 4, lambda run: run.expected_seconds, eta),
+    ]
+
+
+class Overview(View):
+    """View 1."""
+
+    name_of_view = "overview"
+    supports: ClassVar[frozenset[str]] = ROWS | {
+        "explain",
+        "log",
+        "cancel",
+        "acknowledge",
+        "window(-1)",
+        "window(1)",
+    }
+
+    def body(self) -> ComposeResult:
+        """Tiles, lanes and attention, running runs and events."""
+        with Horizontal(id="tiles"):
+            for name in ("throughput", "waiting", "oldest", "errors"):
+                yield Lines(id=name, focusable=False)
+        with Horizontal(classes="pair", id="middle"):
+            with Vertical(classes="left"):
+                yield Lines(id="lanes", focusable=False)
+                yield Table(Rows(_reasons()), id="reasons", empty="nothing waits")
+            yield Table(Rows(_concerns()), id="attention", empty="nothing needs your attention")
+        with Horizontal(classes="pair", id="lower"):
+            yield Table(
+                Rows(_running(self.clock), faulty=is_faulty_run),
+                id="running",
+                empty="nothing runs. `tpctl run start NAME` starts something",
+            )
+            with Vertical(classes="right behind"):
+                yield Lines(id="events")
+                yield Lines(id="fires")
+
+    def path(self) -> list[str]:
+        """At the root."""
+        return ["overview"]
+
+    def questions(self) -> list[Question]:
+        """The pulse's."""
+        return [
+            asking.QUEUES,
+            asking.SUMMARY,
+            asking.tasks("15m", "recent_tasks"),
+            asking.SCHEDULES,
+            asking.PLANNED,
+            asking.open_runs(self._take_open),
+        ]
+
+    def watched(self) -> Watch:
+        """The open runs on the screen, and workers for what is wrong with them."""
+        table = self.query_one("#running", Table)
+        keys = [int(key) for key in table.rows.order[:100]]
+        return Watch(runs=keys, jobs_of=0, workers=True)
+
+    def paint(self, *, order: bool) -> None:
+        """Draw it."""
+        self._paint_tiles()
+        store = self.store
+        queues = store.queues()
+        reasons: dict[Key, WaitingReason] = (
+            {} if queues is None else {each.reason: each for each in queues.reasons}
+        )
+        if queues is not None:
+            self.query_one("#reasons", Table).update(reasons, order=order)
+        concerns = self.console.concerns()
+        table = self.query_one("#attention", Table)
+        table.heading = line(
+            ("Attention ", "title"), (f"{len(concerns)}", "warn" if concerns else "good")
+        )
+        table.footing = line("↵ open  a acknowledge 1 h")
+        if store.frame_ms is not None:
+            table.update({each.key: each for each in concerns}, order=True)
+        running = store.open_runs()
+        table = self.query_one("#running", Table)
+        table.heading = line(("Running and waiting ", "title"), f"{len(running)}")
+        table.footing = line("4 all runs")
+        if store.frame_ms is not None:
+            table.update({run.id: run for run in running}, order=order)
+        self._paint_right()
+
+    def things(self, command: str) -> list[Thing]:
+        """The runs that are marked."""
+        table = self.query_one("#running", Table)
+        if command != "cancel" or self.table is not table:
+            return []
+        rows = [table.rows.by_key[key] for key in table.chosen()]
+        return [Thing(kind="run", id=run.id, words=run.pipeline) for run in rows]
+
+    def on_table_opened(self, event: Table.Opened) -> None:
+        """Open what the row is about."""
+        event.stop()
+        found = event.table.rows.by_key.get(event.key)
+        if isinstance(found, RunView):
+            self.console.open_run(found.id)
+        elif isinstance(found, Concern):
+            self.console.open_object(*found.about)
+        elif isinstance(found, WaitingReason):
+            self.console.open_view("partitions")
+
+    def action_acknowledge(self) -> None:
+        """Have what is wrong leave the list for an hour."""
+        table = self.query_one("#attention", Table)
+        for key in table.chosen():
+            self.console.acknowledged[str(key)] = self.console.now_ms() + _ACK_MS
+        table.marks.clear()
+        self.flush(order=True)
+
+    def _take_open(self, page: Page[RunView]) -> None:
+        for run in page.items:
+            self.store.put_run(run)
+
+    def _paint_tiles(self) -> None:
+        store = self.store
+        width = max(self.query_one("#throughput", Lines).size.width - 2, 10)
+        drawn: dict[str, tuple[str, list[Line]]] = {
+            "throughput": ("Throughput", tiles.throughput(store.pulses, width)),
+            "waiting": (
+                "Waiting",
+                tiles.waiting(store.counts, store.queues(), store.pulses, width),
+            ),
+            "oldest": ("Oldest ready", tiles.oldest(store.queues(), store.summary(), width)),
+            "errors": (
+                "Errors, 15 m",
+                tiles.errors(store.pulses, store.tasks("recent_tasks"), width),
+            ),
+        }
+        for name, (title, lines) in drawn.items():
+            box = self.query_one(f"#{name}", Lines)
+            box.heading = line((title, "title"))
+            box.show(lines)
+        box = self.query_one("#lanes", Lines)
+        box.heading = line(("Lanes", "title"))
+        partitions = sorted(store.partitions.values(), key=lambda each: each.partition)
+        box.show(lanes.lanes(partitions, store.queues(), max(box.size.width - 2, 10)))
+
+    def _paint_right(self) -> None:
+        events = self.query_one("#events", Lines)
+        events.heading = line(("Events", "title"))
+        room = max(events.size.height - 2, 0)
+        notes = self.store.notes[-room:] if room else []
+        events.show([_note(note) for note in reversed(notes)] or [line((" nothing yet", "dim"))])
+        fires = self.query_one("#fires", Lines)
+        fires.heading = line(("Next fires", "title"))
+        fires.footing = line("6 schedules")
+        crons = {each.id: each for each in self.store.schedules()}
+        now_ms = self.clock.now_ms
+        planned = [
+            _fire(each, crons.get(each.schedule_id), now_ms)
+            for each in self.store.planned()[:_NEXT]
+        ]
+        fires.show(planned or [line((" nothing is planned", "dim"))])
+
+
+def _note(note: Note) -> Line:
+    signs: dict[str, Span] = {
+        "job_failed": ("✗", "bad"),
+        "job_lost": ("✗", "warn"),
+        "worker_joined": ("●", "good"),
+        "worker_left": ("○", "warn"),
+        "class_changed": ("·", "dim"),
+    }
+    at_ms = instant(note.at) or 0
+    what = f"job {note.job_id} {note.pipeline}/{note.job} " if note.job_id else ""
+    who = f"{note.worker} " if note.worker and not note.job_id else ""
+    return line(
+        f" {clock(at_ms)} ", signs.get(note.kind, ("·", "")), f" {what}{who}", (note.text, "dim")
+    )
+
+
+def _fire(planned: PlannedView, schedule: ScheduleView | None, now_ms: int) -> Line:
+    due_ms = instant(planned.due) or now_ms
+    cron = "" if schedule is None else schedule.spec.cron
+    late = due_ms < now_ms
+    away: Span = ("due now", "warn") if late else (f"in {roughly((due_ms - now_ms) / 1000):>4}", "")
+    return line(f" {clock(due_ms)}Z  ", away, f"  {planned.pipeline:<18} ", (cron, "dim"))

@@ -1,0 +1,114 @@
+"""All runs, the newest first; the end of the list loads older ones."""
+
+from typing import ClassVar
+
+import msgspec
+from textual.app import ComposeResult
+
+from control.model.live import Watch
+from control.model.states import FINAL, State
+from control.model.views import Page, RunView
+from tui.core.orders import Thing
+from tui.core.rows import Rows
+from tui.core.spans import line
+from tui.core.tables import is_faulty_run, runs
+from tui.link.questions import Question
+from tui.link.source import LinkError
+from tui.screens import asking
+from tui.screens.view import ROWS, View
+from tui.widgets.table import Table
+
+_PAGE = 200
+_NEAR_END = 10
+_WATCHED_MAX = 200
+
+
+class Runs(View):
+    """View 4."""
+
+    name_of_view = "runs"
+    supports: ClassVar[frozenset[str]] = ROWS | {"retry", "cancel", "log"}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._all_loaded = False
+        self._loading = False
+
+    def body(self) -> ComposeResult:
+        """One table."""
+        yield Table(
+            Rows(runs(self.clock), faulty=is_faulty_run, sort="run", descending=True),
+            id="runs",
+            empty="no run yet. `tpctl run start NAME` or `tpctl run submit FILE` starts one",
+        )
+
+    def path(self) -> list[str]:
+        """One level down."""
+        return ["overview", "runs"]
+
+    def questions(self) -> list[Question]:
+        """The newest runs, for what frames do not tell: how long they will take."""
+        return [asking.latest_runs(self._take)]
+
+    def watched(self) -> Watch:
+        """The runs around those in view."""
+        keys = [int(key) for key in self.query_one("#runs", Table).in_view(_WATCHED_MAX)]
+        return Watch(runs=keys, jobs_of=0, workers=False)
+
+    def paint(self, *, order: bool) -> None:
+        """Draw it."""
+        table = self.query_one("#runs", Table)
+        known = dict(self.store.runs)
+        states = [run.state for run in known.values()]
+        faults = states.count(State.ERROR)
+        table.heading = line(
+            ("Runs: ", "title"),
+            f"{states.count(State.IN_PROGRESS)} in progress · {states.count(State.READY)} ready · ",
+            (f"{faults} error", "bad" if faults else ""),
+            f" · {sum(state in FINAL for state in states) - faults} ended",
+            ("  of those loaded", "dim"),
+        )
+        table.footing = line(
+            "all loaded" if self._all_loaded else "the end of the list loads 200 older runs"
+        )
+        if self.store.frame_ms is not None or known:
+            table.update(known, order=order or len(known) != len(table.rows.by_key))
+        if table.is_near_end(_NEAR_END) and not self._all_loaded and not self._loading and known:
+            self._loading = True
+            self.run_worker(self._load_older(min(self.store.runs)), group="older", exclusive=True)
+
+    def things(self, command: str) -> list[Thing]:
+        """The runs that are marked, or the one under the cursor."""
+        table = self.query_one("#runs", Table)
+        rows: list[RunView] = [table.rows.by_key[key] for key in table.chosen()]
+        wanted = {State.ERROR, State.CANCELLED} if command == "retry" else set(State) - FINAL
+        return [
+            Thing(kind="run", id=run.id, words=run.pipeline) for run in rows if run.state in wanted
+        ]
+
+    def on_table_opened(self, event: Table.Opened) -> None:
+        """The run's own screen."""
+        event.stop()
+        self.console.open_run(int(event.key))
+
+    def action_log(self) -> None:
+        """The logs of a run's jobs are in its own screen."""
+        table = self.query_one("#runs", Table)
+        if table.cursor is not None:
+            self.console.open_run(int(table.cursor))
+
+    def _take(self, page: Page[RunView]) -> None:
+        for run in reversed(page.items):
+            self.store.put_run(run)
+        if page.next_cursor is None:
+            self._all_loaded = True
+
+    async def _load_older(self, below: int) -> None:
+        try:
+            query = {"limit": str(_PAGE), "cursor": str(below)}
+            raw = await self.console.source.ask("GET", "/v1/runs", query=query)
+            self._take(msgspec.json.decode(raw, type=Page[RunView]))
+        except LinkError as error:
+            self.console.flash(f"older runs: {error}", "bad")
+        finally:
+            self._loading = False

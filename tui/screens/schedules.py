@@ -1,0 +1,170 @@
+"""The next 48 hours: what fires when, how many slots that needs, and one schedule."""
+
+from typing import ClassVar, Final
+
+from textual.app import ComposeResult
+
+from control.model.timetable import PlannedView, ScheduleView
+from control.model.views import Page, RunView
+from tui.core.amounts import roughly
+from tui.core.moments import zone_of
+from tui.core.orders import Thing
+from tui.core.rows import Column, Key, Rows, figure
+from tui.core.spans import Line, Span, line
+from tui.link.questions import Question
+from tui.panes import timeline
+from tui.panes.schedule import schedule_detail
+from tui.screens import asking
+from tui.screens.view import ROWS, View
+from tui.widgets.box import Lines
+from tui.widgets.table import Table
+
+_AHEAD_MS: Final = 48 * 3_600_000
+_ROUND_MS: Final = 600_000
+_NAME: Final = 18
+_TAKES: Final = 6
+_DAY_MS: Final = 86_400_000
+
+
+class Schedules(View):
+    """View 6."""
+
+    name_of_view = "schedules"
+    supports: ClassVar[frozenset[str]] = ROWS | {"pause", "trigger", "backfill", "zone"}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._by_schedule: dict[int, list[PlannedView]] = {}
+        self._columns = 96
+        self._local = False
+
+    def body(self) -> ComposeResult:
+        """The timeline, and one schedule."""
+        yield Table(
+            Rows(self._table_columns(), faulty=lambda each: each.paused),
+            id="schedules",
+            empty="no pipeline has a schedule. `schedules:` in a pipeline's file makes one",
+        )
+        yield Lines(id="schedule")
+
+    def path(self) -> list[str]:
+        """With the schedule under the cursor."""
+        schedule = self._schedule()
+        return ["overview", "schedules", *([schedule.pipeline] if schedule else [])]
+
+    def questions(self) -> list[Question]:
+        """What is planned, and what was."""
+        schedule = self._schedule()
+        asked = [asking.SCHEDULES, asking.PLANNED, asking.FORECAST]
+        return [*asked, asking.recent_runs(schedule.pipeline)] if schedule else asked
+
+    def paint(self, *, order: bool) -> None:
+        """Draw it."""
+        store = self.store
+        table = self.query_one("#schedules", Table)
+        self._columns = max(table.size.width - 2 - _NAME - _TAKES - 6, 12)
+        self._by_schedule = {}
+        for each in store.planned():
+            self._by_schedule.setdefault(each.schedule_id, []).append(each)
+        step_ms, start_ms = self._step_ms(), self.clock.now_ms
+        zone = "UTC"
+        schedule = self._schedule()
+        if self._local and schedule is not None:
+            zone = schedule.spec.timezone
+        margin: Span = (" " * (_NAME + _TAKES + 5), "")
+        hours, days = timeline.axis(
+            start_ms, step_ms, self._columns, zone_of(zone), now_ms=start_ms
+        )
+        forecast = store.forecast()
+        above: list[Line] = [(margin, *hours)]
+        if forecast is not None:
+            label = f"   slots needed of {forecast.slots}"
+            above.append(
+                (
+                    (f"{label:<{_NAME + _TAKES + 5}}"[: _NAME + _TAKES + 5], "dim"),
+                    *timeline.needed(forecast, start_ms, step_ms, self._columns),
+                )
+            )
+        table.above = [*above, (margin, *days)]
+        found = store.schedules()
+        table.heading = line(
+            (f"Schedules {len(found)}", "title"),
+            (
+                f" · next 48 h · one column {roughly(step_ms / 1000)} · times {zone} (Z: zone)",
+                "dim",
+            ),
+        )
+        table.footing = line(timeline.LEGEND)
+        rows: dict[Key, ScheduleView] = {each.id: each for each in found}
+        if "schedules" in store.answers:
+            table.update(rows, order=order)
+        self._paint_detail(schedule)
+
+    def things(self, command: str) -> list[Thing]:
+        """The schedules that are marked, or the one under the cursor."""
+        del command
+        table = self.query_one("#schedules", Table)
+        rows: list[ScheduleView] = [table.rows.by_key[key] for key in table.chosen()]
+        return [
+            Thing(kind="schedule", id=each.id, words=each.pipeline, paused=each.paused)
+            for each in rows
+        ]
+
+    def on_table_opened(self, event: Table.Opened) -> None:
+        """The runs that it has started."""
+        event.stop()
+        schedule = self._schedule()
+        if schedule is not None:
+            self.console.open_view("runs")
+            self.console.filter_view(f"pipeline:{schedule.pipeline} trigger:schedule")
+
+    def action_zone(self) -> None:
+        """Times in the schedule's own zone, or in UTC."""
+        self._local = not self._local
+        self.flush(order=False)
+
+    def _schedule(self) -> ScheduleView | None:
+        current = self.query_one("#schedules", Table).current
+        return current if isinstance(current, ScheduleView) else None
+
+    def _step_ms(self) -> int:
+        exact = _AHEAD_MS / self._columns
+        return max(round(exact / _ROUND_MS), 1) * _ROUND_MS
+
+    def _table_columns(self) -> list[Column[ScheduleView]]:
+        def name(each: ScheduleView) -> Span:
+            return (("‖" if each.paused else " ") + each.pipeline, "dim" if each.paused else "")
+
+        def takes(each: ScheduleView) -> str:
+            return "paused" if each.paused else roughly(each.expected_seconds)
+
+        def cells(each: ScheduleView) -> Line:
+            own = self._by_schedule.get(each.id, [])
+            return timeline.fires(each, own, self.clock.now_ms, self._step_ms(), self._columns)
+
+        return [
+            Column("PIPELINE", _NAME, name, field="pipeline", value=lambda each: each.pipeline),
+            figure("TAKES", _TAKES, lambda each: each.expected_seconds, takes, field="expected"),
+            Column("", 0, cells, field="cron", value=lambda each: each.spec.cron),
+        ]
+
+    def _paint_detail(self, schedule: ScheduleView | None) -> None:
+        box = self.query_one("#schedule", Lines)
+        if schedule is None:
+            box.heading = line(("Schedule", "title"))
+            box.show([])
+            return
+        box.heading = line((f"{schedule.pipeline}", "title"), (f"  schedule {schedule.id}", "dim"))
+        box.footing = line("↵ its runs  ctrl+t trigger  p pause  B backfill")
+        page = self.store.value("recent", Page)
+        recent: list[RunView] = page.items if page is not None else []
+        box.show(
+            schedule_detail(
+                schedule,
+                self._by_schedule.get(schedule.id, []),
+                [run for run in recent if run.schedule_id == schedule.id],
+                self.store.forecast(),
+                max(box.size.width - 2, 10),
+                now_ms=self.clock.now_ms,
+            )
+        )

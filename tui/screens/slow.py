@@ -1,0 +1,134 @@
+"""Where the slots' time goes: jobs by their share of slot-seconds, and the one under the cursor."""
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+
+from control.model.reports import SlowAttempt, TaskDetail, TaskStats
+from control.model.states import Outcome
+from control.model.times import from_rfc3339
+from tui.core.amounts import clock
+from tui.core.rows import Column, Key, Rows, figure, length
+from tui.core.spans import Span, line
+from tui.core.tables import task_key, tasks
+from tui.link.questions import Question
+from tui.panes import histogram
+from tui.screens import asking
+from tui.screens.view import ROWS, View
+from tui.widgets.box import Lines
+from tui.widgets.table import Table
+
+_WINDOW_S = {"5m": 300, "15m": 900, "1h": 3600, "6h": 21600, "24h": 86400, "7d": 604800}
+
+
+def _slowest() -> list[Column[SlowAttempt]]:
+    def outcome(each: SlowAttempt) -> Span:
+        return ("✓", "good") if each.outcome == Outcome.DONE else ("✗", "bad")
+
+    return [
+        Column("", 1, outcome, field="outcome", value=lambda each: each.outcome.value),
+        figure("JOB", 8, lambda each: each.job_id, align="left"),
+        figure("RUN", 7, lambda each: each.run_id, align="left"),
+        Column("CLIENT", 8, lambda each: each.client),
+        length("TOOK", 7, lambda each: each.duration_seconds),
+        length("WAITED", 7, lambda each: each.wait_seconds),
+        Column("WORKER", 0, lambda each: each.worker),
+        figure(
+            "ENDED",
+            8,
+            lambda each: from_rfc3339(each.finished_at),
+            lambda each: clock(from_rfc3339(each.finished_at)),
+        ),
+    ]
+
+
+class SlowTasks(View):
+    """View 3."""
+
+    name_of_view = "slow"
+    supports: ClassVar[frozenset[str]] = ROWS | {"window(-1)", "window(1)", "explain", "log"}
+
+    def body(self) -> ComposeResult:
+        """The tasks, a histogram, the slowest attempts."""
+        yield Table(
+            Rows(tasks(), faulty=lambda task: task.errors > 0, sort="share", descending=True),
+            id="tasks",
+            empty="nothing has ended in this window; > makes it longer",
+        )
+        with Horizontal(classes="pair", id="details"):
+            with Vertical(classes="left"):
+                yield Lines(id="histogram")
+            with Vertical(classes="right"):
+                yield Table(Rows(_slowest()), id="slowest", empty="nothing has ended")
+                yield Lines(id="costs", focusable=False)
+
+    def path(self) -> list[str]:
+        """With the task under the cursor."""
+        task = self._chosen()
+        return ["overview", "slow tasks", *([f"{task.pipeline}/{task.job}"] if task else [])]
+
+    def questions(self) -> list[Question]:
+        """The tasks, and the one under the cursor."""
+        window, task = self.console.window, self._chosen()
+        asked = [asking.tasks(window)]
+        return [*asked, asking.task(task.pipeline, task.job, window)] if task else asked
+
+    def paint(self, *, order: bool) -> None:
+        """Draw it."""
+        table = self.query_one("#tasks", Table)
+        window = self.console.window
+        found = self.store.tasks()
+        table.heading = line(
+            (f"Slow tasks {len(found)}", "title"),
+            (f"  window {window}  (< shorter  > longer)", "dim"),
+        )
+        table.footing = line("SHARE: of all slot-seconds   Δ: p95 against the window before")
+        rows: dict[Key, TaskStats] = {task_key(task): task for task in found}
+        if "tasks" in self.store.answers:
+            table.update(rows, order=order)
+        self._paint_details()
+
+    def on_table_opened(self, event: Table.Opened) -> None:
+        """The job of an attempt."""
+        event.stop()
+        found = event.table.rows.by_key.get(event.key)
+        if isinstance(found, SlowAttempt):
+            self.console.open_run(found.run_id, found.job_id)
+        elif isinstance(found, TaskStats):
+            self.console.open_view("runs")
+            self.console.filter_view(f"pipeline:{found.pipeline}")
+
+    def job_id(self) -> int | None:
+        """The attempt's job under the cursor."""
+        found = self.table.current if self.table is not None else None
+        return found.job_id if isinstance(found, SlowAttempt) else None
+
+    def _chosen(self) -> TaskStats | None:
+        current = self.query_one("#tasks", Table).current
+        return current if isinstance(current, TaskStats) else None
+
+    def _paint_details(self) -> None:
+        task, window = self._chosen(), self.console.window
+        detail = self.store.value("task", TaskDetail)
+        box = self.query_one("#histogram", Lines)
+        costs = self.query_one("#costs", Lines)
+        slowest = self.query_one("#slowest", Table)
+        slowest.heading = line((f"Slowest attempts, {window}", "title"))
+        if task is None:
+            for each in (box, costs):
+                each.show([])
+            return
+        box.heading = line((f"{task.pipeline}/{task.job}: durations, {window}", "title"))
+        fits = detail is not None and (detail.pipeline, detail.job) == (task.pipeline, task.job)
+        if detail is not None and fits:
+            size = box.size
+            box.show(histogram.histogram(detail, max(size.width - 2, 10), max(size.height - 2, 1)))
+            attempts: dict[Key, SlowAttempt] = {
+                f"{each.job_id}.{each.attempt}": each for each in detail.slowest
+            }
+            slowest.update(attempts, order=True)
+        else:
+            box.show([line((" loading …", "dim"))])
+        costs.heading = line(("What it costs", "title"))
+        costs.show(histogram.costs(task, _WINDOW_S[window], max(costs.size.width - 2, 10)))

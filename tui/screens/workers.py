@@ -1,0 +1,137 @@
+"""Who runs what, the longest attempts first; and the last minutes of the one under the cursor."""
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+
+from control.model.fleet import RunningView, WorkerView
+from control.model.live import Watch
+from control.model.reports import WorkerAttempt
+from control.model.states import Speed
+from control.model.views import Page
+from tui.core.fleet_tables import is_faulty_worker, workers
+from tui.core.orders import Thing
+from tui.core.rows import Rows
+from tui.core.spans import Span, line
+from tui.link.questions import Question
+from tui.panes.slots import slot_history
+from tui.screens import asking
+from tui.screens.view import ROWS, View
+from tui.widgets.box import Lines
+from tui.widgets.table import Table
+
+_WINDOW = "15m"
+_WINDOW_MS = 900_000
+
+
+class Workers(View):
+    """View 5."""
+
+    name_of_view = "workers"
+    supports: ClassVar[frozenset[str]] = ROWS | {"explain", "log", "drain"}
+
+    def body(self) -> ComposeResult:
+        """The table, and one worker's slots."""
+        yield Table(
+            Rows(workers(self.clock), faulty=is_faulty_worker, sort="worker"),
+            id="workers",
+            empty="no worker is connected. `tpworker --url ws://HOST:8701 --slots 4` starts one",
+        )
+        yield Lines(id="slots")
+
+    def path(self) -> list[str]:
+        """With the worker under the cursor."""
+        worker = self._worker()
+        return ["overview", "workers", *([worker.id] if worker else [])]
+
+    def questions(self) -> list[Question]:
+        """What the one under the cursor has executed."""
+        worker = self._worker()
+        return [] if worker is None else [asking.history(worker.id, _WINDOW)]
+
+    def watched(self) -> Watch:
+        """The workers."""
+        return Watch(runs=[], jobs_of=0, workers=True)
+
+    def paint(self, *, order: bool) -> None:
+        """Draw it."""
+        store = self.store
+        rows = dict(store.workers)
+        table = self.query_one("#workers", Table)
+        heading: list[str | Span] = [(f"Workers {len(rows)}", "title")]
+        states = [worker.state for worker in rows.values()]
+        silent = sum(worker.silent_since is not None for worker in rows.values())
+        for number, word in (
+            (silent, "silent"),
+            (states.count("draining"), "draining"),
+            (states.count("lost"), "lost"),
+        ):
+            if number:
+                heading.append((f" · {number} {word}", "warn"))
+        for speed in Speed:
+            own = [each for each in store.partitions.values() if each.speed == speed]
+            busy, slots = sum(each.running for each in own), sum(each.slots for each in own)
+            heading.append((f"   {speed} {busy}/{slots}", speed.value))
+        table.heading = line(*heading)
+        table.footing = line("D drain  ↵ its longest job")
+        if store.frame_ms is not None:
+            table.update(rows, order=order)
+        self._paint_slots()
+
+    def things(self, command: str) -> list[Thing]:
+        """The workers that are marked, or the one under the cursor."""
+        del command
+        table = self.query_one("#workers", Table)
+        rows: list[WorkerView] = [table.rows.by_key[key] for key in table.chosen()]
+        return [
+            Thing(kind="worker", id=each.id, words=f"on {each.host}")
+            for each in rows
+            if each.state == "connected"
+        ]
+
+    def on_table_opened(self, event: Table.Opened) -> None:
+        """The job that it has run for longest."""
+        event.stop()
+        job = self._longest()
+        if job is None:
+            self.console.flash(f"{event.key} runs nothing now")
+        else:
+            self.console.open_object("job", job.job_id)
+
+    def job_id(self) -> int | None:
+        """The job that the worker under the cursor has run for longest."""
+        job = self._longest()
+        return None if job is None else job.job_id
+
+    def _worker(self) -> WorkerView | None:
+        current = self.query_one("#workers", Table).current
+        return current if isinstance(current, WorkerView) else None
+
+    def _longest(self) -> RunningView | None:
+        worker = self._worker()
+        if worker is None or not worker.running:
+            return None
+        return min(worker.running, key=lambda each: each.started_at or "~")
+
+    def _paint_slots(self) -> None:
+        box, worker = self.query_one("#slots", Lines), self._worker()
+        if worker is None:
+            box.heading = line(("Slots", "title"))
+            box.show([])
+            return
+        box.heading = line(
+            (f"{worker.id} slots, last 15 min", "title"), ("  █ busy ░ free ✗ error", "dim")
+        )
+        page = self.store.value("history", Page)
+        attempts: list[WorkerAttempt] = page.items if page is not None else []
+        size = box.size
+        box.show(
+            slot_history(
+                worker,
+                attempts,
+                max(size.width - 2, 10),
+                max(size.height - 2, 1),
+                now_ms=self.clock.now_ms,
+                window_ms=_WINDOW_MS,
+            )
+        )

@@ -1,0 +1,80 @@
+"""Starts the console: the link around the app, contexts one after the other, and a clean end."""
+
+import asyncio
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+
+import msgspec
+
+from tui.app import Console, Switch
+from tui.link.recording import Recorder
+from tui.link.source import Source, Target
+
+
+class Start(msgspec.Struct, frozen=True, kw_only=True):
+    """How the console begins. `opened` makes a source; `targets` by the names of contexts.
+
+    `now_ms`: the time of what is shown, which is the recording's where one is replayed.
+    """
+
+    targets: Mapping[str, Target]
+    first: str
+    opened: Callable[[Target], Source]
+    now_ms: Callable[[], int]
+    theme: str | None = None
+    replayed: bool = False
+
+
+def now_ms() -> int:
+    """The time here."""
+    return time.time_ns() // 1_000_000
+
+
+def start(how: Start) -> int:
+    """Run until the user leaves; the exit code."""
+    return asyncio.run(_run(how))
+
+
+async def _run(how: Start) -> int:
+    target = how.targets[how.first]
+    while True:
+        result = await _run_one(how, target)
+        if not isinstance(result, Switch):
+            return result or 0
+        target = how.targets[result.context]
+
+
+async def _run_one(how: Start, target: Target) -> int | Switch | None:
+    source = how.opened(target)
+    app = Console(
+        source,
+        now_ms=how.now_ms,
+        version=version("taskplane"),
+        contexts=list(how.targets),
+        theme=how.theme,
+        replayed=how.replayed,
+    )
+    # Without these a terminal would be left in its alternate screen, with the mouse on.
+    loop = asyncio.get_running_loop()
+    for sign in (signal.SIGTERM, signal.SIGHUP) if sys.platform != "win32" else ():
+        loop.add_signal_handler(sign, app.exit, 0)
+    try:
+        # The link is around the app: Textual does not wait for its own workers when it ends.
+        async with asyncio.TaskGroup() as group:
+            beside = [group.create_task(app.session.run())]
+            if isinstance(source, Recorder):
+                beside.append(group.create_task(_tell_end(source, app)))
+            result = await app.run_async()
+            for task in beside:
+                task.cancel()
+        return result
+    finally:
+        await source.aclose()
+
+
+async def _tell_end(recorder: Recorder, app: Console) -> None:
+    await recorder.ended.wait()
+    app.flash(recorder.problem, "bad")

@@ -1,0 +1,174 @@
+"""Owns a pane of text to read: it scrolls, searches, wraps, and follows what is added at the end.
+
+Following is one thing or the other: scrolling up stops it, reaching the end resumes it.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from typing import ClassVar, Final
+
+from textual.binding import Binding, BindingType
+
+from tui.core.spans import Line, Look, line, shown, wrapped
+from tui.widgets.box import Box
+from tui.widgets.keys import bindings
+
+LINES_MAX: Final = 50_000
+_WHEEL: Final = 3
+
+
+class Reader(Box):
+    """Lines of text; with `follows` it begins at the end and stays there."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("j,down", "scroll_by(1)", "down", show=False),
+        Binding("k,up", "scroll_by(-1)", "up", show=False),
+        Binding("ctrl+d,pagedown", "half_page(1)", "half a page down", show=False),
+        Binding("ctrl+u,pageup", "half_page(-1)", "half a page up", show=False),
+        Binding("g,home", "scroll_home", "first line", show=False),
+        Binding("G,end", "scroll_end", "last line", show=False),
+        *bindings(("follow", "hit(1)", "hit(-1)", "put_mark", "wrap")),
+    ]
+
+    def __init__(self, *, id: str, follows: bool = False) -> None:  # noqa: A002 - Textual's word.
+        super().__init__(id=id)
+        self.lines: deque[Line] = deque(maxlen=LINES_MAX)
+        self.following = follows
+        self.wrapping = True
+        self.sought = ""
+        self.hits: list[int] = []
+        self.dropped = 0  # Lines that the ring has lost at its begin.
+        self._top = 0
+
+    @property
+    def text(self) -> str:
+        """Everything, as plain text."""
+        return "\n".join("".join(text for text, _ in spans) for spans in self.lines) + "\n"
+
+    def replace(self, lines: Iterable[Line]) -> None:
+        """Other text; the place stays."""
+        fresh = list(lines)
+        if fresh != list(self.lines):
+            self.lines.clear()
+            self.dropped = 0
+            self.extend(fresh)
+        else:
+            self.redraw()
+
+    def extend(self, lines: Iterable[Line]) -> None:
+        """More at the end."""
+        for each in lines:
+            if len(self.lines) == LINES_MAX:
+                self.dropped += 1
+                self._top = max(self._top - 1, 0)
+            self.lines.append(each)
+        self._find_hits()
+        self._settle()
+
+    def content(self, width: int, height: int) -> list[tuple[Line, Look]]:
+        """The lines in view."""
+        made: list[tuple[Line, Look]] = []
+        hits = set(self.hits)
+        at = self._top
+        while at < len(self.lines) and len(made) < height:
+            over: Look = "mark" if at in hits else ""
+            pieces = wrapped(self.lines[at], width) if self.wrapping else [self.lines[at]]
+            made += [(piece, over) for piece in pieces]
+            at += 1
+        if self.following and len(made) > height:
+            return made[-height:]
+        return made
+
+    def seek(self, text: str) -> None:
+        """Find lines with this text, and go to the next one."""
+        self.sought = shown(text).lower()
+        self._find_hits()
+        if self.hits:
+            self.action_hit(1)
+        self.redraw()
+
+    def action_scroll_by(self, lines: int) -> None:
+        """Up or down; up ends following, the end resumes it."""
+        self._top += lines
+        if lines < 0:
+            self.following = False
+        elif self._top >= self._last_top:
+            self.following = True
+        self._settle()
+
+    def action_half_page(self, way: int) -> None:
+        """Half a page up or down."""
+        self.action_scroll_by(way * max(self._room // 2, 1))
+
+    def action_scroll_home(self) -> None:
+        """To the first line."""
+        self.following = False
+        self._top = 0
+        self._settle()
+
+    def action_scroll_end(self) -> None:
+        """To the last line, and stay there."""
+        self.following = True
+        self._top = self._last_top
+        self._settle()
+
+    def action_follow(self) -> None:
+        """Follow the end, or stay here."""
+        self.following = not self.following
+        self._settle()
+
+    def action_wrap(self) -> None:
+        """Wrap long lines, or cut them."""
+        self.wrapping = not self.wrapping
+        self._settle()
+
+    def action_put_mark(self) -> None:
+        """A line to find this moment again."""
+        self.extend([line(("─── mark ───", "warn"))])
+
+    def action_hit(self, way: int) -> None:
+        """The next line that was sought, or the one before."""
+        others = [at for at in self.hits if (at > self._top if way > 0 else at < self._top)]
+        if others:
+            self.following = False
+            self._top = others[0] if way > 0 else others[-1]
+            self._settle()
+        elif self.hits:
+            self.following = False
+            self._top = self.hits[0] if way > 0 else self.hits[-1]
+            self._settle()
+
+    def on_mouse_scroll_down(self) -> None:
+        """The wheel scrolls."""
+        self.action_scroll_by(_WHEEL)
+
+    def on_mouse_scroll_up(self) -> None:
+        """The wheel scrolls."""
+        self.action_scroll_by(-_WHEEL)
+
+    def on_resize(self) -> None:
+        """The end stays in view where it is followed."""
+        self._settle()
+        super().on_resize()
+
+    @property
+    def _room(self) -> int:
+        return max(self.size.height - 2, 1)
+
+    @property
+    def _last_top(self) -> int:
+        return max(len(self.lines) - self._room, 0)
+
+    def _settle(self) -> None:
+        self._top = self._last_top if self.following else min(max(self._top, 0), self._last_top)
+        self.redraw()
+
+    def _find_hits(self) -> None:
+        if not self.sought:
+            self.hits = []
+            return
+        self.hits = [
+            at
+            for at, spans in enumerate(self.lines)
+            if self.sought in "".join(text for text, _ in spans).lower()
+        ]
