@@ -47,8 +47,8 @@ def tui(
     """Watch and steer everything live, in a terminal.
 
     Read-only until `:rw` is typed; `?` shows the keys. Contexts come from contexts.toml in the
-    user's configuration folder: `[prod]`, then url, client_id, and client_secret, or data_dir;
-    `guarded = true` shows its name in red.
+    user's configuration folder: a table for each, with url, client_id, and client_secret, or with
+    data_dir; `guarded = true` shows its name in red.
     """
     if record is not None and replay is not None:
         message = "--record and --replay exclude each other"
