@@ -11,15 +11,14 @@ import structlog
 import trio
 
 from control.api.auth import Identity
+from control.api.differences import Differences
 from control.api.listeners import Listener, Share
 from control.api.live import Live
 from control.api.marks import Wanted
 from control.api.ports import Parts
 from control.model import limits
-from control.model.balancing import LoadOfPartition
 from control.model.errors import QueueFull, StoreFailed
-from control.model.fleet import PartitionView, RunningView
-from control.model.live import Counts, Frame, Pulse
+from control.model.live import Frame
 from control.model.messages import NULL
 from control.model.states import FINAL, State
 from control.model.times import to_rfc3339
@@ -28,16 +27,7 @@ from store import views
 from store.views import RunFilter
 
 LOG = structlog.get_logger("api")
-_FLEET_S: Final = 0.5  # Workers, partitions, and counts are large, and nobody reads faster.
 _OPEN_MAX: Final = 100  # Runs of each open state in a snapshot.
-
-
-class _Told(msgspec.Struct):
-    """What those who listen were told last; what is the same again is left out."""
-
-    counts: Counts | None = None
-    partitions: dict[int, tuple[object, ...]] = {}
-    pulse: Pulse | None = None
 
 
 class _Look(NamedTuple):
@@ -63,9 +53,7 @@ class Events:
         self._joined = trio.Event()
         self._sent_runs: dict[int, bytes] = {}
         self._sent_jobs: dict[int, bytes] = {}
-        self._told = _Told()
-        self._changes_seen = -1
-        self._fleet_due = self._settled = 0.0
+        self._differences = Differences(parts, live)
 
     @property
     def listeners(self) -> int:
@@ -79,7 +67,7 @@ class Events:
             raise QueueFull(message, retry_after_s=limits.RETRY_AFTER_S)
         listener = Listener(who)
         self._listeners.add(listener)
-        self._live.listening = True
+        self._live.listen()
         self._want()
         self._joined.set()
         return listener
@@ -99,7 +87,7 @@ class Events:
         self._want()
         self._live.marks.want(fresh, trio.current_time())
         if listener.watch.workers and not had_workers:
-            self._live.touch_workers()
+            self._live.crew.touch_workers()
         self._joined.set()  # It may have been said while nothing happens.
 
     async def next_frame(self, listener: Listener) -> bytes:
@@ -146,8 +134,7 @@ class Events:
         owed = listener.began(runs, newest_run=newest_run, notes=live.notes.told)
         self._want()
         live.marks.want(owed, trio.current_time())
-        # What it is told here may change back: all of this is told anew with the next changes.
-        self._told = _Told(pulse=self._told.pulse)
+        self._differences.tell_anew()
         frame = Frame(
             seq=0,
             time=to_rfc3339(self._parts.now_ms()),
@@ -156,11 +143,11 @@ class Events:
             version=self._version,
             client_id=listener.who.client_id,
             role=listener.who.role,
-            counts=self._counts(open_runs, queued),
+            counts=self._differences.counts(open_runs, queued),
             runs=runs,
-            workers=live.workers() if listener.watch.workers else msgspec.UNSET,
+            workers=live.crew.workers() if listener.watch.workers else msgspec.UNSET,
             partitions=live.partitions(self._parts.balancing.partitions()),
-            pulses=live.pulses.all(live.running()),
+            pulses=live.pulses.all(live.crew.running()),
             notes=live.notes.all(),
         )
         return msgspec.json.encode(frame)
@@ -179,11 +166,7 @@ class Events:
 
     async def _until(self, changed: trio.Event) -> None:
         """Wait for a change, for what it says to be stored, or for what is looked at again."""
-        now = trio.current_time()
-        patience_s = limits.SETTLE_S
-        if now <= self._settled:  # Counts and workers are told at their own pace.
-            patience_s = min(max(self._fleet_due - now, 0.0), patience_s)
-        with trio.move_on_after(patience_s):
+        with trio.move_on_after(self._differences.patience_s):
             async with trio.open_nursery() as nursery:
                 for event in (changed, self._joined):
                     nursery.start_soon(_cancel_after, event, nursery.cancel_scope)
@@ -193,10 +176,7 @@ class Events:
         """Tell all who listen what changed; gives how many rows were read."""
         live, now = self._live, trio.current_time()
         live.roll()
-        if live.changes != self._changes_seen:
-            self._changes_seen, self._settled = live.changes, now + limits.SETTLE_S + _FLEET_S
-        # What messages say may be stored a little later than they are read.
-        fleet = now >= self._fleet_due and (now <= self._settled or self._pulse_is_over())
+        fleet = self._differences.is_due
         taken = live.marks.take(now)
         if not taken.runs and not taken.jobs and not fleet:
             return 0
@@ -227,12 +207,10 @@ class Events:
                 ),
                 jobs={job.id: job for job in jobs if _is_new(self._sent_jobs, job.id, job)},
                 runs_more=taken.runs_more,
-                fleet=self._fleet(open_runs, waiting) if fleet else {},
+                fleet=self._differences.take(open_runs, waiting) if fleet else {},
                 notes=live.notes.told,
             )
         )
-        if fleet:
-            self._fleet_due = now + _FLEET_S
         return len(taken.runs) + len(taken.jobs)
 
     def _hand_out(self, look: _Look) -> None:
@@ -273,55 +251,6 @@ class Events:
         )
         return msgspec.json.encode(frame)
 
-    def _fleet(self, open_runs: int, waiting: int) -> dict[str, Any]:
-        """What changed of everything but runs and jobs, as fields of a frame."""
-        live, told = self._live, self._told
-        live.pulses.waiting = waiting
-        found: dict[str, Any] = {}
-        counts = self._counts(open_runs, waiting)
-        if counts != told.counts:
-            told.counts = found["counts"] = counts
-        workers, gone = live.take_workers()
-        if workers:
-            found["workers"] = workers
-        if gone:
-            found["workers_gone"] = gone
-        partitions = self._partitions()
-        if partitions:
-            found["partitions"] = partitions
-        pulses = live.pulses.since(told.pulse, counts.running)
-        if pulses:
-            told.pulse, found["pulses"] = pulses[-1], pulses
-        return found
-
-    def _partitions(self) -> list[PartitionView]:
-        """Those that are other than they were told last; that time goes on does not count."""
-        told, live = self._told.partitions, self._live
-        loads, heads = self._parts.balancing.partitions(), live.heads()
-        changed: list[LoadOfPartition] = []
-        for load in loads:
-            head = heads.get(load.partition)
-            seen = (load, _head(head), live.pulses.per_minute(load.partition))
-            if told.get(load.partition) != seen:
-                told[load.partition] = seen
-                changed.append(load)
-        return live.partitions(changed) if changed else []
-
-    def _pulse_is_over(self) -> bool:
-        told = self._told.pulse
-        return told is None or told.at != to_rfc3339(self._live.pulses.end_ms - limits.PULSE_MS)
-
-    def _counts(self, open_runs: int, waiting: int) -> Counts:
-        running, workers, slots = self._live.totals()
-        return Counts(
-            open_runs=open_runs,
-            waiting=waiting,
-            running=running,
-            workers=workers,
-            slots=slots,
-            queue_size=self._parts.ledger.queue_size,
-        )
-
     def _want(self) -> None:
         """Say which changes are worth looking at."""
         watches = [listener.watch for listener in self._listeners]
@@ -337,10 +266,6 @@ class Events:
 async def _cancel_after(event: trio.Event, scope: trio.CancelScope) -> None:
     await event.wait()
     scope.cancel()
-
-
-def _head(running: RunningView | None) -> tuple[object, ...]:
-    return () if running is None else (running.job_id, running.attempt, running.started_at)
 
 
 def _slim(run: RunView) -> RunView:

@@ -81,11 +81,11 @@ class Fleet:
 
     async def _workers(self, call: Call) -> Answer:
         del call
-        return Answer(body=Page(items=self._live.workers()))
+        return Answer(body=Page(items=self._live.crew.workers()))
 
     async def _drain(self, call: Call) -> Answer:
         worker = call.text("worker_id")
-        if not self._live.has_worker(worker):
+        if not self._live.crew.has_worker(worker):
             message = f"no worker {worker[:128]} is connected"
             raise NotFound(message)
         await self._parts.bus.publish([Record(Topic.TASK_COMMANDS, DrainWorker(worker=worker))])
@@ -115,7 +115,7 @@ class Fleet:
         waiting, open_runs = await self._parts.reader.read(
             lambda conn: (views.waiting_jobs(conn), views.open_runs(conn))
         )
-        running, workers, slots = self._live.totals()
+        running, workers, slots = self._live.crew.totals()
         gauges = {
             Metric.WAITING: waiting,
             Metric.OPEN_RUNS: open_runs,

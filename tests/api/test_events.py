@@ -160,8 +160,10 @@ async def test_only_workers_that_changed_are_told_and_who_is_gone(server: Servin
         first = await frame(socket)
         if len(first["workers"]) < 2:
             await until(socket, lambda each: any(w["id"] == "w2" for w in each.get("workers", ())))
-        await tell(server, PLACED, STARTED)
-        seen = await until(socket, lambda each: "2026" in str(each.get("workers")))
+        await tell(server, PLACED)
+        seen = await until(socket, lambda each: "job_id" in str(each.get("workers")))
+        await tell(server, STARTED)
+        seen += await until(socket, lambda each: "'started_at': '2" in str(each.get("workers")))
         assert {w["id"] for each in seen for w in each.get("workers", ())} == {"w1"}
         quiet = WorkerQuiet(worker="w2", dispatcher="d1", since_ms=NOW_MS - 3_000)
         late = WorkerQuiet(worker="w1", dispatcher="d9", since_ms=NOW_MS)
@@ -203,10 +205,13 @@ async def test_a_partition_is_shown_with_its_jobs(server: Serving) -> None:
     jobs = [later(PLACED, job=later(PLACED.job, job_id=n)) for n in (1, 2, 3, 4)]
     starts = [later(STARTED, job_id=n, started_ms=NOW_MS - n) for n in (2, 3)]
     elsewhere = later(PLACED, job=later(PLACED.job, job_id=5), partition=1)
-    await tell(server, WORKER, *jobs, elsewhere, *starts)
+    await tell(server, WORKER, *jobs, elsewhere)
     async with server.as_client("viewer") as client:
         with trio.fail_after(10):
             shown: dict[str, Any] = {"jobs": []}
+            while len(shown["jobs"]) < len(jobs):
+                shown = (await client.get("/v1/partitions/0")).json()
+            await tell(server, *starts)
             while [job["job_id"] for job in shown["jobs"]] != [3, 2, 1, 4]:
                 shown = (await client.get("/v1/partitions/0")).json()
         assert (shown["partition"], shown["placed_per_minute"]) == (0, 4.0)
@@ -342,4 +347,4 @@ async def test_only_the_pulse_goes_on_while_nobody_listens(server: Serving) -> N
         while not live.pulses.all(0)[-1].ended:
             await trio.testing.wait_all_tasks_blocked()
     assert not live.marks.waiting
-    assert live.take_workers() == ([], [])
+    assert live.crew.take_workers() == ([], [])

@@ -1,0 +1,238 @@
+"""Owns which workers there are, what they were given, and which of them have changed."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Collection
+from typing import Final
+
+from control.api.given import Given, Lost, show_given, show_worker
+from control.api.pulses import Notes
+from control.core.roster import Changes, Roster
+from control.model import limits
+from control.model.fleet import RunningView, WorkerView
+from control.model.messages import (
+    DispatcherUp,
+    Finished,
+    Hold,
+    Placed,
+    Started,
+    WorkerDown,
+    WorkerQuiet,
+    WorkerUp,
+)
+
+# Topics overtake each other: a placement read after its result must not stay for ever.
+_ENDED_MAX: Final = 20_000
+
+
+class Crew:
+    """All workers. `notes` hears who came and went."""
+
+    def __init__(self, notes: Notes, now_ms: Callable[[], int]) -> None:
+        self._notes = notes
+        self._now_ms = now_ms
+        self._roster = Roster()
+        self._lost: OrderedDict[str, Lost] = OrderedDict()
+        self._known: set[str] = set()  # Workers whose joining is no news.
+        self._given: dict[int, Given] = {}
+        self._ended: OrderedDict[tuple[int, int], None] = OrderedDict()
+        self._silent: dict[str, int] = {}  # Workers that say nothing, and since when.
+        self.listening = False  # Only then it is kept who has changed.
+        self._dirty: set[str] = set()  # Workers that are other than when they were taken last.
+        self._unlisted: set[str] = set()
+
+    def workers(self) -> list[WorkerView]:
+        """All workers, those lost lately last."""
+        self._forget_lost()
+        return self._shown([*sorted(self._roster.workers), *self._lost])
+
+    def take_workers(self) -> tuple[list[WorkerView], list[str]]:
+        """Workers that changed since this was asked last, and those that are listed no more."""
+        self._forget_lost()
+        gone = sorted(self._unlisted - self._roster.workers.keys() - self._lost.keys())
+        changed = sorted(self._dirty & (self._roster.workers.keys() | self._lost.keys()))
+        self._dirty.clear()
+        self._unlisted.clear()
+        return self._shown(changed), gone
+
+    def touch_workers(self) -> None:
+        """Somebody wants to hear of all of them."""
+        self._dirty.update(self._roster.workers, self._lost)
+
+    def forget_changes(self) -> None:
+        """Nobody listens any more."""
+        self.listening = False
+        self._dirty.clear()
+        self._unlisted.clear()
+
+    def forget_given(self) -> None:
+        """Messages were missed; the dispatchers say again what they hold."""
+        self._given.clear()
+
+    def has_worker(self, name: str) -> bool:
+        """Whether a worker of this name is connected."""
+        return name in self._roster.workers
+
+    def heads(self) -> dict[int, RunningView]:
+        """For each partition the job that has run longest."""
+        found: dict[int, Given] = {}
+        for given in self._given.values():
+            if given.started_ms is None or given.partition is None:
+                continue
+            head = found.get(given.partition)
+            if head is None or given.started_ms < (head.started_ms or 0):
+                found[given.partition] = given
+        return {partition: show_given(given) for partition, given in found.items()}
+
+    def given_in(self, partition: int) -> list[Given]:
+        """What was placed in a partition, in the order of placing."""
+        return [given for given in self._given.values() if given.partition == partition]
+
+    def running(self) -> int:
+        """How many jobs run."""
+        return sum(given.started_ms is not None for given in self._given.values())
+
+    def totals(self) -> tuple[int, int, int]:
+        """How many jobs run, workers are connected, and slots they have."""
+        workers = self._roster.workers.values()
+        return self.running(), len(workers), sum(up.slots for up in workers)
+
+    def tries(self, message: Finished) -> tuple[int, int]:
+        """Which try of a job has ended, and how many it has; 0: not known."""
+        given = self._given.get(message.job_id)
+        known = given is not None and given.attempt == message.attempt
+        return (given.tried, given.tries) if given is not None and known else (0, 0)
+
+    def placed(self, message: Placed) -> None:
+        """A job was given to a worker."""
+        job = message.job
+        if (job.job_id, job.attempt) in self._ended:
+            return
+        tried = job.attempt - job.lost  # Lost workers cost no try.
+        self._given[job.job_id] = Given(
+            job_id=job.job_id,
+            attempt=job.attempt,
+            worker=message.worker,
+            partition=message.partition,
+            pipeline=job.pipeline,
+            name=job.name,
+            expected=message.expected,
+            run_id=job.run_id,
+            tried=tried,
+            tries=tried + job.retries_left,
+        )
+        self._touch(message.worker)
+
+    def started(self, message: Started) -> None:
+        """A worker began with a job."""
+        given = self._given.get(message.job_id)
+        if given is not None and given.attempt == message.attempt:
+            given.started_ms, given.run_id = message.started_ms, message.run_id
+            self._touch(given.worker)
+
+    def ended(self, job_id: int, attempt: int) -> None:
+        """A worker has it no more."""
+        self._ended[job_id, attempt] = None
+        if len(self._ended) > _ENDED_MAX:
+            self._ended.popitem(last=False)
+        given = self._given.get(job_id)
+        if given is not None and given.attempt <= attempt:
+            del self._given[job_id]
+            self._touch(given.worker)
+
+    def worker_up(self, message: WorkerUp) -> None:
+        """A worker connected or changed."""
+        self._changed(self._roster.worker_up(message), "")
+
+    def worker_down(self, message: WorkerDown) -> None:
+        """A worker is gone."""
+        self._changed(self._roster.worker_down(message.worker, message.dispatcher), message.reason)
+
+    def quiet(self, message: WorkerQuiet) -> None:
+        """A worker says nothing, or speaks again."""
+        known = self._roster.workers.get(message.worker)
+        if known is None or known.dispatcher != message.dispatcher:
+            return  # It is elsewhere by now.
+        if message.since_ms is None:
+            self._silent.pop(message.worker, None)
+        else:
+            self._silent[message.worker] = message.since_ms
+        self._touch(message.worker)
+
+    def dispatcher_up(self, message: DispatcherUp) -> None:
+        """A dispatcher told all it knows."""
+        changes = self._roster.dispatcher_up(message)
+        here = {up.worker for up in changes.came if up.dispatcher == message.dispatcher}
+        held = {hold.job_id for up in message.workers for hold in up.holds}
+        held |= {hold.job_id for hold in message.adrift}
+        self._given = {
+            job_id: given
+            for job_id, given in self._given.items()
+            if job_id in held or given.worker not in here
+        }
+        self._changed(changes, "its dispatcher is gone, or does not have it any more")
+
+    def _changed(self, changes: Changes, reason: str) -> None:
+        now_ms = self._now_ms()
+        for info in changes.gone:
+            self._silent.pop(info.worker, None)
+            self._lost[info.worker] = Lost(info, reason, now_ms)
+            self._touch(info.worker)
+            self._notes.left(info.worker, reason, now_ms)
+            self._known.discard(info.worker)
+            if len(self._lost) > limits.LOST_WORKERS_MAX:
+                self._unlist()
+        for info in changes.came:
+            self._lost.pop(info.worker, None)
+            self._hold(info.worker, info.holds)
+            self._touch(info.worker)
+            if info.worker not in self._known:
+                self._known.add(info.worker)
+                self._notes.joined(info, now_ms)
+
+    def _hold(self, worker: str, holds: tuple[Hold, ...]) -> None:
+        for hold in holds:
+            known = self._given.get(hold.job_id)
+            if (hold.job_id, hold.attempt) in self._ended:
+                continue
+            self._given[hold.job_id] = Given(
+                job_id=hold.job_id,
+                attempt=hold.attempt,
+                worker=worker,
+                partition=None if known is None else known.partition,
+                pipeline=hold.pipeline,
+                name=hold.name,
+                expected=hold.expected,
+                run_id=None if known is None else known.run_id,
+                started_ms=hold.started_ms,
+                tried=0 if known is None else known.tried,
+                tries=0 if known is None else known.tries,
+            )
+
+    def _shown(self, names: Collection[str]) -> list[WorkerView]:
+        """These workers, connected or lost, in this order."""
+        wanted = frozenset(names)
+        by_worker: dict[str, list[Given]] = {}
+        for given in self._given.values() if wanted else ():
+            if given.worker in wanted:
+                by_worker.setdefault(given.worker, []).append(given)
+        shown: list[WorkerView] = []
+        for name in names:
+            lost = self._lost.get(name)
+            info = lost.info if lost else self._roster.workers[name]
+            held, silent_since_ms = by_worker.get(name, []), self._silent.get(name)
+            shown.append(show_worker(info, held, silent_since_ms, lost))
+        return shown
+
+    def _forget_lost(self) -> None:
+        oldest_ms = self._now_ms() - limits.LOST_WORKERS_MS
+        while self._lost and next(iter(self._lost.values())).at_ms < oldest_ms:
+            self._unlist()
+
+    def _unlist(self) -> None:
+        name, _ = self._lost.popitem(last=False)
+        if self.listening:
+            self._unlisted.add(name)
+
+    def _touch(self, worker: str) -> None:
+        if self.listening:
+            self._dirty.add(worker)
