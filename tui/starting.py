@@ -9,7 +9,8 @@ from importlib.metadata import version
 
 import msgspec
 
-from tui.app import Console, Switch
+from tui.app import Console
+from tui.base import Switch
 from tui.link.recording import Recorder
 from tui.link.source import Source, Target
 

@@ -22,7 +22,7 @@ from control.core.outstanding import Outstanding, Placed
 from control.core.past import Past
 from control.core.placing import Placing
 from control.core.policy import SLOW_SHARE, Assignment, Policy
-from control.core.quotas import Quotas
+from control.core.quotas import Quotas, with_priority
 from control.core.roster import Changes, Roster
 from control.core.slots import WINDOW_S, Lane, Slots
 from control.core.speed import Threshold
@@ -110,7 +110,7 @@ class Balancer:
         if self._quotas.max_running(job.client) != before:
             self._wake(lambda cause: cause.client == job.client)
         if priority is not None and priority != job.order[0]:
-            job = _with_priority(job, priority)  # It was said before the client changed.
+            job = with_priority(job, priority)  # It was said before the client changed.
         self._add(job, place, put_back_s)
         return True
 
@@ -143,7 +143,7 @@ class Balancer:
         """A client's limits changed; they hold for what waits already."""
         self._quotas.told(client, priority, max_running)
         for waiting in self.waiting.requeue(client, priority):
-            job = _with_priority(waiting.job, priority)
+            job = with_priority(waiting.job, priority)
             self._add(job, waiting.place, waiting.put_back_s)
         self._wake_all()
 
@@ -162,14 +162,12 @@ class Balancer:
         if message.outcome != Outcome.DONE:
             return
         connected = message.worker in self.slots.workers
-        lesson = self.learning.done(
-            message, now_ms, connected=connected, waiting_keys=self.waiting.keys
-        )
+        keys = self.waiting.keys
+        lesson = self.learning.done(message, now_ms, connected=connected, waiting_keys=keys)
         key = (message.pipeline, message.name)
         self.waiting.relearned(key, other_length=lesson.length)
         if lesson.others:
-            self.waiting.reclassified(self.learning.length)
-            self._reclassify(self.outstanding.keys())
+            self._look_anew()
         elif lesson.length and self.outstanding.of_key(key):
             self._reclassify([key])
         if lesson.stragglers:
@@ -226,8 +224,7 @@ class Balancer:
         if len(self.outstanding.jobs) < self.slots.total and self.learning.is_unheeded:
             # What waits is looked at anew after some ends, and with free slots none may come.
             self.learning.heed(self.waiting.keys)
-            self.waiting.reclassified(self.learning.length)
-            self._reclassify(self.outstanding.keys())
+            self._look_anew()
             made += self._assign(now_ms, limit - len(made))
         return made
 
@@ -331,9 +328,13 @@ class Balancer:
         self._recalled = False
         if self.learning.look():
             self._divided()
+        self._look_anew()
+        self._weigh_anew()
+
+    def _look_anew(self) -> None:
+        """All that waits and runs may have another class than it had."""
         self.waiting.reclassified(self.learning.length)
         self._reclassify(self.outstanding.keys())
-        self._weigh_anew()
 
     def _weigh_anew(self) -> None:
         """What was read back before workers and lengths were known was put back by guesses."""
@@ -397,7 +398,3 @@ class Balancer:
         for cause in self.waiting.causes():
             if concerned(cause):
                 self.waiting.wake(cause)
-
-
-def _with_priority(job: JobReady, priority: int) -> JobReady:
-    return msgspec.structs.replace(job, order=(priority, *job.order[1:]))

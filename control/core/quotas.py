@@ -1,6 +1,9 @@
 """Owns what clients may: their priority, and how many of their jobs may run at once."""
 
+import msgspec
+
 from control.core.outstanding import Outstanding
+from control.model.messages import JobReady
 
 
 class Quotas:
@@ -31,3 +34,8 @@ class Quotas:
         """Whether no more of its jobs may run."""
         allowed = self._max.get(client)
         return allowed is not None and self._outstanding.clients.get(client, 0) >= allowed
+
+
+def with_priority(job: JobReady, priority: int) -> JobReady:
+    """The same job with another priority of its client."""
+    return msgspec.structs.replace(job, order=(priority, *job.order[1:]))

@@ -75,7 +75,7 @@ def runs(time: Clock) -> Sequence[Column[RunView]]:
             lambda run: from_rfc3339(run.created_at),
             lambda run: clock(from_rfc3339(run.created_at)),
         ),
-        Column("REASON", 16, lambda run: (run.reason, look_of(run.state))),
+        Column("REASON", 0, lambda run: (run.reason, look_of(run.state))),
     )
 
 
@@ -113,9 +113,14 @@ def groups() -> Sequence[Column[WaitingGroup]]:
     )
 
 
+def look_of_speed(value: Speed) -> Look:
+    """The role of whatever tells this class."""
+    return "fast" if value == Speed.FAST else "slow"
+
+
 def speed(value: Speed) -> Span:
     """A class, as it is shown."""
-    return (value.value, "fast" if value == Speed.FAST else "slow")
+    return (value.value, look_of_speed(value))
 
 
 def tasks() -> Sequence[Column[TaskStats]]:

@@ -5,7 +5,6 @@ only a person can mend it.
 """
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -57,7 +56,7 @@ class Follower:
             if problem is None:
                 continue
             final = isinstance(problem, Refused | Outdated)
-            chance = random.uniform(0.5, 1)
+            chance = 0.5 + self._now_ms() % 997 / 1994  # So that not all consoles come at once.
             wait_s = _PAUSE_MAX_S if final else pause_s * chance
             self._moved(
                 Link(

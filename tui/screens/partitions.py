@@ -13,7 +13,7 @@ from tui.core.fleet_tables import is_late_lane, partitions
 from tui.core.orders import Thing
 from tui.core.rows import Key, Rows
 from tui.core.spans import line
-from tui.core.tables import group_key, groups
+from tui.core.tables import group_key, groups, look_of_speed
 from tui.link.questions import Question
 from tui.panes import lanes
 from tui.screens import asking
@@ -41,7 +41,7 @@ class Partitions(View):
     def body(self) -> ComposeResult:
         """Two lists of lanes, the groups that wait, one lane."""
         with Horizontal(classes="pair", id="lanes-pair"):
-            for speed in Speed:
+            for speed in (Speed.FAST, Speed.SLOW):
                 yield Table(
                     Rows(partitions(self.clock), faulty=is_late_lane, sort="p"),
                     id=f"lanes-{speed}",
@@ -62,7 +62,7 @@ class Partitions(View):
     def paint(self, *, order: bool) -> None:
         """Draw it."""
         store = self.store
-        for speed in Speed:
+        for speed in (Speed.FAST, Speed.SLOW):
             own: dict[Key, PartitionView] = {
                 each.partition: each for each in store.partitions.values() if each.speed == speed
             }
@@ -72,7 +72,7 @@ class Partitions(View):
                 if own
                 else (0, 0)
             )
-            table.heading = line((f"{speed.upper()} {len(own)}", speed.value))
+            table.heading = line((f"{speed.upper()} {len(own)}", look_of_speed(speed)))
             table.footing = line(f"{busy} of {slots} slots busy")
             if store.frame_ms is not None:
                 table.update(own, order=order)

@@ -13,6 +13,7 @@ from tui.core.fleet_tables import is_faulty_worker, workers
 from tui.core.orders import Thing
 from tui.core.rows import Rows
 from tui.core.spans import Span, line
+from tui.core.tables import look_of_speed
 from tui.link.questions import Question
 from tui.panes.slots import slot_history
 from tui.screens import asking
@@ -68,10 +69,10 @@ class Workers(View):
         ):
             if number:
                 heading.append((f" · {number} {word}", "warn"))
-        for speed in Speed:
+        for speed in (Speed.FAST, Speed.SLOW):
             own = [each for each in store.partitions.values() if each.speed == speed]
             busy, slots = sum(each.running for each in own), sum(each.slots for each in own)
-            heading.append((f"   {speed} {busy}/{slots}", speed.value))
+            heading.append((f"   {speed} {busy}/{slots}", look_of_speed(speed)))
         table.heading = line(*heading)
         table.footing = line("D drain  ↵ its longest job")
         if store.frame_ms is not None:

@@ -30,7 +30,7 @@ class Box(Widget, can_focus=True):
         background: $background;
         color: $foreground;
         & > .box--frame { color: $surface-lighten-3; }
-        & > .box--dim { color: $text-muted; }
+        & > .box--dim { color: $foreground-muted; }
         & > .box--bold { text-style: bold; }
         & > .box--good { color: $text-success; }
         & > .box--bad { color: $text-error; text-style: bold; }
@@ -38,7 +38,7 @@ class Box(Widget, can_focus=True):
         & > .box--accent { color: $text-accent; text-style: bold; }
         & > .box--fast { color: $text-primary; }
         & > .box--slow { color: $text-secondary; }
-        & > .box--title { color: $text-muted; text-style: bold; }
+        & > .box--title { color: $foreground-muted; text-style: bold; }
         & > .box--cursor { background: $surface-lighten-2; }
         & > .box--mark { background: $primary-muted; }
         &:focus > .box--frame { color: $primary; }

@@ -51,7 +51,8 @@ class JobPicker(Box):
         if self._run is None:
             return []
         draw = needs_tree if self.as_tree else stage_columns
-        lines = draw(self._run, self._jobs, width, height, selected_job=self.selected, now_ms=self._now_ms)
+        run, jobs, now_ms = self._run, self._jobs, self._now_ms
+        lines = draw(run, jobs, width, height, selected_job=self.selected, now_ms=now_ms)
         return [(spans, "") for spans in lines]
 
     def action_job(self, way: int) -> None:

@@ -1,0 +1,348 @@
+"""Owns the console as far as it shows: the modes, the flush, the flash line, the history."""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+import msgspec
+from textual.app import App
+from textual.command import CommandPalette
+
+from control.model.states import Role
+from tui.core.amounts import took
+from tui.core.attention import Concern, attention
+from tui.core.commands import WINDOWS
+from tui.core.said import Said
+from tui.core.spans import Look, Span, shown
+from tui.core.store import Store
+from tui.core.typed import words
+from tui.link.session import Session
+from tui.link.source import LinkError, Source
+from tui.panes.bars import Mode
+from tui.screens.overview import Overview
+from tui.screens.palette import Palette
+from tui.screens.partitions import Partitions
+from tui.screens.run import RunDetail
+from tui.screens.runs import Runs
+from tui.screens.schedules import Schedules
+from tui.screens.slow import SlowTasks
+from tui.screens.sorting import SortMenu
+from tui.screens.texts import Described, Explained, Help
+from tui.screens.view import View
+from tui.screens.workers import Workers
+from tui.widgets.table import Table
+
+_FLUSH_S: Final = 0.25
+_ORDER_EVERY: Final = 4  # Flushes: what is sorted changes its order once a second at most.
+_FLASH_MS: Final = 6_000
+_HISTORY_MAX: Final = 50
+_MESSAGES_MAX: Final = 200
+_SCREENS: Final[Mapping[str, Callable[[], View]]] = {
+    "overview": Overview,
+    "partitions": Partitions,
+    "slow": SlowTasks,
+    "runs": Runs,
+    "workers": Workers,
+    "schedules": Schedules,
+}
+
+
+class Switch(msgspec.Struct, frozen=True):
+    """The app ended to begin again with another context."""
+
+    context: str
+
+
+class Base(App[int | Switch]):
+    """The console, as far as it only shows."""
+
+    CSS_PATH: ClassVar[str] = "app.tcss"
+    TITLE = "tpctl"
+    ENABLE_COMMAND_PALETTE = False  # Ours is made from the console's own commands.
+    MODES: ClassVar[dict[str, Callable[[], View]]] = dict(_SCREENS)  # type: ignore[assignment]
+    DEFAULT_MODE = "overview"
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012 - as Textual says.
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (32, "-high")]  # noqa: RUF012
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        now_ms: Callable[[], int],
+        version: str,
+        contexts: list[str] | None = None,
+        theme: str | None = None,
+        replayed: bool = False,
+    ) -> None:
+        super().__init__()
+        self.animation_level = "none"
+        self.source = source
+        self.now_ms = now_ms
+        self.store = Store()
+        self.session = Session(source, self.store, now_ms, self._link_changed)
+        self.contexts = contexts or [source.target.name]
+        self.version = version
+        self.window = "1h"
+        self.replayed = replayed
+        self.acknowledged: dict[str, int] = {}  # Concerns, and until when.
+        self.messages: list[Said] = []
+        self._wanted_theme = theme
+        self.writes_until_ms: int | None = None
+        self._frozen_since_ms: int | None = None
+        self._flushes = 0
+        self._history: list[str] = ["overview"]
+        self._at = 0
+        self._link_state = ""
+
+    # What is known, and how it stands.
+
+    @property
+    def may_write(self) -> bool:
+        """Whether actions are there: asked for with `:rw`, and allowed by the role."""
+        until_ms = self.writes_until_ms
+        return (
+            until_ms is not None
+            and self.now_ms() < until_ms
+            and self.store.role not in {Role.VIEWER, None}
+            and not self.replayed
+        )
+
+    def mode(self) -> Mode:
+        """What the header says of the console."""
+        return Mode(
+            context=self.source.target.name,
+            guarded=self.source.target.guarded,
+            read_only=not self.may_write,
+            writes_until_ms=self.writes_until_ms,
+            frozen_since_ms=self._frozen_since_ms,
+            warnings=len(self.concerns()),
+            replayed=self.replayed,
+        )
+
+    def stale(self) -> str:
+        """How old the picture is, in words; empty: it is live."""
+        link = self.store.link
+        if link.state == "live" or self.store.frame_ms is None:
+            return ""
+        return took((self.now_ms() - self.store.frame_ms) // 1000)
+
+    def concerns(self, *, acknowledged: bool = False) -> list[Concern]:
+        """What is wrong, the worst first; what was acknowledged apart."""
+        now_ms, store = self.now_ms(), self.store
+        found = attention(
+            workers=store.workers.values(),
+            partitions=store.partitions.values(),
+            queues=store.queues(),
+            counts=store.counts,
+            schedules=store.schedules(),
+            planned=store.planned(),
+            now_ms=store.server_now(now_ms),
+        )
+        return [
+            concern
+            for concern in found
+            if (self.acknowledged.get(concern.key, 0) > now_ms) == acknowledged
+        ]
+
+    # The picture.
+
+    def on_mount(self) -> None:
+        """Begin to draw."""
+        if self._wanted_theme is not None:
+            self.theme = self._wanted_theme
+        self.set_interval(_FLUSH_S, self.flush_view)
+
+    def flush_view(self) -> None:
+        """Draw what has changed on the screen in front."""
+        self._flushes += 1
+        if self.writes_until_ms is not None and self.now_ms() >= self.writes_until_ms:
+            self.writes_until_ms = None
+            self.refresh_bindings()
+            self.flash("read-only again")
+        screen = self.screen
+        if not isinstance(screen, View):
+            return
+        if self._frozen_since_ms is not None:
+            screen.draw_bars()
+            return
+        screen.flush(order=self._flushes % _ORDER_EVERY == 0)
+
+    def _link_changed(self) -> None:
+        state = self.store.link.state
+        if state != self._link_state:
+            self._link_state = state
+            if self.is_running:
+                self.call_later(self.flush_view)
+
+    # What is said.
+
+    def flash(self, text: str, look: Look = "", line: str = "") -> None:
+        """Say something in the flash line, and keep it among the messages."""
+        text = shown(text)
+        self.messages.append(Said(at_ms=self.now_ms(), text=text, look=look, line=line))
+        del self.messages[:-_MESSAGES_MAX]
+        if isinstance(self.screen, View):
+            self.screen.draw_bars()
+
+    def flash_now(self) -> Span | None:
+        """What the flash line says now."""
+        if not self.messages or self.now_ms() - self.messages[-1].at_ms > _FLASH_MS:
+            return None
+        last = self.messages[-1]
+        return (f"{last.text}  {last.line}" if last.line else last.text, last.look or "accent")
+
+    # Views.
+
+    def open_view(self, name: str) -> None:
+        """Go to one of the six; each keeps its own stack and cursor."""
+        if name == self.current_mode:
+            while len(self.screen_stack) > 1:
+                self.pop_screen()
+            return
+        del self._history[self._at + 1 :]
+        self._history.append(name)
+        del self._history[:-_HISTORY_MAX]
+        self._at = len(self._history) - 1
+        self.switch_mode(name)
+
+    def step(self, way: int) -> None:
+        """Back or forward in the history of views."""
+        if 0 <= self._at + way < len(self._history):
+            self._at += way
+            self.switch_mode(self._history[self._at])
+
+    def last_view(self) -> None:
+        """Between the last two views."""
+        if len(self._history) > 1:
+            self.open_view(self._history[self._at - 1])
+
+    def toggle_freeze(self) -> None:
+        """Freeze the picture, or let it live; data keeps flowing."""
+        self._frozen_since_ms = self.now_ms() if self._frozen_since_ms is None else None
+        self.flush_view()
+
+    def open_run(self, run_id: int, job_id: int | None = None) -> None:
+        """A run's own screen, with the cursor on one of its jobs."""
+        self.push_screen(RunDetail(run_id, job_id))
+
+    def open_object(self, kind: str, key: int | str) -> None:
+        """Whatever it is, its own place."""
+        match kind:
+            case "run":
+                self.open_run(int(key))
+            case "job":
+                self.run_worker(self._open_job(int(key)), group="open", exclusive=True)
+            case "worker":
+                self._open_at("workers", key)
+            case "schedule":
+                self._open_at("schedules", key)
+            case _:
+                self._open_at("partitions", key)
+
+    def _open_at(self, view: str, key: int | str) -> None:
+        self.open_view(view)
+
+        def put() -> None:
+            for table in self.screen.query("Table").results():
+                table.move_to(key)  # type: ignore[attr-defined]
+
+        self.call_after_refresh(put)
+
+    async def _open_job(self, job_id: int) -> None:
+        try:
+            raw = await self.source.ask("GET", f"/v1/jobs/{job_id}")
+        except LinkError as error:
+            self.flash(f"job {job_id}: {error}", "bad")
+            return
+        self.open_run(msgspec.json.decode(raw, type=_OfRun).run_id, job_id)
+
+    def explain(self, job_id: int) -> None:
+        """Why a job waits, runs, or has ended."""
+        self.push_screen(Explained(job_id))
+
+    def action_palette(self) -> None:
+        """Every command by name."""
+        self.push_screen(CommandPalette(providers=[Palette], placeholder="type a command, a run …"))
+
+    def action_help(self) -> None:
+        """The keys of this screen."""
+        if isinstance(self.screen, View):
+            self.push_screen(Help(self.screen, self._versions()))
+
+    def _versions(self) -> str:
+        target, store = self.source.target, self.store
+        return (
+            f"tpctl {self.version}   server {store.server_version or '–'}   {target.url}   "
+            f"{store.client_id or '–'} ({store.role or '–'})   tpctl doctor"
+        )
+
+    def action_window(self, way: int) -> None:
+        """A shorter or longer window of time."""
+        at = min(max(WINDOWS.index(self.window) + way, 0), len(WINDOWS) - 1)
+        self.window = WINDOWS[at]
+        self.flush_view()
+
+    def command_words(self) -> list[str]:
+        """What is offered while a command is typed."""
+        names = {run.pipeline for run in self.store.runs.values()}
+        return words(sorted(names), sorted(self.store.workers), self.contexts, self.themes())
+
+    def themes(self) -> list[str]:
+        """The themes there are."""
+        return sorted(self.available_themes)
+
+    def show_record(self, title: str, record: object) -> None:
+        """A whole record, field by field."""
+        self.push_screen(Described(title, record))
+
+    def choose_order(self, table: Table[Any]) -> None:
+        """Let the user choose what a table is sorted by."""
+
+        def chosen(field: str | None) -> None:
+            if field is not None:
+                table.rows.sort_by(field)
+                self.flush_view()
+
+        titles = [(column.field, column.title or column.field) for column in table.columns]
+        self.push_screen(SortMenu(titles, table.rows.sort), chosen)
+
+    def filter_view(self, text: str) -> None:
+        """Filter the view in front, once it is there."""
+
+        def put() -> None:
+            if isinstance(self.screen, View):
+                self.screen.take_filter(text, done=True)
+
+        self.call_after_refresh(put)
+
+    def copy(self, text: str, what: str) -> None:
+        """Give text to the terminal's clipboard."""
+        self.copy_to_clipboard(text)
+        self.flash(f"copied {what}")
+
+    def save(self, name: str, text: str) -> None:
+        """Write a file here, readable by its owner only; never over another one."""
+        path = _free(Path(name))
+        try:
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                file.write(text)
+        except OSError as error:
+            self.flash(f"cannot write {path}: {error.strerror}", "bad")
+        else:
+            self.flash(f"saved {path}", "good")
+
+
+class _OfRun(msgspec.Struct, frozen=True):
+    """What is read of a job to find its run."""
+
+    run_id: int
+
+
+def _free(path: Path) -> Path:
+    number = 1
+    found = path
+    while found.exists():
+        number += 1
+        found = path.with_stem(f"{path.stem}-{number}")
+    return found

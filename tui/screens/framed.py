@@ -1,0 +1,189 @@
+"""Owns the frame of all views: the bars, which keys do something, a picture made 4 times a second.
+
+A view says which questions it needs, which objects it watches, and draws from the store. It holds
+no data of its own but where the cursor, the filter, and the order are.
+"""
+
+from typing import Any, ClassVar, cast
+
+from textual.app import ComposeResult
+from textual.containers import Container
+from textual.screen import Screen
+
+from control.model.filters import FilterInvalid
+from control.model.live import Watch
+from tui.core.commands import COMMANDS, EVERYWHERE, WRITES
+from tui.core.orders import Thing
+from tui.core.store import Store
+from tui.core.tables import Clock
+from tui.link.questions import Question
+from tui.panes import bars
+from tui.screens.port import Console
+from tui.widgets.box import Bar, Box
+from tui.widgets.prompt import Prompt
+from tui.widgets.reader import Reader
+from tui.widgets.table import Table
+
+ALWAYS = frozenset(
+    name for name in EVERYWHERE if name not in {"faults", "window(-1)", "window(1)", "filter"}
+)
+
+
+class Framed(Screen[None]):
+    """A screen with the console's frame around `body`."""
+
+    name_of_view: ClassVar[str] = ""
+    supports: ClassVar[frozenset[str]] = frozenset()
+    """The commands that do something here, besides those that work everywhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = Clock()
+
+    @property
+    def console(self) -> Console:
+        """The app, as screens see it."""
+        return cast("Console", self.app)
+
+    @property
+    def store(self) -> Store:
+        """What is known."""
+        return self.console.store
+
+    def compose(self) -> ComposeResult:
+        """The frame."""
+        yield Bar(id="header")
+        yield Bar(id="tabs")
+        with Container(id="body"):
+            yield from self.body()
+        yield Prompt(id="prompt")
+        yield Bar(id="crumbs")
+        yield Bar(id="keys")
+
+    # What a view says of itself.
+
+    def body(self) -> ComposeResult:
+        """What is between the bars."""
+        raise NotImplementedError
+
+    def path(self) -> list[str]:
+        """The breadcrumbs."""
+        raise NotImplementedError
+
+    def questions(self) -> list[Question]:
+        """What is to be asked while this view is in front."""
+        return []
+
+    def watched(self) -> Watch:
+        """What the live events shall tell of while this view is in front."""
+        return Watch(runs=[], jobs_of=0, workers=False)
+
+    def paint(self, *, order: bool) -> None:
+        """Draw what is known now; `order`: and sort and filter anew."""
+        raise NotImplementedError
+
+    def things(self, command: str) -> list[Thing]:
+        """What an action would be about now."""
+        del command
+        return []
+
+    # The picture.
+
+    def flush(self, *, order: bool) -> None:
+        """Draw everything that has changed."""
+        self.clock.now_ms = self.store.server_now(self.console.now_ms())
+        stale = self.console.stale()
+        for box in self.query(Box):
+            if box.framed:
+                box.stale = stale
+        self.paint(order=order)
+        self.draw_bars()
+        self.console.session.want(self.questions(), self.watched())
+
+    def draw_bars(self) -> None:
+        """The bars around."""
+        console, width = self.console, self.size.width
+        now_ms = console.now_ms()
+        header = bars.header(self.store, console.mode(), width, now_ms)
+        self.query_one("#header", Bar).show([header])
+        self.query_one("#tabs", Bar).show([bars.tabs(self.name_of_view, width)])
+        self.query_one("#crumbs", Bar).show([bars.crumbs(self.path(), console.flash_now(), width)])
+        self.query_one("#keys", Bar).show([bars.keys(self.keys(), width)])
+
+    def keys(self) -> list[tuple[str, str]]:
+        """The keys that do something here now, the most useful ones first."""
+        found = {}
+        for active in self.active_bindings.values():
+            command = COMMANDS.get(active.binding.action)
+            if active.enabled and command is not None and command.priority:
+                found[command.id] = command
+        named = [
+            (command.shown, command.word)
+            for command in sorted(found.values(), key=lambda each: each.priority)
+        ]
+        opens = [("↵", "open")] if self.table is not None else []
+        return [*opens, ("tab", "pane"), *named]
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Whether a key does anything here: footer, help, and palette follow from it."""
+        name = f"{action}({', '.join(map(repr, parameters))})" if parameters else action
+        if name not in COMMANDS:
+            return super().check_action(action, parameters)
+        if name in WRITES and not self.console.may_write:
+            return False
+        return name in ALWAYS or name in self.supports
+
+    @property
+    def table(self) -> Table[Any] | None:
+        """The table in focus, or else the first one that is there."""
+        if isinstance(self.focused, Table):
+            return self.focused
+        for table in self.query(Table):
+            if table.display:
+                return table
+        return None
+
+    def on_screen_resume(self) -> None:
+        """It is in front again."""
+        self.call_after_refresh(self.flush, order=True)
+
+    def on_resize(self) -> None:
+        """The terminal has another size."""
+        self.call_after_refresh(self.flush, order=False)
+
+    def on_descendant_focus(self) -> None:
+        """Other keys may do something now."""
+        self.refresh_bindings()
+        self.draw_bars()
+
+    def on_table_moved(self) -> None:
+        """The cursor is elsewhere: what is told of its object is another."""
+        self.paint(order=False)
+        self.console.session.want(self.questions(), self.watched())
+
+    def job_id(self) -> int | None:
+        """The job under the cursor; None: there is none."""
+        return None
+
+    def take_filter(self, text: str, *, done: bool) -> None:
+        """A filter was typed: rows that do not fit go, or lines that do are found."""
+        reader = self.focused if isinstance(self.focused, Reader) else None
+        if reader is None and self.table is None:
+            reader = next(iter(self.query(Reader)), None)
+        if reader is not None:
+            reader.seek(text)
+            if done:
+                reader.focus()
+            return
+        table = self.table
+        if table is None:
+            return
+        try:
+            table.rows.filter = table.rows.read(text)
+        except FilterInvalid as error:
+            if done:
+                self.console.flash(str(error), "bad")
+            return
+        self.flush(order=True)
+        if done:
+            table.focus()
