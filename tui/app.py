@@ -24,7 +24,7 @@ class Console(Base):
     def on_prompt_typed(self, event: Prompt.Typed) -> None:
         """A filter works while it is typed; a command when it was entered."""
         view = self.screen
-        if event.kind == ":" and event.done:
+        if event.kind == ":" and event.done and event.text.strip():
             self._obey(read(event.text))
         elif event.kind == "/" and isinstance(view, View):
             view.take_filter(event.text, done=event.done)
@@ -37,8 +37,6 @@ class Console(Base):
 
     def _obey(self, typed: Typed) -> None:
         match typed.word:
-            case "":
-                return
             case "q" | "quit":
                 self.exit(0)
             case "rw":
@@ -54,7 +52,7 @@ class Console(Base):
             case "messages":
                 self.push_screen(Messages())
             case "help":
-                self.action_help()
+                self.show_help(self.screen)
             case "run" | "job" | "worker" | "schedule" | "partition" if typed.rest:
                 self._open_named(typed.word, typed.rest)
             case name if name in VIEWS:

@@ -8,11 +8,11 @@ from typing import Any, ClassVar, Final
 import msgspec
 from textual.app import App
 from textual.command import CommandPalette
+from textual.screen import Screen
 
 from control.model.states import Role
 from tui.core.amounts import took
 from tui.core.attention import Concern, attention
-from tui.core.commands import WINDOWS
 from tui.core.said import Said
 from tui.core.spans import Look, Span, shown
 from tui.core.store import Store
@@ -261,14 +261,13 @@ class Base(App[int | Switch]):
         """Why a job waits, runs, or has ended."""
         self.push_screen(Explained(job_id))
 
-    def action_palette(self) -> None:
+    def show_palette(self) -> None:
         """Every command by name."""
         self.push_screen(CommandPalette(providers=[Palette], placeholder="type a command, a run …"))
 
-    def action_help(self) -> None:
-        """The keys of this screen."""
-        if isinstance(self.screen, View):
-            self.push_screen(Help(self.screen, self._versions()))
+    def show_help(self, view: Screen[Any]) -> None:
+        """The keys that do something on this view."""
+        self.push_screen(Help(view, self._versions()))
 
     def _versions(self) -> str:
         target, store = self.source.target, self.store
@@ -276,12 +275,6 @@ class Base(App[int | Switch]):
             f"tpctl {self.version}   server {store.server_version or '–'}   {target.url}   "
             f"{store.client_id or '–'} ({store.role or '–'})   tpctl doctor"
         )
-
-    def action_window(self, way: int) -> None:
-        """A shorter or longer window of time."""
-        at = min(max(WINDOWS.index(self.window) + way, 0), len(WINDOWS) - 1)
-        self.window = WINDOWS[at]
-        self.flush_view()
 
     def command_words(self) -> list[str]:
         """What is offered while a command is typed."""

@@ -55,11 +55,11 @@ def _running(time: Clock) -> list[Column[RunView]]:
 
     return [
         Column("", 1, lambda run: sign(run.state), field="state", value=lambda run: run.state),
-        figure("RUN", 7, lambda run: run.id, align="left"),
+        figure("RUN", 6, lambda run: run.id, align="left"),
         Column("PIPELINE", 0, lambda run: run.pipeline),
         Column("STAGES", 7, stages),
         figure(
-            "JOBS", 9, lambda run: done_of(run)[1], lambda run: "/".join(map(count, done_of(run)))
+            "JOBS", 8, lambda run: done_of(run)[1], lambda run: "/".join(map(count, done_of(run)))
         ),
         Column("", 6, progress, field="progress"),
         length("TOOK", 7, lambda run: time.since_s(run.started_at)),
@@ -94,6 +94,7 @@ class Overview(View):
             yield Table(
                 Rows(_running(self.clock), faulty=is_faulty_run),
                 id="running",
+                classes="front",
                 empty="nothing runs. `tpctl run start NAME` starts something",
             )
             with Vertical(classes="right behind"):

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from textual.screen import Screen
+
 from tui.core.attention import Concern
 from tui.core.orders import Thing
 from tui.core.said import Said
@@ -64,6 +66,12 @@ class Console(Protocol):
 
     def open_object(self, kind: str, key: int | str) -> None:
         """Whatever it is, its own place."""
+
+    def show_help(self, view: Screen[Any]) -> None:
+        """The keys that do something on this view."""
+
+    def show_palette(self) -> None:
+        """Every command by name."""
 
     def explain(self, job_id: int) -> None:
         """Why a job waits, runs, or has ended."""

@@ -35,6 +35,8 @@ class Schedules(View):
     def __init__(self) -> None:
         super().__init__()
         self._by_schedule: dict[int, list[PlannedView]] = {}
+        self._planned_ms = -1
+        self._drawn: dict[int, tuple[object, Line]] = {}
         self._columns = 96
         self._local = False
 
@@ -63,17 +65,16 @@ class Schedules(View):
         store = self.store
         table = self.query_one("#schedules", Table)
         self._columns = max(table.size.width - 2 - _NAME - _TAKES - 6, 12)
-        self._by_schedule = {}
-        for each in store.planned():
-            self._by_schedule.setdefault(each.schedule_id, []).append(each)
-        step_ms, start_ms = self._step_ms(), self.clock.now_ms
+        self._take_planned()
+        step_ms = self._step_ms()
+        start_ms = self.clock.now_ms // step_ms * step_ms
         zone = "UTC"
         schedule = self._schedule()
         if self._local and schedule is not None:
             zone = schedule.spec.timezone
         margin: Span = (" " * (_NAME + _TAKES + 5), "")
         hours, days = timeline.axis(
-            start_ms, step_ms, self._columns, zone_of(zone), now_ms=start_ms
+            start_ms, step_ms, self._columns, zone_of(zone), now_ms=self.clock.now_ms
         )
         forecast = store.forecast()
         above: list[Line] = [(margin, *hours)]
@@ -123,6 +124,29 @@ class Schedules(View):
         self._local = not self._local
         self.flush(order=False)
 
+    def _take_planned(self) -> None:
+        answer = self.store.answers.get("planned")
+        at_ms = 0 if answer is None else answer.at_ms
+        if at_ms == self._planned_ms:
+            return
+        self._planned_ms = at_ms
+        self._drawn.clear()
+        self._by_schedule = {}
+        for each in self.store.planned():
+            self._by_schedule.setdefault(each.schedule_id, []).append(each)
+
+    def _cells(self, each: ScheduleView) -> Line:
+        """A schedule's row; thousands of fires are not drawn anew four times a second."""
+        step_ms = self._step_ms()
+        start_ms = self.clock.now_ms // step_ms * step_ms
+        key = (start_ms, step_ms, self._columns, each.paused, each.expected_seconds)
+        found = self._drawn.get(each.id)
+        if found is None or found[0] != key:
+            own = self._by_schedule.get(each.id, [])
+            found = (key, timeline.fires(each, own, start_ms, step_ms, self._columns))
+            self._drawn[each.id] = found
+        return found[1]
+
     def _schedule(self) -> ScheduleView | None:
         current = self.query_one("#schedules", Table).current
         return current if isinstance(current, ScheduleView) else None
@@ -138,14 +162,10 @@ class Schedules(View):
         def takes(each: ScheduleView) -> str:
             return "paused" if each.paused else roughly(each.expected_seconds)
 
-        def cells(each: ScheduleView) -> Line:
-            own = self._by_schedule.get(each.id, [])
-            return timeline.fires(each, own, self.clock.now_ms, self._step_ms(), self._columns)
-
         return [
             Column("PIPELINE", _NAME, name, field="pipeline", value=lambda each: each.pipeline),
             figure("TAKES", _TAKES, lambda each: each.expected_seconds, takes, field="expected"),
-            Column("", 0, cells, field="cron", value=lambda each: each.spec.cron),
+            Column("", 0, self._cells, field="cron", value=lambda each: each.spec.cron),
         ]
 
     def _paint_detail(self, schedule: ScheduleView | None) -> None:

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Final
 
 import msgspec
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
 from control.model.times import to_rfc3339
-from tui.core.commands import EVERYWHERE, TABLES, WRITES
+from tui.core.commands import EVERYWHERE, TABLES, WINDOWS, WRITES
 from tui.core.rows import csv_of
 from tui.screens.framed import Framed
 from tui.widgets.box import Box
@@ -40,7 +40,11 @@ _DAY_MS: Final = 86_400_000
 class View(Framed):
     """A screen with the console's frame and keys."""
 
-    BINDINGS: ClassVar[list[BindingType]] = bindings((*EVERYWHERE, *TABLES, *sorted(WRITES)))
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *bindings((*EVERYWHERE, *TABLES, *sorted(WRITES))),
+        Binding("tab", "next_pane(1)", "next pane", show=False),
+        Binding("shift+tab", "next_pane(-1)", "pane before", show=False),
+    ]
 
     def __init__(self) -> None:
         super().__init__()
@@ -236,6 +240,34 @@ class View(Framed):
     def action_view(self, name: str) -> None:
         """One of the six."""
         self.console.open_view(name)
+
+    def action_help(self) -> None:
+        """The keys of this screen."""
+        self.console.show_help(self)
+
+    def action_palette(self) -> None:
+        """Every command by name."""
+        self.console.show_palette()
+
+    def action_window(self, way: int) -> None:
+        """A shorter or longer window of time."""
+        at = min(max(WINDOWS.index(self.console.window) + way, 0), len(WINDOWS) - 1)
+        self.console.window = WINDOWS[at]
+        self.flush(order=True)
+
+    def action_next_pane(self, way: int) -> None:
+        """The next pane; on a small terminal what stands behind another comes to the front."""
+        boxes = [box for box in self.query_one("#body").query(Box) if box.can_focus]
+        if not boxes:
+            return
+        here = boxes.index(self.focused) if isinstance(self.focused, Box) else -way
+        chosen = boxes[(here + way) % len(boxes)]
+        for pair in self.query(".pair"):
+            behind = pair.query(".behind")
+            if behind and chosen in pair.walk_children():
+                pair.set_class(chosen in behind.first().walk_children(), "flip")
+        chosen.focus()
+        self.flush(order=False)
 
     def action_freeze(self) -> None:
         """Freeze the picture, or let it live."""

@@ -45,8 +45,15 @@ class Table(Box, Generic[Row]):
 
         table: "Table[object]"
 
-    def __init__(self, rows: Rows[Row], *, id: str, empty: str = "") -> None:  # noqa: A002
-        super().__init__(id=id)
+    def __init__(
+        self,
+        rows: Rows[Row],
+        *,
+        id: str,  # noqa: A002 - Textual's word.
+        empty: str = "",
+        classes: str | None = None,
+    ) -> None:
+        super().__init__(id=id, classes=classes)
         self.rows = rows
         self.empty = empty  # Why there is nothing, and what to do.
         self.loading_words = "loading …"
