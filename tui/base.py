@@ -31,6 +31,7 @@ from tui.screens.sorting import SortMenu
 from tui.screens.texts import Described, Explained, Help
 from tui.screens.view import View
 from tui.screens.workers import Workers
+from tui.widgets.keys import KEY_IDS
 from tui.widgets.table import Table
 
 _FLUSH_S: Final = 0.25
@@ -73,6 +74,7 @@ class Base(App[int | Switch]):
         version: str,
         contexts: list[str] | None = None,
         theme: str | None = None,
+        keys: Mapping[str, str] | None = None,
         replayed: bool = False,
     ) -> None:
         super().__init__()
@@ -88,6 +90,7 @@ class Base(App[int | Switch]):
         self.acknowledged: dict[str, int] = {}  # Concerns, and until when.
         self.messages: list[Said] = []
         self._wanted_theme = theme
+        self._keys = dict(keys or {})
         self.writes_until_ms: int | None = None
         self._frozen_since_ms: int | None = None
         self._flushes = 0
@@ -150,7 +153,14 @@ class Base(App[int | Switch]):
     def on_mount(self) -> None:
         """Begin to draw."""
         if self._wanted_theme is not None:
-            self.theme = self._wanted_theme
+            if self._wanted_theme in self.available_themes:
+                self.theme = self._wanted_theme
+            else:
+                self.flash(f"there is no theme {self._wanted_theme}", "bad")
+        unknown = self._keys.keys() - KEY_IDS
+        if unknown:
+            self.flash(f"keys.toml: there is no {', '.join(sorted(unknown))}", "bad")
+        self.set_keymap({name: key for name, key in self._keys.items() if name in KEY_IDS})
         self.set_interval(_FLUSH_S, self.flush_view)
 
     def flush_view(self) -> None:
@@ -185,12 +195,22 @@ class Base(App[int | Switch]):
         if isinstance(self.screen, View):
             self.screen.draw_bars()
 
+    def line_now(self) -> str:
+        """The `tpctl` line that the flash line shows; empty: none."""
+        last = self._last_said()
+        return "" if last is None else last.line
+
     def flash_now(self) -> Span | None:
         """What the flash line says now."""
+        last = self._last_said()
+        if last is None:
+            return None
+        return (f"{last.text}  {last.line}" if last.line else last.text, last.look or "accent")
+
+    def _last_said(self) -> Said | None:
         if not self.messages or self.now_ms() - self.messages[-1].at_ms > _FLASH_MS:
             return None
-        last = self.messages[-1]
-        return (f"{last.text}  {last.line}" if last.line else last.text, last.look or "accent")
+        return self.messages[-1]
 
     # Views.
 

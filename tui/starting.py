@@ -26,6 +26,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
     opened: Callable[[Target], Source]
     now_ms: Callable[[], int]
     theme: str | None = None
+    keys: Mapping[str, str] = {}
     replayed: bool = False
 
 
@@ -56,6 +57,7 @@ async def _run_one(how: Start, target: Target) -> int | Switch | None:
         version=version("taskplane"),
         contexts=list(how.targets),
         theme=how.theme,
+        keys=how.keys,
         replayed=how.replayed,
     )
     # Without these a terminal would be left in its alternate screen, with the mouse on.

@@ -61,16 +61,22 @@ def tui(
     if replay is not None:
         code = starting_console.replay(replay, speed, theme=theme)
     else:
+        environ = session.world.environ
         try:
-            targets = starting_console.targets(session.login, session.world.environ)
+            targets = starting_console.targets(session.login, environ)
+            first = named or next(iter(targets))
+            if first not in targets:
+                message = f"there is no context {first}; there are: {', '.join(targets)}"
+                raise UsageError(message)
+            code = starting_console.start(
+                targets,
+                first,
+                version("taskplane"),
+                theme=theme,
+                record=record,
+                environ=environ,
+            )
         except starting_console.ContextsInvalid as error:
             raise ConfigError(str(error)) from error
-        first = named or next(iter(targets))
-        if first not in targets:
-            message = f"there is no context {first}; there are: {', '.join(targets)}"
-            raise UsageError(message)
-        code = starting_console.start(
-            targets, first, version("taskplane"), theme=theme, record=record
-        )
     if code:
         raise typer.Exit(code)

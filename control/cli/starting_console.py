@@ -6,7 +6,7 @@ from pathlib import Path
 from control.cli.settings import Login
 from control.model.errors import ConfigError
 from tui.link import recording
-from tui.link.contexts import ContextsInvalid, config_folder, contexts
+from tui.link.contexts import ContextsInvalid, config_folder, contexts, keys
 from tui.link.recording import Recorder
 from tui.link.replay import RecordingInvalid, Replay, Running
 from tui.link.server import Server
@@ -38,6 +38,7 @@ def start(
     *,
     theme: str | None,
     record: Path | None,
+    environ: Mapping[str, str],
 ) -> int:
     """Run it; the exit code. A recording is of one control plane, so there is only that one then.
 
@@ -50,6 +51,7 @@ def start(
             opened=lambda target: Server(target, version),
             now_ms=now_ms,
             theme=theme,
+            keys=keys(config_folder(environ)),
         )
         return start_console(how)
     try:

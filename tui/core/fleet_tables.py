@@ -47,6 +47,7 @@ def workers(time: Clock) -> Sequence[Column[WorkerView]]:
             8,
             lambda worker: ",".join(f"p{each}" for each in sorted(set(worker.partitions))),
         ),
+        Column("DISPATCHER", 12, lambda worker: worker.dispatcher, wide=True),
         figure(
             "ATTEMPTS (longest first)",
             0,
@@ -111,6 +112,8 @@ def partitions(time: Clock) -> Sequence[Column[PartitionView]]:
         figure("SLOTS", 6, lambda lane: lane.slots, lambda lane: f"{lane.running}/{lane.slots}"),
         length("WORK", 6, lambda lane: lane.expected_seconds),
         length("OLDEST", 7, lambda lane: lane.oldest_age_seconds, _oldest),
+        length("AHEAD", 6, lambda lane: lane.ahead_seconds, wide=True),
+        length("WINDOW", 6, lambda lane: lane.window_seconds, wide=True),
         Column("WORKERS", 8, _served),
         Column("HEAD OF LINE", 0, head, field="head"),
     )

@@ -62,10 +62,13 @@ def figure(
     *,
     field: str = "",
     align: Align = "right",
+    wide: bool = False,
 ) -> Column[Row]:
     """A column of numbers; `words` draws them where digits alone do not do."""
     cell = words or (lambda row: "" if (found := value(row)) is None else str(found))
-    return Column(title, width, cell, field=field, value=value, align=align, kind="number")
+    return Column(
+        title, width, cell, field=field, value=value, align=align, kind="number", wide=wide
+    )
 
 
 def length(
@@ -75,10 +78,13 @@ def length(
     words: Callable[[Row], str | Span] | None = None,
     *,
     field: str = "",
+    wide: bool = False,
 ) -> Column[Row]:
     """A column of lengths of time, in seconds."""
     cell = words or (lambda row: took(value(row)))
-    return Column(title, width, cell, field=field, value=value, align="right", kind="seconds")
+    return Column(
+        title, width, cell, field=field, value=value, align="right", kind="seconds", wide=wide
+    )
 
 
 class Rows(Generic[Row]):

@@ -75,6 +75,8 @@ def runs(time: Clock) -> Sequence[Column[RunView]]:
             lambda run: from_rfc3339(run.created_at),
             lambda run: clock(from_rfc3339(run.created_at)),
         ),
+        Column("SCHEDULED FOR", 24, lambda run: run.scheduled_for or "–", wide=True),
+        Column("FINISHED", 24, lambda run: run.finished_at or "–", wide=True),
         Column("REASON", 0, lambda run: (run.reason, look_of(run.state))),
     )
 
@@ -109,6 +111,8 @@ def groups() -> Sequence[Column[WaitingGroup]]:
         Column("CLASS", 5, lambda group: speed(group.speed)),
         length("EXPECTED", 8, lambda group: group.expected_seconds),
         length("READY", 6, lambda group: group.ready_seconds),
+        figure("JOB", 8, lambda group: group.job_id, align="left", wide=True),
+        Column("ORDER", 14, lambda group: ".".join(str(each) for each in group.order), wide=True),
         Column("WHY NOT YET", 34, lambda group: group.reason, field="reason"),
     )
 
@@ -141,6 +145,7 @@ def tasks() -> Sequence[Column[TaskStats]]:
         Column("KIND", 8, lambda task: task.kind),
         Column("CLASS", 5, lambda task: speed(task.speed)),
         figure("N", 6, lambda task: task.n, lambda task: count(task.n)),
+        length("MEAN", 7, lambda task: task.mean, wide=True),
         length("P50", 7, lambda task: task.p50),
         length("P95", 7, lambda task: task.p95),
         length("P99", 7, lambda task: task.p99),

@@ -1,4 +1,4 @@
-"""Decides which control planes the console knows by name: a file of the user's."""
+"""Decides which control planes the console knows by name, and its keys: files of the user's."""
 
 import tomllib
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ import msgspec
 from tui.link.source import Target
 
 FILE: Final = "contexts.toml"
+KEYS_FILE: Final = "keys.toml"
 _LOCAL: Final = ("127.0.0.1", "localhost", "[::1]")
 
 
@@ -47,6 +48,21 @@ def contexts(folder: Path) -> dict[str, Target]:
         message = f"cannot read {file}: {error}"
         raise ContextsInvalid(message) from error
     return {name: _target(file, name, each) for name, each in found.items()}
+
+
+def keys(folder: Path) -> dict[str, str]:
+    """Other keys for commands: `"view.runs" = "f4"`; none where there is no `keys.toml`.
+
+    Raises `ContextsInvalid`.
+    """
+    file = folder / KEYS_FILE
+    try:
+        return msgspec.convert(tomllib.loads(file.read_text("utf-8")), dict[str, str])
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        message = f"cannot read {file}: {error}"
+        raise ContextsInvalid(message) from error
 
 
 def config_folder(environ: Mapping[str, str]) -> Path:

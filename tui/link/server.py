@@ -80,6 +80,7 @@ class Server:
                 ping_timeout=_PONG_S,
                 close_timeout=1,
                 max_size=_FRAME_BYTES_MAX,
+                compression=None,  # It would cost the control plane more than all the rest.
                 max_queue=4,
                 proxy=None if self.target.direct else True,
             ) as socket:

@@ -14,6 +14,7 @@ from tui.core.store import Store
 _LATE_S: Final = 1.5  # From here on frames are behind.
 _RECENT: Final = 3  # Pulses that the jobs a second are told of.
 _PULSE_S: Final = 10
+_NARROW: Final = 110
 _BELOW: Final = " \u203a "
 
 
@@ -41,7 +42,12 @@ def header(store: Store, mode: Mode, width: int, now_ms: int) -> Line:
         *_link(store, mode, now_ms),
     ]
     counts = store.counts
-    if counts is not None:
+    if width < _NARROW:
+        left = [*left[1:2], " ", *left[3:4], "  ", *_link(store, mode, now_ms)]
+        if counts is not None:
+            left.append(f"  ready {count(counts.waiting)}")
+            left.append(f"  running {count(counts.running)}/{count(counts.slots)}")
+    elif counts is not None:
         per_s, errors = rates(store.pulses)
         left += [
             f"   {count(per_s) if per_s >= 10 else f'{per_s:.1f}'} jobs/s",  # noqa: PLR2004

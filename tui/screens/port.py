@@ -46,6 +46,9 @@ class Console(Protocol):
     def flash_now(self) -> Span | None:
         """What the flash line says now."""
 
+    def line_now(self) -> str:
+        """The `tpctl` line that the flash line shows; empty: none."""
+
     def command_words(self) -> list[str]:
         """What is offered while a command is typed."""
 

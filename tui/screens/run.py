@@ -4,6 +4,7 @@ from typing import ClassVar
 
 import msgspec
 from textual.app import ComposeResult
+from textual.binding import BindingType
 
 from control.model.explanation import Explanation
 from control.model.live import Watch
@@ -21,6 +22,7 @@ from tui.screens import asking
 from tui.screens.logs import LogFeed
 from tui.screens.view import View
 from tui.widgets.box import Lines
+from tui.widgets.keys import bindings
 from tui.widgets.picker import JobPicker
 from tui.widgets.reader import Reader
 
@@ -30,6 +32,9 @@ TABS = ("Log", "Output", "Error", "Explain", "Attempts")
 class RunDetail(View):
     """A run's own screen."""
 
+    BINDINGS: ClassVar[list[BindingType]] = bindings(
+        ("attempt(-1)", "attempt(1)", "copy_log", "save_log")
+    )
     name_of_view = "runs"
     supports: ClassVar[frozenset[str]] = frozenset(
         {

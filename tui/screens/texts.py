@@ -1,9 +1,11 @@
 """Owns the screens of text: explain, describe, help, messages."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import msgspec
 from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.screen import Screen
 
 from control.model.explanation import Explanation
 from tui.core.amounts import clock
@@ -12,6 +14,7 @@ from tui.core.spans import Line, Span, line
 from tui.link.questions import Question
 from tui.screens import asking
 from tui.screens.view import View
+from tui.widgets.keys import bindings
 from tui.widgets.reader import Reader
 
 _GROUPS = ("Everywhere", "Tables", "Logs", "Actions")
@@ -32,7 +35,8 @@ _FILTERS = (
 class TextView(View):
     """A screen of one text."""
 
-    supports: ClassVar[frozenset[str]] = frozenset({"filter"})
+    BINDINGS: ClassVar[list[BindingType]] = bindings(("copy_log", "save_log"))
+    supports: ClassVar[frozenset[str]] = frozenset({"filter", "copy_log", "save_log"})
     title_of_text: ClassVar[str] = ""
 
     def body(self) -> ComposeResult:
@@ -59,6 +63,14 @@ class TextView(View):
         reader.heading = self.heading()
         reader.footing = line("/ search  n N hits  esc close")
         reader.replace(self.text())
+
+    def action_copy_log(self) -> None:
+        """Copy the text."""
+        self.console.copy(self.query_one(Reader).text, "the text")
+
+    def action_save_log(self) -> None:
+        """Write the text to a file."""
+        self.console.save(f"tpctl-{self.title_of_text}.txt", self.query_one(Reader).text)
 
 
 class Explained(TextView):
@@ -136,7 +148,7 @@ class Help(TextView):
 
     title_of_text = "help"
 
-    def __init__(self, view: View, versions: str) -> None:
+    def __init__(self, view: Screen[Any], versions: str) -> None:
         super().__init__()
         self._versions = versions
         self._active = [

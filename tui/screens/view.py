@@ -160,7 +160,11 @@ class View(Framed):
             self.console.open_object("job", found)
 
     def action_copy(self) -> None:
-        """Copy the id."""
+        """Copy the line that was just said, or else the id."""
+        line = self.console.line_now()
+        if line:
+            self.console.copy(line, line)
+            return
         table = self.table
         if table is not None and table.chosen():
             text = " ".join(str(key).replace("\n", "/") for key in table.chosen())

@@ -1,10 +1,19 @@
 """Makes Textual's bindings from the console's commands."""
 
 from collections.abc import Iterable
+from typing import Final
 
 from textual.binding import Binding, BindingType
 
 from tui.core.commands import COMMANDS
+
+
+def id_of(name: str) -> str:
+    """What a command is called in keys.toml: `view.runs`, `sort_column.-1`."""
+    return name.replace("(", ".").replace(")", "").replace("'", "")
+
+
+KEY_IDS: Final = frozenset(id_of(name) for name in COMMANDS)
 
 
 def bindings(names: Iterable[str]) -> list[BindingType]:
@@ -19,7 +28,7 @@ def bindings(names: Iterable[str]) -> list[BindingType]:
                 command.word,
                 show=command.priority > 0,
                 key_display=command.shown,
-                id=name.replace("(", ".").replace(")", "").replace("'", ""),
+                id=id_of(name),
                 tooltip=command.tip,
             )
         )
