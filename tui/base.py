@@ -130,6 +130,12 @@ class Base(App[int | Switch]):
             return ""
         return took((self.now_ms() - self.store.frame_ms) // 1000)
 
+    def picture_ms(self) -> int:
+        """The server's time of what is shown: it stands still while there is no link."""
+        frame_ms = self.store.frame_ms
+        live = self.store.link.state == "live" or frame_ms is None
+        return self.store.server_now(self.now_ms() if live or frame_ms is None else frame_ms)
+
     def concerns(self, *, acknowledged: bool = False) -> list[Concern]:
         """What is wrong, the worst first; what was acknowledged apart."""
         now_ms, store = self.now_ms(), self.store
@@ -140,7 +146,7 @@ class Base(App[int | Switch]):
             counts=store.counts,
             schedules=store.schedules(),
             planned=store.planned(),
-            now_ms=store.server_now(now_ms),
+            now_ms=self.picture_ms(),
         )
         return [
             concern

@@ -91,7 +91,9 @@ class Framed(Screen[None]):
 
     def flush(self, *, order: bool) -> None:
         """Draw everything that has changed."""
-        self.clock.now_ms = self.store.server_now(self.console.now_ms())
+        if not self.query("#keys"):
+            return  # It is not there yet, or not any more.
+        self.clock.now_ms = self.console.picture_ms()
         stale = self.console.stale()
         for box in self.query(Box):
             if box.framed:

@@ -70,6 +70,7 @@ def _running(time: Clock) -> list[Column[RunView]]:
 class Overview(View):
     """View 1."""
 
+    AUTO_FOCUS = "#attention"
     name_of_view = "overview"
     supports: ClassVar[frozenset[str]] = ROWS | {
         "explain",

@@ -34,6 +34,9 @@ class Console(Protocol):
     def mode(self) -> Mode:
         """What the header says."""
 
+    def picture_ms(self) -> int:
+        """The server's time of what is shown."""
+
     def stale(self) -> str:
         """How old the picture is; empty: it is live."""
 

@@ -56,6 +56,7 @@ class Box(Widget, can_focus=True):
         self.heading: Line = ()
         self.footing: Line = ()
         self.stale = ""  # Since when what is shown is old, in words; empty: it is not.
+        self._drawn_stale = False
         self._drawn: list[tuple[Line, Look]] = []
         self._styles_of: dict[tuple[Look, Look, bool], Style] = {}
 
@@ -69,7 +70,8 @@ class Box(Widget, can_focus=True):
             return
         fresh = self._all_lines(self.size.width, self.size.height)
         before, self._drawn = self._drawn, fresh
-        if len(before) != len(fresh):
+        was_stale, self._drawn_stale = self._drawn_stale, bool(self.stale)
+        if len(before) != len(fresh) or was_stale != self._drawn_stale:
             self.refresh()
             return
         for y, (old, new) in enumerate(zip(before, fresh, strict=True)):
@@ -124,10 +126,9 @@ class Box(Widget, can_focus=True):
         key = (look, over, bool(self.stale))
         found = self._styles_of.get(key)
         if found is None:
-            found = self.rich_style
-            for name in (look, over if look != "frame" else ""):
-                if name:
-                    found += self.get_component_rich_style(f"box--{name}", partial=True)
+            found = self.get_component_rich_style(f"box--{look}") if look else self.rich_style
+            if over and look != "frame":
+                found += self.get_component_rich_style(f"box--{over}", partial=True)
             if self.stale:
                 found += Style(dim=True)
             self._styles_of[key] = found
