@@ -14,7 +14,6 @@ import pytest
 
 from bench.shots.camera import Still, seen, settle
 from bench.system import start_control
-from control.cli.console_in_browser import served
 from tests.cli.calling import TPCTL
 from tui.app import Console
 from tui.link import recording
@@ -103,9 +102,3 @@ def test_what_cannot_be_begun_is_said(tmp_path: Path, options: tuple[str, ...], 
     assert done.returncode == 2
     assert words in done.stderr
     assert there.read_text() == "dear ann"
-
-
-def test_the_browsers_console_gets_the_same_command_line() -> None:
-    given = ["tpctl", "--data-dir", "my data", "tui", "--serve", "--port", "9000", "--theme=nord"]
-    assert served(given) == "tpctl --data-dir 'my data' tui --theme=nord"
-    assert served(["tpctl", "tui", "--port=1", "--serve"]) == "tpctl tui"

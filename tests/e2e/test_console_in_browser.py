@@ -1,0 +1,81 @@
+"""Decides that the console in a browser opens for pages of its own host only."""
+
+import asyncio
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.shots import scene
+from control.cli.console_in_browser import served
+
+pytest.importorskip("textual_serve")
+
+import aiohttp
+
+pytestmark = pytest.mark.e2e
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+async def _status(session: aiohttp.ClientSession, path: str, **headers: str) -> int:
+    async with session.get(path, headers=headers) as answer:
+        return answer.status
+
+
+async def _visit(port: int) -> None:
+    base, own = f"http://127.0.0.1:{port}", f"http://localhost:{port}"
+    async with aiohttp.ClientSession(base) as session:
+        assert await _status(session, "/") == 200
+        assert await _status(session, "/", Host=f"localhost:{port}", Origin=own) == 200
+        assert await _status(session, "/", Host="rebound.example") == 403
+        assert await _status(session, "/", Origin="http://stranger.example") == 403
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await session.ws_connect("/ws", headers={"Origin": "http://stranger.example"})
+        assert refused.value.status == 403
+        async with session.ws_connect("/ws?width=120&height=36", headers={"Origin": own}) as page:
+            seen = b""
+            async with asyncio.timeout(30):
+                while b"[1 Overview]" not in seen:
+                    seen += (await page.receive()).data
+            assert b"prod" in seen
+
+
+def test_only_pages_of_this_host_open_it(tmp_path: Path) -> None:
+    recording = scene.write(tmp_path / "made.jsonl")
+    port = _free_port()
+    command = [str(Path(sys.executable).parent / "tpctl"), "tui", "--replay", str(recording)]
+    with subprocess.Popen(
+        [*command, "--serve", "--port", str(port)], stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stderr is not None
+            assert f"http://127.0.0.1:{port}" in process.stderr.readline()
+            asyncio.run(_visit(port))
+        finally:
+            process.send_signal(signal.SIGINT)
+    assert process.returncode == 0
+
+
+def test_a_port_that_is_taken_is_said() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        command = [str(Path(sys.executable).parent / "tpctl"), "tui", "--serve"]
+        done = subprocess.run(
+            [*command, "--port", str(port)], check=False, capture_output=True, text=True
+        )
+    assert done.returncode == 2
+    assert f"cannot listen on port {port}" in done.stderr
+
+
+def test_it_gets_the_same_command_line() -> None:
+    given = ["tpctl", "--data-dir", "my data", "tui", "--serve", "--port", "9000", "--theme=nord"]
+    assert served(given) == "tpctl --data-dir 'my data' tui --theme=nord"
+    assert served(["tpctl", "tui", "--port=1", "--serve"]) == "tpctl tui"
