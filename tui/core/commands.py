@@ -78,7 +78,7 @@ _ROWS: Final[tuple[tuple[Group, str, str, str, str, int, str], ...]] = (
     ("Logs", "attempt(-1)", "comma", ",", "attempt before", 0, "the log of the attempt before"),
     ("Logs", "attempt(1)", "full_stop", ".", "attempt after", 0, "the log of the attempt after"),
     ("Logs", "copy_log", "c", "c", "copy", 0, "copy what is shown"),
-    ("Logs", "save_log", "ctrl+s", "ctrl+s", "save", 10, "save the log to a file"),
+    ("Logs", "save_log", "ctrl+s", "ctrl+s", "save", 70, "save the log to a file"),
     ("Actions", "retry", "r", "r", "retry", 25, "run failed and cancelled jobs again"),
     ("Actions", "pause", "p", "p", "pause", 25, "pause the schedule, or let it go on"),
     ("Actions", "drain", "D", "D", "drain", 25, "let the worker finish what it runs, and leave"),

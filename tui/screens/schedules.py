@@ -10,7 +10,7 @@ from tui.core.amounts import roughly
 from tui.core.moments import zone_of
 from tui.core.orders import Thing
 from tui.core.rows import Column, Key, Rows, figure
-from tui.core.spans import Line, Span, line
+from tui.core.spans import Line, Span, fit, line
 from tui.link.questions import Question
 from tui.panes import timeline
 from tui.panes.schedule import schedule_detail
@@ -23,7 +23,7 @@ _AHEAD_MS: Final = 48 * 3_600_000
 _ROUND_MS: Final = 600_000
 _NAME: Final = 18
 _TAKES: Final = 6
-_DAY_MS: Final = 86_400_000
+_MARGIN: Final = 1 + _NAME + 1 + _TAKES + 1  # What stands before the timeline in each row.
 
 
 class Schedules(View):
@@ -64,7 +64,7 @@ class Schedules(View):
         """Draw it."""
         store = self.store
         table = self.query_one("#schedules", Table)
-        self._columns = max(table.size.width - 2 - _NAME - _TAKES - 6, 12)
+        self._columns = max(table.size.width - 2 - _MARGIN - 1, 12)
         self._take_planned()
         step_ms = self._step_ms()
         start_ms = self.clock.now_ms // step_ms * step_ms
@@ -72,7 +72,7 @@ class Schedules(View):
         schedule = self._schedule()
         if self._local and schedule is not None:
             zone = schedule.spec.timezone
-        margin: Span = (" " * (_NAME + _TAKES + 5), "")
+        margin: Span = (" " * _MARGIN, "")
         hours, days = timeline.axis(
             start_ms, step_ms, self._columns, zone_of(zone), now_ms=self.clock.now_ms
         )
@@ -82,7 +82,7 @@ class Schedules(View):
             label = f"   slots needed of {forecast.slots}"
             above.append(
                 (
-                    (f"{label:<{_NAME + _TAKES + 5}}"[: _NAME + _TAKES + 5], "dim"),
+                    (fit(label, _MARGIN), "dim"),
                     *timeline.needed(forecast, start_ms, step_ms, self._columns),
                 )
             )
