@@ -13,6 +13,7 @@ from control.cli.runs import RunId
 from control.cli.session import Session, command, group, place
 from control.cli.waiting import log_writer
 from control.model.errors import NotFound
+from control.model.limits import PRIORITY_ABS_MAX
 
 JobId = Annotated[int, typer.Argument(metavar="JOB", min=1, help="The job's id.")]
 JobIds = Annotated[list[int], typer.Argument(metavar="JOB…", min=1, help="Ids of jobs.")]
@@ -25,6 +26,7 @@ def add_to(app: typer.Typer, run: typer.Typer) -> None:
     command(job, "show", example="tpctl job show 90210")(show)
     command(job, "logs", example="tpctl job logs 90210 --follow")(logs)
     command(job, "cancel", example="tpctl job cancel 90210")(cancel)
+    command(job, "priority", example="tpctl job priority 90210 5")(priority)
     command(job, "explain", example="tpctl job explain 90210")(explain)
     command(run, "logs", example="tpctl run logs 4711 --job pull-orders --follow")(run_logs)
 
@@ -61,6 +63,24 @@ def cancel(session: Session, jobs: JobIds) -> None:
 class _Explanation(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     steps: tuple[str, ...] = ()
+
+
+def priority(
+    session: Session,
+    job: JobId,
+    value: Annotated[
+        int,
+        typer.Argument(
+            metavar="PRIORITY",
+            min=-PRIORITY_ABS_MAX,
+            max=PRIORITY_ABS_MAX,
+            help="Smaller runs first.",
+        ),
+    ],
+) -> None:
+    """Move a waiting job within its stage; a negative priority stands after `--`."""
+    changed = session.api.change(place("jobs", job), {"priority": value})
+    session.out.details(changed, columns.JOB, "id")
 
 
 def explain(session: Session, job: JobId) -> None:

@@ -12,7 +12,7 @@ from tests.cli.calling import Tpctl
 _COMMANDS = """
 pipeline: validate apply list show delete
 run: start submit list show watch logs cancel retry
-job: show logs cancel explain
+job: show logs cancel priority explain
 schedule: list preview pause resume trigger backfill
 worker: list drain
 partition: list split
@@ -26,7 +26,7 @@ COMMANDS = [
     (group, name)
     for group, _, names in (line.partition(":") for line in _COMMANDS.strip().splitlines())
     for name in names.split()
-] + [("doctor",), ("simulate",), ("up",)]
+] + [("doctor",), ("simulate",), ("tui",), ("up",)]
 _HEAVY = ("httpx", "trio", "duckdb", "litestar", "hypercorn", "croniter", "sqlite3", "yaml")
 
 
