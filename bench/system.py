@@ -40,21 +40,31 @@ class System:
         """A client with credentials; for use under trio."""
         return httpx.AsyncClient(base_url=self.url, auth=self.auth, timeout=60.0)
 
+    def environ(self) -> dict[str, str]:
+        """What our commands need to find it."""
+        client_id, secret = self.auth
+        return {"TP_URL": self.url, "TP_CLIENT_ID": client_id, "TP_CLIENT_SECRET": secret}
+
     def cpu_s(self) -> float:
         """CPU seconds of the system's own processes so far; 0 when it was not started here."""
-        ticks = 0
-        for process in self.processes:
-            fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2]
-            ticks += sum(map(int, fields.split()[11:13]))
-        return ticks / os.sysconf("SC_CLK_TCK")
+        return sum(map(cpu_s, self.processes))
 
     def memory_mib(self) -> float:
         """Resident memory of the first process, the control plane."""
-        if not self.processes:
-            return 0.0
-        status = Path(f"/proc/{self.processes[0]}/status").read_text(encoding="utf-8")
-        line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
-        return int(line.split()[1]) / 1024
+        return memory_mib(self.processes[0]) if self.processes else 0.0
+
+
+def cpu_s(process: int) -> float:
+    """CPU seconds of a process so far."""
+    fields = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2]
+    return sum(map(int, fields.split()[11:13])) / os.sysconf("SC_CLK_TCK")
+
+
+def memory_mib(process: int) -> float:
+    """Resident memory of a process."""
+    status = Path(f"/proc/{process}/status").read_text(encoding="utf-8")
+    line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
+    return int(line.split()[1]) / 1024
 
 
 @contextmanager
@@ -110,7 +120,7 @@ def start_control(
     directory: Path, *flags: str, environ: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[str]]:
     """`tpctl up` on free ports; ready when the block begins, stopped cleanly after it."""
-    command = [_script("tpctl"), "up", "--data-dir", str(directory), "--log-level", "warning"]
+    command = [script("tpctl"), "up", "--data-dir", str(directory), "--log-level", "warning"]
     if "--listen" not in flags:
         command += ["--listen", "127.0.0.1:0", "--gateway", "127.0.0.1:0"]
     command += flags
@@ -123,7 +133,7 @@ def start_worker(
     directory: Path, *, slots: int, name: str, environ: Mapping[str, str] | None = None
 ) -> Iterator[subprocess.Popen[str]]:
     """`tpworker` with the credentials of the data directory; ready when the block begins."""
-    command = [_script("tpworker"), "--data-dir", str(directory), "--slots", str(slots)]
+    command = [script("tpworker"), "--data-dir", str(directory), "--slots", str(slots)]
     with _running([*command, "--name", name], "worker ready", environ) as process:
         yield process
 
@@ -170,5 +180,6 @@ def _running(
             process.kill()
 
 
-def _script(name: str) -> str:
+def script(name: str) -> str:
+    """Where a command of ours is."""
     return str(Path(sys.executable).parent / name)
