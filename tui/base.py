@@ -37,6 +37,7 @@ from tui.widgets.table import Table
 _FLUSH_S: Final = 0.25
 _ORDER_EVERY: Final = 4  # Flushes: what is sorted changes its order once a second at most.
 _FLASH_MS: Final = 6_000
+_LOOK_MS: Final = 1_000
 _HISTORY_MAX: Final = 50
 _MESSAGES_MAX: Final = 200
 _SCREENS: Final[Mapping[str, Callable[[], View]]] = {
@@ -97,6 +98,8 @@ class Base(App[int | Switch]):
         self._history: list[str] = ["overview"]
         self._at = 0
         self._link_state = ""
+        self._concerns: list[Concern] = []
+        self._looked_ms = 0
 
     # What is known, and how it stands.
 
@@ -139,18 +142,20 @@ class Base(App[int | Switch]):
     def concerns(self, *, acknowledged: bool = False) -> list[Concern]:
         """What is wrong, the worst first; what was acknowledged apart."""
         now_ms, store = self.now_ms(), self.store
-        found = attention(
-            workers=store.workers.values(),
-            partitions=store.partitions.values(),
-            queues=store.queues(),
-            counts=store.counts,
-            schedules=store.schedules(),
-            planned=store.planned(),
-            now_ms=self.picture_ms(),
-        )
+        if now_ms - self._looked_ms >= _LOOK_MS:  # It looks at every job that runs.
+            self._looked_ms = now_ms
+            self._concerns = attention(
+                workers=store.workers.values(),
+                partitions=store.partitions.values(),
+                queues=store.queues(),
+                counts=store.counts,
+                schedules=store.schedules(),
+                planned=store.planned(),
+                now_ms=self.picture_ms(),
+            )
         return [
             concern
-            for concern in found
+            for concern in self._concerns
             if (self.acknowledged.get(concern.key, 0) > now_ms) == acknowledged
         ]
 

@@ -113,6 +113,11 @@ class Rows(Generic[Row]):
         return {column.field: column.kind for column in self.columns}
 
     @property
+    def tells_faults(self) -> bool:
+        """Whether some rows can be wrong, and others not."""
+        return self._faulty is not None
+
+    @property
     def hidden(self) -> int:
         """Rows that the filter leaves out."""
         return len(self.by_key) - len(self.order)

@@ -16,7 +16,7 @@ from control.model.forecast import Forecast
 from control.model.live import Counts, Frame, Note, Pulse
 from control.model.queues import Queues
 from control.model.reports import Summary, TaskStats
-from control.model.states import FINAL, Role
+from control.model.states import FINAL, Role, State
 from control.model.times import from_rfc3339
 from control.model.timetable import PlannedView, ScheduleView
 from control.model.views import JobView, Page, RunView
@@ -147,8 +147,18 @@ class Store:
         return self.value("forecast", Forecast)
 
     def open_runs(self) -> list[RunView]:
-        """Runs that have not ended, the newest first."""
-        return [run for run in reversed(self.runs.values()) if run.state not in FINAL]
+        """Runs that have not ended, the newest first: those that were asked for, and newer ones.
+
+        Of others no frame tells that they have ended.
+        """
+        pages = [self.value(f"open.{state}", Page) for state in State if state not in FINAL]
+        asked = {run.id for page in pages if page is not None for run in page.items}
+        newest = max(asked, default=0)
+        return [
+            run
+            for run_id, run in reversed(self.runs.items())
+            if run.state not in FINAL and (run_id in asked or run_id > newest)
+        ]
 
     def _items(self, key: str) -> list[Any]:
         page = self.value(key, Page)

@@ -8,6 +8,7 @@ from control.model.fleet import PartitionWithJobs
 from control.model.forecast import Forecast
 from control.model.queues import Queues
 from control.model.reports import Summary, TaskDetail, TaskStats, WorkerAttempt
+from control.model.states import State
 from control.model.timetable import PlannedView, ScheduleView
 from control.model.views import JobView, Page, RunView
 from tui.link.questions import Question
@@ -109,13 +110,13 @@ def latest_runs(took: Callable[[Page[RunView]], None]) -> Question:
     )
 
 
-def open_runs(took: Callable[[Page[RunView]], None]) -> Question:
-    """Runs that are being executed, for what frames do not tell: how long they will take."""
+def open_runs(state: State, took: Callable[[Page[RunView]], None]) -> Question:
+    """The newest open runs in this state: which there are, and how long they will take."""
     return Question(
-        key="open",
+        key=f"open.{state}",
         path="/v1/runs",
         shape=Page[RunView],
-        query={"state": "IN_PROGRESS", "limit": "100"},
+        query={"state": state.value, "limit": "100"},
         every_s=10.0,
         took=took,
     )

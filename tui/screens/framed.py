@@ -89,10 +89,15 @@ class Framed(Screen[None]):
 
     # The picture.
 
+    @property
+    def _is_whole(self) -> bool:
+        """Whether all boxes are there: a screen is in front before they are, and after."""
+        return self.is_mounted and bool(self.query("#keys"))
+
     def flush(self, *, order: bool) -> None:
         """Draw everything that has changed."""
-        if not self.query("#keys"):
-            return  # It is not there yet, or not any more.
+        if not self._is_whole:
+            return
         self.clock.now_ms = self.console.picture_ms()
         stale = self.console.stale()
         for box in self.query(Box):
@@ -104,6 +109,8 @@ class Framed(Screen[None]):
 
     def draw_bars(self) -> None:
         """The bars around."""
+        if not self._is_whole:
+            return
         console, width = self.console, self.size.width
         now_ms = console.now_ms()
         header = bars.header(self.store, console.mode(), width, now_ms)
@@ -160,6 +167,8 @@ class Framed(Screen[None]):
 
     def on_table_moved(self) -> None:
         """The cursor is elsewhere: what is told of its object is another."""
+        if not self._is_whole:
+            return
         self.paint(order=False)
         self.console.session.want(self.questions(), self.watched())
 

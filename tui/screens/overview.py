@@ -7,6 +7,7 @@ from textual.containers import Horizontal, Vertical
 
 from control.model.live import Note, Watch
 from control.model.queues import WaitingReason
+from control.model.states import State
 from control.model.timetable import PlannedView, ScheduleView
 from control.model.views import Page, RunView
 from tui.core.amounts import clock, count, roughly
@@ -114,7 +115,8 @@ class Overview(View):
             asking.tasks("15m", "recent_tasks"),
             asking.SCHEDULES,
             asking.PLANNED,
-            asking.open_runs(self._take_open),
+            asking.open_runs(State.IN_PROGRESS, self._take_open),
+            asking.open_runs(State.READY, self._take_open),
         ]
 
     def watched(self) -> Watch:
@@ -142,8 +144,9 @@ class Overview(View):
         if store.frame_ms is not None:
             table.update({each.key: each for each in concerns}, order=True)
         running = store.open_runs()
+        whole = len(running) if store.counts is None else store.counts.open_runs
         table = self.query_one("#running", Table)
-        table.heading = line(("Running and waiting ", "title"), f"{len(running)}")
+        table.heading = line(("Running and waiting ", "title"), count(whole))
         table.footing = line("4 all runs")
         if store.frame_ms is not None:
             table.update({run.id: run for run in running}, order=order)

@@ -98,12 +98,12 @@ class View(Framed):
             self.query_one(Prompt).begin("/", table.rows.filter.text, list(table.rows.fields))
 
     def action_faults(self) -> None:
-        """Only what is wrong, or everything."""
-
-        def toggle(table: Table[Any]) -> None:
-            table.rows.only_faults = not table.rows.only_faults
-
-        self.with_table(toggle)
+        """Only what is wrong, or everything: in all tables that tell one from the other."""
+        tables = [table for table in self.query(Table) if table.rows.tells_faults]
+        wanted = not any(table.rows.only_faults for table in tables)
+        for table in tables:
+            table.rows.only_faults = wanted
+        self.flush(order=True)
 
     def action_flip(self) -> None:
         """Turn the order round."""

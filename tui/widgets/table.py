@@ -115,9 +115,11 @@ class Table(Box, Generic[Row]):
         return self._at >= len(self.rows.order) - rows
 
     def move_to(self, key: Key) -> None:
-        """Put the cursor on this object, if it is there."""
+        """Put the cursor on this object, as soon as it is there."""
         if key in self.rows.order:
             self._go(self.rows.order.index(key))
+        elif not self.rows.order:
+            self.cursor = key
 
     def chosen(self) -> list[Key]:
         """What an action is about: the marked objects, or the one under the cursor."""
@@ -193,8 +195,6 @@ class Table(Box, Generic[Row]):
         order = self.rows.order
         before = self.cursor
         if not order:
-            if self.cursor not in self.rows.by_key:
-                self.cursor = None
             self._at = self._top = 0
             return
         if self.cursor in self.rows.by_key and self.cursor is not None and self.cursor in order:
