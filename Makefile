@@ -14,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo test unit test-kafka lint types contracts coverage format clean
+.PHONY: help setup demo shots test unit test-kafka lint types contracts coverage format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' Makefile
@@ -36,6 +36,9 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP) ## Start a control plane and workers, and watch jobs go through
 	@$(BIN)/python -m bench.demo
+
+shots: $(STAMP) ## Take the pictures of the console, and accept their texts (TAKES="runs help": those)
+	@$(BIN)/python -m bench.shots $(TAKES)
 
 test: lint types contracts ## Everything CI runs: lint, types, contracts, then all tests
 	@printf '\n== Tests\n'

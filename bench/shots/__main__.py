@@ -11,6 +11,7 @@ import typer
 
 from bench.shots import scene
 from bench.shots.camera import look
+from bench.shots.key_card import key_card
 from bench.shots.takes import COMPARED, SHOWN, TAKES
 
 _ROOT = Path(__file__).parents[2]
@@ -27,6 +28,8 @@ def main(
     """Write each picture as .txt and .png."""
     out.mkdir(parents=True, exist_ok=True)
     rest.mkdir(parents=True, exist_ok=True)
+    if not names:
+        (out.parent / "console-keys.md").write_text(key_card(), "utf-8")
     failed = 0
     with TemporaryDirectory(prefix="taskplane-shots-") as directory:
         for name in names or TAKES:

@@ -22,6 +22,7 @@ from tui.screens.framed import Framed
 WIDE: Final = (120, 36)
 SMALL: Final = (80, 24)
 _LOOKS_MAX: Final = 200
+_PATIENCE: Final = 40
 _STILL: Final = 3  # So many looks have to be the same.
 _FONT: Final = "DejaVu Sans Mono"
 _SIZE: Final = f"font-size: {20 * 0.61 / 0.60205:.3f}px"  # Rich's cell, by our font's.
@@ -103,8 +104,10 @@ async def look(take: Take, recording: Path) -> Picture:
 async def settle(app: Console, pilot: Pilot[Any]) -> None:
     """Wait until all is told, all questions are answered, and the picture stays as it is."""
     before, same = "", 0
-    for _ in range(_LOOKS_MAX):
+    for number in range(1, _LOOKS_MAX + 1):
         await pilot.pause()
+        if number % _PATIENCE == 0:
+            app.session.ask_again()  # Our clock stands, so nothing is due again by itself.
         if isinstance(app.screen, Framed):
             app.screen.flush(order=True)
         await pilot.pause()

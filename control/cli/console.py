@@ -58,11 +58,11 @@ def tui(
         return
     from control.cli import starting_console  # noqa: PLC0415 - Textual takes a second to import.
 
-    if replay is not None:
-        code = starting_console.replay(replay, speed, theme=theme)
-    else:
-        environ = session.world.environ
-        try:
+    environ = session.world.environ
+    try:
+        if replay is not None:
+            code = starting_console.replay(replay, speed, theme=theme, environ=environ)
+        else:
             targets = starting_console.targets(session.login, environ)
             first = named or next(iter(targets))
             if first not in targets:
@@ -76,7 +76,7 @@ def tui(
                 record=record,
                 environ=environ,
             )
-        except starting_console.ContextsInvalid as error:
-            raise ConfigError(str(error)) from error
+    except starting_console.ContextsInvalid as error:
+        raise ConfigError(str(error)) from error
     if code:
         raise typer.Exit(code)

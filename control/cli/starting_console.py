@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
+
 from control.cli.settings import Login
 from control.model.errors import ConfigError
 from tui.link import recording
@@ -44,15 +46,15 @@ def start(
 
     Raises `ConfigError` where there can be no recording.
     """
+    how = Start(
+        targets=known,
+        first=first,
+        opened=lambda target: Server(target, version),
+        now_ms=now_ms,
+        theme=theme,
+        keys=keys(config_folder(environ)),
+    )
     if record is None:
-        how = Start(
-            targets=known,
-            first=first,
-            opened=lambda target: Server(target, version),
-            now_ms=now_ms,
-            theme=theme,
-            keys=keys(config_folder(environ)),
-        )
         return start_console(how)
     try:
         file = recording.create(record)
@@ -66,13 +68,11 @@ def start(
     def recorded(target: Target) -> Source:
         return Recorder(Server(target, version), file, now_ms, version=version)
 
-    how = Start(
-        targets={first: known[first]}, first=first, opened=recorded, now_ms=now_ms, theme=theme
-    )
-    return start_console(how)
+    only = {first: known[first]}
+    return start_console(msgspec.structs.replace(how, targets=only, opened=recorded))
 
 
-def replay(path: Path, speed: float, *, theme: str | None) -> int:
+def replay(path: Path, speed: float, *, theme: str | None, environ: Mapping[str, str]) -> int:
     """Show a recording; the exit code. Raises `ConfigError` where it cannot be read."""
     try:
         source = Replay(path, Running(speed))
@@ -83,6 +83,7 @@ def replay(path: Path, speed: float, *, theme: str | None) -> int:
             opened=lambda _: source,
             now_ms=source.now_ms,
             theme=theme,
+            keys=keys(config_folder(environ)),
             replayed=True,
         )
         return start_console(how)
