@@ -10,7 +10,7 @@ from typing import Final
 from control.model.times import from_rfc3339
 
 # DEL, C1, what turns the direction of text round, and halves of characters: JSON allows them.
-_HIDDEN: Final = r"\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
+_HIDDEN: Final = r"\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
 _FOR_JSON: Final = re.compile(f"[{_HIDDEN}]")
 _UNSEEN: Final = re.compile(rf"[\x00-\x1f{_HIDDEN}]")
 _SPACES: Final = re.compile(r"[\t\n\r]+")

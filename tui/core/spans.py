@@ -33,6 +33,7 @@ Align: TypeAlias = Literal["left", "right"]
 MORE: Final = "…"
 _EIGHTHS: Final = " ▏▎▍▌▋▊▉█"
 _HEIGHTS: Final = "▁▂▃▄▅▆▇█"
+_CHARS_A_CELL: Final = 16  # More marks on one character nobody can read.
 
 
 def shown(text: str) -> str:
@@ -47,7 +48,7 @@ def width_of(line: Line) -> int:
 
 def cut(text: str, width: int) -> str:
     """Harmless text of at most `width` cells; `…` says that there was more."""
-    text = shown(text)
+    text = shown(text[: _CHARS_A_CELL * width + _CHARS_A_CELL])  # An error may be a megabyte.
     if cell_len(text) <= width:
         return text
     return set_cell_size(text, width - 1) + MORE if width > 0 else ""

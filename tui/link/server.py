@@ -150,7 +150,7 @@ class Server:
         why = clean(problem.detail or problem.title) or HTTPStatus(status).phrase
         if status == HTTPStatus.UNAUTHORIZED and not self.target.client_id:
             why = "no credentials: set TP_CLIENT_ID and TP_CLIENT_SECRET, or give --data-dir"
-        if status == HTTPStatus.BAD_GATEWAY:
+        if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             return Away(f"{self.target.url}: {why} ({status})")
         return Refused(f"{why} ({status})", status)
 

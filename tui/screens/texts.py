@@ -113,7 +113,8 @@ class Described(TextView):
     def __init__(self, title: str, record: object) -> None:
         super().__init__()
         self._of = title
-        self._record = msgspec.to_builtins(record)
+        # By way of JSON: outputs and inputs are kept as the server wrote them.
+        self._record = msgspec.json.decode(msgspec.json.encode(record))
 
     def heading(self) -> Line:
         """Which record."""
