@@ -10,7 +10,6 @@ from control.model.fleet import PartitionView, WorkerView
 from control.model.states import Role
 from control.model.views import JobView, RunView, Time
 
-
 RunId = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 

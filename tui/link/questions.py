@@ -42,7 +42,7 @@ class Asker:
         self._changed = asyncio.Event()
 
     def want(self, questions: list[Question]) -> None:
-        """From now on these are asked, what is due longest first; what comes back is due at once."""
+        """From now on these are asked, the longest due first; what comes back is due at once."""
         for key in self._asked.keys() - {question.key for question in questions}:
             del self._asked[key]
         if questions != self._wanted:

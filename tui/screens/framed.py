@@ -27,6 +27,7 @@ from tui.widgets.table import Table
 ALWAYS = frozenset(
     name for name in EVERYWHERE if name not in {"faults", "window(-1)", "window(1)", "filter"}
 )
+_SEVERAL = 2
 
 
 class Framed(Screen[None]):
@@ -39,6 +40,7 @@ class Framed(Screen[None]):
     def __init__(self) -> None:
         super().__init__()
         self.clock = Clock()
+        self.filtered: Table[Any] | Reader | None = None  # What a filter is being typed for.
 
     @property
     def console(self) -> Console:
@@ -140,7 +142,15 @@ class Framed(Screen[None]):
             return super().check_action(action, parameters)
         if name in WRITES and not self.console.may_write:
             return False
+        if name == "wide" and not self._has_more_columns:
+            return False
+        if name == "zoom" and sum(box.can_focus for box in self.query("#body Box")) < _SEVERAL:
+            return False
         return name in ALWAYS or name in self.supports
+
+    @property
+    def _has_more_columns(self) -> bool:
+        return self.table is not None and any(each.wide for each in self.table.rows.columns)
 
     @property
     def table(self) -> Table[Any] | None:
@@ -178,23 +188,23 @@ class Framed(Screen[None]):
 
     def take_filter(self, text: str, *, done: bool) -> None:
         """A filter was typed: rows that do not fit go, or lines that do are found."""
-        reader = self.focused if isinstance(self.focused, Reader) else None
-        if reader is None and self.table is None:
-            reader = next(iter(self.query(Reader)), None)
-        if reader is not None:
-            reader.seek(text)
-            if done:
-                reader.focus()
-            return
-        table = self.table
-        if table is None:
-            return
-        try:
-            table.rows.filter = table.rows.read(text)
-        except FilterInvalid as error:
-            if done:
-                self.console.flash(str(error), "bad")
-            return
-        self.flush(order=True)
-        if done:
-            table.focus()
+        pane = self.filtered or self.to_filter()
+        if isinstance(pane, Reader):
+            pane.seek(text)
+        elif pane is not None:
+            try:
+                pane.rows.filter = pane.rows.read(text)
+            except FilterInvalid as error:
+                if done:
+                    self.console.flash(str(error), "bad")
+                return
+            self.flush(order=True)
+        if done and pane is not None:
+            self.filtered = None
+            pane.focus()
+
+    def to_filter(self) -> Table[Any] | Reader | None:
+        """What a filter would be for: the pane in focus, else the first table, else the text."""
+        if isinstance(self.focused, Reader):
+            return self.focused
+        return self.table or next(iter(self.query(Reader)), None)

@@ -200,7 +200,7 @@ class RunDetail(View):
 
     def _show_tab(self) -> None:
         reader = self.query_one(Reader)
-        reader.following = self._tab == "Log"
+        reader.following = reader.grows = self._tab == "Log"
         reader.replace([])
         if self._tab == "Log":
             self._follow_log()

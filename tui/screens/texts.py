@@ -157,8 +157,12 @@ class Help(TextView):
             for active in view.active_bindings.values()
             if active.enabled and active.binding.action in COMMANDS
         ]
-        if view.query(Reader):
-            self._active += [each for each in COMMANDS.values() if each.group == "Logs"]
+        for reader in view.query(Reader):  # Its keys are told of although it is not in focus.
+            self._active += [
+                COMMANDS[binding.action]
+                for _, binding in reader._bindings  # noqa: SLF001 - there is no public way.
+                if binding.action in COMMANDS and reader.check_action(binding.action, ())
+            ]
 
     def text(self) -> list[Line]:
         """Groups of keys, then signs, filters, versions."""

@@ -14,7 +14,6 @@ from tui.screens.framed import Framed
 from tui.widgets.box import Box
 from tui.widgets.keys import bindings
 from tui.widgets.prompt import Prompt
-from tui.widgets.reader import Reader
 from tui.widgets.table import Table
 
 ROWS: Final = frozenset(
@@ -91,11 +90,11 @@ class View(Framed):
 
     def action_filter(self) -> None:
         """Type a filter."""
-        table = self.table
-        if isinstance(self.focused, Reader) or table is None:
-            self.query_one(Prompt).begin("/", "", [])
-        else:
-            self.query_one(Prompt).begin("/", table.rows.filter.text, list(table.rows.fields))
+        pane = self.filtered = self.to_filter()
+        if isinstance(pane, Table):
+            self.query_one(Prompt).begin("/", pane.rows.filter.text, list(pane.rows.fields))
+        elif pane is not None:
+            self.query_one(Prompt).begin("/", pane.sought, [])
 
     def action_faults(self) -> None:
         """Only what is wrong, or everything: in all tables that tell one from the other."""

@@ -34,6 +34,7 @@ class Reader(Box):
         super().__init__(id=id)
         self.lines: deque[Line] = deque(maxlen=LINES_MAX)
         self.following = follows
+        self.grows = follows  # Lines come at the end; else all of it is replaced, again and again.
         self.wrapping = True
         self.sought = ""
         self.hits: list[int] = []
@@ -44,6 +45,12 @@ class Reader(Box):
     def text(self) -> str:
         """Everything, as plain text."""
         return "\n".join("".join(text for text, _ in spans) for spans in self.lines) + "\n"
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Only a text that grows has an end to follow, and keeps a mark."""
+        if action in {"follow", "put_mark"} and not self.grows:
+            return False
+        return super().check_action(action, parameters)
 
     def replace(self, lines: Iterable[Line]) -> None:
         """Other text; the place stays."""
