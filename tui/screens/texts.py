@@ -45,8 +45,10 @@ class TextView(View):
 
     def path(self) -> list[str]:
         """Under what it is about."""
-        below = [view.path() for view in self.app.screen_stack[:-1] if isinstance(view, View)]
-        return [*(below[-1] if below else ["overview"]), self.title_of_text]
+        stack = self.app.screen_stack
+        below = stack[: stack.index(self)] if self in stack else []  # It may be covered itself.
+        views = [view for view in below if isinstance(view, View)]
+        return [*(views[-1].path() if views else ["overview"]), self.title_of_text]
 
     def text(self) -> list[Line]:
         """What is to be read."""

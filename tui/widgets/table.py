@@ -98,7 +98,7 @@ class Table(Box, Generic[Row]):
         shown = rows.order[self._top : self._top + max(height - len(lines), 0)]
         for key in shown:
             over: Look = "cursor" if key == self.cursor else "mark" if key in self.marks else ""
-            sign = "▸" if key == self.cursor else "*" if key in self.marks else " "
+            sign = "*" if key in self.marks else "▸" if key == self.cursor else " "
             lines.append((((sign, ""), *drawn(columns, widths, rows.by_key[key])), over))
         if not rows.order:
             lines += [((), ""), (line((f"  {self._nothing()}", "dim")), "")]

@@ -1,0 +1,255 @@
+"""Owns sources of data for tests of the whole console, and what it takes to drive it by keys."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from textual import events
+from textual.pilot import Pilot
+
+from bench.shots import scene
+from bench.shots.camera import Still
+from control.model.live import Frame, Watch
+from control.model.states import Role
+from control.model.values import Json
+from tests.tui.samples import NOW, at
+from tui.app import Console
+from tui.link.replay import Replay
+from tui.screens.framed import Framed
+from tui.link.source import LinkError, Refused, Source, Target
+
+WIDE: Final = (120, 36)
+_TRIES: Final = 2_000
+_ROUNDS: Final = 3
+_NAMES: Final = {
+    ":": "colon",
+    "/": "slash",
+    " ": "space",
+    "-": "minus",
+    ">": "greater_than_sign",
+    "_": "underscore",
+    ".": "full_stop",
+    "@": "at",
+    "!": "exclamation_mark",
+}
+_SIGNS: Final = {name: sign for sign, name in _NAMES.items()}
+
+
+class Hand:
+    """A clock that is put by hand."""
+
+    def __init__(self, now_ms: int = NOW) -> None:
+        self.ms = now_ms
+
+    def __call__(self) -> int:
+        return self.ms
+
+
+class Canned:
+    """A control plane made of frames that a test tells, and of answers by their paths.
+
+    What is not there is refused with 404. What would change something is done, and kept in `sent`.
+    """
+
+    def __init__(self, *frames: Frame, answers: Mapping[str, object] | None = None) -> None:
+        self.sent: list[tuple[str, str, Json]] = []
+        self.answers: dict[str, object] = dict(answers or {})
+        self.pieces: list[bytes] = []
+        self.watches: list[Watch] = []
+        self._frames: asyncio.Queue[bytes | LinkError] = asyncio.Queue()
+        for frame in frames:
+            self.tell(frame)
+
+    @property
+    def target(self) -> Target:
+        return Target(name="prod", url="http://prod:8700")
+
+    def tell(self, frame: Frame | bytes) -> None:
+        """The next frame."""
+        self._frames.put_nowait(frame if isinstance(frame, bytes) else msgspec.json.encode(frame))
+
+    def lose(self, error: LinkError) -> None:
+        """The link breaks."""
+        self._frames.put_nowait(error)
+
+    @asynccontextmanager
+    async def frames(self) -> AsyncIterator[AsyncIterator[bytes]]:
+        yield self._told()
+
+    async def _told(self) -> AsyncIterator[bytes]:
+        while True:
+            found = await self._frames.get()
+            if isinstance(found, LinkError):
+                raise found
+            yield found
+
+    async def watch(self, wanted: Watch) -> None:
+        self.watches.append(wanted)
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Json = None,
+    ) -> bytes:
+        del query
+        if method != "GET":
+            self.sent.append((method, path, body))
+            return b"{}"
+        found = self.answers.get(path)
+        if found is None:
+            message = "there is no such thing (404)"
+            raise Refused(message, 404)
+        return msgspec.json.encode(found)
+
+    @asynccontextmanager
+    async def log(self, job_id: int, attempt: int) -> AsyncIterator[AsyncIterator[bytes]]:
+        del job_id, attempt
+        yield self._pieces()
+
+    async def _pieces(self) -> AsyncIterator[bytes]:
+        for piece in self.pieces:
+            yield piece
+
+    async def aclose(self) -> None:
+        pass
+
+
+class Obedient:
+    """The made-up system of the pictures, which also does what it is told; see `sent`."""
+
+    def __init__(self, recording: Path, *, role: Role = Role.OPERATOR) -> None:
+        self.sent: list[tuple[str, str, Json]] = []
+        self._role = role
+        self._replay = Replay(recording, Still(scene.SEEN_MS))
+        self.log = self._replay.log
+        self.watch = self._replay.watch
+        self.aclose = self._replay.aclose
+
+    @property
+    def target(self) -> Target:
+        return self._replay.target
+
+    def now_ms(self) -> int:
+        """The made-up system's time."""
+        return self._replay.now_ms()
+
+    @asynccontextmanager
+    async def frames(self) -> AsyncIterator[AsyncIterator[bytes]]:
+        async with self._replay.frames() as frames:
+            yield self._with_role(frames)
+
+    async def _with_role(self, frames: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        async for raw in frames:
+            frame = msgspec.json.decode(raw, type=Frame)
+            yield msgspec.json.encode(msgspec.structs.replace(frame, role=self._role))
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Json = None,
+    ) -> bytes:
+        if method != "GET":
+            self.sent.append((method, path, body))
+            return b"{}"
+        return await self._replay.ask(method, path, query=query)
+
+
+def snapshot(**given: Any) -> Frame:
+    """A snapshot with these things in it."""
+    values: dict[str, Any] = {
+        "seq": 0,
+        "time": at(0),
+        "kind": "snapshot",
+        "version": "1",
+        "client_id": "ann",
+        "role": Role.OPERATOR,
+        "workers": [],
+        "partitions": [],
+    }
+    return Frame(**(values | given))
+
+
+def changes(**given: Any) -> Frame:
+    """A frame of changes."""
+    return Frame(**({"seq": 1, "time": at(0), "kind": "changes"} | given))
+
+
+def drive(
+    source: Source,
+    body: Callable[[Console, Pilot[Any]], Awaitable[None]],
+    *,
+    now_ms: Callable[[], int] | None = None,
+    size: tuple[int, int] = WIDE,
+    replayed: bool = False,
+    theme: str | None = None,
+) -> None:
+    """Run the console on this source, and do this with it."""
+
+    async def run() -> None:
+        app = Console(source, now_ms=now_ms or Hand(), version="1", replayed=replayed, theme=theme)
+        async with app.run_test(size=size) as pilot:
+            link = asyncio.create_task(app.session.run())
+            try:
+                await body(app, pilot)
+                if link.done():
+                    link.result()
+            finally:
+                link.cancel()
+                await asyncio.wait([link])
+                await source.aclose()
+
+    asyncio.run(run())
+
+
+async def until(pilot: Pilot[Any], holds: Callable[[], object], what: str = "") -> None:
+    """Wait until something holds."""
+    for _ in range(_TRIES):
+        if holds():
+            return
+        await pilot.pause(0)
+    message = f"it never came: {what or holds}"
+    raise AssertionError(message)
+
+
+async def rest(pilot: Pilot[Any]) -> None:
+    """Wait until all that was sent to the screen and its panes has been heeded."""
+    for _ in range(_ROUNDS):
+        await pilot.pause(0)
+
+
+async def press(pilot: Pilot[Any], *keys: str) -> None:
+    """Press keys, one after the other; much sooner back than the pilot's own."""
+    for key in keys:
+        sign = _SIGNS.get(key, key if len(key) == 1 else None)
+        pilot.app.post_message(events.Key(_NAMES.get(key, key), sign))
+        await rest(pilot)
+
+
+async def typed(pilot: Pilot[Any], text: str) -> None:
+    """Type a command or filter, and enter it."""
+    await press(pilot, *text, "enter")
+
+
+async def drawn(app: Console, pilot: Pilot[Any]) -> list[str]:
+    """The lines on the screen, once everything that was due is drawn."""
+    for _ in range(2):
+        if isinstance(app.screen, Framed):
+            app.screen.flush(order=True)
+        await rest(pilot)
+    return picture(app)
+
+
+def picture(app: Console) -> list[str]:
+    """The lines on the screen, as they would reach the terminal."""
+    compositor = app.screen._compositor  # noqa: SLF001 - there is no public way to the text.
+    strips = compositor.render_strips(app.size)
+    return ["".join(segment.text for segment in strip) for strip in strips]
