@@ -27,6 +27,7 @@ from tui.link.recording import Entry
 _FRAME_MS: Final = 100
 _SHOWN_S: Final = 3.0  # How long each view is recorded.
 _SETTLE_S: Final = 5.0
+_UNREAD_MAX: Final = 20
 _VIEWS_SHOWN: Final = 24  # So often the view is changed while the frames come.
 
 
@@ -135,10 +136,11 @@ class _Server:
             )
             await socket.send(data)
             self.sent_bytes += len(data)
+            if number % _UNREAD_MAX == 0:  # What the console has not read must not pile up here.
+                await (await socket.ping())
             async with self._more:
                 self.left -= 1
                 self._more.notify_all()
-        await (await socket.ping())
         await socket.wait_closed()
 
     async def sent(self, frames: int) -> None:
