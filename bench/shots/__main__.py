@@ -17,8 +17,8 @@ from bench.shots.key_card import key_card
 from bench.shots.takes import COMPARED, SHOWN, TAKES
 
 _ROOT = Path(__file__).parents[2]
-_WIDTH = 1600
-_COLOURS = 64
+_SCALE = 13 / 12.2  # Cells of whole pixels: a font's widths are rounded to such.
+_COLOURS = 96
 
 
 def main(
@@ -47,9 +47,10 @@ def main(
             text = (out if name in COMPARED else rest) / f"{name}.txt"
             text.write_text(picture.text, "utf-8")
             image = (out if name in SHOWN else rest) / f"{name}.png"
-            drawn = cairosvg.svg2png(bytestring=picture.svg.encode(), output_width=_WIDTH)
+            drawn = cairosvg.svg2png(bytestring=picture.svg.encode(), scale=_SCALE)
             # So many colours are enough, and a third of the bytes.
-            Image.open(BytesIO(drawn)).convert("RGB").quantize(_COLOURS).save(image, optimize=True)
+            painted = Image.open(BytesIO(drawn)).convert("RGB")
+            painted.quantize(_COLOURS, Image.Quantize.MAXCOVERAGE).save(image, optimize=True)
             print(image)
     if failed:
         raise typer.Exit(1)

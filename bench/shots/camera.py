@@ -14,7 +14,7 @@ import msgspec
 from rich.console import Console as Paper
 from textual.pilot import Pilot
 
-from bench.shots.scene import LOST_MS, SEEN_MS, Kind
+from bench.shots.scene import LOST_MS, SEEN_MS, TOLD_MS, Kind
 from tui.app import Console
 from tui.link.replay import Replay
 from tui.screens.framed import Framed
@@ -22,6 +22,8 @@ from tui.screens.framed import Framed
 WIDE: Final = (120, 36)
 SMALL: Final = (80, 24)
 _LOOKS_MAX: Final = 200
+_TURNS_MAX: Final = 10_000
+_TRIES: Final = 5
 _PATIENCE: Final = 40
 _STILL: Final = 3  # So many looks have to be the same.
 _FONT: Final = "DejaVu Sans Mono"
@@ -77,8 +79,7 @@ def typed(text: str) -> tuple[str, ...]:
 
 async def look(take: Take, recording: Path) -> Picture:
     """Open the console on a recording, and take the picture."""
-    random.seed(1)  # The pauses between tries are by chance.
-    pace = Still(SEEN_MS)
+    pace = Still(TOLD_MS)
     source = Replay(recording, pace)
     with _colours(wanted=not take.no_colour):
         app = Console(source, now_ms=source.now_ms, version="0.1.0", theme=take.theme)
@@ -89,6 +90,7 @@ async def look(take: Take, recording: Path) -> Picture:
             for key in take.keys:
                 await pilot.press(key)
                 await settle(app, pilot)
+            await pace.put(SEEN_MS)  # Some things are looked at once a second only.
             if take.kind == "stale":
                 await _lose_link(app, pace)
             await settle(app, pilot)
@@ -149,13 +151,15 @@ def _awaited(app: Console) -> bool:
 
 async def _lose_link(app: Console, pace: Still) -> None:
     """Go to where the link has been lost for a while, and was tried several times."""
-    await pace.put(SEEN_MS + LOST_MS)
-    for _ in range(_LOOKS_MAX):
-        if app.store.link.state == "lost" and (app.store.link.next_try_ms or 0) > app.now_ms():
-            return
-        await asyncio.sleep(0)
-    message = "the link was not lost"
-    raise RuntimeError(message)
+    random.seed(1)  # The pauses between tries are by chance.
+    for ms in (SEEN_MS, *[SEEN_MS + LOST_MS] * _TRIES):
+        before = app.store.link
+        await pace.put(ms)
+        app.session.refresh()
+        for _ in range(_TURNS_MAX):
+            if app.store.link is not before:
+                break
+            await asyncio.sleep(0)
 
 
 @contextmanager

@@ -1,9 +1,13 @@
-"""Owns what has happened lately in the made-up system: pulses, notes, what a worker executed."""
+"""Owns what has happened lately in the made-up system: pulses, notes, attempts, nights."""
+
+import msgspec
 
 from bench.shots.moments import at
+from bench.shots.runs import runs
 from control.model.live import Note, Pulse
 from control.model.reports import WorkerAttempt
-from control.model.states import Outcome
+from control.model.states import Outcome, State
+from control.model.views import RunView, StageView
 
 
 def pulses() -> list[Pulse]:
@@ -69,4 +73,28 @@ def history() -> list[WorkerAttempt]:
                 )
             )
             number += 1
+    return found
+
+
+def nightly_runs() -> list[RunView]:
+    """The last 14 nights of nightly-report, the newest first: ever slower, one of them failed."""
+    base = next(run for run in runs() if run.pipeline == "nightly-report")
+    found = []
+    for nights in range(14):
+        begin = -38_467.0 - nights * 86_400
+        failed = nights == 7  # noqa: PLR2004 - a week ago.
+        state = State.ERROR if failed else State.DONE
+        found.append(
+            msgspec.structs.replace(
+                base,
+                id=90_100 - nights * 220,
+                state=state,
+                schedule_id=5,
+                stages=[StageView(name="pull", counts={state: 4})],
+                created_at=at(begin),
+                started_at=at(begin),
+                finished_at=at(begin + 3740 - nights * 95 + nights % 3 * 40),
+                expected_seconds=None,
+            )
+        )
     return found

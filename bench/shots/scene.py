@@ -1,6 +1,6 @@
 """Makes recordings of the made-up system, in just the form in which `tpctl tui --record` writes.
 
-What is seen is at `SEEN_MS`: by then everything has been told and asked.
+Everything is told and asked at `TOLD_MS`, and looked at at `SEEN_MS`.
 """
 
 from collections.abc import Iterable
@@ -22,12 +22,12 @@ from control.model.views import Page, RunView
 from tui.link.recording import FORMAT, Entry, Opening
 
 SEEN_MS: Final = 60_000
+TOLD_MS: Final = SEEN_MS - 2_000
 LOST_MS: Final = 14_000
 """How long after `SEEN_MS` a lost link is looked at."""
 Kind = Literal["live", "empty", "loading", "stale", "refused", "old"]
 _NOTHING: Final = Spread(mean=None, p50=None, p95=None, p99=None, max=None)
 _BROKEN: Final = 8
-_TOLD_MS: Final = SEEN_MS - 1_000
 
 
 def write(path: Path, kind: Kind = "live") -> Path:
@@ -53,8 +53,7 @@ def _entries(kind: Kind) -> Iterable[Entry]:
             return _empty()
         case "stale":
             why = "cannot reach http://prod:8700: connection refused"
-            lost = [Entry(ms=SEEN_MS + 1 + each, link="lost", why=why) for each in range(_BROKEN)]
-            return [*_live(), *lost]
+            return [*_live(), *[Entry(ms=SEEN_MS, link="lost", why=why)] * _BROKEN]
         case "refused":
             why = "wrong client id or secret (401)"
             return [Entry(ms=0, link="refused", why=why, status=401)]
@@ -73,7 +72,7 @@ def _snapshot(
 ) -> Frame:
     return Frame(
         seq=0,
-        time=at(0),  # As if it had come just now.
+        time=at((TOLD_MS - SEEN_MS) / 1000),
         kind="snapshot",
         version="0.1.0",
         client_id="ann",
@@ -86,11 +85,11 @@ def _snapshot(
 
 
 def _framed(frame: Frame) -> Entry:
-    return Entry(ms=_TOLD_MS, frame=Raw(msgspec.json.encode(frame)))
+    return Entry(ms=TOLD_MS, frame=Raw(msgspec.json.encode(frame)))
 
 
 def _answer(path: str, body: object, **query: str) -> Entry:
-    return Entry(ms=_TOLD_MS, get=path, query=query, body=Raw(msgspec.json.encode(body)))
+    return Entry(ms=TOLD_MS, get=path, query=query, body=Raw(msgspec.json.encode(body)))
 
 
 def _page(items: Iterable[object]) -> Page[object]:
@@ -128,6 +127,7 @@ def _live() -> list[Entry]:
             state="IN_PROGRESS",
             limit="100",
         ),
+        _answer("/v1/runs", _page(lately.nightly_runs()), pipeline="nightly-report", limit="14"),
         _answer("/v1/workers/w-45/history", _page(lately.history()), window="15m", limit="1000"),
         _answer(f"/v1/runs/{runs.RUN_ID}/jobs", _page(runs.jobs()), limit="1000"),
     ]
@@ -140,7 +140,7 @@ def _live() -> list[Entry]:
         _answer(f"/v1/partitions/{number}", fleet.partition_with_jobs(number))
         for number in range(len(fleet.partitions()))
     ]
-    found.append(Entry(ms=_TOLD_MS, log=(runs.CHROME_ID, 1), stream=1, text=runs.log_of_chrome()))
+    found.append(Entry(ms=TOLD_MS, log=(runs.CHROME_ID, 1), stream=1, text=runs.log_of_chrome()))
     return found
 
 

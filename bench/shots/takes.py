@@ -5,6 +5,11 @@ from typing import Final
 from bench.shots.camera import SMALL, Take, typed
 
 _VIEWS: Final = ("overview", "partitions", "slow", "runs", "workers", "schedules")
+_FURTHER: Final = {
+    "partitions": ("tab", "down"),
+    "workers": ("G", "up", "up"),
+    "schedules": ("down",) * 4,
+}
 _RUN: Final = ("colon", *typed("run 90412"), "enter")
 _JOB: Final = ("colon", *typed("job 81301"), "enter")
 _WRITES: Final = ("colon", *typed("rw"), "enter")
@@ -13,7 +18,10 @@ _OTHER: Final = ("empty", "loading", "stale", "refused", "old")
 
 def _screens() -> list[Take]:
     return [
-        *(Take(name=name, keys=(str(place),)) for place, name in enumerate(_VIEWS, 1)),
+        *(
+            Take(name=name, keys=(str(place), *_FURTHER.get(name, ())))
+            for place, name in enumerate(_VIEWS, 1)
+        ),
         Take(name="run", keys=_JOB),
         Take(name="run-explain", keys=(*_JOB, *"ttt")),
         Take(name="run-attempts", keys=(*_JOB, *"tttt")),
