@@ -98,7 +98,9 @@ async def look_on(among: Sequence[Terminal], seconds: float, keys: int) -> Looke
             await looked.key("open", view, console, VIEWS[view], size=_SCREEN_BYTES)
         await trio.sleep(_BEGIN_S)
         for view, console in shown.items():
-            console.press(_TO_A_LONG_TABLE.get(view, ""))
+            for key in _TO_A_LONG_TABLE.get(view, ""):
+                console.press(key)
+                await trio.sleep(_BETWEEN_KEYS_S[1])
         before = {view: (each.cpu_s, each.bytes_out) for view, each in shown.items()}
         begin = time.perf_counter()
         await trio.sleep(seconds)
