@@ -174,6 +174,12 @@ class Base(App[int | Switch]):
         self.set_keymap({name: key for name, key in self._keys.items() if name in KEY_IDS})
         self.set_interval(_FLUSH_S, self.flush_view)
 
+    @property
+    def view_in_front(self) -> View | None:
+        """The view that is seen whole; none under a dialog, nor at the console's begin and end."""
+        stack = self.screen_stack
+        return stack[-1] if stack and isinstance(stack[-1], View) else None
+
     def flush_view(self) -> None:
         """Draw what has changed on the screen in front."""
         self._flushes += 1
@@ -181,8 +187,8 @@ class Base(App[int | Switch]):
             self.writes_until_ms = None
             self.refresh_bindings()
             self.flash("read-only again")
-        screen = self.screen
-        if not isinstance(screen, View):
+        screen = self.view_in_front
+        if screen is None:
             return
         if self._frozen_since_ms is not None:
             screen.draw_bars()
@@ -203,8 +209,8 @@ class Base(App[int | Switch]):
         text = shown(text)
         self.messages.append(Said(at_ms=self.now_ms(), text=text, look=look, line=line))
         del self.messages[:-_MESSAGES_MAX]
-        if isinstance(self.screen, View):
-            self.screen.draw_bars()
+        if self.view_in_front is not None:
+            self.view_in_front.draw_bars()
 
     def line_now(self) -> str:
         """The `tpctl` line that the flash line shows; empty: none."""
