@@ -38,7 +38,7 @@ class Palette(Provider):
         for active in view.active_bindings.values():
             command = COMMANDS.get(active.binding.action)
             if command is not None and active.enabled and command.id != "palette":
-                run = partial(active.node.run_action, command.id)
+                run = partial(self.app.run_action, command.id, active.node)
                 yield f"{command.word}  {command.shown}", command.tip, run
 
     def _objects(self) -> Iterator[tuple[str, str, Callable[[], object]]]:
