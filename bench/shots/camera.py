@@ -87,10 +87,11 @@ async def look(take: Take, recording: Path) -> Picture:
         link = asyncio.create_task(app.session.run())
         try:
             await settle(app, pilot)
+            await pace.put(SEEN_MS)  # Some things are looked at once a second only.
+            await settle(app, pilot)
             for key in take.keys:
                 await pilot.press(key)
                 await settle(app, pilot)
-            await pace.put(SEEN_MS)  # Some things are looked at once a second only.
             if take.kind == "stale":
                 await _lose_link(app, pace)
             await settle(app, pilot)
