@@ -18,14 +18,16 @@ from control.model.values import Json
 from tests.tui.samples import NOW, at
 from tui.app import Console
 from tui.link.replay import Replay
-from tui.screens.framed import Framed
 from tui.link.source import LinkError, Refused, Source, Target
+from tui.screens.framed import Framed
 
 WIDE: Final = (120, 36)
 _TRIES: Final = 2_000
-_ROUNDS: Final = 3
+_ROUNDS: Final = 2
 _NAMES: Final = {
     ":": "colon",
+    "?": "question_mark",
+    "+": "plus",
     "/": "slash",
     " ": "space",
     "-": "minus",
@@ -163,7 +165,7 @@ class Obedient:
         return await self._replay.ask(method, path, query=query)
 
 
-def snapshot(**given: Any) -> Frame:
+def snapshot(**given: object) -> Frame:
     """A snapshot with these things in it."""
     values: dict[str, Any] = {
         "seq": 0,
@@ -178,9 +180,10 @@ def snapshot(**given: Any) -> Frame:
     return Frame(**(values | given))
 
 
-def changes(**given: Any) -> Frame:
+def changes(**given: object) -> Frame:
     """A frame of changes."""
-    return Frame(**({"seq": 1, "time": at(0), "kind": "changes"} | given))
+    values: dict[str, Any] = {"seq": 1, "time": at(0), "kind": "changes"}
+    return Frame(**(values | given))
 
 
 def drive(

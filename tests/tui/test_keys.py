@@ -4,22 +4,20 @@ Footer, help, and palette are compared with the bindings; each key is pressed on
 """
 
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 from textual.actions import parse
+from textual.binding import ActiveBinding
 from textual.pilot import Pilot
-from textual.screen import ActiveBinding
 from textual.widgets import OptionList
 
 from bench.shots import scene
 from control.model.states import Role
-from tests.tui.sources import Hand, Obedient, drawn, drive, picture, press, rest, typed, until
+from tests.tui.sources import Hand, Obedient, drawn, drive, picture, press, typed, until
 from tui.app import Console
-from tui.core.commands import COMMANDS, VIEWS, WRITES, Command
-from tui.link.source import Source
+from tui.core.commands import COMMANDS, LOGS, VIEWS, WRITES
 from tui.screens.confirm import Confirm
 from tui.screens.framed import Framed
 from tui.screens.palette import Palette
@@ -27,16 +25,16 @@ from tui.screens.run import RunDetail
 from tui.screens.texts import Described, Explained, Help, Messages
 from tui.screens.view import View
 from tui.widgets.prompt import Prompt
+from tui.widgets.reader import Reader
 from tui.widgets.table import Table
 
-Do = Callable[[Console, Pilot[Any]], Awaitable[None]]
 _SCREENS: Final[dict[str, tuple[str, ...]]] = {
     **{name: (str(place),) for place, name in enumerate(VIEWS, 1)},
     "run": ("4", "g", "down", "enter"),
     "explain": ("2", "x"),
     "describe": ("4", "d"),
     "help": ("4", "question_mark"),
-    "messages": ("1", "colon", *"messages", "enter"),
+    "messages": ("1", "colon", *"msg", "enter"),
 }
 _KINDS: Final = {
     "run": RunDetail,
@@ -53,12 +51,6 @@ _IDLE: Final = {"back", "history(1)", "hit(1)", "hit(-1)", "attempt(1)", "attemp
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The made-up system."""
     return scene.write(tmp_path_factory.mktemp("scene") / "live.jsonl")
-
-
-@contextlib.contextmanager
-def _elsewhere(path: Path) -> Iterator[None]:
-    with contextlib.chdir(path):
-        yield
 
 
 def _commands(screen: View) -> dict[str, ActiveBinding]:
@@ -107,10 +99,6 @@ async def _loaded(app: Console, pilot: Pilot[Any]) -> None:
     await drawn(app, pilot)
 
 
-def _panes(screen: View) -> int:
-    return sum(box.can_focus for box in screen.query("#body Box").results(Table)) or 1
-
-
 def _seen(app: Console, folder: Path) -> tuple[object, ...]:
     return (
         picture(app),
@@ -129,18 +117,14 @@ async def _offered(app: Console, screen: View) -> set[str]:
     return {str(hit.text) async for hit in provider.discover()}
 
 
-@pytest.mark.parametrize("writes", [True], ids=["rw"])
 @pytest.mark.parametrize("name", _SCREENS)
-def test_every_key_that_is_shown_does_something(
-    recording: Path, tmp_path: Path, name: str, *, writes: bool
-) -> None:
+def test_every_key_that_is_shown_does_something(recording: Path, tmp_path: Path, name: str) -> None:
     source = Obedient(recording)
     clock = Hand(source.now_ms())
 
     async def body(app: Console, pilot: Pilot[Any]) -> None:
         await until(pilot, lambda: app.store.role is not None)
-        if writes:
-            await typed(pilot, ":rw")
+        await typed(pilot, ":rw")
         clock.ms += 10_000
         screen = await _go(app, pilot, name)
         for action, active in _commands(screen).items():
@@ -149,7 +133,9 @@ def test_every_key_that_is_shown_does_something(
             if action in {"quit", f"view('{name}')"}:
                 continue
             clock.ms += 10_000  # So that the flash line is empty, and what is due is asked.
-            screen = await _go(app, pilot, name)
+            if app.screen is not screen or isinstance(app.focused, Prompt | None):
+                screen = await _go(app, pilot, name)
+            app.flush_view()
             before = _seen(app, tmp_path)
             await press(pilot, active.binding.key)
             await drawn(app, pilot)
@@ -157,5 +143,159 @@ def test_every_key_that_is_shown_does_something(
                 assert _seen(app, tmp_path) != before, (name, action)
             assert not source.sent
 
-    with _elsewhere(tmp_path):
+    with contextlib.chdir(tmp_path):
         drive(source, body, now_ms=clock)
+
+
+@pytest.mark.parametrize("name", _SCREENS)
+def test_footer_help_and_palette_agree(recording: Path, name: str) -> None:
+    source = Obedient(recording)
+
+    async def body(app: Console, pilot: Pilot[Any]) -> None:
+        await until(pilot, lambda: app.store.role is not None)
+        for writes in (False, True):
+            if writes:
+                await typed(pilot, ":rw")
+            screen = await _go(app, pilot, name)
+            found = _commands(screen)
+            assert writes or not found.keys() & WRITES
+            shown = {COMMANDS[action].word for action in found if COMMANDS[action].priority}
+            footer = {word for _, word in Framed.keys(screen)}
+            assert footer - {"open", "pane"} == shown
+            rest = {f"{COMMANDS[each].word}  {COMMANDS[each].shown}" for each in found}
+            assert await _offered(app, screen) == rest - {"palette  ctrl+p"}
+            await press(pilot, "?")
+            text = "\n".join("".join(span for span, _ in each) for each in _help(app).text())
+            for action in found:
+                assert COMMANDS[action].tip in text
+            for action in COMMANDS.keys() - found.keys() - set(LOGS):
+                assert COMMANDS[action].tip not in text
+            assert writes or ":rw shows them" in text
+
+    drive(source, body, now_ms=Hand(source.now_ms()))
+
+
+def _help(app: Console) -> Help:
+    assert isinstance(app.screen, Help)
+    return app.screen
+
+
+async def _tries_all(app: Console, pilot: Pilot[Any], clock: Hand) -> int:
+    """Press the keys of all actions in all views; how many questions were asked."""
+    asked = 0
+    for name in (*VIEWS, "run"):
+        clock.ms += 10_000
+        screen = await _go(app, pilot, name)
+        offered = _commands(screen).keys() & WRITES
+        for action in sorted(WRITES):
+            await press(pilot, COMMANDS[action].keys)
+            if isinstance(app.screen, Confirm):
+                asked += 1
+                assert action in offered
+                await press(pilot, "escape")
+    return asked
+
+
+def test_nobody_changes_what_they_may_not(recording: Path) -> None:
+    source = Obedient(recording)
+    clock = Hand(source.now_ms())
+
+    async def body(app: Console, pilot: Pilot[Any]) -> None:
+        await until(pilot, lambda: app.store.role is not None)
+        assert await _tries_all(app, pilot, clock) == 0
+        await typed(pilot, ":rw")
+        assert await _tries_all(app, pilot, clock) >= len(VIEWS)
+        await typed(pilot, ":ro")
+        assert await _tries_all(app, pilot, clock) == 0
+        await typed(pilot, ":rw")
+        clock.ms += 15 * 60_000 - 1
+        app.flush_view()
+        assert app.messages[-1].text != "read-only again"
+        clock.ms += 1
+        app.flush_view()
+        assert app.messages[-1].text == "read-only again"
+        assert await _tries_all(app, pilot, clock) == 0
+        assert not source.sent
+
+    drive(source, body, now_ms=clock)
+
+
+def test_what_was_asked_is_not_done_when_the_time_is_over(recording: Path) -> None:
+    source = Obedient(recording)
+    clock = Hand(source.now_ms())
+
+    async def body(app: Console, pilot: Pilot[Any]) -> None:
+        await until(pilot, lambda: app.store.role is not None)
+        await typed(pilot, ":rw")
+        await _go(app, pilot, "runs")
+        await press(pilot, "ctrl+k")
+        assert isinstance(app.screen, Confirm)
+        clock.ms += 15 * 60_000
+        await press(pilot, "y")
+        assert "read-only: nothing was done" in {each.text for each in app.messages}
+        assert not source.sent
+
+    drive(source, body, now_ms=clock)
+
+
+@pytest.mark.parametrize(("role", "replayed"), [(Role.VIEWER, False), (Role.OPERATOR, True)])
+def test_a_viewer_and_a_replay_cannot_ask_for_more(
+    recording: Path, role: Role, *, replayed: bool
+) -> None:
+    source = Obedient(recording, role=role)
+    clock = Hand(source.now_ms())
+
+    async def body(app: Console, pilot: Pilot[Any]) -> None:
+        await until(pilot, lambda: app.store.role is not None)
+        await typed(pilot, ":rw")
+        assert not app.may_write
+        assert ("recording" if replayed else "may only look") in app.messages[-1].text
+        assert await _tries_all(app, pilot, clock) == 0
+        assert not source.sent
+
+    drive(source, body, now_ms=clock, replayed=replayed)
+
+
+def test_an_admin_may_write(recording: Path) -> None:
+    source = Obedient(recording, role=Role.ADMIN)
+
+    async def body(app: Console, pilot: Pilot[Any]) -> None:
+        await until(pilot, lambda: app.store.role is not None)
+        await typed(pilot, ":rw")
+        assert app.may_write
+        assert "[RW 15m]" in (await drawn(app, pilot))[0]
+
+    drive(source, body, now_ms=source.now_ms)
+
+
+def test_the_palette_does_what_the_pane_in_focus_can(recording: Path) -> None:
+    source = Obedient(recording)
+
+    async def body(app: Console, pilot: Pilot[Any]) -> None:
+        await until(pilot, lambda: app.store.role is not None)
+        screen = await _go(app, pilot, "help")
+        reader = screen.query_one(Reader)
+        assert reader.wrapping
+        await press(pilot, "ctrl+p", *"wrap")
+        await until(pilot, lambda: len(app.screen.query_one(OptionList).options) == 1)
+        await press(pilot, "enter", "enter")
+        await until(pilot, lambda: not reader.wrapping, "the action")
+
+    drive(source, body, now_ms=source.now_ms)
+
+
+def test_q_leaves_at_a_root_only(recording: Path) -> None:
+    source = Obedient(recording)
+
+    async def body(app: Console, pilot: Pilot[Any]) -> None:
+        await until(pilot, lambda: app.store.role is not None)
+        await _go(app, pilot, "describe")
+        await press(pilot, "q")
+        assert len(app.screen_stack) == 1
+        assert app.return_code is None
+        await press(pilot, "escape", "escape")
+        assert app.is_running
+        await press(pilot, "q")
+        await until(pilot, lambda: app.return_code == 0)
+
+    drive(source, body, now_ms=source.now_ms)
