@@ -64,8 +64,8 @@ class Base(App[int | Switch]):
     ENABLE_COMMAND_PALETTE = False  # Ours is made from the console's own commands.
     MODES: ClassVar[dict[str, Callable[[], View]]] = dict(_SCREENS)  # type: ignore[assignment]
     DEFAULT_MODE = "overview"
-    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012 - as Textual says.
-    VERTICAL_BREAKPOINTS = [(0, "-low"), (32, "-high")]  # noqa: RUF012
+    HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (80, "-narrow"), (110, "-wide")]  # noqa: RUF012 - as Textual says.
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (24, "-low"), (32, "-high")]  # noqa: RUF012
 
     def __init__(
         self,
@@ -132,6 +132,15 @@ class Base(App[int | Switch]):
         if link.state == "live" or self.store.frame_ms is None:
             return ""
         return took((self.now_ms() - self.store.frame_ms) // 1000)
+
+    def waiting_words(self) -> str:
+        """What is said where nothing is known yet."""
+        link, url = self.store.link, self.source.target.url
+        if link.state == "refused":
+            return f"{link.why}. Mend it, then ctrl+r tries again"
+        if link.state == "lost":
+            return f"{link.why}. Is `tpctl up` running at {url}? `tpctl doctor` tells more"
+        return "loading …"
 
     def picture_ms(self) -> int:
         """The server's time of what is shown: it stands still while there is no link."""
@@ -261,6 +270,9 @@ class Base(App[int | Switch]):
 
     def open_run(self, run_id: int, job_id: int | None = None) -> None:
         """A run's own screen, with the cursor on one of its jobs."""
+        # What was told of another run is not this one's.
+        self.store.forget_answers(["run", "jobs", "job", "explanation"])
+        self.store.keep_jobs_of(run_id)
         self.push_screen(RunDetail(run_id, job_id))
 
     def open_object(self, kind: str, key: int | str) -> None:
@@ -296,6 +308,7 @@ class Base(App[int | Switch]):
 
     def explain(self, job_id: int) -> None:
         """Why a job waits, runs, or has ended."""
+        self.store.forget_answers(["explanation"])
         self.push_screen(Explained(job_id))
 
     def show_palette(self) -> None:
@@ -334,7 +347,11 @@ class Base(App[int | Switch]):
                 table.rows.sort_by(field)
                 self.flush_view()
 
-        titles = [(column.field, column.title or column.field) for column in table.columns]
+        titles = [
+            (column.field, column.title or column.field)
+            for column in table.columns
+            if column.title or column.field == "state"
+        ]
         self.push_screen(SortMenu(titles, table.rows.sort), chosen)
 
     def filter_view(self, text: str) -> None:

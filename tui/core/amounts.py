@@ -55,6 +55,13 @@ def count(number: float) -> str:
     return f"{number:.0e}"
 
 
+def brief(number: int) -> str:
+    """A count where there is little room: `999`, `1.2k`, `31k`."""
+    if number < _THOUSAND:
+        return str(number)
+    return count(number) if number >= _TEN * _THOUSAND else f"{number / _THOUSAND:.1f}k"
+
+
 def part(value: float) -> str:
     """A part of 1 as per cent: `0%`, `2.2%`, `61%`."""
     percent = value * _HUNDRED

@@ -36,6 +36,7 @@ def workers(time: Clock) -> Sequence[Column[WorkerView]]:
         return ("", "") if since_s is None else (f"▲{roughly(since_s)}", "warn")
 
     return (
+        figure("NEED", 4, lambda worker: _need(worker, time.now_ms), wide=True),
         Column("", 1, _worker_sign, field="state", value=lambda worker: worker.state),
         Column("WORKER", 14, lambda worker: worker.id),
         Column("HOST", 12, lambda worker: worker.host),
@@ -64,6 +65,15 @@ def workers(time: Clock) -> Sequence[Column[WorkerView]]:
         ),
         length("SILENT", 6, lambda worker: time.since_s(worker.silent_since), silent),
     )
+
+
+def _need(worker: WorkerView, now_ms: int) -> int:
+    """Who needs to be looked at comes first: overdue jobs, silence, leaving, lost, all others."""
+    if any(is_over(each, now_ms) for each in worker.running):
+        return 0
+    if worker.silent_since is not None:
+        return 1
+    return {"draining": 2, "lost": 3}.get(worker.state, 4)
 
 
 def _worker_sign(worker: WorkerView) -> Span:

@@ -16,6 +16,7 @@ from tui.core.spans import Align, Line, Span, fit, fit_line, line
 Row = TypeVar("Row")
 Key = int | str
 Value = str | int | float | None
+_FLEXIBLE_MIN: Final = 12
 _LAST: Final = (1, "")  # What has no value comes last, whichever way a table is sorted.
 
 
@@ -176,6 +177,21 @@ def header(columns: Sequence[Column[Row]], widths: Sequence[int], sort: str, dow
             title += "↓" if down else "↑"
         made += [(fit(title, width, column.align), "title"), (" ", "")]
     return tuple(made)
+
+
+def fitting(columns: Sequence[Column[Row]], width: int) -> Sequence[Column[Row]]:
+    """The columns that fit: whole ones are left out, from the right end."""
+    kept = list(columns)
+
+    def taken() -> int:
+        return sum((column.width or _FLEXIBLE_MIN) + 1 for column in kept)
+
+    while taken() > width:
+        spare = next((each for each in reversed(kept[2:]) if each.width), None)
+        if spare is None:
+            break
+        kept.remove(spare)
+    return kept
 
 
 def widths_of(columns: Sequence[Column[Row]], width: int) -> list[int]:

@@ -64,6 +64,19 @@ def stage_signs(run: RunView) -> Line:
     return tuple(sign(together(stage.counts)) for stage in run.stages)
 
 
+def ends_of(run: RunView) -> str:
+    """How the jobs of a run ended that did not end well: `✗1 ⊘43`, `!1` where it was allowed."""
+    told = []
+    for state in (State.ERROR, State.CANCELLED):
+        jobs = sum(stage.counts.get(state, 0) for stage in run.stages)
+        allowed = run.allowed_failures if state == State.ERROR else 0
+        if jobs - allowed > 0:
+            told.append(f"{STATE_SIGNS[state]}{jobs - allowed}")
+        if allowed:
+            told.append(f"!{allowed}")
+    return " ".join(told)
+
+
 def done_of(run: RunView) -> tuple[int, int]:
     """How many of a run's jobs have ended, and how many there are."""
     ended = every = 0

@@ -21,8 +21,9 @@ from control.model.times import from_rfc3339
 from control.model.timetable import PlannedView, ScheduleView
 from control.model.views import JobView, Page, RunView
 
-RUNS_MAX: Final = 20_000
-JOBS_MAX: Final = 20_000
+RUNS_MAX: Final = 5_000
+JOBS_MAX: Final = 10_000
+_SPARE: Final = 500  # The oldest go together: finding them takes a look at all.
 PULSES_MAX: Final = 90
 NOTES_MAX: Final = 200
 Shape = TypeVar("Shape")
@@ -99,8 +100,9 @@ class Store:
         if before is not None and run.expected_seconds is None and run.state not in FINAL:
             run = msgspec.structs.replace(run, expected_seconds=before.expected_seconds)
         self.runs[run.id] = run
-        while len(self.runs) > RUNS_MAX:
-            self.runs.popitem(last=False)
+        if len(self.runs) > RUNS_MAX + _SPARE:
+            for run_id in sorted(self.runs)[:_SPARE]:
+                del self.runs[run_id]
 
     def put_job(self, job: JobView) -> None:
         """What is known of a job now; frames leave its earlier attempts out: they are kept."""
@@ -110,6 +112,12 @@ class Store:
         self.jobs[job.id] = job
         while len(self.jobs) > JOBS_MAX:
             self.jobs.popitem(last=False)
+
+    def keep_jobs_of(self, run_id: int) -> None:
+        """Jobs of other runs are not looked at any more."""
+        self.jobs = OrderedDict(
+            (key, job) for key, job in self.jobs.items() if job.run_id == run_id
+        )
 
     def jobs_of(self, run_id: int) -> list[JobView]:
         """The jobs of one run, in the order of its definition."""

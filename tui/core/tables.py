@@ -8,9 +8,9 @@ from control.model.reports import TaskStats
 from control.model.states import FINAL, Speed, State
 from control.model.times import from_rfc3339
 from control.model.views import RunView
-from tui.core.amounts import clock, count, part, roughly
+from tui.core.amounts import brief, clock, count, part, roughly
 from tui.core.rows import Column, Key, figure, length
-from tui.core.signs import done_of, look_of, sign, stage_signs
+from tui.core.signs import done_of, ends_of, look_of, sign, stage_signs
 from tui.core.spans import Look, Span, bar, spark
 
 _GROWN: Final = 0.25
@@ -40,11 +40,15 @@ def runs(time: Clock) -> Sequence[Column[RunView]]:
 
     def done(run: RunView) -> str:
         ended, whole = done_of(run)
-        return f"{count(ended)}/{count(whole)}"
+        if run.state in FINAL:
+            ended = sum(stage.counts.get(State.DONE, 0) for stage in run.stages)
+        return f"{brief(ended)}/{brief(whole)}"
 
     def progress(run: RunView) -> str:
         ended, whole = done_of(run)
-        return "" if run.state in FINAL or not whole else bar(ended / whole, 9, track=True)
+        return (
+            ends_of(run) if run.state in FINAL or not whole else bar(ended / whole, 9, track=True)
+        )
 
     def eta(run: RunView) -> str:
         if run.state in FINAL:
@@ -113,7 +117,7 @@ def groups() -> Sequence[Column[WaitingGroup]]:
         length("READY", 6, lambda group: group.ready_seconds),
         figure("JOB", 8, lambda group: group.job_id, align="left", wide=True),
         Column("ORDER", 14, lambda group: ".".join(str(each) for each in group.order), wide=True),
-        Column("WHY NOT YET", 34, lambda group: group.reason, field="reason"),
+        Column("WHY NOT YET", 0, lambda group: group.reason, field="reason"),
     )
 
 
@@ -152,7 +156,7 @@ def tasks() -> Sequence[Column[TaskStats]]:
         length("MAX", 7, lambda task: task.max),
         Column("P95 OVER TIME", 16, lambda task: spark(task.trend, 16), field="trend"),
         Column("", 7, lambda task: bar(task.share, 7), field="share_bar"),
-        figure("SHARE", 5, lambda task: task.share, lambda task: part(task.share)),
+        figure("SHARE", 6, lambda task: task.share, lambda task: part(task.share)),
         length("Δ", 6, lambda task: task.p95_delta, delta, field="p95_delta"),
         figure("ERR", 5, lambda task: task.error_rate, errors, field="error_rate"),
     )

@@ -47,7 +47,7 @@ def header(store: Store, mode: Mode, width: int, now_ms: int) -> Line:
         if counts is not None:
             left.append(f"  ready {count(counts.waiting)}")
             left.append(f"  running {count(counts.running)}/{count(counts.slots)}")
-    elif counts is not None:
+    elif counts is not None and store.link.state in {"live", "connecting"}:
         per_s, errors = rates(store.pulses)
         left += [
             f"   {count(per_s) if per_s >= 10 else f'{per_s:.1f}'} jobs/s",  # noqa: PLR2004

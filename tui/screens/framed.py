@@ -14,6 +14,7 @@ from control.model.filters import FilterInvalid
 from control.model.live import Watch
 from tui.core.commands import COMMANDS, EVERYWHERE, WRITES
 from tui.core.orders import Thing
+from tui.core.spans import line
 from tui.core.store import Store
 from tui.core.tables import Clock
 from tui.link.questions import Question
@@ -56,6 +57,7 @@ class Framed(Screen[None]):
         """The frame."""
         yield Bar(id="header")
         yield Bar(id="tabs")
+        yield Bar(id="too-small")
         with Container(id="body"):
             yield from self.body()
         yield Prompt(id="prompt")
@@ -101,7 +103,9 @@ class Framed(Screen[None]):
         if not self._is_whole:
             return
         self.clock.now_ms = self.console.picture_ms()
-        stale = self.console.stale()
+        stale, waiting = self.console.stale(), self.console.waiting_words()
+        for table in self.query(Table):
+            table.loading_words = waiting
         for box in self.query(Box):
             if box.framed:
                 box.stale = stale
@@ -118,8 +122,16 @@ class Framed(Screen[None]):
         header = bars.header(self.store, console.mode(), width, now_ms)
         self.query_one("#header", Bar).show([header])
         self.query_one("#tabs", Bar).show([bars.tabs(self.name_of_view, width)])
-        self.query_one("#crumbs", Bar).show([bars.crumbs(self.path(), console.flash_now(), width)])
-        self.query_one("#keys", Bar).show([bars.keys(self.keys(), width)])
+        typing = self.query_one(Prompt).typing
+        path, keys = self.path(), self.keys()
+        if typing:
+            path = [f"{typing} filter" if typing == "/" else f"{typing} command"]
+            keys = [("↵", "take"), ("esc", "leave"), ("→", "take what is offered")]
+        self.query_one("#crumbs", Bar).show([bars.crumbs(path, console.flash_now(), width)])
+        self.query_one("#keys", Bar).show([bars.keys(keys, width)])
+        size = self.size
+        words = f" {size.width}x{size.height} is too small: 80x24 at least"
+        self.query_one("#too-small", Bar).show([line((words, "warn"))])
 
     def keys(self) -> list[tuple[str, str]]:
         """The keys that do something here now, the most useful ones first."""
@@ -199,6 +211,7 @@ class Framed(Screen[None]):
                     self.console.flash(str(error), "bad")
                 return
             self.flush(order=True)
+            pane.show_top()
         if done and pane is not None:
             self.filtered = None
             pane.focus()

@@ -52,7 +52,7 @@ class LogFeed:
         if missed:
             lines.append(line((f"┄┄ {missed} lines not shown: too fast to draw ┄┄", "warn")))
         while self._pending:
-            lines.append(line(self._pending.popleft()))
+            lines.append(line(" ", self._pending.popleft()))
         self._taken = self._came
         return lines
 

@@ -10,7 +10,7 @@ from control.model.queues import WaitingReason
 from control.model.states import State
 from control.model.timetable import PlannedView, ScheduleView
 from control.model.views import Page, RunView
-from tui.core.amounts import clock, count, roughly
+from tui.core.amounts import brief, clock, count, roughly
 from tui.core.attention import Concern
 from tui.core.moments import instant
 from tui.core.orders import Thing
@@ -60,7 +60,7 @@ def _running(time: Clock) -> list[Column[RunView]]:
         Column("PIPELINE", 0, lambda run: run.pipeline),
         Column("STAGES", 7, stages),
         figure(
-            "JOBS", 8, lambda run: done_of(run)[1], lambda run: "/".join(map(count, done_of(run)))
+            "JOBS", 8, lambda run: done_of(run)[1], lambda run: "/".join(map(brief, done_of(run)))
         ),
         Column("", 6, progress, field="progress"),
         length("TOOK", 7, lambda run: time.since_s(run.started_at)),
@@ -138,7 +138,11 @@ class Overview(View):
         concerns = self.console.concerns()
         table = self.query_one("#attention", Table)
         table.heading = line(
-            ("Attention ", "title"), (f"{len(concerns)}", "warn" if concerns else "good")
+            ("Attention ", "title"),
+            (
+                f"{len(concerns)}" if store.frame_ms is not None else "",
+                "warn" if concerns else "good",
+            ),
         )
         table.footing = line("↵ open  a acknowledge 1 h")
         if store.frame_ms is not None:
@@ -146,7 +150,9 @@ class Overview(View):
         running = store.open_runs()
         whole = len(running) if store.counts is None else store.counts.open_runs
         table = self.query_one("#running", Table)
-        table.heading = line(("Running and waiting ", "title"), count(whole))
+        table.heading = line(
+            ("Running and waiting ", "title"), count(whole) if store.frame_ms is not None else ""
+        )
         table.footing = line("4 all runs")
         if store.frame_ms is not None:
             table.update({run.id: run for run in running}, order=order)

@@ -40,6 +40,9 @@ class Console(Protocol):
     def stale(self) -> str:
         """How old the picture is; empty: it is live."""
 
+    def waiting_words(self) -> str:
+        """What is said where nothing is known yet."""
+
     def concerns(self, *, acknowledged: bool = False) -> list[Concern]:
         """What is wrong, the worst first."""
 

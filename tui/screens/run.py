@@ -71,8 +71,7 @@ class RunDetail(View):
         yield Reader(id="job", follows=True)
 
     def on_mount(self) -> None:
-        """What was told of another run is not this one's."""
-        self.store.forget_answers(["run", "jobs", "job", "explanation"])
+        """The stages have the keys."""
         self.query_one(JobPicker).focus()
 
     def path(self) -> list[str]:
@@ -285,7 +284,8 @@ class RunDetail(View):
         return line(*spans)
 
     def _reader_footing(self, reader: Reader) -> Line:
-        told = [f"{len(reader.lines)} lines"]
+        count = len(reader.lines)
+        told = [f"{count} line{'' if count == 1 else 's'}"]
         if reader.dropped:
             told.append(f"{reader.dropped} earlier ones not kept")
         if reader.sought:

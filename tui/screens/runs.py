@@ -11,6 +11,7 @@ from control.model.views import Page, RunView
 from tui.core.orders import Thing
 from tui.core.rows import Rows
 from tui.core.spans import line
+from tui.core.store import RUNS_MAX
 from tui.core.tables import is_faulty_run, runs
 from tui.link.questions import Question
 from tui.link.source import LinkError
@@ -68,12 +69,17 @@ class Runs(View):
             f" · {sum(state in FINAL for state in states) - faults} ended",
             ("  of those loaded", "dim"),
         )
+        whole = self._all_loaded or len(known) >= RUNS_MAX
         table.footing = line(
-            "all loaded" if self._all_loaded else "the end of the list loads 200 older runs"
+            "all loaded"
+            if self._all_loaded
+            else f"older runs than these {RUNS_MAX}: `tpctl run list`"
+            if whole
+            else "the end of the list loads 200 older runs"
         )
         if self.store.frame_ms is not None or known:
             table.update(known, order=order or len(known) != len(table.rows.by_key))
-        if table.is_near_end(_NEAR_END) and not self._all_loaded and not self._loading and known:
+        if table.is_near_end(_NEAR_END) and not whole and not self._loading and known:
             self._loading = True
             self.run_worker(self._load_older(min(self.store.runs)), group="older", exclusive=True)
 

@@ -6,10 +6,11 @@ from textual.app import ComposeResult
 
 from control.model.timetable import PlannedView, ScheduleView
 from control.model.views import Page, RunView
-from tui.core.amounts import roughly
+from tui.core.amounts import roughly, took
 from tui.core.moments import zone_of
 from tui.core.orders import Thing
 from tui.core.rows import Column, Key, Rows, figure
+from tui.core.signs import LATE, PAUSED
 from tui.core.spans import Line, Span, fit, line
 from tui.link.questions import Question
 from tui.panes import timeline
@@ -36,6 +37,7 @@ class Schedules(View):
         super().__init__()
         self._by_schedule: dict[int, list[PlannedView]] = {}
         self._planned_ms = -1
+        self._late: set[int | str] = set()
         self._drawn: dict[int, tuple[object, Line]] = {}
         self._columns = 96
         self._local = False
@@ -66,6 +68,9 @@ class Schedules(View):
         table = self.query_one("#schedules", Table)
         self._columns = max(table.size.width - 2 - _MARGIN - 1, 12)
         self._take_planned()
+        # Attention knows which take longer than they have until they fire again.
+        concerns = self.console.concerns()
+        self._late = {each.about[1] for each in concerns if each.sign == LATE}
         step_ms = self._step_ms()
         start_ms = self.clock.now_ms // step_ms * step_ms
         zone = "UTC"
@@ -157,10 +162,13 @@ class Schedules(View):
 
     def _table_columns(self) -> list[Column[ScheduleView]]:
         def name(each: ScheduleView) -> Span:
-            return (("‖" if each.paused else " ") + each.pipeline, "dim" if each.paused else "")
+            if each.paused:
+                return (f"{PAUSED}{each.pipeline}", "dim")
+            late = each.id in self._late
+            return (f"{LATE if late else ' '}{each.pipeline}", "warn" if late else "")
 
         def takes(each: ScheduleView) -> str:
-            return "paused" if each.paused else roughly(each.expected_seconds)
+            return "paused" if each.paused else took(each.expected_seconds)
 
         return [
             Column("PIPELINE", _NAME, name, field="pipeline", value=lambda each: each.pipeline),

@@ -39,6 +39,7 @@ def _slowest() -> list[Column[SlowAttempt]]:
             8,
             lambda each: from_rfc3339(each.finished_at),
             lambda each: clock(from_rfc3339(each.finished_at)),
+            wide=True,
         ),
     ]
 

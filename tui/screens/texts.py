@@ -102,10 +102,6 @@ class Explained(TextView):
         steps = [line(("  ▸ ", "dim"), step) for step in found.steps]
         return [line((f" {found.reason}", "bold")), (), *steps]
 
-    def on_mount(self) -> None:
-        """What was told of another job is not this one's."""
-        self.store.forget_answers(["explanation"])
-
 
 class Described(TextView):
     """A whole record, field by field."""

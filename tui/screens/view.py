@@ -269,7 +269,10 @@ class View(Framed):
             behind = pair.query(".behind")
             if behind and chosen in pair.walk_children():
                 pair.set_class(chosen in behind.first().walk_children(), "flip")
-        chosen.focus()
+        if chosen.focusable:
+            self.set_focus(chosen)
+        else:  # It comes to the front with the next picture.
+            chosen.focus()
         self.flush(order=False)
 
     def action_freeze(self) -> None:

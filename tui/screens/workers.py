@@ -34,7 +34,7 @@ class Workers(View):
     def body(self) -> ComposeResult:
         """The table, and one worker's slots."""
         yield Table(
-            Rows(workers(self.clock), faulty=is_faulty_worker, sort="worker"),
+            Rows(workers(self.clock), faulty=is_faulty_worker, sort="need"),
             id="workers",
             empty="no worker is connected. `tpworker --url ws://HOST:8701 --slots 4` starts one",
         )

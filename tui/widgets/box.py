@@ -29,7 +29,7 @@ class Box(Widget, can_focus=True):
         width: 1fr;
         background: $background;
         color: $foreground;
-        & > .box--frame { color: $surface-lighten-3; }
+        & > .box--frame { color: $foreground 30%; }
         & > .box--dim { color: $foreground-muted; }
         & > .box--bold { text-style: bold; }
         & > .box--good { color: $text-success; }
@@ -59,6 +59,10 @@ class Box(Widget, can_focus=True):
         self._drawn_stale = False
         self._drawn: list[tuple[Line, Look]] = []
         self._styles_of: dict[tuple[Look, Look, bool], Style] = {}
+
+    def title(self) -> Line:
+        """What stands in the upper edge."""
+        return self.heading
 
     def content(self, width: int, height: int) -> list[tuple[Line, Look]]:
         """The lines inside, each with a look that goes over all of it."""
@@ -108,7 +112,7 @@ class Box(Widget, can_focus=True):
         inner = max(width - FRAME_CELLS, 0)
         body = self._padded(self.content(inner, height - FRAME_CELLS), inner, height - FRAME_CELLS)
         side: Span = ("│", "frame")
-        heading = self.heading
+        heading = self.title()
         if self.stale:
             heading = (*heading, *line((f" STALE {self.stale}", "warn")))
         top = _edge("╭", "╮", heading, width, at_end=False)

@@ -38,6 +38,11 @@ class Prompt(Input):
         super().__init__(id=id, compact=True, select_on_focus=False)
         self._kind = ""
 
+    @property
+    def typing(self) -> str:
+        """What is typed now: `:`, `/`, or nothing."""
+        return self._kind if self.has_class("typing") else ""
+
     def begin(self, kind: str, text: str, words: Sequence[str]) -> None:
         """Ask for a command (`:`) or a filter (`/`); `words` are offered."""
         self._kind = kind

@@ -12,8 +12,8 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from tui.core.rows import Column, Key, Rows, drawn, header, widths_of
-from tui.core.spans import Line, Look, line
+from tui.core.rows import Column, Key, Rows, drawn, fitting, header, widths_of
+from tui.core.spans import Line, Look, Span, line
 from tui.widgets.box import Box
 
 Row = TypeVar("Row")
@@ -87,9 +87,21 @@ class Table(Box, Generic[Row]):
         self._find_cursor(on_screen)
         self.redraw()
 
+    def title(self) -> Line:
+        """The heading, and which rows are left out."""
+        rows = self.rows
+        parts: list[Span] = [*self.heading]
+        if rows.filter:
+            parts.append((f"  /{rows.filter.text}", "accent"))
+        if rows.only_faults:
+            parts.append(("  only errors", "accent"))
+        if rows.hidden:
+            parts.append((f"  {rows.hidden} hidden", "dim"))
+        return line(*parts)
+
     def content(self, width: int, height: int) -> list[tuple[Line, Look]]:
         """The header and the rows in view."""
-        columns = self.columns
+        columns = fitting(self.columns, width - 1)
         widths = widths_of(columns, width - 1)
         rows = self.rows
         head = header(columns, widths, rows.sort, rows.descending)
@@ -103,6 +115,10 @@ class Table(Box, Generic[Row]):
         if not rows.order:
             lines += [((), ""), (line((f"  {self._nothing()}", "dim")), "")]
         return lines
+
+    def show_top(self) -> None:
+        """Go to the first row: another filter has other rows."""
+        self._go(0)
 
     def in_view(self, most: int) -> list[Key]:
         """The rows in view, and as many around them as there is room for in `most`."""
