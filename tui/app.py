@@ -106,6 +106,7 @@ class Console(Base):
         if not things:
             self.flash(f"there is nothing here to {command}", "bad")
             return
+        things = list(dict.fromkeys(things))  # Several groups may be of one run.
         orders = [order(command, thing, since=since, until=until) for thing in things]
         self.push_screen(Confirm(question(command, things), orders), self._carry_out)
 

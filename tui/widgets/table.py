@@ -68,7 +68,14 @@ class Table(Box, Generic[Row]):
     @property
     def current(self) -> Row | None:
         """The object under the cursor."""
-        return None if self.cursor is None else self.rows.by_key.get(self.cursor)
+        key = self.pointed
+        return None if key is None else self.rows.by_key.get(key)
+
+    @property
+    def pointed(self) -> Key | None:
+        """What the cursor is on; none while the filter hides its object, to which it returns."""
+        order = self.rows.order
+        return self.cursor if self._at < len(order) and order[self._at] == self.cursor else None
 
     @property
     def columns(self) -> Sequence[Column[Row]]:
@@ -141,7 +148,7 @@ class Table(Box, Generic[Row]):
         """What an action is about: the marked objects, or the one under the cursor."""
         if self.marks:
             return [key for key in self.rows.order if key in self.marks]
-        return [] if self.cursor is None else [self.cursor]
+        return [] if self.pointed is None else [self.pointed]
 
     def action_down(self) -> None:
         """One row down."""
@@ -165,13 +172,13 @@ class Table(Box, Generic[Row]):
 
     def action_open(self) -> None:
         """Drill down."""
-        if self.cursor is not None:
-            self.post_message(self.Opened(self, self.cursor))  # type: ignore[arg-type]
+        if self.pointed is not None:
+            self.post_message(self.Opened(self, self.pointed))  # type: ignore[arg-type]
 
     def toggle_mark(self) -> None:
         """Mark the row under the cursor, or take its mark away, and go on to the next."""
-        if self.cursor is not None:
-            self.marks ^= {self.cursor}
+        if self.pointed is not None:
+            self.marks ^= {self.pointed}
             self.action_down()
             self.redraw()
 
