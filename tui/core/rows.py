@@ -133,8 +133,10 @@ class Rows(Generic[Row]):
         keys = [key for key, row in rows.items() if self._is_shown(row)]
         column = next((each for each in self.columns if each.field == self.sort), None)
         if column is not None:
-            keys.sort(key=lambda key: _rank(column.value(rows[key])), reverse=self.descending)
-            if self.descending:  # What has no value stays at the end.
+            keys.sort(key=lambda key: _rank(column.value(rows[key])))
+            if self.descending:
+                keys.reverse()  # Equals as well, so that turning the order round is seen.
+                # What has no value stays at the end.
                 keys.sort(key=lambda key: column.value(rows[key]) is None)
         self.order = keys
 
@@ -187,10 +189,11 @@ def fitting(columns: Sequence[Column[Row]], width: int) -> Sequence[Column[Row]]
         return sum((column.width or _FLEXIBLE_MIN) + 1 for column in kept)
 
     while taken() > width:
-        spare = next((each for each in reversed(kept[2:]) if each.width), None)
-        if spare is None:
+        spare = [each for each in kept[2:] if each.width]
+        if not spare:
             break
-        kept.remove(spare)
+        # Wide ones were asked for: they leave last.
+        kept.remove(next((each for each in reversed(spare) if not each.wide), spare[-1]))
     return kept
 
 

@@ -26,7 +26,7 @@ from tui.widgets.box import Lines
 from tui.widgets.table import Table
 
 _ACK_MS = 3_600_000
-_NEXT = 50
+_LOOKED_AT = 500
 
 
 def _concerns() -> list[Column[Concern]]:
@@ -211,24 +211,30 @@ class Overview(View):
         box = self.query_one("#lanes", Lines)
         box.heading = line(("Lanes", "title"))
         partitions = sorted(store.partitions.values(), key=lambda each: each.partition)
-        box.show(lanes.lanes(partitions, store.queues(), max(box.size.width - 2, 10)))
+        if store.frame_ms is None:
+            box.show([line((f" {self.console.waiting_words()}", "dim"))])
+        else:
+            box.show(lanes.lanes(partitions, store.queues(), max(box.size.width - 2, 10)))
 
     def _paint_right(self) -> None:
         events = self.query_one("#events", Lines)
         events.heading = line(("Events", "title"))
         room = max(events.size.height - 2, 0)
         notes = self.store.notes[-room:] if room else []
-        events.show([_note(note) for note in reversed(notes)] or [line((" nothing yet", "dim"))])
+        known = self.store.frame_ms is not None
+        nothing = line((" nothing yet" if known else " –", "dim"))
+        events.show([_note(note) for note in reversed(notes)] or [nothing])
         fires = self.query_one("#fires", Lines)
         fires.heading = line(("Next fires", "title"))
         fires.footing = line("6 schedules")
         crons = {each.id: each for each in self.store.schedules()}
         now_ms = self.clock.now_ms
-        planned = [
-            _fire(each, crons.get(each.schedule_id), now_ms)
-            for each in self.store.planned()[:_NEXT]
-        ]
-        fires.show(planned or [line((" nothing is planned", "dim"))])
+        firsts: dict[int, PlannedView] = {}
+        for each in self.store.planned()[:_LOOKED_AT]:
+            firsts.setdefault(each.schedule_id, each)
+        planned = [_fire(each, crons.get(each.schedule_id), now_ms) for each in firsts.values()]
+        nothing = line((" nothing is planned" if "planned" in self.store.answers else " –", "dim"))
+        fires.show(planned or [nothing])
 
 
 def _note(note: Note) -> Line:
@@ -240,7 +246,8 @@ def _note(note: Note) -> Line:
         "class_changed": ("·", "dim"),
     }
     at_ms = instant(note.at) or 0
-    what = f"job {note.job_id} {note.pipeline}/{note.job} " if note.job_id else ""
+    job = f"job {note.job_id} " if note.job_id else ""
+    what = f"{job}{note.pipeline}/{note.job} " if note.pipeline else ""
     who = f"{note.worker} " if note.worker and not note.job_id else ""
     return line(
         f" {clock(at_ms)} ", signs.get(note.kind, ("·", "")), f" {what}{who}", (note.text, "dim")
