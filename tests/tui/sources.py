@@ -1,8 +1,8 @@
 """Owns sources of data for tests of the whole console, and what it takes to drive it by keys."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Final
 
@@ -37,6 +37,7 @@ _NAMES: Final = {
     "@": "at",
     "!": "exclamation_mark",
 }
+Body = Callable[[], Awaitable[None]]
 _SIGNS: Final = {name: sign for sign, name in _NAMES.items()}
 
 
@@ -186,6 +187,20 @@ def changes(**given: object) -> Frame:
     return Frame(**(values | given))
 
 
+@asynccontextmanager
+async def _opened(app: Console, size: tuple[int, int]) -> AsyncIterator[Pilot[Any]]:
+    async with app.run_test(size=size) as pilot:
+        link = asyncio.create_task(app.session.run())
+        try:
+            yield pilot
+            if link.done():
+                link.result()
+        finally:
+            link.cancel()
+            await asyncio.wait([link])
+            await app.source.aclose()
+
+
 def drive(
     source: Source,
     body: Callable[[Console, Pilot[Any]], Awaitable[None]],
@@ -199,18 +214,81 @@ def drive(
 
     async def run() -> None:
         app = Console(source, now_ms=now_ms or Hand(), version="1", replayed=replayed, theme=theme)
-        async with app.run_test(size=size) as pilot:
-            link = asyncio.create_task(app.session.run())
-            try:
-                await body(app, pilot)
-                if link.done():
-                    link.result()
-            finally:
-                link.cancel()
-                await asyncio.wait([link])
-                await source.aclose()
+        async with _opened(app, size) as pilot:
+            await body(app, pilot)
 
     asyncio.run(run())
+
+
+class Held:
+    """A console that stays open between pieces of a test: opening one takes half a second."""
+
+    app: Console
+    pilot: Pilot[Any]
+
+    def __init__(self, runner: asyncio.Runner) -> None:
+        self._runner = runner
+        self._bodies: asyncio.Queue[tuple[Body, asyncio.Future[None]]] = asyncio.Queue()
+
+    def do(self, body: Body) -> None:
+        """Do this with it, in its own task: Textual's widgets find their app by that."""
+
+        async def ask() -> None:
+            done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._bodies.put_nowait((body, done))
+            await asyncio.wait([done, self._serving], return_when=asyncio.FIRST_COMPLETED)
+            if self._serving.done():
+                self._serving.result()
+            done.result()
+
+        self._runner.run(ask())
+
+    def begin(self, source: Source, now_ms: Callable[[], int], size: tuple[int, int]) -> None:
+        """Open it."""
+
+        async def open_it() -> None:
+            self._serving = asyncio.create_task(self._serve(source, now_ms, size))
+
+        async def nothing() -> None:
+            pass
+
+        self._runner.run(open_it())
+        self.do(nothing)
+
+    def end(self) -> None:
+        """Close it."""
+
+        async def close_it() -> None:
+            self._serving.cancel()
+            await asyncio.wait([self._serving])
+
+        self._runner.run(close_it())
+
+    async def _serve(
+        self, source: Source, now_ms: Callable[[], int], size: tuple[int, int]
+    ) -> None:
+        self.app = Console(source, now_ms=now_ms, version="1")
+        async with _opened(self.app, size) as self.pilot:
+            while True:
+                body, done = await self._bodies.get()
+                try:
+                    await body()
+                except Exception as error:  # noqa: BLE001 - it is told to who has asked.
+                    done.set_exception(error)
+                else:
+                    done.set_result(None)
+
+
+@contextmanager
+def held(source: Source, now_ms: Callable[[], int], size: tuple[int, int] = WIDE) -> Iterator[Held]:
+    """A console that is open for many examples."""
+    with asyncio.Runner() as runner:
+        console = Held(runner)
+        console.begin(source, now_ms, size)
+        try:
+            yield console
+        finally:
+            console.end()
 
 
 async def until(pilot: Pilot[Any], holds: Callable[[], object], what: str = "") -> None:
