@@ -18,7 +18,7 @@ from tui.core.spans import Look, Span, shown
 from tui.core.store import Store
 from tui.core.typed import words
 from tui.link.session import Session
-from tui.link.source import LinkError, Source
+from tui.link.source import LinkError, Source, decoded
 from tui.panes.bars import Mode
 from tui.screens.overview import Overview
 from tui.screens.palette import Palette
@@ -301,10 +301,11 @@ class Base(App[int | Switch]):
     async def _open_job(self, job_id: int) -> None:
         try:
             raw = await self.source.ask("GET", f"/v1/jobs/{job_id}")
+            run_id = decoded(raw, _OfRun).run_id
         except LinkError as error:
             self.flash(f"job {job_id}: {error}", "bad")
             return
-        self.open_run(msgspec.json.decode(raw, type=_OfRun).run_id, job_id)
+        self.open_run(run_id, job_id)
 
     def explain(self, job_id: int) -> None:
         """Why a job waits, runs, or has ended."""

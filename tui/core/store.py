@@ -17,9 +17,9 @@ from control.model.live import Counts, Frame, Note, Pulse
 from control.model.queues import Queues
 from control.model.reports import Summary, TaskStats
 from control.model.states import FINAL, Role, State
-from control.model.times import from_rfc3339
 from control.model.timetable import PlannedView, ScheduleView
 from control.model.views import JobView, Page, RunView
+from tui.core.moments import instant
 
 RUNS_MAX: Final = 5_000
 JOBS_MAX: Final = 10_000
@@ -75,7 +75,8 @@ class Store:
 
     def take(self, frame: Frame, now_ms: int) -> None:
         """One more frame."""
-        self._take_time(from_rfc3339(frame.time), now_ms)
+        server_ms = instant(frame.time)
+        self._take_time(now_ms if server_ms is None else server_ms, now_ms)
         if frame.kind == "snapshot":
             self._begin_anew(frame)
         for run in frame.runs:

@@ -12,7 +12,7 @@ import msgspec
 
 from control.model.live import Frame
 from tui.core.store import Link
-from tui.link.source import Away, LinkError, Outdated, Refused, Source
+from tui.link.source import UNREADABLE, Away, LinkError, Outdated, Refused, Source
 
 _PAUSE_MIN_S: Final = 0.25
 _PAUSE_MAX_S: Final = 5.0
@@ -103,7 +103,7 @@ class Follower:
 def _decoded(raw: bytes) -> Frame:
     try:
         frame = _DECODER.decode(raw)
-    except msgspec.MsgspecError as error:
+    except UNREADABLE as error:
         message = f"this console does not understand the server: {error}; {_ADVICE}"
         raise Outdated(message) from error
     if frame.kind == "snapshot" and frame.version is None:

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from tui.core.store import Answer, Store
-from tui.link.source import LinkError, Refused, Source
+from tui.link.source import LinkError, Refused, Source, decoded
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,22 +92,18 @@ class Asker:
             kept = None if isinstance(error, Refused) else before.value
             answers[question.key] = Answer(value=kept, at_ms=before.at_ms, problem=str(error))
             return
-        except msgspec.MsgspecError as error:
-            message = f"the server's answer has another shape than expected: {error}"
-            answers[question.key] = Answer(value=before.value, at_ms=before.at_ms, problem=message)
-            return
         answers[question.key] = Answer(value=value, at_ms=self._now_ms())
         if question.took is not None:
             question.took(value)
 
     async def _value(self, question: Question) -> object:
         raw = await self._source.ask("GET", question.path, query=question.query)
-        value = msgspec.json.decode(raw, type=question.shape)
+        value = decoded(raw, question.shape)
         pages = 1
         while pages < question.pages and value.next_cursor is not None:
             query = {**question.query, "cursor": value.next_cursor}
             raw = await self._source.ask("GET", question.path, query=query)
-            more = msgspec.json.decode(raw, type=question.shape)
+            more = decoded(raw, question.shape)
             more.items[:0] = value.items
             value = more
             pages += 1

@@ -13,7 +13,7 @@ from websockets.exceptions import InvalidStatus, WebSocketException
 from control.model.live import Watch
 from control.model.text import clean
 from control.model.values import Json
-from tui.link.source import Away, LinkError, Refused, Target
+from tui.link.source import UNREADABLE, Away, LinkError, Refused, Target
 
 _CONNECT_S: Final = 5.0
 _ANSWER_S: Final = 20.0
@@ -145,7 +145,7 @@ class Server:
     def _refusal(self, status: int, body: bytes | bytearray | None) -> LinkError:
         try:
             problem = msgspec.json.decode(bytes(body or b""), type=_Problem)
-        except msgspec.MsgspecError:
+        except UNREADABLE:
             problem = _Problem()
         why = clean(problem.detail or problem.title) or HTTPStatus(status).phrase
         if status == HTTPStatus.UNAUTHORIZED and not self.target.client_id:

@@ -2,12 +2,15 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
 from control.model.live import Watch
 from control.model.values import Json
+
+UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding bytes from anywhere may raise."""
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +42,15 @@ class Refused(LinkError):
 
 class Outdated(LinkError):
     """The control plane speaks another version of the protocol."""
+
+
+def decoded(raw: bytes, shape: Any) -> Any:  # noqa: ANN401 - whatever the shape is.
+    """An answer as a value of this shape; raises `Outdated`."""
+    try:
+        return msgspec.json.decode(raw, type=shape)
+    except UNREADABLE as error:
+        message = f"the server's answer has another shape than expected: {error}"
+        raise Outdated(message) from error
 
 
 class Source(Protocol):

@@ -2,7 +2,6 @@
 
 from typing import ClassVar
 
-import msgspec
 from textual.app import ComposeResult
 
 from control.model.live import Watch
@@ -14,7 +13,7 @@ from tui.core.spans import line
 from tui.core.store import RUNS_MAX
 from tui.core.tables import is_faulty_run, runs
 from tui.link.questions import Question
-from tui.link.source import LinkError
+from tui.link.source import LinkError, decoded
 from tui.screens import asking
 from tui.screens.view import ROWS, View
 from tui.widgets.table import Table
@@ -113,7 +112,7 @@ class Runs(View):
         try:
             query = {"limit": str(_PAGE), "cursor": str(below)}
             raw = await self.console.source.ask("GET", "/v1/runs", query=query)
-            self._take(msgspec.json.decode(raw, type=Page[RunView]))
+            self._take(decoded(raw, Page[RunView]))
         except LinkError as error:
             self.console.flash(f"older runs: {error}", "bad")
         finally:
