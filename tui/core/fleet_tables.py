@@ -4,9 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from control.model.fleet import PartitionView, WorkerView
-from control.model.times import from_rfc3339
-from control.model.timetable import ScheduleView
-from tui.core.amounts import clock, roughly, took
+from tui.core.amounts import roughly, took
 from tui.core.attention import OLDEST_S, is_over
 from tui.core.rows import Column, figure, length
 from tui.core.spans import Span, bar, cut
@@ -143,21 +141,3 @@ def _served(lane: PartitionView) -> str:
     more = f" +{len(lane.workers) - 1}" if len(lane.workers) > 1 else ""
     return f"{cut(lane.workers[0], 5)}{more}" if lane.workers else "nobody"
 
-
-def schedules() -> Sequence[Column[ScheduleView]]:
-    """What is sorted and filtered of schedules; the timeline draws them."""
-    return (
-        Column("", 1, lambda each: ("‖", "warn") if each.paused else ("●", "good"), field="paused"),
-        figure("SCHEDULE", 6, lambda each: each.id, field="id"),
-        Column("PIPELINE", 0, lambda each: each.pipeline),
-        Column("CRON", 16, lambda each: each.spec.cron),
-        Column("ZONE", 14, lambda each: each.spec.timezone),
-        Column("CLIENT", 10, lambda each: each.client),
-        figure(
-            "NEXT",
-            9,
-            lambda each: None if each.next_at is None else from_rfc3339(each.next_at),
-            lambda each: "–" if each.next_at is None else clock(from_rfc3339(each.next_at)),
-        ),
-        length("EXPECTED", 8, lambda each: each.expected_seconds),
-    )

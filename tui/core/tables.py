@@ -6,9 +6,9 @@ from typing import Final
 from control.model.queues import WaitingGroup
 from control.model.reports import TaskStats
 from control.model.states import FINAL, Speed, State
-from control.model.times import from_rfc3339
 from control.model.views import RunView
 from tui.core.amounts import brief, clock, count, part, roughly
+from tui.core.moments import between, instant, run_seconds
 from tui.core.rows import Column, Key, figure, length
 from tui.core.signs import done_of, ends_of, look_of, sign, stage_signs
 from tui.core.spans import Look, Span, bar, spark
@@ -25,18 +25,20 @@ class Clock:
 
     def since_s(self, at: str | None) -> float | None:
         """Seconds since an instant; None: there is none."""
-        return None if at is None else max(self.now_ms - from_rfc3339(at), 0) / 1000
+        return between(instant(at), None, self.now_ms)
+
+
+def time_of(at: str) -> str:
+    """The time of day of an instant."""
+    at_ms = instant(at)
+    return "–" if at_ms is None else clock(at_ms)
 
 
 def runs(time: Clock) -> Sequence[Column[RunView]]:
     """The columns of a list of runs."""
 
     def lasted(run: RunView) -> float | None:
-        if run.started_at is None:
-            return None
-        if run.finished_at is None:
-            return time.since_s(run.started_at)
-        return (from_rfc3339(run.finished_at) - from_rfc3339(run.started_at)) / 1000
+        return run_seconds(run, time.now_ms)
 
     def done(run: RunView) -> str:
         ended, whole = done_of(run)
@@ -74,10 +76,7 @@ def runs(time: Clock) -> Sequence[Column[RunView]]:
         length("TOOK", 7, lasted),
         length("ETA", 5, lambda run: run.expected_seconds, eta),
         figure(
-            "CREATED",
-            8,
-            lambda run: from_rfc3339(run.created_at),
-            lambda run: clock(from_rfc3339(run.created_at)),
+            "CREATED", 8, lambda run: instant(run.created_at), lambda run: time_of(run.created_at)
         ),
         Column("SCHEDULED FOR", 24, lambda run: run.scheduled_for or "–", wide=True),
         Column("FINISHED", 24, lambda run: run.finished_at or "–", wide=True),

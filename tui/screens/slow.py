@@ -7,11 +7,10 @@ from textual.containers import Horizontal, Vertical
 
 from control.model.reports import SlowAttempt, TaskDetail, TaskStats
 from control.model.states import Outcome
-from control.model.times import from_rfc3339
-from tui.core.amounts import clock
+from tui.core.moments import instant
 from tui.core.rows import Column, Key, Rows, figure, length
 from tui.core.spans import Span, line
-from tui.core.tables import task_key, tasks
+from tui.core.tables import task_key, tasks, time_of
 from tui.link.questions import Question
 from tui.panes import histogram
 from tui.screens import asking
@@ -37,8 +36,8 @@ def _slowest() -> list[Column[SlowAttempt]]:
         figure(
             "ENDED",
             8,
-            lambda each: from_rfc3339(each.finished_at),
-            lambda each: clock(from_rfc3339(each.finished_at)),
+            lambda each: instant(each.finished_at),
+            lambda each: time_of(each.finished_at),
             wide=True,
         ),
     ]
