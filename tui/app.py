@@ -56,7 +56,7 @@ class Console(Base):
             case "run" | "job" | "worker" | "schedule" | "partition" if typed.rest:
                 self._open_named(typed.word, typed.rest)
             case name if name in VIEWS:
-                self.open_view(name)
+                self.open_root(name)
                 if typed.rest:
                     self.filter_view(typed.rest)
             case name:
@@ -83,7 +83,9 @@ class Console(Base):
             self.flash("actions are there for 15 minutes; :ro ends it", "warn")
 
     def _switch(self, name: str) -> None:
-        if name in self.contexts:
+        if name == self.source.target.name:
+            self.flash(f"this is {name}")
+        elif name in self.contexts:
             self.exit(Switch(name))
         else:
             known = ", ".join(self.contexts)
@@ -120,7 +122,10 @@ class Console(Base):
 
     async def _send(self, orders: list[Order]) -> None:
         failed = 0
-        for each in orders:
+        for at, each in enumerate(orders):
+            if not self.may_write:
+                self.flash(f"read-only: {len(orders) - at} of {len(orders)} were not done", "bad")
+                break
             try:
                 await self.source.ask(each.method, each.path, body=each.body)
             except LinkError as error:

@@ -1,8 +1,6 @@
 """Owns the console as far as it shows: the modes, the flush, the flash line, the history."""
 
-import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -17,6 +15,7 @@ from tui.core.said import Said
 from tui.core.spans import Look, Span, shown
 from tui.core.store import Store
 from tui.core.typed import words
+from tui.link.saving import write_new
 from tui.link.session import Session
 from tui.link.source import LinkError, Source, decoded
 from tui.panes.bars import Mode
@@ -82,8 +81,9 @@ class Base(App[int | Switch]):
         self.animation_level = "none"
         self.source = source
         self.now_ms = now_ms
-        self.store = Store()
-        self.session = Session(source, self.store, now_ms, self._link_changed)
+        self._live = Store()
+        self._frozen: Store | None = None
+        self.session = Session(source, self._live, now_ms, self._link_changed)
         self.contexts = contexts or [source.target.name]
         self.version = version
         self.window = "1h"
@@ -102,6 +102,11 @@ class Base(App[int | Switch]):
         self._looked_ms = 0
 
     # What is known, and how it stands.
+
+    @property
+    def store(self) -> Store:
+        """What is shown: all that is known, or what was when the picture was frozen."""
+        return self._frozen or self._live
 
     @property
     def may_write(self) -> bool:
@@ -144,6 +149,8 @@ class Base(App[int | Switch]):
 
     def picture_ms(self) -> int:
         """The server's time of what is shown: it stands still while there is no link."""
+        if self._frozen_since_ms is not None:
+            return self.store.server_now(self._frozen_since_ms)
         frame_ms = self.store.frame_ms
         live = self.store.link.state == "live" or frame_ms is None
         return self.store.server_now(self.now_ms() if live or frame_ms is None else frame_ms)
@@ -199,13 +206,10 @@ class Base(App[int | Switch]):
         screen = self.view_in_front
         if screen is None:
             return
-        if self._frozen_since_ms is not None:
-            screen.draw_bars()
-            return
         screen.flush(order=self._flushes % _ORDER_EVERY == 0)
 
     def _link_changed(self) -> None:
-        state = self.store.link.state
+        state = self._live.link.state
         if state != self._link_state:
             self._link_state = state
             if self.is_running:
@@ -252,6 +256,12 @@ class Base(App[int | Switch]):
         self._at = len(self._history) - 1
         self.switch_mode(name)
 
+    def open_root(self, name: str) -> None:
+        """Go to one of the six, and up to its root."""
+        if name != self.current_mode:
+            self.open_view(name)
+        self.call_later(self.open_view, name)
+
     def step(self, way: int) -> None:
         """Back or forward in the history of views."""
         if 0 <= self._at + way < len(self._history):
@@ -265,7 +275,9 @@ class Base(App[int | Switch]):
 
     def toggle_freeze(self) -> None:
         """Freeze the picture, or let it live; data keeps flowing."""
-        self._frozen_since_ms = self.now_ms() if self._frozen_since_ms is None else None
+        freezes = self._frozen is None
+        self._frozen = self._live.copied() if freezes else None
+        self._frozen_since_ms = self.now_ms() if freezes else None
         self.flush_view()
 
     def open_run(self, run_id: int, job_id: int | None = None) -> None:
@@ -290,7 +302,7 @@ class Base(App[int | Switch]):
                 self._open_at("partitions", key)
 
     def _open_at(self, view: str, key: int | str) -> None:
-        self.open_view(view)
+        self.open_root(view)
 
         def put() -> None:
             for table in self.screen.query("Table").results():
@@ -371,12 +383,10 @@ class Base(App[int | Switch]):
 
     def save(self, name: str, text: str) -> None:
         """Write a file here, readable by its owner only; never over another one."""
-        path = _free(Path(name))
         try:
-            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-                file.write(text)
+            path = write_new(name, text)
         except OSError as error:
-            self.flash(f"cannot write {path}: {error.strerror}", "bad")
+            self.flash(f"cannot write {name}: {error.strerror}", "bad")
         else:
             self.flash(f"saved {path}", "good")
 
@@ -385,12 +395,3 @@ class _OfRun(msgspec.Struct, frozen=True):
     """What is read of a job to find its run."""
 
     run_id: int
-
-
-def _free(path: Path) -> Path:
-    number = 1
-    found = path
-    while found.exists():
-        number += 1
-        found = path.with_stem(f"{path.stem}-{number}")
-    return found

@@ -238,7 +238,6 @@ class Events:
         fleet = dict(look.fleet)
         if not share.workers:
             fleet.pop("workers", None)
-            fleet.pop("workers_gone", None)
         frame = Frame(
             seq=0,
             time=to_rfc3339(self._parts.now_ms()),

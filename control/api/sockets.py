@@ -9,11 +9,13 @@ from litestar import WebSocket
 from litestar.handlers import WebsocketRouteHandler
 
 from control.api import problems
+from control.api.auth import Identity
 from control.api.events import Events
 from control.api.listeners import Listener
 from control.api.ports import Parts
 from control.api.roles import ROLES, check_role
-from control.model.errors import TaskplaneError
+from control.model import limits
+from control.model.errors import TaskplaneError, Unavailable
 
 Socket = WebSocket[Any, Any, Any]
 _REASON_BYTES_MAX: Final = 123  # A closing frame has no room for more.
@@ -27,16 +29,20 @@ def socket_handler(parts: Parts, events: Events, path: str) -> WebsocketRouteHan
     assert allowed is not None
 
     async def handle(socket: Socket) -> None:
+        async def identified() -> Identity:
+            found = await parts.gate.identify(socket.headers.get("authorization"))
+            check_role(found, allowed)
+            return found
+
         try:
-            who = await parts.gate.identify(socket.headers.get("authorization"))
-            check_role(who, allowed)
+            who = await identified()
             listener = events.join(who)
         except TaskplaneError as error:
             await _refuse(socket, error)
             return
         try:
             await socket.accept()
-            await _Session(socket, events, listener).run()
+            await _Session(socket, events, listener, identified).run()
         finally:
             events.leave(listener)
 
@@ -46,10 +52,17 @@ def socket_handler(parts: Parts, events: Events, path: str) -> WebsocketRouteHan
 class _Session:
     """One listener's websocket, once it was let in."""
 
-    def __init__(self, socket: Socket, events: Events, listener: Listener) -> None:
+    def __init__(
+        self,
+        socket: Socket,
+        events: Events,
+        listener: Listener,
+        identified: Callable[[], Awaitable[Identity]],
+    ) -> None:
         self._socket = socket
         self._events = events
         self._listener = listener
+        self._identified = identified
         self._fault: str | None = None
 
     async def run(self) -> None:
@@ -58,6 +71,7 @@ class _Session:
             nursery.start_soon(self._listen, nursery.cancel_scope)
             nursery.start_soon(self._until_closing, nursery.cancel_scope)
             nursery.start_soon(self._feed)
+            nursery.start_soon(self._until_refused, nursery.cancel_scope)
         if self._fault is not None:
             await self._socket.close(code=_POLICY, reason=_cut(self._fault))
         elif self._events.closing.is_set():
@@ -75,6 +89,19 @@ class _Session:
 
     async def _until_closing(self, scope: trio.CancelScope) -> None:
         await self._events.closing.wait()
+        scope.cancel()
+
+    async def _until_refused(self, scope: trio.CancelScope) -> None:
+        """A client that was deleted, or may not look any more, is not told for days."""
+        while True:
+            await trio.sleep(limits.LISTENERS_CHECKED_S)
+            try:
+                await self._identified()
+            except Unavailable:
+                continue  # The store has trouble: that says nothing of the client.
+            except TaskplaneError as error:
+                self._fault = str(error)
+                break
         scope.cancel()
 
     async def _feed(self) -> None:

@@ -12,7 +12,7 @@ from tui.link.contexts import ContextsInvalid, config_folder, contexts, keys
 from tui.link.recording import Recorder
 from tui.link.replay import RecordingInvalid, Replay, Running
 from tui.link.server import Server
-from tui.link.source import Source, Target
+from tui.link.source import Source, Target, apart
 from tui.starting import Start, now_ms
 from tui.starting import start as start_console
 
@@ -22,11 +22,12 @@ __all__ = ["ContextsInvalid", "replay", "start", "targets"]
 def targets(login: Login, environ: Mapping[str, str]) -> dict[str, Target]:
     """The control planes by name: the one of the command line first, then the user's contexts."""
     found = contexts(config_folder(environ))
+    url, user, password = apart(login.url)
     here = Target(
         name="default",
-        url=login.url,
-        client_id=login.client_id,
-        client_secret=login.client_secret,
+        url=url,
+        client_id=login.client_id or user,
+        client_secret=login.client_secret or password,
         direct=login.is_local,
     )
     same = next((name for name, each in found.items() if each.url == here.url), None)

@@ -4,6 +4,7 @@ Objects are kept by their ids, so that a cursor or a mark can stay on its object
 the server said it: text is made harmless where it is drawn.
 """
 
+import copy
 from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Any, Final, Literal, TypeVar
@@ -14,6 +15,7 @@ from msgspec import UNSET
 from control.model.fleet import PartitionView, WorkerView
 from control.model.forecast import Forecast
 from control.model.live import Counts, Frame, Note, Pulse
+from control.model.messages import NULL
 from control.model.queues import Queues
 from control.model.reports import Summary, TaskStats
 from control.model.states import FINAL, Role, State
@@ -45,6 +47,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     value: object = None
     at_ms: int = 0
     problem: str = ""
+    of: object = None  # Which call it answers: of several that share a key.
 
 
 class Store:
@@ -63,11 +66,18 @@ class Store:
         self.client_id = ""
         self.role: Role | None = None
         self.server_version = ""
-        self.snapshots = 0  # Each may be news of everything: questions are asked again.
-        self.runs_changed = 0  # Counts changes of which a list of runs should hear.
         self.frame_ms: int | None = None  # When the last frame came.
         self.behind_s = 0.0
         self._skew_ms: int | None = None
+
+    def copied(self) -> "Store":
+        """The same as it is now, whatever comes in later: a frozen picture."""
+        made = copy.copy(self)
+        made.runs, made.jobs = OrderedDict(self.runs), OrderedDict(self.jobs)
+        made.workers, made.partitions = dict(self.workers), dict(self.partitions)
+        made.pulses, made.notes = list(self.pulses), list(self.notes)
+        made.answers = dict(self.answers)
+        return made
 
     def server_now(self, now_ms: int) -> int:
         """The server's clock, as its frames tell."""
@@ -75,15 +85,16 @@ class Store:
 
     def take(self, frame: Frame, now_ms: int) -> None:
         """One more frame."""
+        if frame.kind == "snapshot":
+            self._skew_ms = None  # Clocks are set right, and servers change.
         server_ms = instant(frame.time)
         self._take_time(now_ms if server_ms is None else server_ms, now_ms)
         if frame.kind == "snapshot":
             self._begin_anew(frame)
         for run in frame.runs:
-            self.put_run(run)
-        self.runs_changed += len(frame.runs) + frame.runs_more
+            self.put_run(run, told=True)
         for job in frame.jobs:
-            self.put_job(job)
+            self.put_job(job, told=True)
         if frame.counts is not UNSET:
             self.counts = frame.counts
         if frame.workers is not UNSET:
@@ -95,19 +106,29 @@ class Store:
         self._take_pulses(frame.pulses)
         self.notes = (self.notes + frame.notes)[-NOTES_MAX:]
 
-    def put_run(self, run: RunView) -> None:
-        """What is known of a run now. A frame does not say how long it will take: that is kept."""
+    def put_run(self, run: RunView, *, told: bool = False) -> None:
+        """What is known of a run now; `told`: by a frame, which is newer than any answer.
+
+        A frame does not say how long it will take, nor its input: that is kept.
+        """
         before = self.runs.get(run.id)
+        if before is not None and not told and before.state in FINAL and run.state not in FINAL:
+            return  # The answer was under way when a frame told of its end.
         if before is not None and run.expected_seconds is None and run.state not in FINAL:
             run = msgspec.structs.replace(run, expected_seconds=before.expected_seconds)
+        if before is not None and run.input == NULL:
+            run = msgspec.structs.replace(run, input=before.input)
         self.runs[run.id] = run
         if len(self.runs) > RUNS_MAX + _SPARE:
             for run_id in sorted(self.runs)[:_SPARE]:
                 del self.runs[run_id]
 
-    def put_job(self, job: JobView) -> None:
+    def put_job(self, job: JobView, *, told: bool = False) -> None:
         """What is known of a job now; frames leave its earlier attempts out: they are kept."""
         before = self.jobs.get(job.id)
+        old = before is not None and not told and before.attempt >= job.attempt
+        if old and before is not None and before.state in FINAL and job.state not in FINAL:
+            return  # As above.
         if before is not None and not job.attempts and before.attempt == job.attempt:
             job = msgspec.structs.replace(job, attempts=before.attempts)
         self.jobs[job.id] = job
@@ -165,7 +186,7 @@ class Store:
         newest = max(asked, default=0)
         return [
             run
-            for run_id, run in reversed(self.runs.items())
+            for run_id, run in sorted(self.runs.items(), reverse=True)
             if run.state not in FINAL and (run_id in asked or run_id > newest)
         ]
 
@@ -191,11 +212,10 @@ class Store:
         self.client_id = frame.client_id or self.client_id
         self.role = frame.role or self.role
         self.server_version = frame.version or ""
-        self.snapshots += 1
 
     def _take_time(self, server_ms: int, now_ms: int) -> None:
         skew_ms = server_ms - now_ms  # Too small by what the frame took on its way.
-        if self._skew_ms is None or skew_ms > self._skew_ms or self.link.state != "live":
+        if self._skew_ms is None or skew_ms > self._skew_ms:
             self._skew_ms = skew_ms
         self.behind_s = (self._skew_ms - skew_ms) / 1000
         self.frame_ms = now_ms

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from tui.link.source import Target
+from tui.link.source import Target, apart
 
 FILE: Final = "contexts.toml"
 KEYS_FILE: Final = "keys.toml"
@@ -84,11 +84,12 @@ def _target(file: Path, name: str, context: _Context) -> Target:
     if not url.startswith(("http://", "https://")):
         message = f"{file}: context {name} needs a url such as http://127.0.0.1:8700, or a data_dir"
         raise ContextsInvalid(message)
+    url, user, password = apart(url)
     return Target(
         name=name,
         url=url,
-        client_id=context.client_id or stored.client_id,
-        client_secret=context.client_secret or stored.client_secret,
+        client_id=context.client_id or user or stored.client_id,
+        client_secret=context.client_secret or password or stored.client_secret,
         direct=is_local(url),
         guarded=context.guarded,
     )

@@ -45,6 +45,10 @@ class Asker:
         """From now on these are asked, the longest due first; what comes back is due at once."""
         for key in self._asked.keys() - {question.key for question in questions}:
             del self._asked[key]
+        for question in questions:
+            known = self._store.answers.get(question.key)
+            if known is not None and known.of not in {None, _call(question)}:
+                del self._store.answers[question.key]  # It is of another object.
         if questions != self._wanted:
             self._wanted = questions
             self._changed.set()
@@ -86,15 +90,22 @@ class Asker:
 
     async def _ask(self, question: Question) -> None:
         answers, before = self._store.answers, self._store.answers.get(question.key, Answer())
+        of = _call(question)
         try:
             value = await self._value(question)
         except LinkError as error:
             kept = None if isinstance(error, Refused) else before.value
-            answers[question.key] = Answer(value=kept, at_ms=before.at_ms, problem=str(error))
-            return
-        answers[question.key] = Answer(value=value, at_ms=self._now_ms())
-        if question.took is not None:
-            question.took(value)
+            answer = Answer(value=kept, at_ms=before.at_ms, problem=str(error), of=of)
+        except msgspec.MsgspecError as error:
+            message = f"the server's answer has another shape than expected: {error}"
+            answer = Answer(value=before.value, at_ms=before.at_ms, problem=message, of=of)
+        else:
+            answer = Answer(value=value, at_ms=self._now_ms(), of=of)
+        if all(_call(each) != of for each in self._wanted):
+            return  # Nobody looks at it any more.
+        answers[question.key] = answer
+        if question.took is not None and not answer.problem:
+            question.took(answer.value)
 
     async def _value(self, question: Question) -> object:
         raw = await self._source.ask("GET", question.path, query=question.query)
@@ -108,3 +119,7 @@ class Asker:
             value = more
             pages += 1
         return value
+
+
+def _call(question: Question) -> tuple[str, tuple[tuple[str, str], ...]]:
+    return question.path, tuple(sorted(question.query.items()))

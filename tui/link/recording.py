@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final, Literal, Protocol
-from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
@@ -20,7 +19,7 @@ from msgspec import UNSET, Raw, UnsetType
 from control.model.live import Watch
 from control.model.times import to_rfc3339
 from control.model.values import Json
-from tui.link.source import LinkError, Outdated, Refused, Source, Target
+from tui.link.source import LinkError, Outdated, Refused, Source, Target, apart
 
 FORMAT: Final = 1
 _EVERY_S: Final = 1.0
@@ -102,7 +101,7 @@ class Recorder:
                 recording=FORMAT,
                 version=version,
                 context=source.target.name,
-                url=_without_user(source.target.url),
+                url=apart(source.target.url)[0],
                 at=to_rfc3339(self._begin_ms),
             )
         )
@@ -245,8 +244,3 @@ def _is_json(data: bytes) -> bool:
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return False
     return True
-
-
-def _without_user(url: str) -> str:
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

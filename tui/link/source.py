@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Final, Protocol
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 import msgspec
 
@@ -22,6 +23,14 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     client_secret: str | None = None
     direct: bool = False  # On this host: no proxy stands between.
     guarded: bool = False
+
+
+def apart(url: str) -> tuple[str, str | None, str | None]:
+    """An address without its user and password, and those two: no address shows a secret."""
+    parts = urlsplit(url)
+    bare = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    user, password = parts.username, parts.password
+    return bare, None if user is None else unquote(user), password and unquote(password)
 
 
 class LinkError(Exception):

@@ -9,10 +9,12 @@ from textual.screen import ModalScreen
 from textual.widgets import Input
 
 from tui.core.orders import Order, name
-from tui.core.spans import Line, line
+from tui.core.spans import Line, fit, line
 from tui.widgets.box import Lines
+from tui.widgets.reader import Reader
 
-_SHOWN_MAX: Final = 10
+_NAME_MAX: Final = 40
+_ROWS_MAX: Final = 20
 
 
 class Confirm(ModalScreen[list[Order] | None]):
@@ -29,6 +31,7 @@ class Confirm(ModalScreen[list[Order] | None]):
     Confirm { align: center middle; }
     Confirm > Vertical { width: 84; max-width: 95%; height: auto; max-height: 90%; }
     Confirm Lines { height: auto; }
+    Confirm Reader { height: auto; }
     Confirm Input { border: none; height: 1; background: $surface; padding: 0 2; }
     """
 
@@ -44,11 +47,11 @@ class Confirm(ModalScreen[list[Order] | None]):
     def compose(self) -> ComposeResult:
         """The question, the objects, the lines."""
         lines = self._lines()
-        box = Lines(id="question", focusable=not self._many)
-        box.styles.height = len(lines) + 2
+        box = Reader(id="question") if self._many else Lines(id="question")
+        box.styles.height = min(len(lines), _ROWS_MAX) + 2
         box.heading = line((self._question, "warn"))
         box.footing = (
-            line(f"type {len(self._orders)} and ↵   esc: no")
+            line(f"type {len(self._orders)} and ↵   tab: look at all   esc: no")
             if self._many
             else line("y or ↵   esc: no")
         )
@@ -59,8 +62,12 @@ class Confirm(ModalScreen[list[Order] | None]):
 
     def on_mount(self) -> None:
         """Draw it."""
-        self.call_after_refresh(self.query_one(Lines).show, self._lines())
-        (self.query_one(Input) if self._many else self.query_one(Lines)).focus()
+        if self._many:
+            self.call_after_refresh(self.query_one(Reader).replace, self._lines())
+            self.query_one(Input).focus()
+        else:
+            self.call_after_refresh(self.query_one(Lines).show, self._lines())
+            self.query_one(Lines).focus()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Only the right number will do."""
@@ -80,10 +87,12 @@ class Confirm(ModalScreen[list[Order] | None]):
         self.dismiss(None)
 
     def _lines(self) -> list[Line]:
-        shown: list[Line] = [line(f" {name(each.thing)}") for each in self._orders[:_SHOWN_MAX]]
-        if len(self._orders) > _SHOWN_MAX:
-            shown.append(line((f" and {len(self._orders) - _SHOWN_MAX} more", "dim")))
-        shown.append(())
-        shown.append(line((" the same in a shell:", "dim")))
-        shown += [line((f"   {each.line}", "accent")) for each in self._orders[:_SHOWN_MAX]]
-        return shown
+        if not self._many:
+            (only,) = self._orders
+            told = [line(f" {name(only.thing)}"), (), line((" the same in a shell:", "dim"))]
+            return [*told, line((f"   {only.line}", "accent"))]
+        width = max(len(name(each.thing)) for each in self._orders)
+        return [
+            line(f" {fit(name(each.thing), min(width, _NAME_MAX))}  ", (each.line, "accent"))
+            for each in self._orders
+        ]

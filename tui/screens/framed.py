@@ -19,6 +19,7 @@ from tui.core.store import Store
 from tui.core.tables import Clock
 from tui.link.questions import Question
 from tui.panes import bars
+from tui.screens import asking
 from tui.screens.port import Console
 from tui.widgets.box import Bar, Box
 from tui.widgets.prompt import Prompt
@@ -80,7 +81,7 @@ class Framed(Screen[None]):
 
     def watched(self) -> Watch:
         """What the live events shall tell of while this view is in front."""
-        return Watch(runs=[], jobs_of=0, workers=False)
+        return Watch(runs=[], jobs_of=0)
 
     def paint(self, *, order: bool) -> None:
         """Draw what is known now; `order`: and sort and filter anew."""
@@ -111,7 +112,14 @@ class Framed(Screen[None]):
                 box.stale = stale
         self.paint(order=order)
         self.draw_bars()
-        self.console.session.want(self.questions(), self.watched())
+        self._want()
+
+    def _want(self) -> None:
+        """Say what this view needs, and what attention needs on every view."""
+        asked = self.questions()
+        if asking.QUEUES not in asked:
+            asked = [*asked, asking.QUEUES]
+        self.console.session.want(asked, self.watched())
 
     def draw_bars(self) -> None:
         """The bars around."""
@@ -127,7 +135,11 @@ class Framed(Screen[None]):
         if typing:
             path = [f"{typing} filter" if typing == "/" else f"{typing} command"]
             keys = [("↵", "take"), ("esc", "leave"), ("→", "take what is offered")]
-        self.query_one("#crumbs", Bar).show([bars.crumbs(path, console.flash_now(), width)])
+        problems = [
+            problem for each in self.questions() if (problem := self.store.problem(each.key))
+        ]
+        said = console.flash_now() or ((f"▲ {problems[0]}", "warn") if problems else None)
+        self.query_one("#crumbs", Bar).show([bars.crumbs(path, said, width)])
         self.query_one("#keys", Bar).show([bars.keys(keys, width)])
         size = self.size
         words = f" {size.width}x{size.height} is too small: 80x24 at least"
@@ -192,7 +204,7 @@ class Framed(Screen[None]):
         if not self._is_whole:
             return
         self.paint(order=False)
-        self.console.session.want(self.questions(), self.watched())
+        self._want()
 
     def job_id(self) -> int | None:
         """The job under the cursor; None: there is none."""

@@ -123,7 +123,7 @@ class Overview(View):
         """The open runs on the screen, and workers for what is wrong with them."""
         table = self.query_one("#running", Table)
         keys = [int(key) for key in table.rows.order[:100]]
-        return Watch(runs=keys, jobs_of=0, workers=True)
+        return Watch(runs=keys, jobs_of=0)
 
     def paint(self, *, order: bool) -> None:
         """Draw it."""

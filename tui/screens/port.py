@@ -61,6 +61,9 @@ class Console(Protocol):
     def open_view(self, name: str) -> None:
         """Go to one of the six."""
 
+    def open_root(self, name: str) -> None:
+        """Go to one of the six, and up to its root."""
+
     def step(self, way: int) -> None:
         """Back or forward in the history of views."""
 

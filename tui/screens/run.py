@@ -63,6 +63,7 @@ class RunDetail(View):
         self._tab = "Log"
         self._attempt: int | None = None  # None: the newest.
         self._feed: LogFeed | None = None
+        self._read: tuple[str, JobView, Explanation | None] | None = None
 
     def body(self) -> ComposeResult:
         """Stages, the Gantt chart, the job."""
@@ -91,7 +92,7 @@ class RunDetail(View):
 
     def watched(self) -> Watch:
         """The run and its jobs."""
-        return Watch(runs=[self.run_id], jobs_of=self.run_id, workers=False)
+        return Watch(runs=[self.run_id], jobs_of=self.run_id)
 
     @property
     def run_shown(self) -> RunView | None:
@@ -137,9 +138,8 @@ class RunDetail(View):
             return [Thing(kind="job", id=job.id, words=job.name, priority=job.priority)]
         if run is None:
             return []
-        if command == "cancel" and isinstance(self.focused, JobPicker | Reader) and job is not None:
-            ended = job.state in FINAL
-            return [] if ended else [Thing(kind="job", id=job.id, words=job.name)]
+        if command == "cancel" and job is not None and job.state not in FINAL:
+            return [Thing(kind="job", id=job.id, words=job.name)]
         return [Thing(kind="run", id=run.id, words=run.pipeline)]
 
     def on_job_picker_moved(self, event: JobPicker.Moved) -> None:
@@ -222,13 +222,19 @@ class RunDetail(View):
         if job is None:
             return
         if self._tab == "Log":
+            self._read = None
             begun = self._attempt or job.attempt
             if self._feed is None or (self._feed.job_id, self._feed.attempt) != (job.id, begun):
                 self._follow_log()
             if self._feed is not None:
                 reader.extend(self._feed.take())
         else:
-            reader.replace(self._text_of(job))
+            found = self.store.value("explanation", Explanation)
+            source = (self._tab, job, found)
+            if source != self._read:  # An output may be a megabyte.
+                self._read = source
+                reader.replace(self._text_of(job))
+            reader.redraw()
 
     def _text_of(self, job: JobView) -> list[Line]:
         match self._tab:

@@ -21,6 +21,7 @@ from tui.widgets.table import Table
 _PAGE = 200
 _NEAR_END = 10
 _WATCHED_MAX = 200
+_TOLD_MAX = 500
 
 
 class Runs(View):
@@ -32,6 +33,7 @@ class Runs(View):
     def __init__(self) -> None:
         super().__init__()
         self._all_loaded = False
+        self._cursor: str | None = None  # Of the list, where it goes on.
         self._loading = False
 
     def body(self) -> ComposeResult:
@@ -53,7 +55,10 @@ class Runs(View):
     def watched(self) -> Watch:
         """The runs around those in view."""
         keys = [int(key) for key in self.query_one("#runs", Table).in_view(_WATCHED_MAX)]
-        return Watch(runs=keys, jobs_of=0, workers=False)
+        # And open ones: what a filter hides now may be what it looks for when it has ended.
+        open_ones = [run.id for run in self.store.runs.values() if run.state not in FINAL]
+        found = list(dict.fromkeys([*keys, *sorted(open_ones, reverse=True)]))[:_TOLD_MAX]
+        return Watch(runs=found, jobs_of=0)
 
     def paint(self, *, order: bool) -> None:
         """Draw it."""
@@ -78,9 +83,14 @@ class Runs(View):
         )
         if self.store.frame_ms is not None or known:
             table.update(known, order=order or len(known) != len(table.rows.by_key))
-        if table.is_near_end(_NEAR_END) and not whole and not self._loading and known:
+        if (
+            table.is_near_end(_NEAR_END)
+            and not whole
+            and not self._loading
+            and self._cursor is not None
+        ):
             self._loading = True
-            self.run_worker(self._load_older(min(self.store.runs)), group="older", exclusive=True)
+            self.run_worker(self._load_older(), group="older", exclusive=True)
 
     def things(self, command: str) -> list[Thing]:
         """The runs that are marked, or the one under the cursor."""
@@ -105,12 +115,12 @@ class Runs(View):
     def _take(self, page: Page[RunView]) -> None:
         for run in reversed(page.items):
             self.store.put_run(run)
-        if page.next_cursor is None:
-            self._all_loaded = True
+        if self._cursor is None:
+            self._cursor, self._all_loaded = page.next_cursor, page.next_cursor is None
 
-    async def _load_older(self, below: int) -> None:
+    async def _load_older(self) -> None:
         try:
-            query = {"limit": str(_PAGE), "cursor": str(below)}
+            query = {"limit": str(_PAGE), "cursor": self._cursor or ""}
             raw = await self.console.source.ask("GET", "/v1/runs", query=query)
             self._take(decoded(raw, Page[RunView]))
         except LinkError as error:

@@ -121,7 +121,7 @@ class Schedules(View):
         event.stop()
         schedule = self._schedule()
         if schedule is not None:
-            self.console.open_view("runs")
+            self.console.open_root("runs")
             self.console.filter_view(f"pipeline:{schedule.pipeline} trigger:schedule")
 
     def action_zone(self) -> None:

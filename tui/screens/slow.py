@@ -96,7 +96,7 @@ class SlowTasks(View):
         if isinstance(found, SlowAttempt):
             self.console.open_run(found.run_id, found.job_id)
         elif isinstance(found, TaskStats):
-            self.console.open_view("runs")
+            self.console.open_root("runs")
             self.console.filter_view(f"pipeline:{found.pipeline}")
 
     def job_id(self) -> int | None:
@@ -130,5 +130,7 @@ class SlowTasks(View):
             slowest.update(attempts, order=True)
         else:
             box.show([line((" loading …", "dim"))])
+            slowest.update({}, order=True)
+            slowest.ready = False
         costs.heading = line(("What it costs", "title"))
         costs.show(histogram.costs(task, _WINDOW_S[window], max(costs.size.width - 2, 10)))

@@ -52,7 +52,7 @@ class Workers(View):
 
     def watched(self) -> Watch:
         """The workers."""
-        return Watch(runs=[], jobs_of=0, workers=True)
+        return Watch(runs=[], jobs_of=0)
 
     def paint(self, *, order: bool) -> None:
         """Draw it."""

@@ -7,6 +7,7 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.suggester import SuggestFromList
+from textual.widget import Widget
 from textual.widgets import Input
 
 
@@ -37,6 +38,7 @@ class Prompt(Input):
     def __init__(self, *, id: str) -> None:  # noqa: A002 - Textual's word.
         super().__init__(id=id, compact=True, select_on_focus=False)
         self._kind = ""
+        self._before: Widget | None = None  # What had the keys before.
 
     @property
     def typing(self) -> str:
@@ -46,6 +48,7 @@ class Prompt(Input):
     def begin(self, kind: str, text: str, words: Sequence[str]) -> None:
         """Ask for a command (`:`) or a filter (`/`); `words` are offered."""
         self._kind = kind
+        self._before = self.screen.focused
         offered = [f"{word}:" for word in words] if kind == "/" else list(words)
         self.suggester = SuggestFromList(offered, case_sensitive=False)
         self.placeholder = (
@@ -77,4 +80,4 @@ class Prompt(Input):
 
     def _leave(self) -> None:
         self.remove_class("typing")
-        self.screen.set_focus(None)
+        self.screen.set_focus(self._before)

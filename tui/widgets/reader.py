@@ -64,7 +64,11 @@ class Reader(Box):
 
     def extend(self, lines: Iterable[Line]) -> None:
         """More at the end."""
-        for each in lines:
+        fresh = list(lines)
+        if not fresh:
+            self.redraw()
+            return
+        for each in fresh:
             if len(self.lines) == LINES_MAX:
                 self.dropped += 1
                 self._top = max(self._top - 1, 0)
