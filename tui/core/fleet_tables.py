@@ -140,4 +140,3 @@ def _oldest(lane: PartitionView) -> Span:
 def _served(lane: PartitionView) -> str:
     more = f" +{len(lane.workers) - 1}" if len(lane.workers) > 1 else ""
     return f"{cut(lane.workers[0], 5)}{more}" if lane.workers else "nobody"
-
