@@ -342,7 +342,9 @@ class Base(App[int | Switch]):
     def command_words(self) -> list[str]:
         """What is offered while a command is typed."""
         names = {run.pipeline for run in self.store.runs.values()}
-        return words(sorted(names), sorted(self.store.workers), self.contexts, self.themes())
+        found = words(sorted(names), sorted(self.store.workers), self.contexts, self.themes())
+        # What is offered is drawn, and typed, as it is.
+        return [each for each in found if shown(each) == each]
 
     def themes(self) -> list[str]:
         """The themes there are."""

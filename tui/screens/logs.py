@@ -65,7 +65,8 @@ class LogFeed:
                 self._bytes += len(fresh)
                 self.problem = ""
                 self._add(self._cleaner.feed(fresh))
-        self._add(self._cleaner.finish() + ("\n" if self._rest else ""))
+        end = self._cleaner.finish()
+        self._add(end + ("\n" if self._rest or end else ""))
 
     def _add(self, text: str) -> None:
         *whole, self._rest = (self._rest + text).split("\n")

@@ -6,6 +6,7 @@ from typing import cast
 
 from textual.command import DiscoveryHit, Hit, Provider
 from textual.content import Content
+from textual.markup import escape
 
 from tui.core.commands import COMMANDS, VIEWS
 from tui.core.spans import shown
@@ -29,7 +30,8 @@ class Palette(Provider):
         for text, tip, run in (*self._commands(), *self._objects()):
             score = matcher.match(text)
             if score > 0:
-                yield Hit(score, Content(text), run, text=text, help=tip)
+                # Textual takes a help text as markup, and a schedule's is anybody's.
+                yield Hit(score, Content(text), run, text=text, help=escape(shown(tip)))
 
     def _commands(self) -> Iterator[tuple[str, str, Callable[[], object]]]:
         view = self.screen
