@@ -6,9 +6,8 @@ from typing import cast
 
 from textual.command import DiscoveryHit, Hit, Provider
 from textual.content import Content
-from textual.markup import escape
 
-from tui.core.commands import COMMANDS, VIEWS
+from tui.core.commands import COMMANDS
 from tui.core.spans import shown
 from tui.screens.port import Console
 from tui.screens.view import View
@@ -30,8 +29,7 @@ class Palette(Provider):
         for text, tip, run in (*self._commands(), *self._objects()):
             score = matcher.match(text)
             if score > 0:
-                # Textual takes a help text as markup, and a schedule's is anybody's.
-                yield Hit(score, Content(text), run, text=text, help=escape(shown(tip)))
+                yield Hit(score, Content(text), run, text=text, help=tip)
 
     def _commands(self) -> Iterator[tuple[str, str, Callable[[], object]]]:
         view = self.screen
@@ -43,14 +41,15 @@ class Palette(Provider):
                 run = partial(self.app.run_action, command.id, active.node)
                 yield f"{command.word}  {command.shown}", command.tip, run
 
-    def _objects(self) -> Iterator[tuple[str, str, Callable[[], object]]]:
+    def _objects(self) -> Iterator[tuple[str, None, Callable[[], object]]]:
+        # Without a help text: Textual takes it as markup, and an object's words are anybody's.
         console = cast("Console", self.app)
         for run in list(console.store.runs.values())[-_OBJECTS_MAX:]:
-            text = shown(f"run {run.id} {run.pipeline}")
-            yield text, run.state, partial(console.open_run, run.id)
+            text = shown(f"run {run.id} {run.pipeline}  {run.state}")
+            yield text, None, partial(console.open_run, run.id)
         for worker in list(console.store.workers)[:_OBJECTS_MAX]:
             text = shown(f"worker {worker}")
-            yield text, VIEWS["workers"], partial(console.open_object, "worker", worker)
+            yield text, None, partial(console.open_object, "worker", worker)
         for schedule in console.store.schedules():
-            text = shown(f"schedule {schedule.id} {schedule.pipeline}")
-            yield text, schedule.spec.cron, partial(console.open_object, "schedule", schedule.id)
+            text = shown(f"schedule {schedule.id} {schedule.pipeline}  {schedule.spec.cron}")
+            yield text, None, partial(console.open_object, "schedule", schedule.id)
