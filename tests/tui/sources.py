@@ -61,6 +61,7 @@ class Canned:
         self.sent: list[tuple[str, str, Json]] = []
         self.answers: dict[str, object] = dict(answers or {})
         self.pieces: list[bytes] = []
+        self.silent = False  # Whether questions wait for an answer for ever.
         self.watches: list[Watch] = []
         self._frames: asyncio.Queue[bytes | LinkError] = asyncio.Queue()
         for frame in frames:
@@ -101,6 +102,8 @@ class Canned:
         body: Json = None,
     ) -> bytes:
         del query
+        if self.silent:
+            await asyncio.Event().wait()
         if method != "GET":
             self.sent.append((method, path, body))
             return b"{}"
