@@ -305,8 +305,14 @@ class Base(App[int | Switch]):
         self.open_root(view)
 
         def put() -> None:
-            for table in self.screen.query("Table").results():
-                table.move_to(key)  # type: ignore[attr-defined]
+            view = self.view_in_front
+            if view is None:
+                return
+            view.flush(order=True)
+            for table in view.query(Table):
+                table.move_to(key)
+                if table.pointed == key:
+                    table.focus()
 
         self.call_after_refresh(put)
 

@@ -219,9 +219,10 @@ class Framed(Screen[None]):
             try:
                 pane.rows.filter = pane.rows.read(text)
             except FilterInvalid as error:
-                if done:
-                    self.console.flash(str(error), "bad")
-                return
+                if not done:
+                    return
+                self.console.flash(str(error), "bad")
+                pane.rows.filter = pane.rows.read("")  # Not what was typed until it went wrong.
             self.flush(order=True)
             pane.show_top()
         if done and pane is not None:

@@ -264,6 +264,9 @@ class View(Framed):
         if not boxes:
             return
         here = boxes.index(self.focused) if isinstance(self.focused, Box) else -way
+        zooming = self._zoomed is not None
+        if zooming:
+            self.action_zoom()
         chosen = boxes[(here + way) % len(boxes)]
         for pair in self.query(".pair"):
             behind = pair.query(".behind")
@@ -273,6 +276,8 @@ class View(Framed):
             self.set_focus(chosen)
         else:  # It comes to the front with the next picture.
             chosen.focus()
+        if zooming:
+            self.action_zoom()
         self.flush(order=False)
 
     def action_freeze(self) -> None:

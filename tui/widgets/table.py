@@ -245,6 +245,9 @@ class Table(Box, Generic[Row]):
         if not self.ready:
             return self.loading_words
         if self.rows.hidden:
-            what = f"«{self.rows.filter.text}»" if self.rows.filter else "the faults"
-            return f"nothing matches {what}. {self.rows.hidden} hidden by the filter. esc clears it"
+            hidden = self.rows.hidden
+            if not self.rows.filter:
+                return f"nothing is wrong. {hidden} hidden. e shows all again"
+            what = self.rows.filter.text
+            return f"nothing matches «{what}». {hidden} hidden by the filter. esc clears it"
         return self.empty or "nothing is here"
