@@ -1,7 +1,7 @@
 """Owns the live link: it is made again whenever it breaks, for ever, and what it brings is told.
 
-The pauses between tries grow from a quarter of a second to five; a refusal waits longest, since
-only a person can mend it.
+The pauses between tries grow from a quarter of a second to one and a half; a refusal waits
+longest, since only a person can mend it.
 """
 
 import asyncio
@@ -15,7 +15,8 @@ from tui.core.store import Link
 from tui.link.source import UNREADABLE, Away, LinkError, Outdated, Refused, Source
 
 _PAUSE_MIN_S: Final = 0.25
-_PAUSE_MAX_S: Final = 5.0
+_PAUSE_MAX_S: Final = 1.5  # A server that is back is seen within two seconds.
+_REFUSED_S: Final = 5.0
 _ADVICE: Final = "bring both to one version (`tpctl --version`, `tpctl doctor`)"
 _DECODER: Final = msgspec.json.Decoder(Frame)
 
@@ -57,7 +58,7 @@ class Follower:
                 continue
             final = isinstance(problem, Refused | Outdated)
             chance = 0.5 + self._now_ms() % 997 / 1994  # So that not all consoles come at once.
-            wait_s = _PAUSE_MAX_S if final else pause_s * chance
+            wait_s = _REFUSED_S if final else pause_s * chance
             self._moved(
                 Link(
                     state="refused" if final else "lost",
