@@ -12,7 +12,7 @@ from control.model.fleet import PartitionView, RunningView
 from control.model.live import Counts, Pulse
 from control.model.times import to_rfc3339
 
-_EVERY_S: Final = 0.5  # Workers, partitions, and counts are large, and nobody reads faster.
+_EVERY_S: Final = 1.0  # Workers, partitions, and counts are large, and nobody reads faster.
 
 
 class Differences:
