@@ -283,7 +283,7 @@ class Base(App[int | Switch]):
     def open_run(self, run_id: int, job_id: int | None = None) -> None:
         """A run's own screen, with the cursor on one of its jobs."""
         # What was told of another run is not this one's.
-        self.store.forget_answers(["run", "jobs", "job", "explanation"])
+        self._forget(["run", "jobs", "job", "explanation"])
         self.store.keep_jobs_of(run_id)
         self.push_screen(RunDetail(run_id, job_id))
 
@@ -327,8 +327,12 @@ class Base(App[int | Switch]):
 
     def explain(self, job_id: int) -> None:
         """Why a job waits, runs, or has ended."""
-        self.store.forget_answers(["explanation"])
+        self._forget(["explanation"])
         self.push_screen(Explained(job_id))
+
+    def _forget(self, keys: list[str]) -> None:
+        for store in (self._live, self.store):
+            store.forget_answers(keys)
 
     def show_palette(self) -> None:
         """Every command by name."""
