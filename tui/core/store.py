@@ -5,8 +5,8 @@ the server said it: text is made harmless where it is drawn.
 """
 
 import copy
-from collections import OrderedDict
-from collections.abc import Iterable
+from collections import ChainMap, OrderedDict
+from collections.abc import Iterable, MutableMapping
 from typing import Any, Final, Literal, TypeVar
 
 import msgspec
@@ -62,7 +62,7 @@ class Store:
         self.counts: Counts | None = None
         self.pulses: list[Pulse] = []
         self.notes: list[Note] = []
-        self.answers: dict[str, Answer] = {}
+        self.answers: MutableMapping[str, Answer] = {}
         self.client_id = ""
         self.role: Role | None = None
         self.server_version = ""
@@ -76,7 +76,8 @@ class Store:
         made.runs, made.jobs = OrderedDict(self.runs), OrderedDict(self.jobs)
         made.workers, made.partitions = dict(self.workers), dict(self.partitions)
         made.pulses, made.notes = list(self.pulses), list(self.notes)
-        made.answers = dict(self.answers)
+        # What had not been asked for until now is seen when it comes.
+        made.answers = ChainMap(dict(self.answers), self.answers)
         return made
 
     def server_now(self, now_ms: int) -> int:
