@@ -1,10 +1,12 @@
 """Puts together what the console starts with: contexts, and where its data comes from."""
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
 
+from control.cli.errors import UsageError
 from control.cli.settings import Login
 from control.model.errors import ConfigError
 from tui.link import recording
@@ -56,7 +58,7 @@ def start(
         keys=keys(config_folder(environ)),
     )
     if record is None:
-        return start_console(how)
+        return _start(how, environ)
     try:
         file = recording.create(record)
     except FileExistsError as error:
@@ -87,6 +89,15 @@ def replay(path: Path, speed: float, *, theme: str | None, environ: Mapping[str,
             keys=keys(config_folder(environ)),
             replayed=True,
         )
-        return start_console(how)
+        return _start(how, environ)
     except RecordingInvalid as error:
         raise ConfigError(str(error)) from error
+
+
+def _start(how: Start, environ: Mapping[str, str]) -> int:
+    """Run it, where somebody can see it: else it would wait for keys for ever."""
+    # A browser's console has no terminal, but a driver that textual-serve names.
+    if not (sys.stdin.isatty() and sys.stdout.isatty()) and "TEXTUAL_DRIVER" not in environ:
+        message = "the console needs a terminal; in a browser: tpctl tui --serve"
+        raise UsageError(message)
+    return start_console(how)

@@ -70,3 +70,10 @@ def test_usage_errors_end_with_2(tpctl: Tpctl) -> None:
 
 def test_the_version_is_told(tpctl: Tpctl) -> None:
     assert tpctl("--version").out.strip()
+
+
+def test_the_console_says_that_it_needs_a_terminal(tpctl: Tpctl) -> None:
+    """Without one it would wait for keys for ever, at the cost of a whole core."""
+    shown = tpctl("tui")
+    assert shown.code == 2
+    assert "needs a terminal" in shown.err

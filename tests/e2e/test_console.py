@@ -30,7 +30,8 @@ stages: [a]
 jobs:
   - {name: waits, stage: a, kind: Sleep, params: {seconds: 0}, labels: [unobtainable]}
 """
-_CLOCK: Final = re.compile(r"\d\d:\d\d:\d\dZ")
+# What goes on by itself while nothing happens: the clock, and how long a job has been ready.
+_CLOCK: Final = re.compile(r"\d\d:\d\d:\d\dZ|\b\d+(ms|\.\ds) *")
 
 
 async def _views(source: Source, now_ms: Callable[[], int]) -> list[str]:

@@ -30,8 +30,22 @@ async def _status(session: aiohttp.ClientSession, path: str, **headers: str) -> 
         return answer.status
 
 
+async def _until_it_listens(port: int) -> None:
+    """It says where it is just before it listens there."""
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except ConnectionRefusedError:
+                continue
+            writer.close()
+            await writer.wait_closed()
+            return
+
+
 async def _visit(port: int) -> None:
     base, own = f"http://127.0.0.1:{port}", f"http://localhost:{port}"
+    await _until_it_listens(port)
     async with aiohttp.ClientSession(base) as session:
         assert await _status(session, "/") == 200
         assert await _status(session, "/", Host=f"localhost:{port}", Origin=own) == 200
