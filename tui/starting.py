@@ -1,11 +1,16 @@
 """Starts the console: the link around the app, contexts one after the other, and a clean end."""
 
 import asyncio
+import os
+import select
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib.metadata import version
+from typing import Final
 
 import msgspec
 
@@ -13,6 +18,8 @@ from tui.app import Console
 from tui.base import Switch
 from tui.link.recording import Recorder
 from tui.link.source import Source, Target
+
+_END_S: Final = 5.0
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,14 +49,17 @@ def start(how: Start) -> int:
 
 async def _run(how: Start) -> int:
     target = how.targets[how.first]
+    gone = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    threading.Thread(target=_watch_terminal, args=(loop, gone), daemon=True).start()
     while True:
-        result = await _run_one(how, target)
+        result = await _run_one(how, target, gone)
         if not isinstance(result, Switch):
             return result or 0
         target = how.targets[result.context]
 
 
-async def _run_one(how: Start, target: Target) -> int | Switch | None:
+async def _run_one(how: Start, target: Target, gone: asyncio.Event) -> int | Switch | None:
     source = how.opened(target)
     app = Console(
         source,
@@ -67,7 +77,7 @@ async def _run_one(how: Start, target: Target) -> int | Switch | None:
     try:
         # The link is around the app: Textual does not wait for its own workers when it ends.
         async with asyncio.TaskGroup() as group:
-            beside = [group.create_task(app.session.run())]
+            beside = [group.create_task(app.session.run()), group.create_task(_leave(gone, app))]
             if isinstance(source, Recorder):
                 beside.append(group.create_task(_tell_end(source, app)))
             result = await app.run_async()
@@ -76,6 +86,28 @@ async def _run_one(how: Start, target: Target) -> int | Switch | None:
         return result
     finally:
         await source.aclose()
+
+
+def _watch_terminal(loop: asyncio.AbstractEventLoop, gone: asyncio.Event) -> None:
+    """Tell when the terminal is gone, and have this process end soon after that.
+
+    Not everywhere does a signal say so. Textual would read its end again and again, and wait for
+    ever until what it writes is taken, so that no signal would end it any more.
+    """
+    if not hasattr(select, "poll"):
+        return
+    watched = select.poll()
+    watched.register(sys.stdin.fileno(), 0)
+    if any(happened & select.POLLHUP for _, happened in watched.poll()):
+        with suppress(RuntimeError):  # It has ended by itself.
+            loop.call_soon_threadsafe(gone.set)
+        time.sleep(_END_S)
+        os._exit(0)
+
+
+async def _leave(gone: asyncio.Event, app: Console) -> None:
+    await gone.wait()
+    app.exit(0)
 
 
 async def _tell_end(recorder: Recorder, app: Console) -> None:
