@@ -11,6 +11,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from io import FileIO
 from pathlib import Path
 from typing import Any, Final
 
@@ -217,7 +218,7 @@ def test_an_older_or_another_server_is_said_with_what_to_do(frame: bytes, words:
 
 
 @contextlib.contextmanager
-def _in_terminal(*arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+def _in_terminal(*arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], FileIO]]:
     """`tpctl tui` in a terminal of its own, once it draws."""
     ours, theirs = pty.openpty()
     os.set_blocking(ours, False)
@@ -227,14 +228,14 @@ def _in_terminal(*arguments: str) -> Iterator[tuple[subprocess.Popen[bytes], int
         command, stdin=theirs, stdout=theirs, stderr=theirs, env=environ, start_new_session=True
     ) as process:
         os.close(theirs)
-        try:
-            yield process, ours
-        finally:
-            process.kill()
-            os.close(ours)
+        with open(ours, "r+b", buffering=0) as terminal:
+            try:
+                yield process, terminal
+            finally:
+                process.kill()
 
 
-def _read(terminal: int, until: bytes | None, seen: bytes = b"") -> bytes:
+def _read(terminal: FileIO, until: bytes | None, seen: bytes = b"") -> bytes:
     """What comes out until this was there; None: until nobody writes any more."""
     for _ in range(_READS):  # The console draws for ever.
         if until is not None and until in seen:
@@ -242,7 +243,7 @@ def _read(terminal: int, until: bytes | None, seen: bytes = b"") -> bytes:
         ready, _, _ = select.select([terminal], [], [], 30)
         assert ready, seen[-2000:]
         try:
-            piece = os.read(terminal, 65_536)
+            piece = os.read(terminal.fileno(), 65_536)
         except OSError:  # Linux says so when the last writer is gone.
             piece = b""
         if not piece and until is None:
@@ -267,7 +268,7 @@ def test_a_signal_leaves_the_terminal_as_it_was(sign: signal.Signals, dialog: by
     with _in_terminal("--url", _closed()) as (process, terminal):
         seen = _read(terminal, b"lost")
         if dialog:
-            os.write(terminal, dialog)
+            terminal.write(dialog)
             seen = _read(terminal, {b"?": b"Everywhere", b":": b"run 4711"}[dialog], seen)
         process.send_signal(sign)
         seen = _read(terminal, None, seen)
@@ -280,7 +281,7 @@ def test_a_signal_leaves_the_terminal_as_it_was(sign: signal.Signals, dialog: by
 def test_q_at_a_root_ends_with_0() -> None:
     with _in_terminal("--url", _closed()) as (process, terminal):
         seen = _read(terminal, b"lost")
-        os.write(terminal, b"q")
+        terminal.write(b"q")
         seen = _read(terminal, None, seen)
         assert process.wait(30) == 0
         _check_restored(seen)
@@ -296,3 +297,11 @@ def test_a_live_console_ends_when_it_is_told_to(tmp_path: Path) -> None:
         assert process.wait(30) == 0
         _check_restored(seen)
         assert b"Traceback" not in seen
+
+
+@pytest.mark.e2e
+def test_a_console_whose_terminal_is_gone_ends() -> None:
+    with _in_terminal("--url", _closed()) as (process, terminal):
+        _read(terminal, b"lost")
+        terminal.close()
+        assert process.wait(60) == 0
