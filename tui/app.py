@@ -7,6 +7,7 @@ from tui.base import Base, Switch
 from tui.core.commands import VIEWS
 from tui.core.orders import Order, Thing, order, question
 from tui.core.typed import Typed, read
+from tui.link.saving import write_new
 from tui.link.source import LinkError
 from tui.screens.confirm import Confirm
 from tui.screens.texts import Messages
@@ -137,3 +138,17 @@ class Console(Base):
             done = len(orders) - failed
             self.flash(f"{done} of {len(orders)} done", "bad" if failed else "good")
         self.session.ask_again()
+
+    def copy(self, text: str, what: str) -> None:
+        """Give text to the terminal's clipboard."""
+        self.copy_to_clipboard(text)
+        self.flash(f"copied {what}")
+
+    def save(self, name: str, text: str) -> None:
+        """Write a file here, readable by its owner only; never over another one."""
+        try:
+            path = write_new(name, text)
+        except OSError as error:
+            self.flash(f"cannot write {name}: {error.strerror}", "bad")
+        else:
+            self.flash(f"saved {path}", "good")

@@ -15,7 +15,6 @@ from tui.core.said import Said
 from tui.core.spans import Look, Span, shown
 from tui.core.store import Store
 from tui.core.typed import words
-from tui.link.saving import write_new
 from tui.link.session import Session
 from tui.link.source import LinkError, Source, decoded
 from tui.panes.bars import Mode
@@ -387,20 +386,6 @@ class Base(App[int | Switch]):
                 self.screen.take_filter(text, done=True)
 
         self.call_after_refresh(put)
-
-    def copy(self, text: str, what: str) -> None:
-        """Give text to the terminal's clipboard."""
-        self.copy_to_clipboard(text)
-        self.flash(f"copied {what}")
-
-    def save(self, name: str, text: str) -> None:
-        """Write a file here, readable by its owner only; never over another one."""
-        try:
-            path = write_new(name, text)
-        except OSError as error:
-            self.flash(f"cannot write {name}: {error.strerror}", "bad")
-        else:
-            self.flash(f"saved {path}", "good")
 
 
 class _OfRun(msgspec.Struct, frozen=True):

@@ -3,9 +3,6 @@
 Every view, text, dialog, and log is drawn with the worst there is in every field.
 """
 
-import asyncio
-import itertools
-import unicodedata
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -26,69 +23,29 @@ from control.model.reports import SlowAttempt, TaskDetail
 from control.model.views import Page
 from tests.tui import hostile_shapes as shapes
 from tests.tui.hostile import seconds, texts, times
-from tests.tui.samples import a_job, a_run
 from tests.tui.sources import (
     Canned,
     Hand,
     Held,
     changes,
-    drawn,
     drive,
     held,
-    picture,
     press,
     rest,
     snapshot,
     typed,
     until,
 )
+from tests.tui.worst import WORST, check, checked
 from tui.app import Console
 from tui.core.commands import VIEWS
 from tui.core.store import Answer
 from tui.screens.framed import Framed
-from tui.screens.logs import LogFeed
-from tui.screens.run import RunDetail
-from tui.widgets.box import Box
-from tui.widgets.reader import Reader
 from tui.widgets.table import Table
 
-_WORST: Final = (
-    "[/x] [b] [/ \\[ \x1b]0;x\x07\x1b[31m\x9b1m\x85\u202e\u2066\u200f\u061c\ud800語e\u0301\n\t\r"
-)
-_TEXT: Final = _WORST.replace("\ud800", "")  # No JSON with half a character is ever decoded.
+_TEXT: Final = WORST.replace("\ud800", "")  # No JSON with half a character is ever decoded.
 _LITERAL: Final = {"state", "kind", "speed"}  # Only known words get through the decoder.
-_FORBIDDEN: Final = {"Cc", "Cs", "Zl", "Zp"}
-_TURNING: Final = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _SIZES: Final = ((120, 36), (80, 24))
-
-
-def check(app: Console) -> None:
-    """Nothing on the screen is a command to the terminal, and each box has its frame."""
-    lines = picture(app)
-    for text in lines:
-        signs = set(text)
-        assert not {unicodedata.category(sign) for sign in signs} & _FORBIDDEN, repr(text)
-        assert not signs & _TURNING, repr(text)
-    for box in app.screen.query(Box):
-        if box.framed and box.display and box.region.height > 1 and box.region.width > 1:
-            _check_frame(app, box)
-
-
-def _check_frame(app: Console, box: Box) -> None:
-    """Its corners and sides are where they belong, whatever the cells between them hold."""
-    strips = app.screen._compositor.render_strips(app.size)  # noqa: SLF001
-    area = box.region
-    if (
-        not app.screen.region.contains_region(area)
-        or area != app.screen.find_widget(box).visible_region
-    ):
-        return
-    for y in range(area.y, area.bottom):
-        left = strips[y].crop(area.x, area.x + 1).text
-        right = strips[y].crop(area.right - 1, area.right).text
-        first, last = y == area.y, y == area.bottom - 1
-        assert left == ("╭" if first else "╰" if last else "│"), (box, y)
-        assert right == ("╮" if first else "╯" if last else "│"), (box, y)
 
 
 _notes = st.builds(
@@ -197,38 +154,32 @@ async def _look_everywhere(app: Console, held: Held) -> None:
     pilot = held.pilot
     for name in VIEWS:
         app.open_view(name)
-        await _checked(app, pilot)
+        await checked(app, pilot)
         for table in app.screen.query(Table):
             if table.focusable and table.display:
                 app.screen.set_focus(table)
                 await press(pilot, "j", "w")
-                await _checked(app, pilot)
+                await checked(app, pilot)
                 await press(pilot, "d")
-                await _checked(app, pilot)
+                await checked(app, pilot)
                 await press(pilot, "escape")
                 await press(pilot, "ctrl+k", "ctrl+t")
                 await rest(pilot)
                 check(app)
                 while not isinstance(app.screen, Framed):
                     await press(pilot, "escape")
-    app.flash(_WORST, "bad", _WORST)
+    app.flash(WORST, "bad", WORST)
     app.open_run(1)
-    await _checked(app, pilot)
+    await checked(app, pilot)
     for _ in range(5):
         await press(pilot, "t")
-        await _checked(app, pilot)
+        await checked(app, pilot)
     await press(pilot, "v", "?")
-    await _checked(app, pilot)
+    await checked(app, pilot)
     await press(pilot, "escape", "escape")
     await typed(pilot, ":msg")
-    await _checked(app, pilot)
+    await checked(app, pilot)
     await press(pilot, "escape")
-
-
-async def _checked(app: Console, pilot: Any) -> None:  # noqa: ANN401 - Textual's pilots are generic.
-    await until(pilot, lambda: app.screen.is_mounted)
-    await drawn(app, pilot)
-    check(app)
 
 
 @settings(max_examples=4, suppress_health_check=list(HealthCheck))
@@ -302,7 +253,7 @@ def test_the_palette_and_what_is_offered(stage: Held) -> None:
         app, pilot = stage.app, stage.pilot
         _fill(app, _all_worst())
         app.open_view("overview")
-        await _checked(app, pilot)
+        await checked(app, pilot)
         for word in ("run", "worker", "schedule"):
             await press(pilot, "ctrl+p", *word)
             await until(pilot, lambda: bool(app.screen.query_one(OptionList).options))
@@ -315,96 +266,10 @@ def test_the_palette_and_what_is_offered(stage: Held) -> None:
             await rest(pilot)
             check(app)
             await press(pilot, "right", "enter")
-            await _checked(app, pilot)
+            await checked(app, pilot)
             await press(pilot, "escape", "escape")
 
     stage.do(body)
-
-
-_LOG: Final = (
-    _WORST.encode("utf-8", "surrogatepass")
-    + b"\n\xff\xfe broken \xe6\x97\n"
-    + b"x" * 100_000
-    + b"\n\x1b[31mred\x1b[0m\r\n"
-    + "語".encode() * 40_000
-    + b"\n\x1b]0;title"
-)
-_Pieces = list[bytes]
-
-
-def _read(pieces: _Pieces) -> list[str]:
-    """The lines that a log in these pieces has."""
-    source = Canned()
-    source.pieces = pieces
-    feed = LogFeed(source, 1, 1)
-    asyncio.run(feed.run())
-    return ["".join(text for text, _ in line) for line in feed.take()]
-
-
-def _cut(data: bytes, places: list[int]) -> _Pieces:
-    ends = sorted({min(place, len(data)) for place in places} | {len(data)})
-    return [data[begin:end] for begin, end in itertools.pairwise([0, *ends])]
-
-
-_PLACES = st.lists(st.one_of(st.integers(0, 120), st.integers(0, len(_LOG))), max_size=30)
-
-
-@settings(max_examples=40)
-@given(places=_PLACES)
-def test_a_log_is_the_same_in_any_pieces(places: list[int]) -> None:
-    whole = _read([_LOG])
-    assert _read(_cut(_LOG, places)) == whole
-    assert any("broken" in line for line in whole)
-    assert len(max(whole, key=len)) < 3_000
-    for text in whole:
-        assert not {unicodedata.category(sign) for sign in set(text)} & _FORBIDDEN
-        assert not set(text) & _TURNING
-
-
-@settings(max_examples=60)
-@given(data=st.binary(max_size=60), places=_PLACES)
-def test_any_bytes_are_a_log(data: bytes, places: list[int]) -> None:
-    whole = _read([data])
-    assert _read(_cut(data, places)) == whole
-    for text in whole:
-        assert not {unicodedata.category(sign) for sign in set(text)} & _FORBIDDEN
-
-
-def test_the_end_of_a_log_without_a_newline_is_shown() -> None:
-    assert [text.strip() for text in _read([b"one\ntw", b"o\xe6"])] == ["one", "two\ufffd"]
-    assert [text.strip() for text in _read([b"one\n", b"\xe6"])] == ["one", "\ufffd"]
-
-
-def test_a_hostile_log_on_the_screen() -> None:
-    source = Canned(snapshot(runs=[a_run(id=1)]))
-    source.pieces = _cut(_LOG, [3, 17, 40, 41, 42, 90_000])
-    job = a_job(7, "unit", "build", started=-3, run_id=1)
-    source.answers = {
-        "/v1/runs/1": a_run(id=1),
-        "/v1/runs/1/jobs": Page(items=[job]),
-        "/v1/jobs/7": job,
-    }
-
-    async def body(app: Console, pilot: Pilot[Any]) -> None:
-        await until(pilot, lambda: app.store.role is not None)
-        app.open_run(1)
-        await until(pilot, lambda: isinstance(app.screen, RunDetail) and app.screen.is_mounted)
-
-        def has_come() -> bool:
-            app.flush_view()
-            return len(app.screen.query_one(Reader).lines) >= len(_read_lines)
-
-        _read_lines = ["one", "two", "three", "four", "five"]
-        await until(pilot, has_come, "the log")
-        await press(pilot, "l", "w")
-        await _checked(app, pilot)
-        await press(pilot, "w", "g", "j", "G", "k", "m", "ctrl+u", "F")
-        await _checked(app, pilot)
-        await typed(pilot, "/x")
-        await press(pilot, "n", "N")
-        await _checked(app, pilot)
-
-    drive(source, body)
 
 
 def test_frames_that_nobody_can_read_end_nothing() -> None:
@@ -412,12 +277,12 @@ def test_frames_that_nobody_can_read_end_nothing() -> None:
 
     async def body(app: Console, pilot: Pilot[Any]) -> None:
         await until(pilot, lambda: app.store.frame_ms is not None)
-        await _checked(app, pilot)
+        await checked(app, pilot)
         for raw in (b"\xff\xfe", b"[" * 100_000, b"{}", b'{"seq": "\\ud800"}', b""):
             source.tell(raw)
             await until(pilot, lambda: app.store.link.state == "refused", repr(raw[:9]))
             assert "does not understand" in app.store.link.why
-            await _checked(app, pilot)
+            await checked(app, pilot)
             app.session.refresh()
             source.tell(snapshot())
             await until(pilot, lambda: app.store.link.state == "live")
