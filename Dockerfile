@@ -7,6 +7,7 @@ WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY control control
 COPY store store
+COPY tui tui
 COPY workers workers
 # The variables reach the build backend too, which pip fetches in an environment of its own.
 ENV PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt \
