@@ -6,7 +6,8 @@ import re
 import subprocess
 import time
 import tomllib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
@@ -52,6 +53,20 @@ async def _views(source: Source, now_ms: Callable[[], int]) -> list[str]:
     return found
 
 
+class _Begin(Server):
+    """A control plane of which only the first picture comes: what follows depends on the time."""
+
+    @asynccontextmanager
+    async def frames(self) -> AsyncIterator[AsyncIterator[bytes]]:
+        """The snapshot, and then nothing."""
+        async with super().frames() as frames:
+            yield self._first(frames)
+
+    async def _first(self, frames: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        yield await anext(frames)
+        await asyncio.Event().wait()
+
+
 def test_a_replay_shows_what_was_seen_and_holds_no_secret(tmp_path: Path) -> None:
     data_dir, path = tmp_path / "data", tmp_path / "session.jsonl"
     pipeline = tmp_path / "patient.yaml"
@@ -68,7 +83,7 @@ def test_a_replay_shows_what_was_seen_and_holds_no_secret(tmp_path: Path) -> Non
 
         async def record() -> list[str]:
             file = recording.create(path)
-            source = Recorder(Server(target, "1"), file, lambda: begin_ms, version="1")
+            source = Recorder(_Begin(target, "1"), file, lambda: begin_ms, version="1")
             return await _views(source, lambda: begin_ms)
 
         shown = asyncio.run(record())

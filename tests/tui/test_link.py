@@ -92,10 +92,12 @@ def test_a_run_is_seen_with_its_log_while_it_goes_on(tmp_path: Path) -> None:
             await press(pilot, "4")
             await eventually(app, pilot, lambda: isinstance(app.screen, Runs), "the runs")
             await asyncio.to_thread(subprocess.run, submit, check=True, capture_output=True)
+            await eventually(app, pilot, lambda: app.screen.query("#runs"), "its table")
             table = app.screen.query_one("#runs", Table)
             await eventually(app, pilot, lambda: table.rows.order, "the run")
             await press(pilot, "enter")
             await eventually(app, pilot, lambda: isinstance(app.screen, RunDetail), "its screen")
+            await eventually(app, pilot, lambda: app.screen.query(Reader), "its log")
             reader = app.screen.query_one(Reader)
             await eventually(app, pilot, lambda: "first" in reader.text, "the log's begin")
             assert "second" not in reader.text
