@@ -20,6 +20,9 @@ _WRITES_MS: Final = 15 * 60_000
 class Console(Base):
     """The operator's console."""
 
+    _undone = 0  # Actions that are on their way.
+    _warned = False  # That leaving now cuts them off.
+
     # What is typed.
 
     def on_prompt_typed(self, event: Prompt.Typed) -> None:
@@ -39,7 +42,7 @@ class Console(Base):
     def _obey(self, typed: Typed) -> None:
         match typed.word:
             case "q" | "quit":
-                self.exit(0)
+                self.leave()
             case "rw":
                 self._ask_for_writes()
             case "ro":
@@ -87,7 +90,7 @@ class Console(Base):
         if name == self.source.target.name:
             self.flash(f"this is {name}")
         elif name in self.contexts:
-            self.exit(Switch(name))
+            self.leave(Switch(name))
         else:
             known = ", ".join(self.contexts)
             self.flash(f"there is no context {name or '–'}; there are: {known}", "bad")
@@ -122,22 +125,32 @@ class Console(Base):
             self.run_worker(self._send(orders), group="orders")
 
     async def _send(self, orders: list[Order]) -> None:
-        failed = 0
+        done, self._warned = 0, False
+        self._undone += len(orders)
         for at, each in enumerate(orders):
             if not self.may_write:
-                self.flash(f"read-only: {len(orders) - at} of {len(orders)} were not done", "bad")
+                self._undone -= len(orders) - at
+                self.flash(f"read-only: {len(orders) - at} of {len(orders)} were not tried", "bad")
                 break
             try:
                 await self.source.ask(each.method, each.path, body=each.body)
             except LinkError as error:
-                failed += 1
                 self.flash(f"{each.line}: {error}", "bad")
             else:
+                done += 1
                 self.flash(each.done, "good", each.line)
+            self._undone -= 1
         if len(orders) > 1:
-            done = len(orders) - failed
-            self.flash(f"{done} of {len(orders)} done", "bad" if failed else "good")
+            self.flash(f"{done} of {len(orders)} done", "bad" if done < len(orders) else "good")
         self.session.ask_again()
+
+    def leave(self, result: int | Switch = 0) -> None:
+        """End, unless actions are on their way: that has to be asked for twice."""
+        if not self._undone or self._warned:
+            self.exit(result)
+            return
+        self._warned = True
+        self.flash(f"actions on their way: {self._undone}. Once more leaves all the same", "bad")
 
     def copy(self, text: str, what: str) -> None:
         """Give text to the terminal's clipboard."""

@@ -27,9 +27,8 @@ class Differences:
         self._partitions: dict[int, tuple[object, ...]] = {}
         self._pulse: Pulse | None = None
 
-    @property
-    def is_due(self) -> bool:
-        """Whether it is time to look, and something may have changed."""
+    def look(self) -> bool:
+        """Note whether anything happened: whether it is time to `take` what has changed."""
         now = trio.current_time()
         if self._live.changes != self._changes_seen:
             # What messages say may be stored a little later than they are read.

@@ -176,7 +176,7 @@ class Events:
         """Tell all who listen what changed; gives how many rows were read."""
         live, now = self._live, trio.current_time()
         live.roll()
-        fleet = self._differences.is_due
+        fleet = self._differences.look()
         taken = live.marks.take(now)
         if not taken.runs and not taken.jobs and not fleet:
             return 0

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
@@ -64,6 +65,7 @@ class Canned:
         self.silent = False  # Whether questions wait for an answer for ever.
         self.watches: list[Watch] = []
         self._frames: asyncio.Queue[bytes | LinkError] = asyncio.Queue()
+        self._seq = count()
         for frame in frames:
             self.tell(frame)
 
@@ -72,7 +74,9 @@ class Canned:
         return Target(name="prod", url="http://prod:8700")
 
     def tell(self, frame: Frame | bytes) -> None:
-        """The next frame."""
+        """The next frame, with its number."""
+        if isinstance(frame, Frame):
+            frame = msgspec.structs.replace(frame, seq=next(self._seq))
         self._frames.put_nowait(frame if isinstance(frame, bytes) else msgspec.json.encode(frame))
 
     def lose(self, error: LinkError) -> None:

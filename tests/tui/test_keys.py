@@ -3,7 +3,9 @@
 Footer, help, and palette are compared with the bindings; each key is pressed on each screen.
 """
 
+import asyncio
 import contextlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +17,7 @@ from textual.widgets import OptionList
 
 from bench.shots import scene
 from control.model.states import Role
+from control.model.values import Json
 from tests.tui.sources import Hand, Obedient, drawn, drive, picture, press, typed, until
 from tui.app import Console
 from tui.core.commands import COMMANDS, LOGS, VIEWS, WRITES
@@ -295,6 +298,44 @@ def test_q_leaves_at_a_root_only(recording: Path) -> None:
         assert app.return_code is None
         await press(pilot, "escape", "escape")
         assert app.is_running
+        await press(pilot, "q")
+        await until(pilot, lambda: app.return_code == 0)
+
+    drive(source, body, now_ms=source.now_ms)
+
+
+def test_q_does_not_cut_off_actions_that_are_on_their_way(recording: Path) -> None:
+    sent, go = asyncio.Event(), asyncio.Event()
+
+    class Slow(Obedient):
+        """Takes its time to do what it is told."""
+
+        async def ask(
+            self,
+            method: str,
+            path: str,
+            *,
+            query: Mapping[str, str] | None = None,
+            body: Json = None,
+        ) -> bytes:
+            if method != "GET":
+                sent.set()
+                await go.wait()
+            return await super().ask(method, path, query=query, body=body)
+
+    source = Slow(recording)
+
+    async def body(app: Console, pilot: Pilot[Any]) -> None:
+        await until(pilot, lambda: app.store.role is not None)
+        await typed(pilot, ":rw")
+        await _go(app, pilot, "runs")
+        await press(pilot, "ctrl+k", "y")
+        await sent.wait()
+        await press(pilot, "q")
+        assert app.return_code is None
+        assert "actions on their way: 1" in app.messages[-1].text
+        go.set()
+        await until(pilot, lambda: source.sent, "the action")
         await press(pilot, "q")
         await until(pilot, lambda: app.return_code == 0)
 

@@ -5,6 +5,7 @@ comes in raw and is made harmless here, so nothing that is drawn can be a comman
 """
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Final, Literal, TypeAlias
 
 from rich.cells import cell_len, set_cell_size
@@ -84,10 +85,11 @@ def fit_line(spans: Line, width: int) -> Line:
     return tuple(span for span in made if span[0])
 
 
-def wrapped(spans: Line, width: int) -> list[Line]:
+@lru_cache(maxsize=64)  # A pane's lines, some of them long, again and again.
+def wrapped(spans: Line, width: int) -> Sequence[Line]:
     """A line in as many lines of at most `width` cells as it takes."""
     if width <= 0 or width_of(spans) <= width:
-        return [spans]
+        return (spans,)
     made: list[Line] = []
     current: list[Span] = []
     left = width
@@ -98,7 +100,7 @@ def wrapped(spans: Line, width: int) -> list[Line]:
                 current, left = [], width
             current.append((piece, look))
             left -= cell_len(piece)
-    return [*made, tuple(current)]
+    return (*made, tuple(current))
 
 
 def chop_cells(text: str, first: int, width: int) -> list[str]:

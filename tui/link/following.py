@@ -79,9 +79,14 @@ class Follower:
         return None if hurried else Away("the control plane has closed the connection")
 
     async def _take_all(self) -> None:
+        seq = -1  # Of the frame before: a snapshot is the first.
         async with self._source.frames() as frames:
             async for raw in frames:
                 frame = _decoded(raw)
+                if frame.kind != "snapshot" and frame.seq != seq + 1:
+                    message = "changes are missing: everything is taken anew"
+                    raise Away(message)
+                seq = frame.seq
                 if not self._live:
                     self._live = True
                     self._moved(Link(state="live", since_ms=self._now_ms()))

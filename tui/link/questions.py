@@ -5,13 +5,16 @@ for as often as it is worth, and never twice at once.
 """
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from tui.core.store import Answer, Store
 from tui.link.source import LinkError, Refused, Source, decoded
+
+_TURN_S: Final = 0.2
 
 
 class Question(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +42,7 @@ class Asker:
         self._now_ms = now_ms
         self._wanted: list[Question] = []
         self._asked: dict[str, tuple[Question, int]] = {}  # When each was asked last, and how.
+        self._turned_s: dict[str, float] = {}  # When it was asked of another object than before.
         self._changed = asyncio.Event()
 
     def want(self, questions: list[Question]) -> None:
@@ -64,6 +68,8 @@ class Asker:
             self._changed.clear()
             question, wait_s = self._next()
             if question is not None and wait_s <= 0:
+                if self._is_of_another(question):
+                    self._turned_s[question.key] = asyncio.get_running_loop().time()
                 self._asked[question.key] = (question, self._now_ms())
                 await self._ask(question)
                 continue
@@ -81,12 +87,22 @@ class Asker:
         now_ms = self._now_ms()
         for question in self._wanted:
             asked = self._asked.get(question.key)
-            if asked is None or asked[0].path != question.path or asked[0].query != question.query:
+            if asked is None:
                 return question, 0.0
-            wait_s = question.every_s - (now_ms - asked[1]) / 1000
+            if self._is_of_another(question):
+                # A cursor that is held down asks of every object that it comes by.
+                turned_s = self._turned_s.get(question.key, -math.inf)
+                wait_s = turned_s + _TURN_S - asyncio.get_running_loop().time()
+            else:
+                wait_s = question.every_s - (now_ms - asked[1]) / 1000
             if found[0] is None or wait_s < found[1]:
                 found = (question, wait_s)
         return found
+
+    def _is_of_another(self, question: Question) -> bool:
+        """Whether it was asked before of another object, or in another way."""
+        asked = self._asked.get(question.key)
+        return asked is not None and _call(asked[0]) != _call(question)
 
     async def _ask(self, question: Question) -> None:
         answers, before = self._store.answers, self._store.answers.get(question.key, Answer())

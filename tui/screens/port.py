@@ -93,6 +93,9 @@ class Console(Protocol):
     ) -> None:
         """Ask before something is changed."""
 
+    def leave(self) -> None:
+        """End, unless actions are on their way."""
+
     def show_record(self, title: str, record: object) -> None:
         """A whole record, field by field."""
 

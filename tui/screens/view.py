@@ -294,4 +294,4 @@ class View(Framed):
         if len(self.app.screen_stack) > 1:
             self.app.pop_screen()
         else:
-            self.app.exit()
+            self.console.leave()

@@ -4,13 +4,13 @@ Following is one thing or the other: scrolling up stops it, reaching the end res
 """
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import ClassVar, Final
 
 from textual.binding import Binding, BindingType
 
 from tui.core.spans import Line, Look, line, shown, wrapped
-from tui.widgets.box import Box
+from tui.widgets.box import FRAME_CELLS, Box
 from tui.widgets.keys import bindings
 
 LINES_MAX: Final = 50_000
@@ -39,7 +39,10 @@ class Reader(Box):
         self.sought = ""
         self.hits: list[int] = []
         self.dropped = 0  # Lines that the ring has lost at its begin.
-        self._top = 0
+        # The first row in view: its line, and which of that line's rows, as a line may be longer
+        # than the pane.
+        self._top = (0, 0)
+        self._hit: int | None = None  # The line that was found last, while nobody has scrolled.
 
     @property
     def text(self) -> str:
@@ -71,39 +74,39 @@ class Reader(Box):
         for each in fresh:
             if len(self.lines) == LINES_MAX:
                 self.dropped += 1
-                self._top = max(self._top - 1, 0)
+                at, row = self._top
+                self._top = (at - 1, row) if at else (0, 0)
+                self._hit = None if self._hit is None else self._hit - 1
             self.lines.append(each)
         self._find_hits()
         self._settle()
 
     def content(self, width: int, height: int) -> list[tuple[Line, Look]]:
-        """The lines in view."""
+        """The rows in view."""
         made: list[tuple[Line, Look]] = []
         hits = set(self.hits)
-        at = self._top
+        at, row = self._top
         while at < len(self.lines) and len(made) < height:
             over: Look = "mark" if at in hits else ""
-            pieces = wrapped(self.lines[at], width) if self.wrapping else [self.lines[at]]
-            made += [(piece, over) for piece in pieces]
-            at += 1
-        if self.following and len(made) > height:
-            return made[-height:]
-        return made
+            made += [(piece, over) for piece in self._rows(at, width)[row:]]
+            at, row = at + 1, 0
+        return made[:height]
 
     def seek(self, text: str) -> None:
         """Find lines with this text, and go to the next one."""
         self.sought = shown(text).lower()
         self._find_hits()
-        if self.hits:
-            self.action_hit(1)
+        self._hit = self._top[0] - 1  # What is in view already is found first.
+        self.action_hit(1)
         self.redraw()
 
-    def action_scroll_by(self, lines: int) -> None:
+    def action_scroll_by(self, rows: int) -> None:
         """Up or down; up ends following, the end resumes it."""
-        self._top += lines
-        if lines < 0:
+        end, self._hit = self._end, None
+        self._top = self._moved(self._top, rows)
+        if rows < 0:
             self.following = False
-        elif self._top >= self._last_top:
+        elif self._top >= end:
             self.following = True
         self._settle()
 
@@ -113,14 +116,13 @@ class Reader(Box):
 
     def action_scroll_home(self) -> None:
         """To the first line."""
-        self.following = False
-        self._top = 0
+        self.following, self._hit = False, None
+        self._top = (0, 0)
         self._settle()
 
     def action_scroll_end(self) -> None:
         """To the last line, and stay there."""
-        self.following = True
-        self._top = self._last_top
+        self.following, self._hit = True, None
         self._settle()
 
     def action_follow(self) -> None:
@@ -139,15 +141,15 @@ class Reader(Box):
 
     def action_hit(self, way: int) -> None:
         """The next line that was sought, or the one before."""
-        others = [at for at in self.hits if (at > self._top if way > 0 else at < self._top)]
-        if others:
-            self.following = False
-            self._top = others[0] if way > 0 else others[-1]
-            self._settle()
-        elif self.hits:
-            self.following = False
-            self._top = self.hits[0] if way > 0 else self.hits[-1]
-            self._settle()
+        if not self.hits:
+            return
+        here = self._top[0] if self._hit is None else self._hit
+        others = [at for at in self.hits if (at > here if way > 0 else at < here)] or self.hits
+        self.following = False
+        self._hit = at = others[0] if way > 0 else others[-1]
+        rows = enumerate(self._rows(at, self._width))
+        self._top = at, next((row for row, spans in rows if self.sought in _plain(spans)), 0)
+        self._settle()
 
     def on_mouse_scroll_down(self) -> None:
         """The wheel scrolls."""
@@ -164,22 +166,42 @@ class Reader(Box):
 
     @property
     def _room(self) -> int:
-        return max(self.size.height - 2, 1)
+        return max(self.size.height - FRAME_CELLS, 1)
 
     @property
-    def _last_top(self) -> int:
-        return max(len(self.lines) - self._room, 0)
+    def _width(self) -> int:
+        return max(self.size.width - FRAME_CELLS, 0)
+
+    @property
+    def _end(self) -> tuple[int, int]:
+        """The first row in view when the last one is at the bottom."""
+        return self._moved((len(self.lines), 0), -self._room)
+
+    def _moved(self, place: tuple[int, int], rows: int) -> tuple[int, int]:
+        """So many rows further down, or up; at most to the last row, or the first."""
+        at, row, width = place[0], place[1] + rows, self._width
+        while row < 0 and at > 0:
+            at -= 1
+            row += len(self._rows(at, width))
+        while at < len(self.lines) - 1 and row >= (size := len(self._rows(at, width))):
+            at, row = at + 1, row - size
+        return at, max(row, 0)
+
+    def _rows(self, at: int, width: int) -> Sequence[Line]:
+        return wrapped(self.lines[at], width) if self.wrapping else (self.lines[at],)
 
     def _settle(self) -> None:
-        self._top = self._last_top if self.following else min(max(self._top, 0), self._last_top)
+        end = self._end
+        self._top = end if self.following else min(self._moved(self._top, 0), end)
         self.redraw()
 
     def _find_hits(self) -> None:
         if not self.sought:
             self.hits = []
             return
-        self.hits = [
-            at
-            for at, spans in enumerate(self.lines)
-            if self.sought in "".join(text for text, _ in spans).lower()
-        ]
+        self.hits = [at for at, spans in enumerate(self.lines) if self.sought in _plain(spans)]
+
+
+def _plain(spans: Line) -> str:
+    """As it is sought in."""
+    return "".join(text for text, _ in spans).lower()

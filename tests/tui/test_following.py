@@ -1,0 +1,36 @@
+"""Decides that a link which has lost something is made anew."""
+
+import asyncio
+
+import msgspec
+
+from control.model.live import Frame
+from tests.tui.sources import Canned, changes, snapshot
+from tui.core.store import Link
+from tui.link.following import Follower
+
+
+def test_a_frame_that_is_missing_has_everything_taken_anew() -> None:
+    async def run() -> None:
+        source = Canned(snapshot(), changes())
+        source.tell(msgspec.json.encode(changes(seq=3)))
+        source.tell(snapshot(version="2"))
+        taken: list[Frame] = []
+        links: list[Link] = []
+        again = asyncio.Event()
+
+        def take(frame: Frame) -> None:
+            taken.append(frame)
+            if frame.version == "2":
+                again.set()
+
+        follower = Follower(source, frame=take, moved=links.append, now_ms=lambda: 0)
+        following = asyncio.create_task(follower.run())
+        await again.wait()
+        following.cancel()
+        await asyncio.wait([following])
+        assert [frame.kind for frame in taken] == ["snapshot", "changes", "snapshot"]
+        assert [link.state for link in links] == ["connecting", "live", "lost", "live"]
+        assert "missing" in links[2].why
+
+    asyncio.run(run())
