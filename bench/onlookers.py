@@ -23,7 +23,7 @@ VIEWS: Final = {
     "schedules": "6",
 }
 _OTHER: Final = dict(zip(VIEWS, (*VIEWS, *VIEWS)[len(VIEWS) - 1 :], strict=False))
-_TO_A_LONG_TABLE: Final = {"overview": "\t\t"}  # Where the focus begins elsewhere.
+_TO_A_LONG_TABLE: Final = {"overview": "\t"}  # Where the focus begins elsewhere.
 _CURSOR: Final = "▸"
 _BEGIN_S: Final = 5.0  # A console's first pictures cost more than those that follow.
 _BETWEEN_KEYS_S: Final = (0.2, 0.5)

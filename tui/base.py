@@ -10,11 +10,14 @@ from textual.screen import Screen
 
 from control.model.states import Role
 from tui.core.amounts import took
-from tui.core.attention import Concern, attention
+from tui.core.attention import Concern
+from tui.core.concerns import Concerns
+from tui.core.history import History
 from tui.core.said import Said
 from tui.core.spans import Look, Span, shown
 from tui.core.store import Store
 from tui.core.typed import words
+from tui.link.contexts import Colours
 from tui.link.session import Session
 from tui.link.source import LinkError, Source, decoded
 from tui.panes.bars import Mode
@@ -31,12 +34,11 @@ from tui.screens.view import View
 from tui.screens.workers import Workers
 from tui.widgets.keys import KEY_IDS
 from tui.widgets.table import Table
+from tui.widgets.themes import DEFAULT, register
 
 _FLUSH_S: Final = 0.25
 _ORDER_EVERY: Final = 4  # Flushes: what is sorted changes its order once a second at most.
 _FLASH_MS: Final = 6_000
-_LOOK_MS: Final = 1_000
-_HISTORY_MAX: Final = 50
 _MESSAGES_MAX: Final = 200
 _SCREENS: Final[Mapping[str, Callable[[], View]]] = {
     "overview": Overview,
@@ -73,6 +75,7 @@ class Base(App[int | Switch]):
         version: str,
         contexts: list[str] | None = None,
         theme: str | None = None,
+        themes: Mapping[str, Colours] | None = None,
         keys: Mapping[str, str] | None = None,
         replayed: bool = False,
     ) -> None:
@@ -87,18 +90,18 @@ class Base(App[int | Switch]):
         self.version = version
         self.window = "1h"
         self.replayed = replayed
-        self.acknowledged: dict[str, int] = {}  # Concerns, and until when.
         self.messages: list[Said] = []
-        self._wanted_theme = theme
+        self._theme_problems = register(self, themes or {})
+        self._wanted_theme = theme or DEFAULT
         self._keys = dict(keys or {})
         self.writes_until_ms: int | None = None
         self._frozen_since_ms: int | None = None
         self._flushes = 0
-        self._history: list[str] = ["overview"]
-        self._at = 0
+        self._history = History(self.DEFAULT_MODE)
+        self.unmade = [name for name in _SCREENS if name != self.DEFAULT_MODE]
         self._link_state = ""
-        self._concerns: list[Concern] = []
-        self._looked_ms = 0
+        self._concerns = Concerns()
+        self.acknowledged = self._concerns.acknowledged
 
     # What is known, and how it stands.
 
@@ -156,33 +159,20 @@ class Base(App[int | Switch]):
 
     def concerns(self, *, acknowledged: bool = False) -> list[Concern]:
         """What is wrong, the worst first; what was acknowledged apart."""
-        now_ms, store = self.now_ms(), self.store
-        if now_ms - self._looked_ms >= _LOOK_MS:  # It looks at every job that runs.
-            self._looked_ms = now_ms
-            self._concerns = attention(
-                workers=store.workers.values(),
-                partitions=store.partitions.values(),
-                queues=store.queues(),
-                counts=store.counts,
-                schedules=store.schedules(),
-                planned=store.planned(),
-                now_ms=self.picture_ms(),
-            )
-        return [
-            concern
-            for concern in self._concerns
-            if (self.acknowledged.get(concern.key, 0) > now_ms) == acknowledged
-        ]
+        now_ms = self.now_ms()
+        self._concerns.look(self.store, now_ms, self.picture_ms())
+        return self._concerns.found(now_ms, acknowledged=acknowledged)
 
     # The picture.
 
     def on_mount(self) -> None:
         """Begin to draw."""
-        if self._wanted_theme is not None:
-            if self._wanted_theme in self.available_themes:
-                self.theme = self._wanted_theme
-            else:
-                self.flash(f"there is no theme {self._wanted_theme}", "bad")
+        known = self._wanted_theme in self.available_themes
+        self.theme = self._wanted_theme if known else DEFAULT
+        if not known:
+            self.flash(f"there is no theme {self._wanted_theme}", "bad")
+        for problem in self._theme_problems:
+            self.flash(problem, "bad")
         unknown = self._keys.keys() - KEY_IDS
         if unknown:
             self.flash(f"keys.toml: there is no {', '.join(sorted(unknown))}", "bad")
@@ -249,10 +239,7 @@ class Base(App[int | Switch]):
             while len(self.screen_stack) > 1:
                 self.pop_screen()
             return
-        del self._history[self._at + 1 :]
-        self._history.append(name)
-        del self._history[:-_HISTORY_MAX]
-        self._at = len(self._history) - 1
+        self._history.visit(name)
         self.switch_mode(name)
 
     def open_root(self, name: str) -> None:
@@ -263,14 +250,22 @@ class Base(App[int | Switch]):
 
     def step(self, way: int) -> None:
         """Back or forward in the history of views."""
-        if 0 <= self._at + way < len(self._history):
-            self._at += way
-            self.switch_mode(self._history[self._at])
+        name = self._history.step(way)
+        if name is not None:
+            self.switch_mode(name)
 
     def last_view(self) -> None:
         """Between the last two views."""
-        if len(self._history) > 1:
-            self.open_view(self._history[self._at - 1])
+        if self._history.before is not None:
+            self.open_view(self._history.before)
+
+    def make_view(self) -> None:
+        """Make one of the views that nobody has opened yet: later that would be waited for."""
+        here = self.current_mode
+        # A dialog may close when it is not in front any more, for as little as this.
+        if self.is_running and len(self.screen_stack) == 1 and self.unmade:
+            self.switch_mode(self.unmade.pop())
+            self.switch_mode(here)
 
     def toggle_freeze(self) -> None:
         """Freeze the picture, or let it live; data keeps flowing."""

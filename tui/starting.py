@@ -1,6 +1,7 @@
 """Starts the console: the link around the app, contexts one after the other, and a clean end."""
 
 import asyncio
+import gc
 import os
 import select
 import signal
@@ -16,10 +17,12 @@ import msgspec
 
 from tui.app import Console
 from tui.base import Switch
+from tui.link.contexts import Colours
 from tui.link.recording import Recorder
 from tui.link.source import Source, Target
 
 _END_S: Final = 5.0
+_PREPARE_S: Final = 0.5
 
 
 class Start(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +36,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
     opened: Callable[[Target], Source]
     now_ms: Callable[[], int]
     theme: str | None = None
+    themes: Mapping[str, Colours] = {}
     keys: Mapping[str, str] = {}
     replayed: bool = False
 
@@ -67,6 +71,7 @@ async def _run_one(how: Start, target: Target, gone: asyncio.Event) -> int | Swi
         version=version("taskplane"),
         contexts=list(how.targets),
         theme=how.theme,
+        themes=how.themes,
         keys=how.keys,
         replayed=how.replayed,
     )
@@ -77,7 +82,11 @@ async def _run_one(how: Start, target: Target, gone: asyncio.Event) -> int | Swi
     try:
         # The link is around the app: Textual does not wait for its own workers when it ends.
         async with asyncio.TaskGroup() as group:
-            beside = [group.create_task(app.session.run()), group.create_task(_leave(gone, app))]
+            beside = [
+                group.create_task(app.session.run()),
+                group.create_task(_leave(gone, app)),
+                group.create_task(_prepare(app)),
+            ]
             if isinstance(source, Recorder):
                 beside.append(group.create_task(_tell_end(source, app)))
             result = await app.run_async()
@@ -103,6 +112,17 @@ def _watch_terminal(loop: asyncio.AbstractEventLoop, gone: asyncio.Event) -> Non
             loop.call_soon_threadsafe(gone.set)
         time.sleep(_END_S)
         os._exit(0)
+
+
+async def _prepare(app: Console) -> None:
+    """Do early and bit by bit what a key would have to wait for.
+
+    Views are made; and the garbage collector is told what stays, which it would look at each time.
+    """
+    while app.unmade:
+        await asyncio.sleep(_PREPARE_S)
+        app.call_later(app.make_view)
+    gc.freeze()
 
 
 async def _leave(gone: asyncio.Event, app: Console) -> None:

@@ -7,7 +7,7 @@ from bench.shots.camera import SMALL, Take, typed
 _VIEWS: Final = ("overview", "partitions", "slow", "runs", "workers", "schedules")
 _FURTHER: Final = {
     "partitions": ("tab", "down"),
-    "workers": ("G", "up", "up"),
+    "workers": ("colon", *typed("worker w-45"), "enter"),
     "schedules": ("down",) * 4,
 }
 _RUN: Final = ("colon", *typed("run 90412"), "enter")
@@ -69,8 +69,8 @@ def _states() -> list[Take]:
         Take(name="run-plain", keys=_JOB, no_colour=True),
         Take(name="overview-ansi", theme="ansi-dark"),
         Take(name="runs-ansi", keys=("4",), theme="ansi-dark"),
-        Take(name="overview-light", theme="textual-light"),
-        Take(name="runs-light", keys=("4",), theme="textual-light"),
+        Take(name="overview-light", theme="taskplane-light"),
+        Take(name="runs-light", keys=("4",), theme="taskplane-light"),
     ]
 
 

@@ -10,7 +10,7 @@ from control.cli.errors import UsageError
 from control.cli.settings import Login
 from control.model.errors import ConfigError
 from tui.link import recording
-from tui.link.contexts import ContextsInvalid, config_folder, contexts, keys
+from tui.link.contexts import ContextsInvalid, config_folder, contexts, keys, themes
 from tui.link.recording import Recorder
 from tui.link.replay import RecordingInvalid, Replay, Running
 from tui.link.server import Server
@@ -55,10 +55,13 @@ def start(
         opened=lambda target: Server(target, version),
         now_ms=now_ms,
         theme=theme,
+        themes=themes(config_folder(environ)),
         keys=keys(config_folder(environ)),
     )
     if record is None:
         return _start(how, environ)
+    if not record.exists():
+        _check_terminal(environ)  # Before there is a file with nothing in it.
     try:
         file = recording.create(record)
     except FileExistsError as error:
@@ -72,7 +75,7 @@ def start(
         return Recorder(Server(target, version), file, now_ms, version=version)
 
     only = {first: known[first]}
-    return start_console(msgspec.structs.replace(how, targets=only, opened=recorded))
+    return _start(msgspec.structs.replace(how, targets=only, opened=recorded), environ)
 
 
 def replay(path: Path, speed: float, *, theme: str | None, environ: Mapping[str, str]) -> int:
@@ -86,6 +89,7 @@ def replay(path: Path, speed: float, *, theme: str | None, environ: Mapping[str,
             opened=lambda _: source,
             now_ms=source.now_ms,
             theme=theme,
+            themes=themes(config_folder(environ)),
             keys=keys(config_folder(environ)),
             replayed=True,
         )
@@ -95,9 +99,14 @@ def replay(path: Path, speed: float, *, theme: str | None, environ: Mapping[str,
 
 
 def _start(how: Start, environ: Mapping[str, str]) -> int:
-    """Run it, where somebody can see it: else it would wait for keys for ever."""
+    """Run it, where somebody can see it."""
+    _check_terminal(environ)
+    return start_console(how)
+
+
+def _check_terminal(environ: Mapping[str, str]) -> None:
+    """Without one it would wait for keys for ever: raises `UsageError`."""
     # A browser's console has no terminal, but a driver that textual-serve names.
     if not (sys.stdin.isatty() and sys.stdout.isatty()) and "TEXTUAL_DRIVER" not in environ:
         message = "the console needs a terminal; in a browser: tpctl tui --serve"
         raise UsageError(message)
-    return start_console(how)

@@ -18,6 +18,7 @@ from control.model.states import Role
 from control.model.values import Json
 from tests.tui.samples import NOW, at
 from tui.app import Console
+from tui.link.contexts import Colours
 from tui.link.replay import Replay
 from tui.link.source import LinkError, Refused, Source, Target
 from tui.screens.framed import Framed
@@ -216,11 +217,19 @@ def drive(
     size: tuple[int, int] = WIDE,
     replayed: bool = False,
     theme: str | None = None,
+    themes: Mapping[str, Colours] | None = None,
 ) -> None:
     """Run the console on this source, and do this with it."""
 
     async def run() -> None:
-        app = Console(source, now_ms=now_ms or Hand(), version="1", replayed=replayed, theme=theme)
+        app = Console(
+            source,
+            now_ms=now_ms or Hand(),
+            version="1",
+            replayed=replayed,
+            theme=theme,
+            themes=themes,
+        )
         async with _opened(app, size) as pilot:
             await body(app, pilot)
 

@@ -15,7 +15,6 @@ from textual.binding import ActiveBinding
 from textual.pilot import Pilot
 from textual.widgets import OptionList
 
-from bench.shots import scene
 from control.model.states import Role
 from control.model.values import Json
 from tests.tui.sources import Hand, Obedient, drawn, drive, picture, press, typed, until
@@ -48,12 +47,6 @@ _KINDS: Final = {
 }
 # Where a key rightly does nothing yet: one is there already, at the end, or nothing was sought.
 _IDLE: Final = {"back", "history(1)", "hit(1)", "hit(-1)", "attempt(1)", "attempt(-1)", "wrap"}
-
-
-@pytest.fixture(scope="module")
-def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The made-up system."""
-    return scene.write(tmp_path_factory.mktemp("scene") / "live.jsonl")
 
 
 def _commands(screen: View) -> dict[str, ActiveBinding]:

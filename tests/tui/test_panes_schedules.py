@@ -100,7 +100,7 @@ def test_detail_of_a_schedule() -> None:
     assert told[4].endswith("clocks go back before it")
     assert "Sun 25 Oct 04:00 CET " in told[4]
     assert told[6] == (
-        " last 14  ✓✓✓✓✗✓✓✓✓✓✓✓✓✓   took ▇▇▇▇▇█████████   shortest 52m00s  longest 1h05m"
+        " last 14  ✓✓✓✓✗✓✓✓✓✓✓✓✓✓   took ▁▂▂▃▃▄▄▅▅▆▆▇▇█   shortest 52m00s  longest 1h05m"
         "   began at most 4ms late"
     )
 

@@ -65,7 +65,15 @@ def brief(number: int) -> str:
 def part(value: float) -> str:
     """A part of 1 as per cent: `0%`, `2.2%`, `61%`."""
     percent = value * _HUNDRED
-    return f"{percent:.1f}%" if 0 < percent < _TEN else f"{percent:.0f}%"
+    if not 0 < percent < _TEN:
+        return f"{percent:.0f}%"
+    return f"{percent:.1f}%".replace(".0%", "%") if percent >= 1 else f"{percent:.1f}%"
+
+
+def moved(value: float) -> str:
+    """By which part of 1 something has changed: `+38%`, `-2%`, `0%`."""
+    percent = round(value * _HUNDRED)
+    return f"{percent:+d}%" if percent else "0%"
 
 
 def clock(at_ms: int, *, short: bool = False) -> str:

@@ -133,15 +133,25 @@ def bar(part: float, width: int, *, track: bool = False) -> str:
 
 
 def spark(values: Iterable[float | None], width: int, *, top: float | None = None) -> str:
-    """Values as heights, the newest at the right end; None: nothing was there.
+    """Values as heights over nothing, the newest at the right end; None: nothing was there.
 
     `top`: what a full cell stands for; the largest value where it is not given. More values than
     `width` are put together by their largest.
     """
     found = _squeezed(list(values), width)
     most = top or max((value for value in found if value is not None), default=0.0)
-    text = "".join(_height(value, most) for value in found)
-    return text.rjust(width)
+    return "".join(_height(value, 0.0, most) for value in found).rjust(width)
+
+
+def trend(values: Iterable[float | None], width: int) -> str:
+    """The same between the least and the largest value: what is always alike is half full."""
+    found = _squeezed(list(values), width)
+    known = [value for value in found if value is not None]
+    least, most = min(known, default=0.0), max(known, default=0.0)
+    # Less than a quarter of the value is no reason to fill all of the height.
+    spread_out = max(most - least, most / 4)
+    begin = (least + most - spread_out) / 2
+    return "".join(_height(value, begin, begin + spread_out) for value in found).rjust(width)
 
 
 def _squeezed(values: Sequence[float | None], width: int) -> list[float | None]:
@@ -155,9 +165,10 @@ def _squeezed(values: Sequence[float | None], width: int) -> list[float | None]:
     return made
 
 
-def _height(value: float | None, most: float) -> str:
+def _height(value: float | None, least: float, most: float) -> str:
     if value is None:
         return " "
-    if most <= 0 or value <= 0:
+    if most <= least or value <= least:
         return _HEIGHTS[0]
-    return _HEIGHTS[min(int(value / most * len(_HEIGHTS)), len(_HEIGHTS) - 1)]
+    filled = (value - least) / (most - least)
+    return _HEIGHTS[min(int(filled * len(_HEIGHTS)), len(_HEIGHTS) - 1)]

@@ -7,11 +7,11 @@ from control.model.queues import WaitingGroup
 from control.model.reports import TaskStats
 from control.model.states import FINAL, Speed, State
 from control.model.views import RunView
-from tui.core.amounts import brief, clock, count, part, roughly
+from tui.core.amounts import brief, clock, count, moved, part, roughly
 from tui.core.moments import between, instant, run_seconds
 from tui.core.rows import Column, Key, figure, length
 from tui.core.signs import done_of, ends_of, look_of, sign, stage_signs
-from tui.core.spans import Look, Span, bar, spark
+from tui.core.spans import Look, Span, bar, trend
 
 _GROWN: Final = 0.25
 _DOUBLED: Final = 1.0
@@ -138,7 +138,7 @@ def tasks() -> Sequence[Column[TaskStats]]:
             return ("new", "dim")
         grown = task.p95_delta / task.p95_before
         look: Look = "bad" if grown > _DOUBLED else "warn" if grown > _GROWN else ""
-        return (f"{grown:+.0%}", look)
+        return (moved(grown), look)
 
     def errors(task: TaskStats) -> Span:
         return (part(task.error_rate), "bad" if task.error_rate else "")
@@ -153,7 +153,7 @@ def tasks() -> Sequence[Column[TaskStats]]:
         length("P95", 7, lambda task: task.p95),
         length("P99", 7, lambda task: task.p99),
         length("MAX", 7, lambda task: task.max),
-        Column("P95 OVER TIME", 16, lambda task: spark(task.trend, 16), field="trend"),
+        Column("P95 OVER TIME", 16, lambda task: trend(task.trend, 16), field="trend"),
         Column("", 7, lambda task: bar(task.share, 7), field="share_bar"),
         figure("SHARE", 6, lambda task: task.share, lambda task: part(task.share)),
         length("Δ", 6, lambda task: task.p95_delta, delta, field="p95_delta"),

@@ -1,9 +1,9 @@
-"""Decides which control planes the console knows by name, and its keys: files of the user's."""
+"""Decides what the user's own files say: control planes by name, other keys, other colours."""
 
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -11,11 +11,13 @@ from tui.link.source import Target, apart
 
 FILE: Final = "contexts.toml"
 KEYS_FILE: Final = "keys.toml"
+THEMES_FILE: Final = "themes.toml"
+Value = TypeVar("Value")
 _LOCAL: Final = ("127.0.0.1", "localhost", "[::1]")
 
 
 class ContextsInvalid(Exception):
-    """The file of contexts cannot be used; the text says where and why."""
+    """One of the files cannot be used; the text says where and why."""
 
 
 class _Context(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -26,6 +28,25 @@ class _Context(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     client_id: str | None = None
     client_secret: str | None = None
     guarded: bool = False
+
+
+class Colours(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A theme of the user's own: names or `#rrggbb`; what is left out follows from `primary`.
+
+    `primary`: fast, and what is in focus; `secondary`: slow; `accent`: what runs.
+    """
+
+    primary: str
+    secondary: str | None = None
+    accent: str | None = None
+    success: str | None = None
+    warning: str | None = None
+    error: str | None = None
+    foreground: str | None = None
+    background: str | None = None
+    surface: str | None = None
+    panel: str | None = None
+    dark: bool = True
 
 
 class _Stored(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,15 +60,8 @@ def contexts(folder: Path) -> dict[str, Target]:
 
     Raises `ContextsInvalid`.
     """
-    file = folder / FILE
-    try:
-        found = msgspec.convert(tomllib.loads(file.read_text("utf-8")), dict[str, _Context])
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        message = f"cannot read {file}: {error}"
-        raise ContextsInvalid(message) from error
-    return {name: _target(file, name, each) for name, each in found.items()}
+    found = _read(folder / FILE, dict[str, _Context])
+    return {name: _target(folder / FILE, name, each) for name, each in found.items()}
 
 
 def keys(folder: Path) -> dict[str, str]:
@@ -55,9 +69,20 @@ def keys(folder: Path) -> dict[str, str]:
 
     Raises `ContextsInvalid`.
     """
-    file = folder / KEYS_FILE
+    return _read(folder / KEYS_FILE, dict[str, str])
+
+
+def themes(folder: Path) -> dict[str, Colours]:
+    """Other colours, by the names of themes; none where there is no `themes.toml`.
+
+    Raises `ContextsInvalid`.
+    """
+    return _read(folder / THEMES_FILE, dict[str, Colours])
+
+
+def _read(file: Path, shape: type[dict[str, Value]]) -> dict[str, Value]:
     try:
-        return msgspec.convert(tomllib.loads(file.read_text("utf-8")), dict[str, str])
+        return msgspec.convert(tomllib.loads(file.read_text("utf-8")), shape)
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:

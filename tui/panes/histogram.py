@@ -79,12 +79,6 @@ def costs(stats: TaskStats, window_s: float, width: int) -> list[Line]:
                 (part(stats.share), "bold"),
                 f" of slot-seconds, {kept} slots on average",
             ),
-            line(
-                _label("took"),
-                *_values(
-                    (("p50", stats.p50), ("p95", stats.p95), ("p99", stats.p99), ("max", stats.max))
-                ),
-            ),
             _trend(stats),
             line(
                 _label("errors"),

@@ -13,7 +13,7 @@ from tui.core.amounts import took
 from tui.core.cells import inset
 from tui.core.moments import between, instant, later, moment, run_seconds, zone_of
 from tui.core.signs import OVER, PAUSED, sign
-from tui.core.spans import Line, Look, Span, cut, fit, line, spark
+from tui.core.spans import Line, Look, Span, cut, fit, line, trend
 
 FIRES_SHOWN: Final = 3
 RUNS_SHOWN: Final = 14
@@ -172,7 +172,7 @@ def _last(schedule: ScheduleView, runs: Sequence[RunView], now_ms: int) -> list[
         (f"last {len(own)}  ", "dim"),
         *(sign(run.state) for run in own),
         ("   took ", "dim"),
-        (spark(lasted, len(own)), "accent"),
+        (trend(lasted, len(own)), "accent"),
     ]
     if ended:
         said += [("   shortest ", "dim"), took(min(ended)), ("  longest ", "dim"), took(max(ended))]

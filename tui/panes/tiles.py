@@ -1,6 +1,6 @@
 """Decides what the four tiles of the overview say: throughput, what waits, how long, errors."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from control.model.live import Counts, Pulse
@@ -11,7 +11,7 @@ from tui.core.amounts import count, part, roughly, took
 from tui.core.attention import OLDEST_S, QUEUE_PART
 from tui.core.cells import inset
 from tui.core.signs import OVER
-from tui.core.spans import Line, Look, Span, fit, line, spark, spread
+from tui.core.spans import Line, Look, Span, fit, line, spark, spread, trend
 
 TILE_LINES: Final = 4
 PULSES: Final = 90  # 15 minutes.
@@ -37,7 +37,7 @@ def throughput(pulses: Sequence[Pulse], width: int) -> list[Line]:
     return inset(
         [
             spread(line((f"{_rate(now)} jobs/s", "bold")), _trend(rates, now), width - 2),
-            _history(rates, width - 2, "accent"),
+            _history(rates, width - 2, "accent", draw=trend),
             spread(line(("15 m ago", "dim")), line(("now", "dim")), width - 2),
             spread(
                 line(f"peak {_rate(max(rates))}/s"),
@@ -162,10 +162,16 @@ def _full(pulses: Sequence[Pulse]) -> Sequence[Pulse]:
     return pulses[-PULSES - 1 : -1]
 
 
-def _history(values: Sequence[float], width: int, look: Look) -> Line:
+def _history(
+    values: Sequence[float],
+    width: int,
+    look: Look,
+    *,
+    draw: Callable[[list[float | None], int], str] = spark,
+) -> Line:
     """15 minutes across the whole width; what was before the first value stays empty."""
     missing: list[float | None] = [None] * (PULSES - len(values))
-    return line((spark([*missing, *values], max(width, 0)), look))
+    return line((draw([*missing, *values], max(width, 0)), look))
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -101,7 +101,7 @@ class Framed(Screen[None]):
 
     def flush(self, *, order: bool) -> None:
         """Draw everything that has changed."""
-        if not self._is_whole:
+        if not self._is_whole or not self.is_current:
             return
         self.clock.now_ms = self.console.picture_ms()
         stale, waiting = self.console.stale(), self.console.waiting_words()
