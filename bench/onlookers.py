@@ -91,6 +91,7 @@ class Looked:
 async def look_on(among: Sequence[Terminal], seconds: float, keys: int) -> Looked:
     """Have them show all views in turn, watch each view, then press keys on it."""
     looked, random = Looked(), Random(_SEED)
+    await trio.sleep(_BEGIN_S)  # While they begin, three at once, nobody could type.
     views = list(VIEWS)
     for at in range(0, len(views), len(among)):
         shown = dict(zip(views[at : at + len(among)], among, strict=False))

@@ -144,6 +144,10 @@ class Console(Base):
             self.flash(f"{done} of {len(orders)} done", "bad" if done < len(orders) else "good")
         self.session.ask_again()
 
+    async def action_quit(self) -> None:
+        """Textual's own key for it, ctrl+q, does no more than ours."""
+        self.leave()
+
     def leave(self, result: int | Switch = 0) -> None:
         """End, unless actions are on their way: that has to be asked for twice."""
         if not self._undone or self._warned:

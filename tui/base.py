@@ -256,14 +256,15 @@ class Base(App[int | Switch]):
 
     def last_view(self) -> None:
         """Between the last two views."""
-        if self._history.before is not None:
-            self.open_view(self._history.before)
+        if self._history.other is not None:
+            self.open_view(self._history.other)
 
     def make_view(self) -> None:
-        """Make one of the views that nobody has opened yet: later that would be waited for."""
+        """Make one of the views: when it is opened that would be waited for."""
         here = self.current_mode
         # A dialog may close when it is not in front any more, for as little as this.
-        if self.is_running and len(self.screen_stack) == 1 and self.unmade:
+        free = len(self.screen_stack) == 1 and not self.screen.query(".typing")
+        if self.is_running and free and self.unmade:
             self.switch_mode(self.unmade.pop())
             self.switch_mode(here)
 

@@ -94,6 +94,7 @@ async def _run_one(how: Start, target: Target, gone: asyncio.Event) -> int | Swi
                 task.cancel()
         return result
     finally:
+        gc.unfreeze()  # Another context begins with another console.
         await source.aclose()
 
 
@@ -122,6 +123,7 @@ async def _prepare(app: Console) -> None:
     while app.unmade:
         await asyncio.sleep(_PREPARE_S)
         app.call_later(app.make_view)
+    gc.collect()
     gc.freeze()
 
 

@@ -17,7 +17,7 @@ Named = Annotated[
     typer.Option("--context", help="A control plane of contexts.toml, instead of --url."),
 ]
 Theme = Annotated[
-    str | None, typer.Option(help="Colours: textual-dark, textual-light, nord, ansi-dark, …")
+    str | None, typer.Option(help="Colours: taskplane-dark, taskplane-light, ansi-dark, nord, …")
 ]
 Record = Annotated[
     Path | None, typer.Option(help="Write all that comes from the server to this file.")

@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -12,9 +13,13 @@ _RFC3339: Final = re.compile(
 
 def to_rfc3339(at_ms: int) -> str:
     """Write an instant as `2026-11-22T09:30:00.000Z`."""
-    return (_EPOCH + timedelta(milliseconds=at_ms)).strftime("%Y-%m-%dT%H:%M:%S.") + (
-        f"{at_ms % 1000:03d}Z"
-    )
+    seconds, ms = divmod(at_ms, 1000)
+    return f"{_written(seconds)}.{ms:03d}Z"
+
+
+@lru_cache(maxsize=1024)  # Most of what is written was a moment ago.
+def _written(seconds: int) -> str:
+    return (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def from_rfc3339(text: str) -> int:

@@ -34,6 +34,7 @@ _NAMES: Final = {
     " ": "space",
     "-": "minus",
     ">": "greater_than_sign",
+    "<": "less_than_sign",
     "_": "underscore",
     ".": "full_stop",
     "@": "at",

@@ -10,6 +10,31 @@ from tui.core.store import Link
 from tui.link.following import Follower
 
 
+def test_a_replay_that_is_told_to_begin_anew_goes_on_where_it_was() -> None:
+    async def run() -> None:
+        source = Canned()
+        for seq in (7, 8, 9):
+            source.tell(msgspec.json.encode(changes(seq=seq)))
+        links: list[Link] = []
+        taken: list[int] = []
+        last = asyncio.Event()
+
+        def take(frame: Frame) -> None:
+            taken.append(frame.seq)
+            if frame.seq == 9:
+                last.set()
+
+        follower = Follower(source, frame=take, moved=links.append, now_ms=lambda: 0)
+        following = asyncio.create_task(follower.run())
+        await last.wait()
+        following.cancel()
+        await asyncio.wait([following])
+        assert taken == [7, 8, 9]
+        assert [link.state for link in links] == ["connecting", "live"]
+
+    asyncio.run(run())
+
+
 def test_a_frame_that_is_missing_has_everything_taken_anew() -> None:
     async def run() -> None:
         source = Canned(snapshot(), changes())

@@ -324,7 +324,7 @@ def test_q_does_not_cut_off_actions_that_are_on_their_way(recording: Path) -> No
         await _go(app, pilot, "runs")
         await press(pilot, "ctrl+k", "y")
         await sent.wait()
-        await press(pilot, "q")
+        await press(pilot, "ctrl+q")
         assert app.return_code is None
         assert "actions on their way: 1" in app.messages[-1].text
         go.set()

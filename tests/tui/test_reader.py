@@ -112,9 +112,64 @@ def test_what_is_followed_stays_at_its_end_and_what_is_not_stays_where_it_is() -
 def test_another_width_keeps_the_end_in_view() -> None:
     async def body(reader: Reader, pilot: Pilot[None]) -> None:
         reader.extend([line(_LONG), line("last")])
-        await pilot.resize_terminal(60, 20)
-        while reader.size.width != 60:
+        assert _rows(reader)[0] == _LONG[160:180]
+        await pilot.resize_terminal(32, _HEIGHT)
+        while reader.size.width != 32:
             await pilot.pause()
-        assert reader.content(58, 18)[-1][0] == line("last")
+        rows = ["".join(text for text, _ in spans) for spans, _ in reader.content(30, 5)]
+        assert rows == [_LONG[at : at + 30] for at in range(120, 240, 30)] + ["last"]
+
+    _read(body, follows=True)
+
+
+def test_a_line_that_is_cut_and_wrapped_again_stays_in_view() -> None:
+    async def body(reader: Reader, _: Pilot[None]) -> None:
+        reader.replace([line("begin"), line(_LONG), *[line("x")] * 30])
+        for _row in range(9):
+            reader.action_scroll_by(1)
+        assert _rows(reader)[0] == _LONG[160:180]
+        reader.action_wrap()
+        assert _rows(reader)[0].startswith(_LONG[:20])
+        reader.action_wrap()
+        assert _rows(reader)[0] == _LONG[:20]
+
+    _read(body)
+
+
+def test_what_is_emptied_has_nothing_to_scroll_to() -> None:
+    async def body(reader: Reader, _: Pilot[None]) -> None:
+        reader.extend([line(f"hit {number}") for number in range(100)])
+        reader.seek("hit")
+        reader.action_scroll_end()
+        reader.replace([])
+        for turn in (1, -1):
+            reader.action_scroll_by(turn)
+            reader.action_hit(turn)
+        assert not any(_rows(reader))
+        reader.extend([line("hit again")])
+        reader.action_hit(1)
+        assert _rows(reader) == ["hit again"]
+
+    _read(body, follows=True)
+
+
+def test_a_hit_over_two_rows_is_shown_where_it_begins() -> None:
+    async def body(reader: Reader, _: Pilot[None]) -> None:
+        reader.replace([line(_LONG), *[line("x")] * 9])
+        reader.seek(_LONG[95:105])
+        assert _rows(reader)[0] == _LONG[80:100]
+
+    _read(body)
+
+
+def test_after_following_the_next_hit_is_sought_from_what_is_in_view() -> None:
+    async def body(reader: Reader, _: Pilot[None]) -> None:
+        reader.extend(line(f"{'hit' if at in {3, 40, 98} else 'no'} {at}") for at in range(100))
+        reader.seek("hit")
+        reader.action_hit(-1)
+        assert _rows(reader)[0] == "hit 40"
+        reader.action_follow()
+        reader.action_hit(-1)
+        assert _rows(reader)[0] == "hit 40"
 
     _read(body, follows=True)

@@ -19,6 +19,7 @@ def test_a_theme_of_ones_own_is_taken_and_a_wrong_one_is_said(tmp_path: Path) ->
     async def body(app: Console, _: Pilot[Any]) -> None:
         assert app.theme == "mine"
         assert app.current_theme.secondary == "hotpink"
+        assert app.current_theme.success == app.available_themes["taskplane-dark"].success
         assert "theirs" not in app.available_themes
         assert "themes.toml: theirs: [/x] is no colour" in {each.text for each in app.messages}
 
@@ -28,7 +29,7 @@ def test_a_theme_of_ones_own_is_taken_and_a_wrong_one_is_said(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[mine]\n", "primary"),
+        ("[mine]\nprimary = 7\n", "primary"),
         ('[mine]\nprimary = "red"\nslow = "blue"\n', "slow"),
         ("mine", "themes.toml"),
     ],

@@ -24,11 +24,20 @@ TURNING: Final = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u20
 
 def check(app: Console) -> None:
     """Nothing on the screen is a command to the terminal, and each box has its frame."""
-    lines = picture(app)
-    for text in lines:
+    check_text(app)
+    check_frames(app)
+
+
+def check_text(app: Console) -> None:
+    """Nothing on the screen is a command to the terminal."""
+    for text in picture(app):
         signs = set(text)
         assert not {unicodedata.category(sign) for sign in signs} & FORBIDDEN, repr(text)
         assert not signs & TURNING, repr(text)
+
+
+def check_frames(app: Console) -> None:
+    """Each box has its frame."""
     for box in app.screen.query(Box):
         if box.framed and box.display and box.region.height > 1 and box.region.width > 1:
             check_frame(app, box)
@@ -54,4 +63,16 @@ def check_frame(app: Console, box: Box) -> None:
 async def checked(app: Console, pilot: Any) -> None:  # noqa: ANN401 - Textual's pilots are generic.
     await until(pilot, lambda: app.screen.is_mounted)
     await drawn(app, pilot)
+    check_text(app)
+    # A screen is laid out some time after it is opened.
+    await until(pilot, lambda: is_framed(app))
     check(app)
+
+
+def is_framed(app: Console) -> bool:
+    """Whether each box has its frame by now."""
+    try:
+        check_frames(app)
+    except AssertionError:
+        return False
+    return True

@@ -72,8 +72,8 @@ def part(value: float) -> str:
 
 def moved(value: float) -> str:
     """By which part of 1 something has changed: `+38%`, `-2%`, `0%`."""
-    percent = round(value * _HUNDRED)
-    return f"{percent:+d}%" if percent else "0%"
+    text = f"{value:+.0%}"
+    return "0%" if text in {"+0%", "-0%"} else text
 
 
 def clock(at_ms: int, *, short: bool = False) -> str:

@@ -65,6 +65,7 @@ _ROWS: Final[tuple[tuple[Group, str, str, str, str, int, str], ...]] = (
     ("Tables", "describe", "d", "d", "describe", 30, "the whole record"),
     ("Tables", "explain", "x", "x", "explain", 20, "why it waits, runs, or has ended"),
     ("Tables", "log", "l", "l", "log", 15, "the log of the job"),
+    ("Tables", "lane", "P", "P", "partition", 21, "the partition that the worker serves"),
     ("Tables", "save", "ctrl+s", "ctrl+s", "save", 0, "save what is shown: csv, json, svg"),
     ("Tables", "acknowledge", "a", "a", "acknowledge", 22, "leave it out for an hour"),
     ("Tables", "zone", "Z", "Z", "zone", 22, "times in UTC, or in the schedule's zone"),

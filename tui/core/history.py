@@ -27,6 +27,7 @@ class History:
         return self._gone_to[self._at]
 
     @property
-    def before(self) -> str | None:
-        """The view that one came from."""
-        return self._gone_to[self._at - 1] if len(self._gone_to) > 1 else None
+    def other(self) -> str | None:
+        """The view before this one, or else the one after it; None: there is only this one."""
+        others = self._gone_to[max(self._at - 1, 0) :]
+        return next((name for name in others if name != self._gone_to[self._at]), None)

@@ -31,12 +31,12 @@ class _Context(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class Colours(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A theme of the user's own: names or `#rrggbb`; what is left out follows from `primary`.
+    """A theme of the user's own: names or `#rrggbb`; what is left out is as in ours.
 
     `primary`: fast, and what is in focus; `secondary`: slow; `accent`: what runs.
     """
 
-    primary: str
+    primary: str | None = None
     secondary: str | None = None
     accent: str | None = None
     success: str | None = None

@@ -79,11 +79,11 @@ class Follower:
         return None if hurried else Away("the control plane has closed the connection")
 
     async def _take_all(self) -> None:
-        seq = -1  # Of the frame before: a snapshot is the first.
+        seq: int | None = None  # Of the frame before.
         async with self._source.frames() as frames:
             async for raw in frames:
                 frame = _decoded(raw)
-                if frame.kind != "snapshot" and frame.seq != seq + 1:
+                if frame.kind != "snapshot" and seq is not None and frame.seq != seq + 1:
                     message = "changes are missing: everything is taken anew"
                     raise Away(message)
                 seq = frame.seq

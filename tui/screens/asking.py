@@ -37,10 +37,10 @@ FORECAST = Question(key="forecast", path="/v1/forecast", shape=Forecast, every_s
 
 
 def tasks(window: str, key: str = "tasks") -> Question:
-    """Where the slots' time goes."""
+    """Where the slots' time goes: the server looks at all that ended in the window."""
     query = {"window": window, "limit": "200"}
     return Question(
-        key=key, path="/v1/stats/slow-tasks", shape=Page[TaskStats], query=query, every_s=5.0
+        key=key, path="/v1/stats/slow-tasks", shape=Page[TaskStats], query=query, every_s=10.0
     )
 
 

@@ -78,8 +78,6 @@ class Overview(View):
         "log",
         "cancel",
         "acknowledge",
-        "window(-1)",
-        "window(1)",
     }
 
     def body(self) -> ComposeResult:

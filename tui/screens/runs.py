@@ -1,12 +1,15 @@
 """All runs, the newest first; the end of the list loads older ones."""
 
-from typing import ClassVar
+from bisect import bisect_left
+from collections.abc import Mapping
+from typing import ClassVar, Final
 
 from textual.app import ComposeResult
 
 from control.model.live import Watch
 from control.model.states import FINAL, State
 from control.model.views import Page, RunView
+from tui.core.moments import instant
 from tui.core.orders import Thing
 from tui.core.rows import Rows
 from tui.core.spans import line
@@ -22,26 +25,45 @@ _PAGE = 200
 _NEAR_END = 10
 _WATCHED_MAX = 200
 _TOLD_MAX = 500
+_NONE_YET = "no run yet. `tpctl run start NAME` or `tpctl run submit FILE` starts one"
+_NONE_SINCE = "no run in this time; > makes it longer"
+_HOUR_MS = 3_600_000
+_SINCE_MS: Final[Mapping[str, int | None]] = {
+    "15m": _HOUR_MS // 4,
+    "1h": _HOUR_MS,
+    "6h": 6 * _HOUR_MS,
+    "24h": 24 * _HOUR_MS,
+    "7d": 168 * _HOUR_MS,
+    "all": None,
+}
 
 
 class Runs(View):
     """View 4."""
 
     name_of_view = "runs"
-    supports: ClassVar[frozenset[str]] = ROWS | {"retry", "cancel", "log"}
+    supports: ClassVar[frozenset[str]] = ROWS | {
+        "retry",
+        "cancel",
+        "log",
+        "window(-1)",
+        "window(1)",
+    }
 
     def __init__(self) -> None:
         super().__init__()
         self._all_loaded = False
         self._cursor: str | None = None  # Of the list, where it goes on.
         self._loading = False
+        self._oldest_ms = 0  # When the oldest run began of those that were asked for.
+        self._since = "all"
 
     def body(self) -> ComposeResult:
         """One table."""
         yield Table(
             Rows(runs(self.clock), faulty=is_faulty_run, sort="run", descending=True),
             id="runs",
-            empty="no run yet. `tpctl run start NAME` or `tpctl run submit FILE` starts one",
+            empty=_NONE_YET,
         )
 
     def path(self) -> list[str]:
@@ -63,7 +85,7 @@ class Runs(View):
     def paint(self, *, order: bool) -> None:
         """Draw it."""
         table = self.query_one("#runs", Table)
-        known = dict(self.store.runs)
+        known = self._begun_since(self.store.runs)
         states = [run.state for run in known.values()]
         faults = states.count(State.ERROR)
         table.heading = line(
@@ -72,20 +94,28 @@ class Runs(View):
             (f"{faults} error", "bad" if faults else ""),
             f" · {sum(state in FINAL for state in states) - faults} ended",
             ("  of those loaded", "dim"),
+            (f"  since {self._since}" if self._since != "all" else "", "accent"),
         )
-        whole = self._all_loaded or len(known) >= RUNS_MAX
-        table.footing = line(
-            "all loaded"
-            if self._all_loaded
-            else f"older runs than these {RUNS_MAX}: `tpctl run list`"
-            if whole
+        table.empty = (
+            _NONE_YET if self._since == "all" else "no run in this time; > makes it longer"
+        )
+        begin_ms = self._begin_ms()
+        full = len(self.store.runs) >= RUNS_MAX
+        loaded = self._all_loaded or (begin_ms is not None and self._oldest_ms < begin_ms)
+        words = (
+            f"older runs than these {RUNS_MAX}: `tpctl run list`"
+            if full
+            else "all loaded"
+            if loaded
             else "the end of the list loads 200 older runs"
         )
+        table.footing = line(f"< > since  {words}")
         if self.store.frame_ms is not None or known:
             table.update(known, order=order or len(known) != len(table.rows.by_key))
         if (
             table.is_near_end(_NEAR_END)
-            and not whole
+            and not full
+            and not loaded
             and not self._loading
             and self._cursor is not None
         ):
@@ -112,17 +142,47 @@ class Runs(View):
         if table.cursor is not None:
             self.console.open_run(int(table.cursor))
 
+    def action_window(self, way: int) -> None:
+        """Runs of a shorter or longer time."""
+        found = list(_SINCE_MS)
+        at = min(max(found.index(self._since) + way, 0), len(found) - 1)
+        self._since = found[at]
+        self.flush(order=True)
+
+    def _begin_ms(self) -> int | None:
+        """When the time begins that is wanted; None: with the first run."""
+        length_ms = _SINCE_MS[self._since]
+        return None if length_ms is None else self.clock.now_ms - length_ms
+
+    def _begun_since(self, runs: Mapping[int, RunView]) -> dict[int, RunView]:
+        """Those of the time that is wanted; a run with a larger number began later."""
+        begin_ms = self._begin_ms()
+        if begin_ms is None:
+            return dict(runs)
+        numbers = sorted(runs)
+        first = bisect_left(
+            numbers, begin_ms, key=lambda number: instant(runs[number].created_at) or 0
+        )
+        return {number: runs[number] for number in numbers[first:]}
+
     def _take(self, page: Page[RunView]) -> None:
+        if self._cursor is None and not self._all_loaded:
+            self._go_on_after(page)
         for run in reversed(page.items):
             self.store.put_run(run)
-        if self._cursor is None:
-            self._cursor, self._all_loaded = page.next_cursor, page.next_cursor is None
+
+    def _go_on_after(self, page: Page[RunView]) -> None:
+        self._cursor, self._all_loaded = page.next_cursor, page.next_cursor is None
+        if page.items:
+            self._oldest_ms = instant(page.items[-1].created_at) or 0
 
     async def _load_older(self) -> None:
         try:
             query = {"limit": str(_PAGE), "cursor": self._cursor or ""}
             raw = await self.console.source.ask("GET", "/v1/runs", query=query)
-            self._take(decoded(raw, Page[RunView]))
+            page = decoded(raw, Page[RunView])
+            self._go_on_after(page)
+            self._take(page)
         except LinkError as error:
             self.console.flash(f"older runs: {error}", "bad")
         finally:

@@ -1,5 +1,6 @@
 """Who runs what, the longest attempts first; and the last minutes of the one under the cursor."""
 
+from statistics import mode
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -29,7 +30,7 @@ class Workers(View):
     """View 5."""
 
     name_of_view = "workers"
-    supports: ClassVar[frozenset[str]] = ROWS | {"explain", "log", "drain"}
+    supports: ClassVar[frozenset[str]] = ROWS | {"explain", "log", "drain", "lane"}
 
     def body(self) -> ComposeResult:
         """The table, and one worker's slots."""
@@ -98,6 +99,14 @@ class Workers(View):
             self.console.flash(f"{event.key} runs nothing now")
         else:
             self.console.open_object("job", job.job_id)
+
+    def action_lane(self) -> None:
+        """The partition that most of its slots serve."""
+        worker = self._worker()
+        if worker is None or not worker.partitions:
+            self.console.flash("no worker with partitions is under the cursor", "bad")
+        else:
+            self.console.open_object("partition", mode(worker.partitions))
 
     def job_id(self) -> int | None:
         """The job that the worker under the cursor has run for longest."""

@@ -5,6 +5,7 @@ Following is one thing or the other: scrolling up stops it, reaching the end res
 
 from collections import deque
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from typing import ClassVar, Final
 
 from textual.binding import Binding, BindingType
@@ -61,16 +62,19 @@ class Reader(Box):
         if fresh != list(self.lines):
             self.lines.clear()
             self.dropped = 0
-            self.extend(fresh)
+            self._add(fresh)
         else:
             self.redraw()
 
     def extend(self, lines: Iterable[Line]) -> None:
         """More at the end."""
         fresh = list(lines)
-        if not fresh:
+        if fresh:
+            self._add(fresh)
+        else:
             self.redraw()
-            return
+
+    def _add(self, fresh: Sequence[Line]) -> None:
         for each in fresh:
             if len(self.lines) == LINES_MAX:
                 self.dropped += 1
@@ -127,7 +131,7 @@ class Reader(Box):
 
     def action_follow(self) -> None:
         """Follow the end, or stay here."""
-        self.following = not self.following
+        self.following, self._hit = not self.following, None
         self._settle()
 
     def action_wrap(self) -> None:
@@ -147,8 +151,7 @@ class Reader(Box):
         others = [at for at in self.hits if (at > here if way > 0 else at < here)] or self.hits
         self.following = False
         self._hit = at = others[0] if way > 0 else others[-1]
-        rows = enumerate(self._rows(at, self._width))
-        self._top = at, next((row for row, spans in rows if self.sought in _plain(spans)), 0)
+        self._top = at, self._row_of(_plain(self.lines[at]).find(self.sought), at)
         self._settle()
 
     def on_mouse_scroll_down(self) -> None:
@@ -190,9 +193,18 @@ class Reader(Box):
     def _rows(self, at: int, width: int) -> Sequence[Line]:
         return wrapped(self.lines[at], width) if self.wrapping else (self.lines[at],)
 
+    def _row_of(self, offset: int, at: int) -> int:
+        """In which of a line's rows the character at this offset is."""
+        lengths = [sum(len(text) for text, _ in spans) for spans in self._rows(at, self._width)]
+        return sum(end <= offset for end in accumulate(lengths[:-1]))
+
     def _settle(self) -> None:
-        end = self._end
-        self._top = end if self.following else min(self._moved(self._top, 0), end)
+        end, (at, row) = self._end, self._top
+        if at < len(self.lines):  # The line may have fewer rows than before: it stays in view.
+            row = min(row, len(self._rows(at, self._width)) - 1)
+        self._top = end if self.following else min((at, row), end)
+        if self.following:
+            self._hit = None
         self.redraw()
 
     def _find_hits(self) -> None:

@@ -42,11 +42,14 @@ def register(app: App[Any], own: Mapping[str, Colours]) -> list[str]:
     for theme in _OWN:
         app.register_theme(theme)
     problems = []
+    dark, light = _OWN
     for name, colours in own.items():
+        ours = dark if colours.dark else light
         given = {
             field: value
             for field in colours.__struct_fields__
             if (value := getattr(colours, field)) is not None
+            or (value := getattr(ours, field)) is not None
         }
         wrong = [each for each in given.values() if isinstance(each, str) and not _is_colour(each)]
         if wrong:
