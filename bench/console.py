@@ -110,7 +110,10 @@ async def _measure(
 
 
 async def _compare(running: System, client: httpx.AsyncClient, size: Size) -> Figures:
-    """The throughput of a full system, in windows without and with consoles."""
+    """The throughput of a full system, in windows without and with consoles.
+
+    Consoles run on their users' machines; here they get what the system leaves of this one.
+    """
     ratios: list[float] = []
     rates: tuple[list[float], list[float]] = ([], [])
     cpu_ms: tuple[list[float], list[float]] = ([], [])
@@ -118,15 +121,15 @@ async def _compare(running: System, client: httpx.AsyncClient, size: Size) -> Fi
         nursery.start_soon(pressure.full, client)
         await trio.sleep(_BEGIN_S)
         for number in range(2 * size.pairs):
-            watched = number % 2
-            with consoles(running, size.count * watched) as among:
+            watched = (number + 1) // 2 % 2  # Without, with, with, without: so drift cancels out.
+            with consoles(running, size.count * watched, aside=True) as among:
                 for console, key in zip(among, ("1", "4", "5"), strict=False):
                     console.press(key)
                 await trio.sleep(_BEGIN_S)
                 rate, cpu = await _window(running, client, size.seconds)
             rates[watched].append(rate)
             cpu_ms[watched].append(10 * cpu / rate)
-            if watched:
+            if number % 2:
                 ratios.append(rates[1][-1] / rates[0][-1])
         nursery.cancel_scope.cancel()
     return {

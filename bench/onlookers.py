@@ -33,8 +33,13 @@ _SEED: Final = 1
 
 
 @contextmanager
-def consoles(running: System, count: int, profiles: Path | None = None) -> Iterator[list[Terminal]]:
-    """So many consoles with a first picture each. `profiles`: where cProfile writes its files."""
+def consoles(
+    running: System, count: int, profiles: Path | None = None, *, aside: bool = False
+) -> Iterator[list[Terminal]]:
+    """So many consoles with a first picture each.
+
+    `profiles`: where cProfile writes its files; `aside`: they get only what others leave.
+    """
     with ExitStack() as stack:
         found: list[Terminal] = []
         for number in range(count):
@@ -42,6 +47,8 @@ def consoles(running: System, count: int, profiles: Path | None = None) -> Itera
             if profiles is not None:
                 name = profiles / f"console-{number}-{time.time_ns()}.prof"
                 command = [sys.executable, "-m", "cProfile", "-o", str(name), *command]
+            if aside:
+                command = ["nice", "-n", "19", *command]
             found.append(stack.enter_context(Terminal(command, running.environ())))
         for console in found:
             console.wait_for("verview")

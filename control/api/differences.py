@@ -2,17 +2,19 @@
 
 from typing import Any, Final
 
+import msgspec
 import trio
 
 from control.api.live import Live
 from control.api.ports import Parts
 from control.model import limits
 from control.model.balancing import LoadOfPartition
-from control.model.fleet import PartitionView, RunningView
+from control.model.fleet import PartitionView, RunningView, WorkerView
 from control.model.live import Counts, Pulse
 from control.model.times import to_rfc3339
 
 _EVERY_S: Final = 1.0  # Workers, partitions, and counts are large, and nobody reads faster.
+_WORKERS_PER_S: Final = 400.0  # Of a large fleet all changes all the time: it is told less often.
 
 
 class Differences:
@@ -53,7 +55,6 @@ class Differences:
 
     def take(self, open_runs: int, waiting: int) -> dict[str, Any]:
         """What changed, as fields of a frame; from now on it is told."""
-        self._due = trio.current_time() + _EVERY_S
         live = self._live
         live.pulses.waiting = waiting
         found: dict[str, Any] = {}
@@ -61,13 +62,14 @@ class Differences:
         if counts != self._counts:
             self._counts = found["counts"] = counts
         workers, gone = live.crew.take_workers()
+        self._due = trio.current_time() + max(_EVERY_S, len(workers) / _WORKERS_PER_S)
         if workers:
-            found["workers"] = workers
+            found["workers"] = _written(workers)
         if gone:
             found["workers_gone"] = gone
         partitions = self._changed_partitions()
         if partitions:
-            found["partitions"] = partitions
+            found["partitions"] = _written(partitions)
         pulses = live.pulses.since(self._pulse, counts.running)
         if pulses:
             self._pulse, found["pulses"] = pulses[-1], pulses
@@ -101,6 +103,11 @@ class Differences:
     def _pulse_is_over(self) -> bool:
         begin_ms = self._live.pulses.end_ms - limits.PULSE_MS
         return self._pulse is None or self._pulse.at != to_rfc3339(begin_ms)
+
+
+def _written(views: list[WorkerView] | list[PartitionView]) -> msgspec.Raw:
+    """In JSON: several frames hold the same ones."""
+    return msgspec.Raw(msgspec.json.encode(views))
 
 
 def _head(running: RunningView | None) -> tuple[object, ...]:

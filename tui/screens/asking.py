@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from urllib.parse import quote
 
+import msgspec
+
 from control.model.explanation import Explanation
 from control.model.fleet import PartitionWithJobs
 from control.model.forecast import Forecast
@@ -14,6 +16,7 @@ from control.model.views import JobView, Page, RunView
 from tui.link.questions import Question
 
 QUEUES = Question(key="queues", path="/v1/queues", shape=Queues, every_s=2.0)
+QUEUES_FOR_ATTENTION = msgspec.structs.replace(QUEUES, every_s=10.0)
 SUMMARY = Question(
     key="summary", path="/v1/stats/summary", shape=Summary, query={"window": "15m"}, every_s=10.0
 )

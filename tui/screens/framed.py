@@ -118,7 +118,7 @@ class Framed(Screen[None]):
         """Say what this view needs, and what attention needs on every view."""
         asked = self.questions()
         if asking.QUEUES not in asked:
-            asked = [*asked, asking.QUEUES]
+            asked = [*asked, asking.QUEUES_FOR_ATTENTION]
         self.console.session.want(asked, self.watched())
 
     def draw_bars(self) -> None:
