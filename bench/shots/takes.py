@@ -28,7 +28,7 @@ def _screens() -> list[Take]:
         Take(name="run-tree", keys=(*_RUN, "v")),
         Take(name="help", keys=("question_mark",)),
         Take(name="describe", keys=("4", "d")),
-        Take(name="explain", keys=("2", "x")),
+        Take(name="explain", keys=(*_JOB, "x")),
         Take(name="messages", keys=(*_WRITES, "y", "colon", *typed("messages"), "enter")),
         Take(name="palette", keys=("ctrl+p",)),
         Take(name="palette-typed", keys=("ctrl+p", *typed("deploy"))),

@@ -4,6 +4,7 @@ A role is a meaning (`bad`, `dim`, …); the theme decides what it looks like. T
 comes in raw and is made harmless here, so nothing that is drawn can be a command to the terminal.
 """
 
+import textwrap
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Final, Literal, TypeAlias
@@ -101,6 +102,11 @@ def wrapped(spans: Line, width: int) -> Sequence[Line]:
             current.append((piece, look))
             left -= cell_len(piece)
     return (*made, tuple(current))
+
+
+def paragraph(text: str, width: int) -> list[Line]:
+    """What is said where there is nothing else: whole words, a little to the right."""
+    return [line((f"  {each}", "dim")) for each in textwrap.wrap(shown(text), max(width - 3, 1))]
 
 
 def chop_cells(text: str, first: int, width: int) -> list[str]:

@@ -216,6 +216,8 @@ def _held(found: WaitingClass | None) -> str:
 
 def _drains(classes: Sequence[WaitingClass | None], slots: int) -> Line:
     """How long all slots would need for what waits of each class."""
+    if not any(each is not None and each.jobs for each in classes):
+        return line(("nothing to drain", "dim"))
     if not slots:
         return line((f"no slots to drain it {OVER}", "bad"))
     ends = [

@@ -106,7 +106,9 @@ class Framed(Screen[None]):
         self.clock.now_ms = self.console.picture_ms()
         stale, waiting = self.console.stale(), self.console.waiting_words()
         for table in self.query(Table):
-            table.loading_words = waiting
+            if table.loading_words != waiting:
+                table.loading_words = waiting
+                table.redraw()
         for box in self.query(Box):
             if box.framed:
                 box.stale = stale

@@ -16,7 +16,7 @@ from tui.core.moments import instant
 from tui.core.orders import Thing
 from tui.core.rows import Column, Key, Rows, figure, length
 from tui.core.signs import done_of, sign, stage_signs
-from tui.core.spans import Line, Span, bar, line
+from tui.core.spans import Line, Span, bar, line, paragraph
 from tui.core.tables import Clock, is_faulty_run
 from tui.link.questions import Question
 from tui.panes import lanes, tiles
@@ -210,7 +210,7 @@ class Overview(View):
         box.heading = line(("Lanes", "title"))
         partitions = sorted(store.partitions.values(), key=lambda each: each.partition)
         if store.frame_ms is None:
-            box.show([line((f" {self.console.waiting_words()}", "dim"))])
+            box.show(paragraph(self.console.waiting_words(), box.size.width - 2))
         else:
             box.show(lanes.lanes(partitions, store.queues(), max(box.size.width - 2, 10)))
 

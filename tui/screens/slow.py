@@ -115,9 +115,13 @@ class SlowTasks(View):
         costs = self.query_one("#costs", Lines)
         slowest = self.query_one("#slowest", Table)
         slowest.heading = line((f"Slowest attempts, {window}", "title"))
+        costs.heading = line(("What it costs", "title"))
         if task is None:
+            box.heading = line(("Durations", "title"))
             for each in (box, costs):
                 each.show([])
+            if "tasks" in self.store.answers:
+                slowest.update({}, order=True)
             return
         box.heading = line((f"{task.pipeline}/{task.job}: durations, {window}", "title"))
         fits = detail is not None and (detail.pipeline, detail.job) == (task.pipeline, task.job)
@@ -132,5 +136,4 @@ class SlowTasks(View):
             box.show([line((" loading …", "dim"))])
             slowest.update({}, order=True)
             slowest.ready = False
-        costs.heading = line(("What it costs", "title"))
         costs.show(histogram.costs(task, _WINDOW_S[window], max(costs.size.width - 2, 10)))

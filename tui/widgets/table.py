@@ -13,7 +13,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from tui.core.rows import Column, Key, Rows, drawn, fitting, header, widths_of
-from tui.core.spans import Line, Look, Span, line
+from tui.core.spans import Line, Look, Span, line, paragraph
 from tui.widgets.box import Box
 
 Row = TypeVar("Row")
@@ -120,7 +120,8 @@ class Table(Box, Generic[Row]):
             sign = "*" if key in self.marks else "▸" if key == self.cursor else " "
             lines.append((((sign, ""), *drawn(columns, widths, rows.by_key[key])), over))
         if not rows.order:
-            lines += [((), ""), (line((f"  {self._nothing()}", "dim")), "")]
+            lines.append(((), ""))
+            lines += [(each, "") for each in paragraph(self._nothing(), width)]
         return lines
 
     def show_top(self) -> None:
