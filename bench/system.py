@@ -169,11 +169,14 @@ def _running(
                 message = f"{command[0]} ended with exit code {process.wait()} before it was ready"
                 raise SystemExit(message)
             # From here on nobody reads: what it says goes straight to our own stderr.
-            with subprocess.Popen(["cat"], stdin=process.stderr, stdout=_STDERR):
+            with subprocess.Popen(["cat"], stdin=process.stderr, stdout=_STDERR) as pump:
                 try:
                     yield process
                     process.terminate()
                     process.wait(STOP_S)
+                except subprocess.TimeoutExpired:
+                    pump.kill()  # A worker that is left behind would hold the other end open.
+                    raise
                 finally:
                     process.kill()  # Only if it has not ended; the pump ends with it.
         finally:
