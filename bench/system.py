@@ -174,7 +174,7 @@ def _running(
                     yield process
                     process.terminate()
                     process.wait(STOP_S)
-                except subprocess.TimeoutExpired:
+                except BaseException:
                     pump.kill()  # A worker that is left behind would hold the other end open.
                     raise
                 finally:

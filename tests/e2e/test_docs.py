@@ -11,7 +11,7 @@ import pytest
 import typer.main
 from typer.core import TyperGroup
 
-from bench.system import start_control
+from bench.system import start_control, start_worker
 from control.cli.main import app
 from control.core.cron import check_schedule
 from control.core.definitions import parse_pipeline
@@ -69,7 +69,8 @@ def test_the_commands_of_a_page_work_in_order(page: Path, tmp_path: Path) -> Non
         if block.file:
             (tmp_path / block.file).write_text(block.text, encoding="utf-8")
     script = "\n".join(block.text for block in of(page, "sh") if block.text != UP)
-    with start_control(data_dir, "--workers", "4"):
+    # The worker of its own, too, but there before the first command is.
+    with start_control(data_dir), start_worker(data_dir, slots=4, name="local"):
         run(script, tmp_path, environment(data_dir))
 
 
