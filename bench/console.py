@@ -50,7 +50,7 @@ def main(  # noqa: PLR0917 - each is an option of the command.
     rate: Annotated[float, typer.Option(help="Changes of jobs a second.")] = 2_000.0,
     frames: Annotated[int, typer.Option(help="For one console; 36,000 are an hour's.")] = 36_000,
     keys: Annotated[int, typer.Option(help="Pressed on each view.")] = 25,
-    pairs: Annotated[int, typer.Option(help="Windows without and with consoles.")] = 3,
+    pairs: Annotated[int, typer.Option(help="Windows without and with consoles.")] = 4,
     profiles: Annotated[Path | None, typer.Option(help="Run consoles under cProfile.")] = None,
 ) -> None:
     """Consoles beside a system under load."""

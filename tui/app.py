@@ -146,6 +146,8 @@ class Console(Base):
 
     async def action_quit(self) -> None:
         """Textual's own key for it, ctrl+q, does no more than ours."""
+        if self._undone and self.view_in_front is None:
+            self.pop_screen()  # A dialog, which would hide what is said.
         self.leave()
 
     def leave(self, result: int | Switch = 0) -> None:

@@ -14,6 +14,7 @@ from control.model.live import Counts, Pulse
 from control.model.times import to_rfc3339
 
 _EVERY_S: Final = 1.0  # Workers, partitions, and counts are large, and nobody reads faster.
+_EVERY_MAX_S: Final = 4.0
 _WORKERS_PER_S: Final = 400.0  # Of a large fleet all changes all the time: it is told less often.
 
 
@@ -35,7 +36,7 @@ class Differences:
         if self._live.changes != self._changes_seen:
             # What messages say may be stored a little later than they are read.
             self._changes_seen = self._live.changes
-            self._settled = now + limits.SETTLE_S + _EVERY_S
+            self._settled = max(now, self._due) + limits.SETTLE_S + _EVERY_S
         return now >= self._due and (now <= self._settled or self._pulse_is_over())
 
     @property
@@ -62,7 +63,8 @@ class Differences:
         if counts != self._counts:
             self._counts = found["counts"] = counts
         workers, gone = live.crew.take_workers()
-        self._due = trio.current_time() + max(_EVERY_S, len(workers) / _WORKERS_PER_S)
+        pause_s = min(max(_EVERY_S, len(workers) / _WORKERS_PER_S), _EVERY_MAX_S)
+        self._due = trio.current_time() + pause_s
         if workers:
             found["workers"] = _written(workers)
         if gone:

@@ -14,6 +14,7 @@ from tui.core.critical import critical_path
 from tui.core.groups import grouped, shown_part
 from tui.core.moments import instant, jobs_seconds, run_seconds, zone_of
 from tui.core.signs import STATE_SIGNS, done_of, look_of, stage_signs, together
+from tui.core.spans import paragraph
 from tui.core.steps import step_of, written
 
 STAGES = ["build", "test", "publish"]
@@ -156,3 +157,13 @@ def test_moments() -> None:
     assert jobs_seconds([*jobs, a_job(3, "c", "build", ready=-9, started=-5)], NOW) == 90
     assert jobs_seconds([a_job(3, "c", "build", ready=-9)], NOW) is None
     assert str(zone_of("Europe/Paris")) == "Europe/Paris"
+
+
+def test_a_paragraph_has_whole_words_and_an_end() -> None:
+    def rows(text: str, width: int) -> list[str]:
+        return ["".join(piece for piece, _ in spans) for spans in paragraph(text, width)]
+
+    assert rows("nothing needs your attention", 16) == ["  nothing needs", "  your", "  attention"]
+    assert rows("語" * 10, 11) == ["  " + "語" * 4, "  " + "語" * 4, "  " + "語" * 2]
+    assert len(rows("x" * 10**6, 20)) <= 13
+    assert rows("", 20) == ["  "]

@@ -4,7 +4,6 @@ A role is a meaning (`bad`, `dim`, …); the theme decides what it looks like. T
 comes in raw and is made harmless here, so nothing that is drawn can be a command to the terminal.
 """
 
-import textwrap
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Final, Literal, TypeAlias
@@ -35,6 +34,7 @@ Align: TypeAlias = Literal["left", "right"]
 MORE: Final = "…"
 _EIGHTHS: Final = " ▏▎▍▌▋▊▉█"
 _HEIGHTS: Final = "▁▂▃▄▅▆▇█"
+_ROWS_MAX: Final = 12
 _CHARS_A_CELL: Final = 16  # More marks on one character nobody can read.
 
 
@@ -106,7 +106,14 @@ def wrapped(spans: Line, width: int) -> Sequence[Line]:
 
 def paragraph(text: str, width: int) -> list[Line]:
     """What is said where there is nothing else: whole words, a little to the right."""
-    return [line((f"  {each}", "dim")) for each in textwrap.wrap(shown(text), max(width - 3, 1))]
+    room = max(width - 3, 1)
+    rows = [""]
+    for word in cut(text, room * _ROWS_MAX).split():
+        for piece in chop_cells(word, room, room):
+            if rows[-1] and cell_len(rows[-1]) + 1 + cell_len(piece) > room:
+                rows.append("")
+            rows[-1] += f" {piece}" if rows[-1] else piece
+    return [line((f"  {each}", "dim")) for each in rows]
 
 
 def chop_cells(text: str, first: int, width: int) -> list[str]:

@@ -185,7 +185,7 @@ class Overview(View):
 
     def _take_open(self, page: Page[RunView]) -> None:
         for run in page.items:
-            self.store.put_run(run)
+            self.console.session.store.put_run(run)
 
     def _paint_tiles(self) -> None:
         store = self.store

@@ -55,6 +55,7 @@ class Runs(View):
         self._all_loaded = False
         self._cursor: str | None = None  # Of the list, where it goes on.
         self._loading = False
+        self._newest = 0  # The largest number of those that were asked for.
         self._oldest_ms = 0  # When the oldest run began of those that were asked for.
         self._since = "all"
 
@@ -96,17 +97,20 @@ class Runs(View):
             ("  of those loaded", "dim"),
             (f"  since {self._since}" if self._since != "all" else "", "accent"),
         )
-        table.empty = (
-            _NONE_YET if self._since == "all" else "no run in this time; > makes it longer"
-        )
+        table.empty = _NONE_YET if self._since == "all" else _NONE_SINCE
         begin_ms = self._begin_ms()
         full = len(self.store.runs) >= RUNS_MAX
-        loaded = self._all_loaded or (begin_ms is not None and self._oldest_ms < begin_ms)
+        # Of a full store the oldest are dropped, so that one from before the time is proof, too.
+        reached = begin_ms is not None and self._oldest_ms < begin_ms
+        if full:
+            loaded = reached and len(known) < len(self.store.runs)
+        else:
+            loaded = reached or self._all_loaded
         words = (
-            f"older runs than these {RUNS_MAX}: `tpctl run list`"
-            if full
-            else "all loaded"
+            "all loaded"
             if loaded
+            else f"older runs than these {RUNS_MAX}: `tpctl run list`"
+            if full
             else "the end of the list loads 200 older runs"
         )
         table.footing = line(f"< > since  {words}")
@@ -118,6 +122,7 @@ class Runs(View):
             and not loaded
             and not self._loading
             and self._cursor is not None
+            and self.store is self.console.session.store  # A frozen picture stays as it is.
         ):
             self._loading = True
             self.run_worker(self._load_older(), group="older", exclusive=True)
@@ -166,10 +171,13 @@ class Runs(View):
         return {number: runs[number] for number in numbers[first:]}
 
     def _take(self, page: Page[RunView]) -> None:
-        if self._cursor is None and not self._all_loaded:
+        numbers = [run.id for run in page.items]
+        # The first page; or one of much later, with runs between that nobody has told of.
+        if not numbers or min(numbers) > self._newest:
             self._go_on_after(page)
+        self._newest = max([self._newest, *numbers])
         for run in reversed(page.items):
-            self.store.put_run(run)
+            self.console.session.store.put_run(run)
 
     def _go_on_after(self, page: Page[RunView]) -> None:
         self._cursor, self._all_loaded = page.next_cursor, page.next_cursor is None

@@ -7,6 +7,7 @@ from textual.containers import Horizontal, Vertical
 
 from control.model.reports import SlowAttempt, TaskDetail, TaskStats
 from control.model.states import Outcome
+from control.model.views import Page
 from tui.core.moments import instant
 from tui.core.rows import Column, Key, Rows, figure, length
 from tui.core.spans import Span, line
@@ -85,7 +86,7 @@ class SlowTasks(View):
         )
         table.footing = line("SHARE: of all slot-seconds   Δ: p95 against the window before")
         rows: dict[Key, TaskStats] = {task_key(task): task for task in found}
-        if "tasks" in self.store.answers:
+        if self.store.value("tasks", Page) is not None:
             table.update(rows, order=order)
         self._paint_details()
 
@@ -120,9 +121,11 @@ class SlowTasks(View):
             box.heading = line(("Durations", "title"))
             for each in (box, costs):
                 each.show([])
-            if "tasks" in self.store.answers:
+            slowest.empty = "no task is under the cursor"
+            if self.store.value("tasks", Page) is not None:
                 slowest.update({}, order=True)
             return
+        slowest.empty = "nothing has ended"
         box.heading = line((f"{task.pipeline}/{task.job}: durations, {window}", "title"))
         fits = detail is not None and (detail.pipeline, detail.job) == (task.pipeline, task.job)
         if detail is not None and fits:
