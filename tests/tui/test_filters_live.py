@@ -8,11 +8,11 @@ from textual.pilot import Pilot
 from textual.widgets import OptionList
 
 from bench.shots import fleet
-from bench.shots import runs as made_runs
 from control.model.explanation import Explanation
 from control.model.states import State
 from control.model.views import Page
-from tests.tui.samples import a_group, a_job, a_run, a_schedule, some_counts, some_queues
+from tests.tui.made_up import as_text, made_up, opened
+from tests.tui.samples import a_group, a_job, a_run, some_counts, some_queues
 from tests.tui.sources import (
     Canned,
     Hand,
@@ -30,46 +30,12 @@ from tui.app import Console
 from tui.link.source import Away
 from tui.screens.framed import Framed
 from tui.screens.sorting import SortMenu
-from tui.screens.view import View
 from tui.widgets.table import Table
-
-
-def _source() -> Canned:
-    """The made-up system, as a server would tell of it."""
-    runs = made_runs.runs()[:40]
-    frame = snapshot(
-        runs=list(reversed(runs)),
-        counts=some_counts(),
-        workers=fleet.workers(),
-        partitions=fleet.partitions(),
-    )
-    return Canned(
-        frame,
-        answers={
-            "/v1/queues": fleet.queues(),
-            "/v1/runs": Page(items=runs),
-            "/v1/schedules": Page(items=[a_schedule(7), a_schedule(8, paused=True)]),
-            "/v1/scheduled-runs": Page(items=[]),
-        },
-    )
-
-
-async def _view(app: Console, pilot: Pilot[Any], key: str) -> View:
-    await until(pilot, lambda: app.store.frame_ms is not None)
-    await press(pilot, key)
-    await until(pilot, lambda: app.screen.is_mounted)
-    await drawn(app, pilot)
-    assert isinstance(app.screen, View)
-    return app.screen
-
-
-def _text(lines: list[str]) -> str:
-    return "\n".join(lines)
 
 
 def test_a_filter_works_while_it_is_typed() -> None:
     async def body(app: Console, pilot: Pilot[Any]) -> None:
-        view = await _view(app, pilot, "4")
+        view = await opened(app, pilot, "4")
         table = view.query_one("#runs", Table)
         everything = len(table.rows.order)
         await press(pilot, "/", *"thumbs")
@@ -84,12 +50,12 @@ def test_a_filter_works_while_it_is_typed() -> None:
         assert len(table.rows.order) == everything
         assert app.focused is table
 
-    drive(_source(), body)
+    drive(made_up(), body)
 
 
 def test_a_filter_that_cannot_be_read_is_said_in_words() -> None:
     async def body(app: Console, pilot: Pilot[Any]) -> None:
-        view = await _view(app, pilot, "4")
+        view = await opened(app, pilot, "4")
         table = view.query_one("#runs", Table)
         before = list(table.rows.order)
         await press(pilot, "/", *"took:>banana")
@@ -99,25 +65,25 @@ def test_a_filter_that_cannot_be_read_is_said_in_words() -> None:
         assert app.messages[-1].look == "bad"
         assert table.rows.order == before
 
-    drive(_source(), body)
+    drive(made_up(), body)
 
 
 def test_a_filter_that_hides_all_says_so() -> None:
     async def body(app: Console, pilot: Pilot[Any]) -> None:
-        await _view(app, pilot, "4")
+        await opened(app, pilot, "4")
         await typed(pilot, "/nobody")
-        text = _text(await drawn(app, pilot))
+        text = as_text(await drawn(app, pilot))
         assert "nothing matches «nobody». 40 hidden by the filter. esc clears it" in text
         await press(pilot, "ctrl+k", "d", "enter", "space", "y")
         assert len(app.screen_stack) == 1
 
-    drive(_source(), body)
+    drive(made_up(), body)
 
 
 @pytest.mark.parametrize("name", ["lanes-fast", "lanes-slow", "groups"])
 def test_a_filter_is_of_the_pane_in_focus(name: str) -> None:
     async def body(app: Console, pilot: Pilot[Any]) -> None:
-        view = await _view(app, pilot, "2")
+        view = await opened(app, pilot, "2")
         while app.focused is not view.query_one(f"#{name}", Table):
             await press(pilot, "tab")
         await press(pilot, "/", *"zzz")
@@ -128,12 +94,12 @@ def test_a_filter_is_of_the_pane_in_focus(name: str) -> None:
         await press(pilot, "escape")
         assert not any(table.rows.filter.text for table in view.query(Table))
 
-    drive(_source(), body)
+    drive(made_up(), body)
 
 
 def test_a_command_gives_the_focus_back() -> None:
     async def body(app: Console, pilot: Pilot[Any]) -> None:
-        view = await _view(app, pilot, "2")
+        view = await opened(app, pilot, "2")
         await press(pilot, "tab", "tab")
         before = app.focused
         assert isinstance(before, Table)
@@ -143,12 +109,12 @@ def test_a_command_gives_the_focus_back() -> None:
         assert app.focused is before
         assert app.screen is view
 
-    drive(_source(), body)
+    drive(made_up(), body)
 
 
 def test_errors_only() -> None:
     async def body(app: Console, pilot: Pilot[Any]) -> None:
-        view = await _view(app, pilot, "4")
+        view = await opened(app, pilot, "4")
         table = view.query_one("#runs", Table)
         everything = len(table.rows.order)
         await press(pilot, "e")
@@ -158,30 +124,30 @@ def test_errors_only() -> None:
         await press(pilot, "e")
         assert len(table.rows.order) == everything
 
-    drive(_source(), body)
+    drive(made_up(), body)
 
 
 def test_errors_only_where_there_are_none_says_how_to_see_all() -> None:
     source = Canned(snapshot(runs=[a_run(id=1)]), answers={"/v1/runs": Page(items=[a_run(id=1)])})
 
     async def body(app: Console, pilot: Pilot[Any]) -> None:
-        await _view(app, pilot, "4")
+        await opened(app, pilot, "4")
         await press(pilot, "e")
         lines = await drawn(app, pilot)
         words = next(each for each in lines if "1 hidden" in each and "nothing" in each)
         assert "e shows all" in words
         await press(pilot, "e")
-        assert "deploy-web" in _text(await drawn(app, pilot))
+        assert "deploy-web" in as_text(await drawn(app, pilot))
 
     drive(source, body)
 
 
 def test_a_frozen_picture_stands_still() -> None:
-    source, clock = _source(), Hand()
+    source, clock = made_up(), Hand()
 
     async def body(app: Console, pilot: Pilot[Any]) -> None:
         for key in "145":
-            await _view(app, pilot, key)
+            await opened(app, pilot, key)
             clock.ms += 3_000  # What is wrong is looked for once a second.
             await drawn(app, pilot)
             await press(pilot, "f")
@@ -211,7 +177,7 @@ def test_a_frozen_picture_stands_still() -> None:
 
 
 def test_what_is_opened_in_a_frozen_picture_is_answered() -> None:
-    source = _source()
+    source = made_up()
     source.answers["/v1/jobs/81190/explain"] = Explanation(reason="because", steps=["first"])
     run = a_run(id=90412)
     source.answers |= {
@@ -220,13 +186,13 @@ def test_what_is_opened_in_a_frozen_picture_is_answered() -> None:
     }
 
     async def body(app: Console, pilot: Pilot[Any]) -> None:
-        await _view(app, pilot, "1")
+        await opened(app, pilot, "1")
         await press(pilot, "f")
-        for opened, word in (
+        for show, word in (
             (partial(app.explain, 81190), "because"),
             (partial(app.open_run, 90412), "clone-it"),
         ):
-            opened()
+            show()
             await until(pilot, partial(_shows, app, word), word)
             await press(pilot, "escape")
 
@@ -235,7 +201,7 @@ def test_what_is_opened_in_a_frozen_picture_is_answered() -> None:
 
 def _shows(app: Console, word: str) -> bool:
     app.flush_view()
-    return word in _text(picture(app))
+    return word in as_text(picture(app))
 
 
 async def _frozen(app: Console, pilot: Pilot[Any]) -> list[str]:
@@ -248,7 +214,7 @@ async def _frozen(app: Console, pilot: Pilot[Any]) -> list[str]:
 
 def test_the_menu_of_orders() -> None:
     async def body(app: Console, pilot: Pilot[Any]) -> None:
-        view = await _view(app, pilot, "5")
+        view = await opened(app, pilot, "5")
         table = view.query_one("#workers", Table)
         await press(pilot, "o")
         await until(pilot, lambda: isinstance(app.screen, SortMenu))
@@ -269,7 +235,7 @@ def test_the_menu_of_orders() -> None:
         await press(pilot, "shift+left")
         assert table.rows.sort == chosen
 
-    drive(_source(), body)
+    drive(made_up(), body)
 
 
 @pytest.mark.parametrize(
@@ -297,14 +263,14 @@ def test_what_is_named_is_found_in_a_view_that_was_never_open(
         if view == "partitions":
             assert app.focused is app.screen.query_one(f"#{table}", Table)
 
-    drive(_source(), body)
+    drive(made_up(), body)
 
 
 def test_a_lost_link_keeps_the_picture_and_dates_it() -> None:
-    source, clock = _source(), Hand()
+    source, clock = made_up(), Hand()
 
     async def body(app: Console, pilot: Pilot[Any]) -> None:
-        view = await _view(app, pilot, "5")
+        view = await opened(app, pilot, "5")
         before = list(view.query_one("#workers", Table).rows.order)
         source.lose(Away("cannot reach http://prod:8700: refused"))
         await until(pilot, lambda: app.store.link.state == "lost")
@@ -312,12 +278,12 @@ def test_a_lost_link_keeps_the_picture_and_dates_it() -> None:
         lines = await drawn(app, pilot)
         assert "lost 14" in lines[0]
         assert "next try" in lines[0]
-        assert "STALE 14" in _text(lines)
+        assert "STALE 14" in as_text(lines)
         assert view.query_one("#workers", Table).rows.order == before
         app.session.refresh()
         source.tell(snapshot(workers=fleet.workers()))
         await until(pilot, lambda: app.store.link.state == "live")
-        assert "STALE" not in _text(await drawn(app, pilot))
+        assert "STALE" not in as_text(await drawn(app, pilot))
 
     drive(source, body, now_ms=clock)
 
@@ -340,7 +306,7 @@ def test_an_unknown_theme_and_unknown_keys_are_said() -> None:
         assert app.theme == "nord"
         assert isinstance(app.screen, Framed)
 
-    drive(_source(), body, theme="chartreuse")
+    drive(made_up(), body, theme="chartreuse")
 
 
 def test_groups_can_be_filtered_by_numbers() -> None:
@@ -348,7 +314,7 @@ def test_groups_can_be_filtered_by_numbers() -> None:
     source = Canned(snapshot(), answers={"/v1/queues": some_queues(*groups)})
 
     async def body(app: Console, pilot: Pilot[Any]) -> None:
-        view = await _view(app, pilot, "2")
+        view = await opened(app, pilot, "2")
         table = view.query_one("#groups", Table)
         await until(pilot, lambda: "queues" in app.store.answers)
         view.set_focus(table)

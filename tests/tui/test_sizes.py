@@ -5,61 +5,22 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from bench.shots import fleet
-from bench.shots import runs as made_runs
-from control.model.views import Page
-from tests.tui.samples import a_schedule, some_counts
+from tests.tui.made_up import made_up, opened
 from tests.tui.sources import (
-    Canned,
     drawn,
     drive,
     press,
-    snapshot,
     until,
 )
 from tui.app import Console
 from tui.core.commands import VIEWS
-from tui.screens.view import View
 from tui.widgets.box import Box
-
-
-def _source() -> Canned:
-    """The made-up system, as a server would tell of it."""
-    runs = made_runs.runs()[:40]
-    frame = snapshot(
-        runs=list(reversed(runs)),
-        counts=some_counts(),
-        workers=fleet.workers(),
-        partitions=fleet.partitions(),
-    )
-    return Canned(
-        frame,
-        answers={
-            "/v1/queues": fleet.queues(),
-            "/v1/runs": Page(items=runs),
-            "/v1/schedules": Page(items=[a_schedule(7), a_schedule(8, paused=True)]),
-            "/v1/scheduled-runs": Page(items=[]),
-        },
-    )
-
-
-async def _view(app: Console, pilot: Pilot[Any], key: str) -> View:
-    await until(pilot, lambda: app.store.frame_ms is not None)
-    await press(pilot, key)
-    await until(pilot, lambda: app.screen.is_mounted)
-    await drawn(app, pilot)
-    assert isinstance(app.screen, View)
-    return app.screen
-
-
-def _text(lines: list[str]) -> str:
-    return "\n".join(lines)
 
 
 @pytest.mark.parametrize("key", list("123456"))
 def test_zoom_and_back(key: str) -> None:
     async def body(app: Console, pilot: Pilot[Any]) -> None:
-        view = await _view(app, pilot, key)
+        view = await opened(app, pilot, key)
         panes = [box for box in view.query("#body Box").results(Box) if box.can_focus]
         if len(panes) == 1:
             return
@@ -88,13 +49,13 @@ def test_zoom_and_back(key: str) -> None:
         assert app.focused is first
         assert len(await drawn(app, pilot)) == len(before)
 
-    drive(_source(), body)
+    drive(made_up(), body)
 
 
 @pytest.mark.parametrize("key", list("123456"))
 def test_tab_brings_every_pane_to_the_front_of_a_small_terminal(key: str) -> None:
     async def body(app: Console, pilot: Pilot[Any]) -> None:
-        view = await _view(app, pilot, key)
+        view = await opened(app, pilot, key)
         wanted = {box for box in view.query("#body Box").results(Box) if box.can_focus}
         found = set()
         for _ in range(len(wanted) + 2):
@@ -108,7 +69,7 @@ def test_tab_brings_every_pane_to_the_front_of_a_small_terminal(key: str) -> Non
         await press(pilot, "shift+tab")
         assert app.focused in wanted
 
-    drive(_source(), body, size=(80, 24))
+    drive(made_up(), body, size=(80, 24))
 
 
 def test_no_size_crashes() -> None:
@@ -131,4 +92,4 @@ def test_no_size_crashes() -> None:
             await pilot.resize_terminal(*size)
             await drawn(app, pilot)
 
-    drive(_source(), body)
+    drive(made_up(), body)

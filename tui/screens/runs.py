@@ -9,6 +9,7 @@ from textual.app import ComposeResult
 from control.model.live import Watch
 from control.model.states import FINAL, State
 from control.model.views import Page, RunView
+from tui.core.commands import WINDOWS_S, stepped
 from tui.core.moments import instant
 from tui.core.orders import Thing
 from tui.core.rows import Rows
@@ -27,15 +28,8 @@ _WATCHED_MAX = 200
 _TOLD_MAX = 500
 _NONE_YET = "no run yet. `tpctl run start NAME` or `tpctl run submit FILE` starts one"
 _NONE_SINCE = "no run in this time; > makes it longer"
-_HOUR_MS = 3_600_000
-_SINCE_MS: Final[Mapping[str, int | None]] = {
-    "15m": _HOUR_MS // 4,
-    "1h": _HOUR_MS,
-    "6h": 6 * _HOUR_MS,
-    "24h": 24 * _HOUR_MS,
-    "7d": 168 * _HOUR_MS,
-    "all": None,
-}
+_ALL = "all"
+_SINCE: Final = ("15m", "1h", "6h", "24h", "7d", _ALL)
 
 
 class Runs(View):
@@ -57,7 +51,7 @@ class Runs(View):
         self._loading = False
         self._newest = 0  # The largest number of those that were asked for.
         self._oldest_ms = 0  # When the oldest run began of those that were asked for.
-        self._since = "all"
+        self._since = _ALL
 
     def body(self) -> ComposeResult:
         """One table."""
@@ -95,9 +89,9 @@ class Runs(View):
             (f"{faults} error", "bad" if faults else ""),
             f" · {sum(state in FINAL for state in states) - faults} ended",
             ("  of those loaded", "dim"),
-            (f"  since {self._since}" if self._since != "all" else "", "accent"),
+            (f"  since {self._since}" if self._since != _ALL else "", "accent"),
         )
-        table.empty = _NONE_YET if self._since == "all" else _NONE_SINCE
+        table.empty = _NONE_YET if self._since == _ALL else _NONE_SINCE
         begin_ms = self._begin_ms()
         full = len(self.store.runs) >= RUNS_MAX
         # Of a full store the oldest are dropped, so that one from before the time is proof, too.
@@ -149,15 +143,14 @@ class Runs(View):
 
     def action_window(self, way: int) -> None:
         """Runs of a shorter or longer time."""
-        found = list(_SINCE_MS)
-        at = min(max(found.index(self._since) + way, 0), len(found) - 1)
-        self._since = found[at]
+        self._since = stepped(_SINCE, self._since, way)
         self.flush(order=True)
 
     def _begin_ms(self) -> int | None:
         """When the time begins that is wanted; None: with the first run."""
-        length_ms = _SINCE_MS[self._since]
-        return None if length_ms is None else self.clock.now_ms - length_ms
+        if self._since == _ALL:
+            return None
+        return self.clock.now_ms - WINDOWS_S[self._since] * 1000
 
     def _begun_since(self, runs: Mapping[int, RunView]) -> dict[int, RunView]:
         """Those of the time that is wanted; a run with a larger number began later."""

@@ -8,6 +8,7 @@ from textual.containers import Horizontal, Vertical
 from control.model.reports import SlowAttempt, TaskDetail, TaskStats
 from control.model.states import Outcome
 from control.model.views import Page
+from tui.core.commands import WINDOWS_S
 from tui.core.moments import instant
 from tui.core.rows import Column, Key, Rows, figure, length
 from tui.core.spans import Span, line
@@ -18,8 +19,6 @@ from tui.screens import asking
 from tui.screens.view import ROWS, View
 from tui.widgets.box import Lines
 from tui.widgets.table import Table
-
-_WINDOW_S = {"5m": 300, "15m": 900, "1h": 3600, "6h": 21600, "24h": 86400, "7d": 604800}
 
 
 def _slowest() -> list[Column[SlowAttempt]]:
@@ -139,4 +138,4 @@ class SlowTasks(View):
             box.show([line((" loading …", "dim"))])
             slowest.update({}, order=True)
             slowest.ready = False
-        costs.show(histogram.costs(task, _WINDOW_S[window], max(costs.size.width - 2, 10)))
+        costs.show(histogram.costs(task, WINDOWS_S[window], max(costs.size.width - 2, 10)))

@@ -8,7 +8,7 @@ from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
 from control.model.times import to_rfc3339
-from tui.core.commands import EVERYWHERE, TABLES, WINDOWS, WRITES
+from tui.core.commands import EVERYWHERE, TABLES, WINDOWS_S, WRITES, stepped
 from tui.core.rows import csv_of
 from tui.screens.framed import Framed
 from tui.widgets.box import Box
@@ -254,8 +254,7 @@ class View(Framed):
 
     def action_window(self, way: int) -> None:
         """A shorter or longer window of time."""
-        at = min(max(WINDOWS.index(self.console.window) + way, 0), len(WINDOWS) - 1)
-        self.console.window = WINDOWS[at]
+        self.console.window = stepped(list(WINDOWS_S), self.console.window, way)
         self.flush(order=True)
 
     def action_next_pane(self, way: int) -> None:

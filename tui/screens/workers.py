@@ -10,6 +10,7 @@ from control.model.live import Watch
 from control.model.reports import WorkerAttempt
 from control.model.states import Speed
 from control.model.views import Page
+from tui.core.commands import WINDOWS_S
 from tui.core.fleet_tables import is_faulty_worker, workers
 from tui.core.orders import Thing
 from tui.core.rows import Rows
@@ -23,7 +24,6 @@ from tui.widgets.box import Lines
 from tui.widgets.table import Table
 
 _WINDOW = "15m"
-_WINDOW_MS = 900_000
 
 
 class Workers(View):
@@ -142,6 +142,6 @@ class Workers(View):
                 max(size.width - 2, 10),
                 max(size.height - 2, 1),
                 now_ms=self.clock.now_ms,
-                window_ms=_WINDOW_MS,
+                window_ms=WINDOWS_S[_WINDOW] * 1000,
             )
         )
