@@ -74,6 +74,7 @@ def _crowded(folder: Path, workers: int, queue_size: int) -> Iterator[System]:
         ExitStack() as after,
         system(None, slots=1, workers=0, queue_size=queue_size) as running,
     ):
+        running.set_apart()  # Load and consoles come from other machines.
         command = [sys.executable, "-m", "bench.crowd", "--gateway", running.gateway]
         command += ["--workers", str(workers)]
         log = folder / "crowd.log"
@@ -112,10 +113,12 @@ async def _measure(
 async def _compare(running: System, client: httpx.AsyncClient, size: Size) -> Figures:
     """The throughput of a full system, in windows without and with consoles.
 
-    Consoles run on their users' machines; here they get what the system leaves of this one.
+    The control plane is full as long as it has next to 100 % of its core; consoles get what the
+    load leaves of the others.
     """
     ratios: list[float] = []
     rates: tuple[list[float], list[float]] = ([], [])
+    cpus: tuple[list[float], list[float]] = ([], [])
     cpu_ms: tuple[list[float], list[float]] = ([], [])
     async with trio.open_nursery() as nursery:
         nursery.start_soon(pressure.full, client)
@@ -128,6 +131,7 @@ async def _compare(running: System, client: httpx.AsyncClient, size: Size) -> Fi
                 await trio.sleep(_BEGIN_S)
                 rate, cpu = await _window(running, client, size.seconds)
             rates[watched].append(rate)
+            cpus[watched].append(cpu)
             cpu_ms[watched].append(10 * cpu / rate)
             if number % 2:
                 ratios.append(rates[1][-1] / rates[0][-1])
@@ -137,6 +141,9 @@ async def _compare(running: System, client: httpx.AsyncClient, size: Size) -> Fi
         "full_jobs_per_s_watched": [round(rate) for rate in rates[1]],
         "full_ratios": [round(ratio, 3) for ratio in ratios],
         "full_ratio_median": median(ratios) if ratios else float("nan"),
+        "full_ratio": sum(rates[1]) / sum(rates[0]) if ratios else float("nan"),
+        "full_cpu_percent_alone": median(cpus[0]) if ratios else float("nan"),
+        "full_cpu_percent_watched": median(cpus[1]) if ratios else float("nan"),
         "control_cpu_ms_a_job_alone": median(cpu_ms[0]) if ratios else float("nan"),
         "control_cpu_ms_a_job_watched": median(cpu_ms[1]) if ratios else float("nan"),
     }

@@ -49,6 +49,18 @@ class System:
         """CPU seconds of the system's own processes so far; 0 when it was not started here."""
         return sum(map(cpu_s, self.processes))
 
+    def set_apart(self) -> None:
+        """Give the control plane a core of its own; we, and who we start from now on, get the rest.
+
+        Does nothing where there is only one core, or where the system was not started here.
+        """
+        cores = sorted(os.sched_getaffinity(0))
+        if len(cores) == 1 or not self.processes:
+            return
+        for thread in Path(f"/proc/{self.processes[0]}/task").iterdir():
+            os.sched_setaffinity(int(thread.name), cores[:1])
+        os.sched_setaffinity(0, cores[1:])
+
     def memory_mib(self) -> float:
         """Resident memory of the first process, the control plane."""
         return memory_mib(self.processes[0]) if self.processes else 0.0

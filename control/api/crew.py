@@ -1,7 +1,7 @@
 """Owns which workers there are, what they were given, and which of them have changed."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from control.api.given import Given, Lost, show_given, show_worker
@@ -38,21 +38,31 @@ class Crew:
         self._silent: dict[str, int] = {}  # Workers that say nothing, and since when.
         self.listening = False  # Only then it is kept who has changed.
         self._dirty: set[str] = set()  # Workers that are other than when they were taken last.
+        self._moved: set[str] = set()  # Workers whose jobs came or went since then.
+        self._told_busy: set[str] = set()  # Workers that somebody was told have jobs.
         self._unlisted: set[str] = set()
 
     def workers(self) -> list[WorkerView]:
         """All workers, those lost lately last."""
         self._forget_lost()
-        return self._shown([*sorted(self._roster.workers), *self._lost])
+        return self._shown([*sorted(self._roster.workers), *self._lost], self._by_worker())
 
     def take_workers(self) -> tuple[list[WorkerView], list[str]]:
         """Workers that changed since this was asked last, and those that are listed no more."""
         self._forget_lost()
-        gone = sorted(self._unlisted - self._roster.workers.keys() - self._lost.keys())
-        changed = sorted(self._dirty & (self._roster.workers.keys() | self._lost.keys()))
-        self._dirty.clear()
-        self._unlisted.clear()
-        return self._shown(changed), gone
+        listed = self._roster.workers.keys() | self._lost.keys()
+        by_worker = self._by_worker()
+        # Who was idle, and is again, is as it was told, however many short jobs it had meanwhile.
+        moved = self._moved & (self._told_busy | by_worker.keys())
+        changed, gone = sorted((self._dirty | moved) & listed), sorted(self._unlisted - listed)
+        for seen in (self._dirty, self._moved, self._unlisted):
+            seen.clear()
+        self._told_busy = set(by_worker)
+        return self._shown(changed, by_worker), gone
+
+    def tell_anew(self) -> None:
+        """Somebody was told all as it is now, which may change back before the others hear."""
+        self._told_busy.update(given.worker for given in self._given.values())
 
     def touch_workers(self) -> None:
         """Somebody wants to hear of all of them."""
@@ -61,8 +71,8 @@ class Crew:
     def forget_changes(self) -> None:
         """Nobody listens any more."""
         self.listening = False
-        self._dirty.clear()
-        self._unlisted.clear()
+        for seen in (self._dirty, self._moved, self._unlisted, self._told_busy):
+            seen.clear()
 
     def forget_given(self) -> None:
         """Messages were missed; the dispatchers say again what they hold."""
@@ -120,14 +130,14 @@ class Crew:
             tried=tried,
             tries=tried + job.retries_left,
         )
-        self._touch(message.worker)
+        self._move(message.worker)
 
     def started(self, message: Started) -> None:
         """A worker began with a job."""
         given = self._given.get(message.job_id)
         if given is not None and given.attempt == message.attempt:
             given.started_ms, given.run_id = message.started_ms, message.run_id
-            self._touch(given.worker)
+            self._move(given.worker)
 
     def ended(self, job_id: int, attempt: int) -> None:
         """A worker has it no more."""
@@ -137,7 +147,7 @@ class Crew:
         given = self._given.get(job_id)
         if given is not None and given.attempt <= attempt:
             del self._given[job_id]
-            self._touch(given.worker)
+            self._move(given.worker)
 
     def worker_up(self, message: WorkerUp) -> None:
         """A worker connected or changed."""
@@ -208,13 +218,17 @@ class Crew:
                 tries=0 if known is None else known.tries,
             )
 
-    def _shown(self, names: Collection[str]) -> list[WorkerView]:
+    def _by_worker(self) -> dict[str, list[Given]]:
+        """What each worker that has anything was given."""
+        found: dict[str, list[Given]] = {}
+        for given in self._given.values():
+            found.setdefault(given.worker, []).append(given)
+        return found
+
+    def _shown(
+        self, names: Collection[str], by_worker: Mapping[str, list[Given]]
+    ) -> list[WorkerView]:
         """These workers, connected or lost, in this order."""
-        wanted = frozenset(names)
-        by_worker: dict[str, list[Given]] = {}
-        for given in self._given.values() if wanted else ():
-            if given.worker in wanted:
-                by_worker.setdefault(given.worker, []).append(given)
         shown: list[WorkerView] = []
         for name in names:
             lost = self._lost.get(name)
@@ -236,3 +250,7 @@ class Crew:
     def _touch(self, worker: str) -> None:
         if self.listening:
             self._dirty.add(worker)
+
+    def _move(self, worker: str) -> None:
+        if self.listening:
+            self._moved.add(worker)

@@ -53,6 +53,7 @@ class Differences:
         """Somebody was told all as it is now, which may change back before the others hear."""
         self._counts = None
         self._partitions.clear()
+        self._live.crew.tell_anew()
 
     def take(self, open_runs: int, waiting: int) -> dict[str, Any]:
         """What changed, as fields of a frame; from now on it is told."""

@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Final
 
 from control.model.live import Frame, Watch
 from tui.core.store import Link, Store
 from tui.link.following import Follower
 from tui.link.questions import Asker, Question
 from tui.link.source import Source
+
+_WATCH_PAUSE_S: Final = 0.5  # Rows in view may change with every picture.
 
 
 class Session:
@@ -58,6 +61,7 @@ class Session:
             self._watch_changed.clear()
             if self._watch is not None:
                 await self.source.watch(self._watch)
+                await asyncio.sleep(_WATCH_PAUSE_S)
 
     def _take(self, frame: Frame) -> None:
         self.store.take(frame, self._now_ms())

@@ -1,0 +1,84 @@
+"""Holds what is told of workers to what they are, whatever jobs they are given and end."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from control.api.crew import Crew
+from control.api.pulses import Notes
+from control.model.fleet import WorkerView
+from control.model.messages import WorkerDown
+from tests.api.serving import NOW_MS
+from tests.api.test_live import PLACED, STARTED, WORKER
+
+_WORKERS = ("w1", "w2", "w3")
+_STEPS = st.tuples(
+    st.sampled_from(("up", "down", "place", "start", "end", "take", "join")),
+    st.sampled_from(_WORKERS),
+    st.integers(1, 4),
+)
+
+
+def _crew() -> Crew:
+    crew = Crew(Notes(NOW_MS), lambda: NOW_MS)
+    crew.listening = True
+    for name in _WORKERS:
+        crew.worker_up(replace(WORKER, worker=name))
+    return crew
+
+
+def _place(crew: Crew, worker: str, job_id: int, attempt: int = 1) -> None:
+    job = replace(PLACED.job, job_id=job_id, attempt=attempt)
+    crew.placed(replace(PLACED, worker=worker, job=job))
+
+
+def _tell(crew: Crew, pictures: list[dict[str, WorkerView]]) -> None:
+    told, _ = crew.take_workers()
+    for picture in pictures:
+        picture.update((each.id, each) for each in told)
+
+
+@given(st.lists(_STEPS, max_size=40))
+def test_who_hears_all_that_is_told_knows_every_worker_as_it_is(
+    steps: list[tuple[str, str, int]],
+) -> None:
+    crew = _crew()
+    attempts: dict[int, int] = {}
+    pictures: list[dict[str, WorkerView]] = [{}]
+    _tell(crew, pictures)
+    for step, worker, job_id in steps:
+        attempt = attempts.setdefault(job_id, 1)
+        match step:
+            case "up":
+                crew.worker_up(replace(WORKER, worker=worker, slots=job_id))
+            case "down":
+                crew.worker_down(
+                    WorkerDown(worker=worker, dispatcher="d1", reason="it was told to")
+                )
+            case "place":
+                _place(crew, worker, job_id, attempt)
+            case "start":
+                crew.started(replace(STARTED, worker=worker, job_id=job_id, attempt=attempt))
+            case "end":
+                crew.ended(job_id, attempt)
+                attempts[job_id] += 1
+            case "take":
+                _tell(crew, pictures)
+            case _:
+                crew.tell_anew()
+                pictures.append({each.id: each for each in crew.workers()})
+    _tell(crew, pictures)
+    truth = {each.id: each for each in crew.workers()}
+    assert all(picture == truth for picture in pictures)
+
+
+def test_who_was_idle_and_is_again_is_not_told_of() -> None:
+    crew = _crew()
+    crew.take_workers()
+    _place(crew, "w1", 1)
+    _place(crew, "w2", 2)
+    crew.ended(1, 1)
+    assert [each.id for each in crew.take_workers()[0]] == ["w2"]
+    crew.ended(2, 1)
+    assert [each.id for each in crew.take_workers()[0]] == ["w2"]
+    assert crew.take_workers() == ([], [])
