@@ -142,9 +142,9 @@ def _made(
         state=state,  # type: ignore[arg-type]
         reason="silent for 10 s, 3 jobs ready again" if lost is not None else "",
         slots=8 if name in {"w-33", "w-41"} else 4,
-        labels=labels or [],
-        kinds={kind: ["1.0.0"] for kind in kinds or ["Shell"]},
-        partitions=(partitions or []) * 4,
+        labels=tuple(labels or ()),
+        kinds=dict.fromkeys(kinds or ["Shell"], ("1.0.0",)),
+        partitions=tuple(partitions or ()) * 4,
         running=busy,
         connected_at=at(-520_000 if state == "connected" else -90_000),
         silent_since=maybe(silent),

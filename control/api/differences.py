@@ -15,7 +15,7 @@ from control.model.times import to_rfc3339
 
 _EVERY_S: Final = 1.0  # Workers, partitions, and counts are large, and nobody reads faster.
 _EVERY_MAX_S: Final = 4.0
-_WORKERS_PER_S: Final = 400.0  # Of a large fleet all changes all the time: it is told less often.
+_WORKERS_PER_S: Final = 250.0  # Of a large fleet all changes all the time: it is told less often.
 
 
 class Differences:

@@ -1,15 +1,13 @@
 """Owns the call about what waits at the balancer, and asks for it once a second at most."""
 
-import math
-from collections import OrderedDict
 from typing import Annotated, Final
 
 import msgspec
-import trio
 from msgspec import Meta
 
 from control.api.balancing import SILENT
 from control.api.calls import Answer, Call, Operation, Route
+from control.api.kept import Kept
 from control.api.ports import Parts
 from control.api.roles import only_of
 from control.model import limits
@@ -25,21 +23,13 @@ class QueuesQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ] = limits.QUEUES_DEFAULT
 
 
-class _Seen:
-    """What one client's, or everybody's, waiting jobs were when they were looked at last."""
-
-    def __init__(self) -> None:
-        self.lock = trio.Lock()
-        self.found: Queues | None = None
-        self.until = -math.inf
-
-
 class Queued:
     """Carries out the call. However many ask, the balancer gathers it once a second."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._seen: OrderedDict[str | None, _Seen] = OrderedDict()
+        # By client; null: of all. None: the balancer said nothing.
+        self._kept: Kept[str | None, Queues | None] = Kept(limits.QUEUES_KEPT_MAX)
 
     def routes(self) -> list[Route]:
         """Which call is carried out by what."""
@@ -57,20 +47,19 @@ class Queued:
 
     async def _fresh(self, client: str | None) -> Queues:
         """What waits, of this client or of all; raises `BalancerSilent`."""
-        seen = self._seen.setdefault(client, _Seen())
-        self._seen.move_to_end(client)
-        if len(self._seen) > limits.QUEUES_KEPT_MAX:
-            self._seen.popitem(last=False)
-        async with seen.lock:
-            if trio.current_time() >= seen.until:
-                try:
-                    seen.found = await self._parts.balancing.queues(limits.QUEUES_MAX, client)
-                except BalancerSilent:  # Who waits for the lock does not have to ask it again.
-                    seen.found = None
-                seen.until = trio.current_time() + limits.QUEUES_EVERY_S
-            if seen.found is None:
-                raise BalancerSilent(SILENT)
-            return seen.found
+
+        async def ask() -> Queues | None:
+            try:
+                return await self._parts.balancing.queues(limits.QUEUES_MAX, client)
+            except BalancerSilent:
+                return None  # Kept, too: who waits for it does not have to ask it again.
+
+        found = await self._kept.get(
+            client, ask, least_s=limits.QUEUES_EVERY_S, most_s=limits.QUEUES_EVERY_S
+        )
+        if found is None:
+            raise BalancerSilent(SILENT)
+        return found
 
 
 QUEUES: Final = Operation(

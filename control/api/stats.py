@@ -1,7 +1,7 @@
 """Owns the calls for reports: what ended, how long it took; from the facts in DuckDB."""
 
 import tempfile
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Hashable, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol, TypeVar
 
@@ -16,6 +16,7 @@ from control.api.bodies import (
     WindowQuery,
 )
 from control.api.calls import Answer, Call, Handler, Operation, Route
+from control.api.kept import Kept
 from control.api.ports import Parts
 from control.api.problems import one
 from control.core import histogram
@@ -47,16 +48,17 @@ class Stats:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._kept: Kept[Hashable, msgspec.Struct] = Kept(limits.REPORTS_KEPT_MAX)
 
     def routes(self) -> list[Route]:
         """Which call is carried out by what."""
         reports = self._parts.reports
         return [
             Route(SUMMARY, self._summary),
-            Route(PIPELINES, self._rows(reports.pipelines)),
-            Route(SLOW_TASKS, self._rows(reports.slow_tasks)),
-            Route(PARTITIONS, self._rows(reports.partitions)),
-            Route(WORKERS, self._rows(reports.workers)),
+            Route(PIPELINES, self._rows("pipelines", reports.pipelines)),
+            Route(SLOW_TASKS, self._rows("slow tasks", reports.slow_tasks)),
+            Route(PARTITIONS, self._rows("partitions", reports.partitions)),
+            Route(WORKERS, self._rows("workers", reports.workers)),
             Route(TASK, self._task),
             Route(WORKER, self._worker),
             Route(EXPORT, self._export),
@@ -64,29 +66,31 @@ class Stats:
         ]
 
     async def _summary(self, call: Call) -> Answer:
-        window, now_ms = window_ms(call.query(WindowQuery).window), self._parts.now_ms()
-        reports = self._parts.reports
-        return Answer(body=await self._parts.offload(lambda: reports.summary(window, now_ms)))
+        window, reports = window_ms(call.query(WindowQuery).window), self._parts.reports
+        return await self._report(
+            ("summary", window), window, lambda now_ms: reports.summary(window, now_ms)
+        )
 
     async def _task(self, call: Call) -> Answer:
         query = call.query(TaskQuery)
-        window, now_ms = window_ms(query.window), self._parts.now_ms()
-        reports, of = self._parts.reports, (query.pipeline, query.job)
-        found = await self._parts.offload(
-            lambda: reports.task(of, window, now_ms, query.limit, histogram.bounds)
+        window, reports = window_ms(query.window), self._parts.reports
+        of = query.pipeline, query.job
+        return await self._report(
+            ("task", of, window, query.limit),
+            window,
+            lambda now_ms: reports.task(of, window, now_ms, query.limit, histogram.bounds),
         )
-        return Answer(body=found)
 
     async def _worker(self, call: Call) -> Answer:
         query, worker = call.query(HistoryQuery), call.text("worker_id")
         if len(worker) > limits.NAME_CHARS_MAX:
             raise one("worker_id", f"longer than {limits.NAME_CHARS_MAX} characters")
-        window, now_ms = window_ms(query.window), self._parts.now_ms()
-        reports = self._parts.reports
-        found = await self._parts.offload(
-            lambda: reports.worker(worker, window, now_ms, query.limit)
+        window, reports = window_ms(query.window), self._parts.reports
+        return await self._report(
+            ("worker", worker, window, query.limit),
+            window,
+            lambda now_ms: Page(items=list(reports.worker(worker, window, now_ms, query.limit))),
         )
-        return Answer(body=Page(items=list(found)))
 
     async def _export(self, call: Call) -> Answer:
         query, reports = call.query(ExportQuery), self._parts.reports
@@ -113,14 +117,29 @@ class Stats:
         found = await self._parts.offload(lambda: reports.query(asked.sql, asked.limit))
         return Answer(body=found)
 
-    def _rows(self, report: _Rows[msgspec.Struct]) -> Handler:
+    def _rows(self, name: str, report: _Rows[msgspec.Struct]) -> Handler:
         async def answer(call: Call) -> Answer:
             query = call.query(RowsQuery)
-            window, now_ms = window_ms(query.window), self._parts.now_ms()
-            rows = await self._parts.offload(lambda: report(window, now_ms, query.limit))
-            return Answer(body=Page(items=list(rows)))
+            window = window_ms(query.window)
+            return await self._report(
+                (name, window, query.limit),
+                window,
+                lambda now_ms: Page(items=list(report(window, now_ms, query.limit))),
+            )
 
         return answer
+
+    async def _report(
+        self, question: Hashable, window: int, find: Callable[[int], msgspec.Struct]
+    ) -> Answer:
+        """What a report finds, or has found a short while ago. `find` gets the time that it is."""
+
+        async def found() -> msgspec.Struct:
+            now_ms = self._parts.now_ms()
+            return await self._parts.offload(lambda: find(now_ms))
+
+        most_s = window / 1000 / limits.KEPT_WINDOW_PARTS
+        return Answer(body=await self._kept.get(question, found, least_s=0.0, most_s=most_s))
 
 
 SUMMARY: Final = Operation(

@@ -49,12 +49,14 @@ class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
         str, Meta(description="Why it was lost; empty otherwise.", examples=["silent for 10 s"])
     ]
     slots: Annotated[int, Meta(description="Jobs it runs at once.", examples=[4])]
-    labels: Annotated[list[str], Meta(description="What it has.", examples=[["gpu"]])]
+    labels: Annotated[tuple[str, ...], Meta(description="What it has.", examples=[["gpu"]])]
     kinds: Annotated[
-        dict[str, list[str]],
+        dict[str, tuple[str, ...]],
         Meta(description="Kinds it can execute, with versions.", examples=[{"Shell": ["1.0.0"]}]),
     ]
-    partitions: Annotated[list[int], Meta(description="One for each slot.", examples=[[0, 1]])]
+    partitions: Annotated[
+        tuple[int, ...], Meta(description="One for each slot.", examples=[[0, 1]])
+    ]
     running: Annotated[list[RunningView], Meta(description="What it has been given.")]
     connected_at: Time
     silent_since: Annotated[
