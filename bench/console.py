@@ -25,6 +25,7 @@ from bench.onlookers import consoles, look_on
 from bench.system import System, report, system
 
 _BEGIN_S: Final = 5.0  # Before each window: what has just begun is not measured.
+_SETTLED_S: Final = 12.0  # What a console asks when it begins is not what it costs all day.
 _QUEUE_FACTOR: Final = 3  # Of the jobs that wait: there is room for those that come and go.
 
 Figures = dict[str, object]
@@ -128,7 +129,7 @@ async def _compare(running: System, client: httpx.AsyncClient, size: Size) -> Fi
             with consoles(running, size.count * watched, aside=True) as among:
                 for console, key in zip(among, ("1", "4", "5"), strict=False):
                     console.press(key)
-                await trio.sleep(_BEGIN_S)
+                await trio.sleep(_SETTLED_S)
                 rate, cpu = await _window(running, client, size.seconds)
             rates[watched].append(rate)
             cpus[watched].append(cpu)
