@@ -101,9 +101,9 @@ class Marks:
         if run_id is not None:
             if run_id in wanted.watched:
                 self._watched.mark(run_id, now)
-            elif wanted.all_runs or run_id > wanted.new_above:
+            elif run_id > wanted.new_above or wanted.all_runs:
                 self._others.mark(run_id, now)
-        if wanted.all_jobs or run_id in wanted.jobs_of or (run_id is None and wanted.jobs_of):
+        if wanted.all_jobs or (wanted.jobs_of and (run_id is None or run_id in wanted.jobs_of)):
             self._jobs.mark(job_id, now)
 
     def want(self, runs: Iterable[int], now: float) -> None:
