@@ -129,8 +129,8 @@ async def _press_keys(
 ) -> None:
     for number in range(keys):
         await trio.sleep(random.uniform(*_BETWEEN_KEYS_S))
-        # Twice down, once up: it comes to the end of the list, and goes on.
-        key = "k" if number % 3 == 2 else "j"  # noqa: PLR2004 - As the comment says.
+        # Down and up: at the end of a list a key moves nothing, and is answered by nothing.
+        key = "jk"[number % 2]
         await looked.key("move", view, console, key, shows=_CURSOR)
     for key in (VIEWS[_OTHER[view]], VIEWS[view]) * _AGAIN:
         await trio.sleep(random.uniform(*_BETWEEN_KEYS_S))

@@ -6,7 +6,7 @@ import sys
 import tempfile
 import tomllib
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -57,8 +57,12 @@ class System:
         cores = sorted(os.sched_getaffinity(0))
         if len(cores) == 1 or not self.processes:
             return
-        for thread in Path(f"/proc/{self.processes[0]}/task").iterdir():
-            os.sched_setaffinity(int(thread.name), cores[:1])
+        tasks, moved = Path(f"/proc/{self.processes[0]}/task"), set[str]()
+        while fresh := {thread.name for thread in tasks.iterdir()} - moved:
+            moved |= fresh  # One that has not been moved yet may have begun another one.
+            for thread in fresh:
+                with suppress(ProcessLookupError):
+                    os.sched_setaffinity(int(thread), cores[:1])
         os.sched_setaffinity(0, cores[1:])
 
     def memory_mib(self) -> float:

@@ -57,7 +57,8 @@ class Crew:
         changed, gone = sorted((self._dirty | moved) & listed), sorted(self._unlisted - listed)
         for seen in (self._dirty, self._moved, self._unlisted):
             seen.clear()
-        self._told_busy = set(by_worker)
+        self._told_busy.difference_update(changed)
+        self._told_busy.update(by_worker.keys() & changed)
         return self._shown(changed, by_worker), gone
 
     def tell_anew(self) -> None:
@@ -118,6 +119,7 @@ class Crew:
         if (job.job_id, job.attempt) in self._ended:
             return
         tried = job.attempt - job.lost  # Lost workers cost no try.
+        self._leaves(job.job_id)
         self._given[job.job_id] = Given(
             job_id=job.job_id,
             attempt=job.attempt,
@@ -204,6 +206,7 @@ class Crew:
             known = self._given.get(hold.job_id)
             if (hold.job_id, hold.attempt) in self._ended:
                 continue
+            self._leaves(hold.job_id)
             self._given[hold.job_id] = Given(
                 job_id=hold.job_id,
                 attempt=hold.attempt,
@@ -217,6 +220,12 @@ class Crew:
                 tried=0 if known is None else known.tried,
                 tries=0 if known is None else known.tries,
             )
+
+    def _leaves(self, job_id: int) -> None:
+        """A job is given to a worker: another one that had it has it no more, whatever was said."""
+        before = self._given.get(job_id)
+        if before is not None:
+            self._move(before.worker)
 
     def _by_worker(self) -> dict[str, list[Given]]:
         """What each worker that has anything was given."""

@@ -28,7 +28,7 @@ class Queued:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        # By client; null: of all. None: the balancer said nothing.
+        # Question None: of all clients; answer None: the balancer said nothing.
         self._kept: Kept[str | None, Queues | None] = Kept(limits.QUEUES_KEPT_MAX)
 
     def routes(self) -> list[Route]:
@@ -48,15 +48,14 @@ class Queued:
     async def _fresh(self, client: str | None) -> Queues:
         """What waits, of this client or of all; raises `BalancerSilent`."""
 
-        async def ask() -> Queues | None:
+        async def ask() -> tuple[Queues | None, float]:
             try:
-                return await self._parts.balancing.queues(limits.QUEUES_MAX, client)
+                found = await self._parts.balancing.queues(limits.QUEUES_MAX, client)
             except BalancerSilent:
-                return None  # Kept, too: who waits for it does not have to ask it again.
+                found = None  # Kept, too: who waits for it does not have to ask it again.
+            return found, limits.QUEUES_EVERY_S
 
-        found = await self._kept.get(
-            client, ask, least_s=limits.QUEUES_EVERY_S, most_s=limits.QUEUES_EVERY_S
-        )
+        found = (await self._kept.get(client, ask)).value
         if found is None:
             raise BalancerSilent(SILENT)
         return found

@@ -1,11 +1,13 @@
 """Owns the calls for reports: what ended, how long it took; from the facts in DuckDB."""
 
 import tempfile
+import time
 from collections.abc import AsyncGenerator, Callable, Hashable, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol, TypeVar
 
 import msgspec
+import trio
 
 from control.api.bodies import (
     ExportQuery,
@@ -36,6 +38,7 @@ from control.model.views import Page
 
 TAG: Final = "statistics"
 _SQL: Final = msgspec.json.Decoder(Sql)
+_Kept = Kept[Hashable, msgspec.Struct]
 _Row_co = TypeVar("_Row_co", bound=msgspec.Struct, covariant=True)
 
 
@@ -48,7 +51,9 @@ class Stats:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._kept: Kept[Hashable, msgspec.Struct] = Kept(limits.REPORTS_KEPT_MAX)
+        # A cursor that moves asks of one worker after the other: all others' answers stay.
+        self._kept_of_all: _Kept = Kept(limits.REPORTS_KEPT_MAX)
+        self._kept_of_one: _Kept = Kept(limits.REPORTS_KEPT_MAX)
 
     def routes(self) -> list[Route]:
         """Which call is carried out by what."""
@@ -68,7 +73,10 @@ class Stats:
     async def _summary(self, call: Call) -> Answer:
         window, reports = window_ms(call.query(WindowQuery).window), self._parts.reports
         return await self._report(
-            ("summary", window), window, lambda now_ms: reports.summary(window, now_ms)
+            self._kept_of_all,
+            ("summary", window),
+            window,
+            lambda now_ms: reports.summary(window, now_ms),
         )
 
     async def _task(self, call: Call) -> Answer:
@@ -76,6 +84,7 @@ class Stats:
         window, reports = window_ms(query.window), self._parts.reports
         of = query.pipeline, query.job
         return await self._report(
+            self._kept_of_one,
             ("task", of, window, query.limit),
             window,
             lambda now_ms: reports.task(of, window, now_ms, query.limit, histogram.bounds),
@@ -87,6 +96,7 @@ class Stats:
             raise one("worker_id", f"longer than {limits.NAME_CHARS_MAX} characters")
         window, reports = window_ms(query.window), self._parts.reports
         return await self._report(
+            self._kept_of_one,
             ("worker", worker, window, query.limit),
             window,
             lambda now_ms: Page(items=list(reports.worker(worker, window, now_ms, query.limit))),
@@ -122,6 +132,7 @@ class Stats:
             query = call.query(RowsQuery)
             window = window_ms(query.window)
             return await self._report(
+                self._kept_of_all,
                 (name, window, query.limit),
                 window,
                 lambda now_ms: Page(items=list(report(window, now_ms, query.limit))),
@@ -130,16 +141,29 @@ class Stats:
         return answer
 
     async def _report(
-        self, question: Hashable, window: int, find: Callable[[int], msgspec.Struct]
+        self, kept: _Kept, question: Hashable, window: int, find: Callable[[int], msgspec.Struct]
     ) -> Answer:
-        """What a report finds, or has found a short while ago. `find` gets the time that it is."""
+        """What a report finds; a dear one may have been found a while ago, as its `Age` says.
 
-        async def found() -> msgspec.Struct:
-            now_ms = self._parts.now_ms()
-            return await self._parts.offload(lambda: find(now_ms))
+        `find` gets the time that it is, and computes in the thread that calls it.
+        """
 
-        most_s = window / 1000 / limits.KEPT_WINDOW_PARTS
-        return Answer(body=await self._kept.get(question, found, least_s=0.0, most_s=most_s))
+        def measured() -> tuple[msgspec.Struct, float]:
+            begin_s = time.thread_time()
+            body = find(self._parts.now_ms())
+            return body, kept_s(time.thread_time() - begin_s, window / 1000)
+
+        found = await kept.get(question, lambda: self._parts.offload(measured))
+        age_s = trio.current_time() - found.at
+        return Answer(body=found.value, headers={"age": str(int(age_s))})
+
+
+def kept_s(cost_s: float, window_s: float) -> float:
+    """For how long a report of such a window is given again that took so much CPU."""
+    if cost_s < limits.REPORT_DEAR_S:
+        return 0.0
+    longest_s = min(limits.REPORT_KEPT_S, window_s / limits.REPORT_WINDOW_PARTS)
+    return min(limits.REPORT_KEPT_TIMES * cost_s, longest_s)
 
 
 SUMMARY: Final = Operation(

@@ -1,19 +1,20 @@
 """Holds what is told of workers to what they are, whatever jobs they are given and end."""
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from control.api.crew import Crew
 from control.api.pulses import Notes
 from control.model.fleet import WorkerView
-from control.model.messages import WorkerDown
+from control.model.messages import Hold, WorkerDown, WorkerQuiet
+from control.model.states import Speed
 from tests.api.serving import NOW_MS
 from tests.api.test_live import PLACED, STARTED, WORKER
 
 _WORKERS = ("w1", "w2", "w3")
 _STEPS = st.tuples(
-    st.sampled_from(("up", "down", "place", "start", "end", "take", "join")),
+    st.sampled_from(("up", "holds", "quiet", "down", "place", "start", "end", "take", "join")),
     st.sampled_from(_WORKERS),
     st.integers(1, 4),
 )
@@ -39,6 +40,16 @@ def _tell(crew: Crew, pictures: list[dict[str, WorkerView]]) -> None:
 
 
 @given(st.lists(_STEPS, max_size=40))
+@example(
+    [
+        ("place", "w1", 1),
+        ("take", "w1", 1),
+        ("place", "w2", 1),
+        ("take", "w1", 1),
+        ("place", "w1", 2),
+        ("end", "w1", 2),
+    ]
+)
 def test_who_hears_all_that_is_told_knows_every_worker_as_it_is(
     steps: list[tuple[str, str, int]],
 ) -> None:
@@ -51,6 +62,21 @@ def test_who_hears_all_that_is_told_knows_every_worker_as_it_is(
         match step:
             case "up":
                 crew.worker_up(replace(WORKER, worker=worker, slots=job_id))
+            case "holds":
+                hold = Hold(
+                    job_id=job_id,
+                    attempt=attempt,
+                    client="submitter",
+                    pipeline="nightly",
+                    name="one",
+                    speed=Speed.FAST,
+                    expected=2.0,
+                    started_ms=NOW_MS,
+                )
+                crew.worker_up(replace(WORKER, worker=worker, holds=(hold,)))
+            case "quiet":
+                since_ms = NOW_MS if job_id % 2 else None
+                crew.quiet(WorkerQuiet(worker=worker, dispatcher="d1", since_ms=since_ms))
             case "down":
                 crew.worker_down(
                     WorkerDown(worker=worker, dispatcher="d1", reason="it was told to")

@@ -5,79 +5,74 @@ import trio
 import trio.testing
 
 from control.api.kept import Kept
-from control.model import limits
+from control.api.stats import kept_s
 
 
-class _Found:
-    """Counts how often it is asked; finding takes `took_s`."""
+class _Find:
+    """Counts how often it is asked, which takes a second each. `keep_s`: how long it says."""
 
-    def __init__(self, took_s: float) -> None:
-        self.took_s = took_s
+    def __init__(self, keep_s: float) -> None:
+        self.keep_s = keep_s
         self.times = 0
 
-    async def __call__(self) -> int:
+    async def __call__(self) -> tuple[int, float]:
         self.times += 1
-        await trio.sleep(self.took_s)
-        return self.times
+        await trio.sleep(1.0)
+        return self.times, self.keep_s
 
 
-@pytest.mark.parametrize(
-    ("took_s", "least_s", "most_s", "kept_s"),
-    [
-        (0.0, 0.0, 60.0, 0.0),
-        (0.0, 1.0, 1.0, 1.0),
-        (0.1, 0.0, 60.0, 0.1 * limits.KEPT_FOR),
-        (2.0, 0.0, 60.0, 60.0),
-    ],
-)
-async def test_the_dearer_the_longer(
-    took_s: float, least_s: float, most_s: float, kept_s: float, autojump_clock: object
+async def test_it_is_given_again_until_its_time_is_over(autojump_clock: object) -> None:
+    kept, find = Kept[str, int](2), _Find(10.0)
+    assert (await kept.get("a", find)).value == 1
+    await trio.sleep(9.9)
+    found = await kept.get("a", find)
+    assert found.value == 1
+    assert trio.current_time() - found.at == pytest.approx(9.9)
+    await trio.sleep(0.2)
+    assert (await kept.get("a", find)).value == 2
+
+
+@pytest.mark.parametrize(("keep_s", "expected"), [(10.0, [1, 1, 1]), (0.0, [1, 2, 3])])
+async def test_who_asks_meanwhile_gets_it_if_it_is_kept(
+    keep_s: float, expected: list[int], autojump_clock: object
 ) -> None:
-    kept, found = Kept[str, int](2), _Found(took_s)
-
-    async def ask() -> int:
-        return await kept.get("a", found, least_s=least_s, most_s=most_s)
-
-    assert await ask() == 1
-    if kept_s:
-        await trio.sleep(kept_s * 0.99)
-        assert await ask() == 1
-        await trio.sleep(kept_s * 0.02)
-    assert await ask() == 2
-
-
-async def test_all_who_ask_meanwhile_get_the_one_that_is_found(autojump_clock: object) -> None:
-    kept, found, answers = Kept[str, int](2), _Found(1.0), list[int]()
+    kept, find, answers = Kept[str, int](2), _Find(keep_s), list[int]()
 
     async def ask() -> None:
-        answers.append(await kept.get("a", found, least_s=0.0, most_s=10.0))
+        answers.append((await kept.get("a", find)).value)
 
     async with trio.open_nursery() as nursery:
-        for _ in range(5):
+        for _ in range(3):
             nursery.start_soon(ask)
-    assert answers == [1] * 5
+    assert answers == expected
 
 
 async def test_those_asked_for_least_lately_are_dropped(autojump_clock: object) -> None:
-    kept, found = Kept[str, int](2), _Found(0.0)
-
-    async def ask(question: str) -> int:
-        return await kept.get(question, found, least_s=10.0, most_s=10.0)
-
-    assert [await ask(each) for each in "abacab"] == [1, 2, 1, 3, 1, 4]
+    kept, find = Kept[str, int](2), _Find(100.0)
+    assert [(await kept.get(each, find)).value for each in "abacab"] == [1, 2, 1, 3, 1, 4]
 
 
 async def test_a_failure_is_told_and_not_kept(autojump_clock: object) -> None:
-    kept, found = Kept[str, int](2), _Found(1.0)
+    kept, find = Kept[str, int](2), _Find(10.0)
 
-    async def fail() -> int:
+    async def fail() -> tuple[int, float]:
         await trio.sleep(1.0)
         message = "no"
         raise OSError(message)
 
     for _ in range(2):
         with pytest.raises(OSError, match="no"):
-            await kept.get("a", fail, least_s=10.0, most_s=10.0)
+            await kept.get("a", fail)
     with trio.move_on_after(0.5):
-        await kept.get("a", found, least_s=10.0, most_s=10.0)
-    assert await kept.get("a", found, least_s=10.0, most_s=10.0) == 2
+        await kept.get("a", find)
+    assert (await kept.get("a", find)).value == 2
+
+
+@pytest.mark.parametrize(
+    ("cost_s", "window_s", "expected"),
+    [(0.04, 900.0, 0.0), (0.1, 900.0, 30.0), (1.0, 300.0, 20.0), (1.0, 86_400.0, 60.0)],
+)
+def test_the_dearer_a_report_the_longer_it_is_kept(
+    cost_s: float, window_s: float, expected: float
+) -> None:
+    assert kept_s(cost_s, window_s) == pytest.approx(expected)

@@ -285,7 +285,8 @@ async def test_metrics_count_what_ended(server: Serving) -> None:
 
 async def test_reports_are_given_in_pages(server: Serving) -> None:
     async with server.as_client("viewer") as client:
-        assert (await client.get("/v1/stats/summary?window=1h")).json()["window"] == 3600
+        summary = await client.get("/v1/stats/summary?window=1h")
+        assert (summary.json()["window"], summary.headers["age"]) == (3600, "0")
         for name in ("pipelines", "slow-tasks", "partitions", "workers"):
             answer = await client.get(f"/v1/stats/{name}")
             assert answer.json() == {"items": [], "next_cursor": None}

@@ -1,6 +1,5 @@
 """Owns the console's commands: one list that keys, footer, help, and palette are all made from."""
 
-from collections.abc import Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -112,8 +111,6 @@ EVERYWHERE: Final = tuple(name for name, each in COMMANDS.items() if each.group 
 TABLES: Final = tuple(name for name, each in COMMANDS.items() if each.group == "Tables")
 LOGS: Final = tuple(name for name, each in COMMANDS.items() if each.group == "Logs")
 WRITES: Final = frozenset(name for name, each in COMMANDS.items() if each.writes)
-WINDOWS_S: Final = {"5m": 300, "15m": 900, "1h": 3_600, "6h": 21_600, "24h": 86_400, "7d": 604_800}
-"""Windows of time, and their lengths in seconds; the shortest first."""
 VIEWS: Final = {
     "overview": "Overview",
     "partitions": "Partitions",
@@ -122,8 +119,3 @@ VIEWS: Final = {
     "workers": "Workers",
     "schedules": "Schedules",
 }
-
-
-def stepped(windows: Sequence[str], here: str, way: int) -> str:
-    """The window after this one, or before it; at either end it stays."""
-    return windows[min(max(windows.index(here) + way, 0), len(windows) - 1)]

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from control.model.live import Frame, Watch
@@ -10,7 +11,8 @@ from tui.link.following import Follower
 from tui.link.questions import Asker, Question
 from tui.link.source import Source
 
-_WATCH_PAUSE_S: Final = 0.5  # Rows in view may change with every picture.
+# Rows in view may change with every picture. Who scrolls hears of new ones soon enough.
+_WATCH_PAUSE_S: Final = 0.5
 
 
 class Session:
@@ -31,6 +33,7 @@ class Session:
         self._follower = Follower(source, frame=self._take, moved=self._moved, now_ms=now_ms)
         self._watch: Watch | None = None
         self._watch_changed = asyncio.Event()
+        self._turned = asyncio.Event()  # Something else is watched, not only other rows of it.
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -43,6 +46,8 @@ class Session:
         """What the screen in front needs."""
         self._asker.want(questions)
         if watch != self._watch:
+            if self._watch is None or _sort(watch) != _sort(self._watch):
+                self._turned.set()
             self._watch = watch
             self._watch_changed.set()
 
@@ -61,7 +66,10 @@ class Session:
             self._watch_changed.clear()
             if self._watch is not None:
                 await self.source.watch(self._watch)
-                await asyncio.sleep(_WATCH_PAUSE_S)
+                self._turned.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_WATCH_PAUSE_S):
+                        await self._turned.wait()
 
     def _take(self, frame: Frame) -> None:
         self.store.take(frame, self._now_ms())
@@ -74,3 +82,7 @@ class Session:
         if link.state == "live":
             self._asker.again()
         self._changed()
+
+
+def _sort(watch: Watch) -> tuple[bool, int | None]:
+    return watch.workers, watch.jobs_of

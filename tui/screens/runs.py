@@ -9,13 +9,13 @@ from textual.app import ComposeResult
 from control.model.live import Watch
 from control.model.states import FINAL, State
 from control.model.views import Page, RunView
-from tui.core.commands import WINDOWS_S, stepped
 from tui.core.moments import instant
 from tui.core.orders import Thing
 from tui.core.rows import Rows
 from tui.core.spans import line
 from tui.core.store import RUNS_MAX
 from tui.core.tables import is_faulty_run, runs
+from tui.core.windows import WINDOWS_S, stepped
 from tui.link.questions import Question
 from tui.link.source import LinkError, decoded
 from tui.screens import asking
@@ -29,7 +29,7 @@ _TOLD_MAX = 500
 _NONE_YET = "no run yet. `tpctl run start NAME` or `tpctl run submit FILE` starts one"
 _NONE_SINCE = "no run in this time; > makes it longer"
 _ALL = "all"
-_SINCE: Final = ("15m", "1h", "6h", "24h", "7d", _ALL)
+_SINCE: Final = (*list(WINDOWS_S)[1:], _ALL)
 
 
 class Runs(View):

@@ -8,11 +8,11 @@ from textual.containers import Horizontal, Vertical
 from control.model.reports import SlowAttempt, TaskDetail, TaskStats
 from control.model.states import Outcome
 from control.model.views import Page
-from tui.core.commands import WINDOWS_S
 from tui.core.moments import instant
 from tui.core.rows import Column, Key, Rows, figure, length
 from tui.core.spans import Span, line
 from tui.core.tables import task_key, tasks, time_of
+from tui.core.windows import WINDOWS_S
 from tui.link.questions import Question
 from tui.panes import histogram
 from tui.screens import asking

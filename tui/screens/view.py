@@ -8,8 +8,9 @@ from textual.binding import Binding, BindingType
 from textual.widget import Widget
 
 from control.model.times import to_rfc3339
-from tui.core.commands import EVERYWHERE, TABLES, WINDOWS_S, WRITES, stepped
+from tui.core.commands import EVERYWHERE, TABLES, WRITES
 from tui.core.rows import csv_of
+from tui.core.windows import WINDOWS_S, stepped
 from tui.screens.framed import Framed
 from tui.widgets.box import Box
 from tui.widgets.keys import bindings

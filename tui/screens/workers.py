@@ -10,12 +10,12 @@ from control.model.live import Watch
 from control.model.reports import WorkerAttempt
 from control.model.states import Speed
 from control.model.views import Page
-from tui.core.commands import WINDOWS_S
 from tui.core.fleet_tables import is_faulty_worker, workers
 from tui.core.orders import Thing
 from tui.core.rows import Rows
 from tui.core.spans import Span, line
 from tui.core.tables import look_of_speed
+from tui.core.windows import WINDOWS_S
 from tui.link.questions import Question
 from tui.panes.slots import slot_history
 from tui.screens import asking
