@@ -7,10 +7,9 @@ from msgspec.structs import replace
 from control.api.crew import Crew
 from control.api.pulses import Notes
 from control.model.fleet import WorkerView
-from control.model.messages import Hold, WorkerDown, WorkerQuiet
-from control.model.states import Speed
+from control.model.messages import WorkerDown, WorkerQuiet
 from tests.api.serving import NOW_MS
-from tests.api.test_live import PLACED, STARTED, WORKER
+from tests.api.test_live import HOLD, PLACED, STARTED, WORKER
 
 _WORKERS = ("w1", "w2", "w3")
 _STEPS = st.tuples(
@@ -63,16 +62,7 @@ def test_who_hears_all_that_is_told_knows_every_worker_as_it_is(
             case "up":
                 crew.worker_up(replace(WORKER, worker=worker, slots=job_id))
             case "holds":
-                hold = Hold(
-                    job_id=job_id,
-                    attempt=attempt,
-                    client="submitter",
-                    pipeline="nightly",
-                    name="one",
-                    speed=Speed.FAST,
-                    expected=2.0,
-                    started_ms=NOW_MS,
-                )
+                hold = replace(HOLD, job_id=job_id, attempt=attempt)
                 crew.worker_up(replace(WORKER, worker=worker, holds=(hold,)))
             case "quiet":
                 since_ms = NOW_MS if job_id % 2 else None

@@ -2,7 +2,6 @@
 
 import pytest
 import trio
-import trio.testing
 
 from control.api.kept import Kept
 from control.api.stats import kept_s

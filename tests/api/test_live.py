@@ -82,6 +82,16 @@ FINISHED = Finished(
     duration_seconds=0.5,
     log_bytes=3,
 )
+HOLD = Hold(
+    job_id=5,
+    attempt=1,
+    client="submitter",
+    pipeline="nightly",
+    name="two",
+    speed=Speed.SLOW,
+    expected=9.0,
+    started_ms=NOW_MS,
+)
 TOPICS: dict[type, Topic] = {
     Placed: Topic.TASK_RUNS_LOAD_BALANCED,
     Finished: Topic.TASK_RUN_RESULTS,
@@ -157,18 +167,8 @@ async def test_workers_come_run_and_go(server: Serving) -> None:
 
 
 async def test_a_dispatcher_says_all_that_it_has(server: Serving) -> None:
-    hold = Hold(
-        job_id=5,
-        attempt=1,
-        client="submitter",
-        pipeline="nightly",
-        name="two",
-        speed=Speed.SLOW,
-        expected=9.0,
-        started_ms=NOW_MS,
-    )
     await tell(server, WORKER)
-    up = msgspec.structs.replace(WORKER, worker="w2", holds=(hold,))
+    up = msgspec.structs.replace(WORKER, worker="w2", holds=(HOLD,))
     await tell(server, DispatcherUp(dispatcher="d1", partitions=(0, 1), workers=(up,), adrift=()))
     found = await until(server, "/v1/workers", '"lost"')
     assert [(each["id"], each["state"]) for each in found] == [
