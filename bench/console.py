@@ -117,10 +117,8 @@ async def _compare(running: System, client: httpx.AsyncClient, size: Size) -> Fi
     The control plane is full as long as it has next to 100 % of its core; consoles get what the
     load leaves of the others.
     """
-    ratios: list[float] = []
     rates: tuple[list[float], list[float]] = ([], [])
     cpus: tuple[list[float], list[float]] = ([], [])
-    cpu_ms: tuple[list[float], list[float]] = ([], [])
     async with trio.open_nursery() as nursery:
         nursery.start_soon(pressure.full, client)
         await trio.sleep(_BEGIN_S)
@@ -133,10 +131,9 @@ async def _compare(running: System, client: httpx.AsyncClient, size: Size) -> Fi
                 rate, cpu = await _window(running, client, size.seconds)
             rates[watched].append(rate)
             cpus[watched].append(cpu)
-            cpu_ms[watched].append(10 * cpu / rate)
-            if number % 2:
-                ratios.append(rates[1][-1] / rates[0][-1])
         nursery.cancel_scope.cancel()
+    ratios = [watched / alone for alone, watched in zip(*rates, strict=True)]
+    cpu_ms = [list(map(_cpu_ms, *each)) for each in zip(cpus, rates, strict=True)]
     return {
         "full_jobs_per_s_alone": [round(rate) for rate in rates[0]],
         "full_jobs_per_s_watched": [round(rate) for rate in rates[1]],
@@ -148,6 +145,11 @@ async def _compare(running: System, client: httpx.AsyncClient, size: Size) -> Fi
         "control_cpu_ms_a_job_alone": median(cpu_ms[0]) if ratios else float("nan"),
         "control_cpu_ms_a_job_watched": median(cpu_ms[1]) if ratios else float("nan"),
     }
+
+
+def _cpu_ms(cpu_percent: float, jobs_per_s: float) -> float:
+    """CPU of the control plane for each job."""
+    return 10 * cpu_percent / jobs_per_s
 
 
 async def _window(
