@@ -9,8 +9,9 @@ import msgspec
 
 from control.model.errors import JobFailed
 from control.model.kinds import Kind
-from control.model.templates import render, render_text
-from control.model.values import Json
+from control.model.surroundings.base import DATA
+from control.model.surroundings.environment import ENVIRONMENT
+from control.model.templates import Renderer
 from control.model.wire import Assign
 
 P = TypeVar("P")
@@ -56,15 +57,12 @@ class WorkReader:
 
     def _fill_in(self, work: bytes, assign: Assign) -> bytes:
         unread = _unread.decode(work)
-        data = _data.decode(assign.input)
-        params: dict[str, Json] = {}
-        for name, value in unread.params.items():
-            quoted = isinstance(value, str) and name in self._kind.shell_quoted
-            params[name] = render(value, data, _quote if quoted else None)
-        env = {name: render_text(value, data) for name, value in unread.env.items()}
-        return msgspec.json.encode(_Unread(params=params, env=env))
-
-
-def _quote(text: str) -> str:
-    """Quote for a POSIX shell: nothing but the closing quote is special between single quotes."""
-    return "'" + text.replace("'", "'\"'\"'") + "'"
+        renderer = Renderer(_data.decode(assign.input))
+        around = self._kind.surroundings
+        params = {
+            name: around.get(name, DATA).fill_in(value, unread.params, renderer)
+            for name, value in unread.params.items()
+        }
+        env = ENVIRONMENT.fill_in(dict(unread.env), {}, renderer)
+        assert isinstance(env, dict)
+        return msgspec.json.encode({"params": params, "env": env | renderer.variables})

@@ -7,7 +7,7 @@ import msgspec
 
 from control.core.documents import read_json, read_yaml
 from control.core.findings import Findings
-from control.core.job_checks import check_kind, check_templates
+from control.core.job_checks import check_kind, check_surroundings, check_templates
 from control.core.plain_values import check_plain
 from control.core.shapes import check_shape
 from control.core.waits import Waiting, find_circles, predecessors
@@ -98,9 +98,11 @@ class _Definition:
         self._check_triggers()
         versions = [check_kind(job.fields, job.path, kinds, self._findings) for job in self._jobs]
         awaited = self._awaited()
-        for job in self._jobs:
+        for job, version in zip(self._jobs, versions, strict=True):
             waits_for = awaited.get(job.name) if job.name is not None else None
+            kind = kinds.get(str(job.fields["kind"]), version) if version is not None else None
             check_templates(job.fields, job.path, waits_for, self._named, self._findings)
+            check_surroundings(job.fields, job.path, kind, self._findings)
         return versions
 
     def _job(self, fields: dict[str, Json], path: Path) -> _Job:

@@ -1,7 +1,7 @@
 """Decides whether one job's kind, version, params, and templates are right."""
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import Final
 
 import msgspec
@@ -11,6 +11,8 @@ from control.core.shapes import check_shape
 from control.model.errors import Invalid
 from control.model.kinds import Kind, KindRegistry
 from control.model.pipelines import VERSION_PATTERN
+from control.model.surroundings.base import texts
+from control.model.surroundings.environment import ENVIRONMENT
 from control.model.templates import OPENING, references
 from control.model.values import Json, Path, show
 
@@ -54,7 +56,9 @@ def check_templates(
 ) -> None:
     """Check every template of `params` and `env`; `awaited` is None where it is not known."""
     for field in ("params", "env"):
-        for place, text in _texts(job.get(field), (*path, field)):
+        for place, text in texts(job.get(field), (*path, field)):
+            if OPENING not in text:
+                continue
             try:
                 found = references(text)
             except Invalid as error:
@@ -66,6 +70,23 @@ def check_templates(
                     _check_job_named(name, place, awaited, names, findings)
 
 
+def check_surroundings(
+    job: dict[str, Json],
+    path: Path,
+    kind: type[Kind[msgspec.Struct]] | None,
+    findings: Findings,
+) -> None:
+    """Refuse each template whose value would become code; `kind`: None where there is none."""
+    params, env = job.get("params"), job.get("env")
+    if kind is not None and isinstance(params, dict):
+        for name, around in kind.surroundings.items():
+            for problem in around.problems(params.get(name), params):
+                place = (*path, "params", name, *problem.path)
+                findings.add(place, problem.message, problem.hint)
+    for problem in ENVIRONMENT.problems(env, {}):
+        findings.add((*path, "env", *problem.path), problem.message, problem.hint)
+
+
 def _check_params(
     params: dict[str, Json], kind: type[Kind[msgspec.Struct]], path: Path, findings: Findings
 ) -> None:
@@ -75,7 +96,7 @@ def _check_params(
     before = len(findings)
     check_shape(params, kind.params, path, findings, templates=True)
     found_none = len(findings) == before and not findings.full
-    if found_none and not any(OPENING in text for _, text in _texts(params, path)):
+    if found_none and not any(OPENING in text for _, text in texts(params, path)):
         # Only msgspec knows this rule, for example one in the params' own `__post_init__`.
         at = _AT.search(fit)
         where = f" (at {at[1].replace('$', 'params')})" if at else ""
@@ -105,15 +126,3 @@ def _check_job_named(
         may = f"it may name: {listing(awaited)}" if awaited else "it waits for no other job"
         message = f"a template names the job {show(name)}, for which this job does not wait"
         findings.add(place, message, f"{may}; jobs in needs are waited for")
-
-
-def _texts(value: Json, path: Path) -> Iterator[tuple[Path, str]]:
-    if isinstance(value, str):
-        if OPENING in value:
-            yield path, value
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from _texts(item, (*path, index))
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            yield from _texts(item, (*path, key))

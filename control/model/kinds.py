@@ -15,6 +15,7 @@ import msgspec
 
 from control.model.errors import ConfigError
 from control.model.names import KINDS_ENTRY_POINTS
+from control.model.surroundings.base import Surroundings
 
 P = TypeVar("P", bound=msgspec.Struct)
 
@@ -60,8 +61,8 @@ class Kind(ABC, Generic[P]):
     version: ClassVar[str]
     summary: ClassVar[str]
     params: type[P]
-    # Names of params (top level) in which a template's value is inserted shell-quoted.
-    shell_quoted: ClassVar[frozenset[str]] = frozenset()
+    # What surrounds templates in each param (top level); of others, plain data.
+    surroundings: ClassVar[Mapping[str, Surroundings]] = {}
     # A directory for each attempt costs more than many a job, so a kind asks for it.
     wants_directory: ClassVar[bool] = False
 

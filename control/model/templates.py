@@ -5,14 +5,15 @@ the jobs waited for) and goes on with `.name`, `[0]`, `["any key"]`, or `['any k
 filled in is never looked at again, so data cannot become a template.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 
-from control.model import limits
+from control.model import limits, names
 from control.model.errors import Invalid, JobFailed, Problem
 from control.model.values import Json, Path, Step, cut, show, write_path
 
@@ -44,6 +45,10 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
         return None
 
 
+Encode: TypeAlias = Callable[[Reference, str], str]
+"""Makes of a value's text what may be inserted for its template; raises JobFailed."""
+
+
 def references(text: str) -> tuple[Reference, ...]:
     """Find every template of a text; raises Invalid with every one that cannot be read."""
     found: list[Reference] = []
@@ -72,50 +77,50 @@ def is_whole(text: str) -> bool:
     return isinstance(read, Reference) and read.end == len(text)
 
 
-def render(
-    value: Json, data: Mapping[str, Json], quote: Callable[[str], str] | None = None
-) -> Json:
+def render(value: Json, data: Mapping[str, Json]) -> Json:
     """Fill in every string inside `value`; raises JobFailed when a template names nothing.
 
     A string that is exactly one template becomes what it names, of whatever type. Inside other
-    text a string is inserted as it is and anything else as JSON. With `quote` each inserted text
-    goes through it, and every string stays a string. Keys of objects are left alone.
+    text a string is inserted as it is and anything else as JSON. Keys of objects are left alone.
     """
-    return _Renderer(data, quote).value(value)
+    return Renderer(data).value(value)
 
 
-def render_text(
-    text: str, data: Mapping[str, Json], quote: Callable[[str], str] | None = None
-) -> str:
-    """Fill in one string that must stay a string, such as a value of `env`."""
-    return _Renderer(data, quote).text(text)
-
-
-class _Renderer:
+class Renderer:
     """Fills in templates from one job's input, up to a size: few bytes can name many."""
 
-    def __init__(self, data: Mapping[str, Json], quote: Callable[[str], str] | None) -> None:
+    def __init__(self, data: Mapping[str, Json]) -> None:
         self._data: dict[str, Json] = dict(data)
-        self._quote = quote
-        self._found: dict[Path, Json] = {}
+        self._values: dict[Path, Json] = {}
         self._texts: dict[Path, str] = {}
         self._chars = 0
+        # Values that reach the job's process through its environment, by the variable's name.
+        self.variables: dict[str, str] = {}
 
     def value(self, value: Json) -> Json:
+        """A value with every string inside it filled in; raises JobFailed."""
         if isinstance(value, str):
-            if self._quote is None and is_whole(value):
-                return self._whole(references(value)[0], value)
-            return self.text(value)
+            return self._whole(value) if is_whole(value) else self.text(value)
         if isinstance(value, list):
             return [self.value(item) for item in value]
         if isinstance(value, dict):
             return {key: self.value(item) for key, item in value.items()}
         return value
 
-    def text(self, text: str) -> str:
-        return "".join(self._pieces(text)) if OPENING in text else text
+    def text(self, text: str, encode: Encode | None = None) -> str:
+        """A string that stays a string; `encode` fits each value to where its template stands."""
+        return "".join(self._pieces(text, encode)) if OPENING in text else text
 
-    def _pieces(self, text: str) -> Iterator[str]:
+    def variable(self, reference: Reference, text: str) -> str:
+        """The environment variable that will hold the value of a template; raises JobFailed."""
+        name = variable_name(reference)
+        if name not in self.variables:
+            value = self._text_of(reference, text)
+            self._spend(len(value))
+            self.variables[name] = _passable(value, _template(reference, text))
+        return name
+
+    def _pieces(self, text: str, encode: Encode | None) -> Iterator[str]:
         try:
             templates = references(text)
         except Invalid as error:
@@ -124,12 +129,15 @@ class _Renderer:
         for reference in templates:
             yield text[at : reference.start]
             inserted = self._text_of(reference, text)
+            if encode is not None:
+                inserted = encode(reference, inserted)
             self._spend(len(inserted))
             yield inserted
             at = reference.end
         yield text[at:]
 
-    def _whole(self, reference: Reference, text: str) -> Json:
+    def _whole(self, text: str) -> Json:
+        reference = references(text)[0]
         self._spend(len(self._text_of(reference, text)))
         return self._value_of(reference, text)
 
@@ -137,20 +145,48 @@ class _Renderer:
         if reference.path not in self._texts:
             value = self._value_of(reference, text)
             plain = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-            self._texts[reference.path] = self._quote(plain) if self._quote else plain
+            self._texts[reference.path] = plain
         return self._texts[reference.path]
 
     def _value_of(self, reference: Reference, text: str) -> Json:
-        if reference.path not in self._found:
-            template = cut(text[reference.start : reference.end])
-            self._found[reference.path] = _look_up(self._data, reference.path, template)
-        return self._found[reference.path]
+        if reference.path not in self._values:
+            template = _template(reference, text)
+            self._values[reference.path] = _look_up(self._data, reference.path, template)
+        return self._values[reference.path]
 
     def _spend(self, chars: int) -> None:
         self._chars += chars
         if self._chars > limits.JOB_INPUT_BYTES_MAX:
             msg = f"the templates fill in more than {limits.JOB_INPUT_BYTES_MAX} characters"
             raise JobFailed(msg)
+
+
+def variable_name(reference: Reference) -> str:
+    """The environment variable of a template's value: templates of one path share it."""
+    digest = hashlib.sha256(msgspec.json.encode(reference.path)).hexdigest()
+    return f"{names.ENV_VALUE_PREFIX}{digest[:16].upper()}"
+
+
+def _passable(value: str, template: str) -> str:
+    """The value, if a system can pass it in an environment variable; raises JobFailed."""
+    size = len(value.encode(errors="replace"))
+    if size > limits.ENV_VALUE_BYTES_MAX:
+        msg = (
+            f"the value of {template} has {size} bytes; at most {limits.ENV_VALUE_BYTES_MAX} fit "
+            f"into a command: read it from the file ${names.ENV_INPUT} instead"
+        )
+        raise JobFailed(msg)
+    if "\0" in value:
+        msg = (
+            f"the value of {template} contains a NUL character, which no command can take: read "
+            f"it from the file ${names.ENV_INPUT} instead"
+        )
+        raise JobFailed(msg)
+    return value
+
+
+def _template(reference: Reference, text: str) -> str:
+    return cut(text[reference.start : reference.end])
 
 
 def _read(text: str, at: int) -> Reference | Problem:

@@ -1,14 +1,12 @@
 """Templates name places in a job's input; what they insert is data and stays data."""
 
-import shlex
-
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from control.model import limits
 from control.model.errors import Invalid, JobFailed
-from control.model.templates import is_whole, references, render, render_text
+from control.model.templates import Renderer, is_whole, references, render
 from control.model.values import Json, write_path
 
 DATA: dict[str, Json] = {
@@ -56,17 +54,27 @@ def test_every_string_inside_is_filled_in_and_keys_are_left_alone() -> None:
     assert render(value, DATA) == {"${{ run.n }}": [3, 1, None, {"x": "<a b>"}]}
 
 
-def test_quoted_data_never_becomes_code() -> None:
-    nasty = "'; rm -rf / #"
-    command = render("echo ${{ run }}", {"run": nasty, "jobs": {}}, shlex.quote)
-    assert isinstance(command, str)
-    assert shlex.split(command) == ["echo", nasty]
-    assert render("${{ run.list }}", DATA, shlex.quote) == shlex.quote('[1,{"k":null}]')
-
-
 def test_text_stays_text_where_only_text_will_do() -> None:
-    assert render_text("${{ run.n }}", DATA) == "3"
-    assert render_text("plain", DATA) == "plain"
+    assert Renderer(DATA).text("${{ run.n }}") == "3"
+    assert Renderer(DATA).text("plain") == "plain"
+
+
+def test_a_value_for_a_command_travels_in_a_variable() -> None:
+    renderer = Renderer(DATA)
+    names = [renderer.variable(each, "") for each in references("${{ run.n }} ${{ run['n'] }}")]
+    assert renderer.variables == {names[0]: "3"}
+    assert names[0] == names[1]
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [("x" * limits.ENV_VALUE_BYTES_MAX + "y", "129025 bytes; at most"), ("a\0b", "NUL character")],
+)
+def test_a_value_that_no_variable_can_hold_says_where_to_read_it(value: str, words: str) -> None:
+    text = "${{ run.x }}"
+    with pytest.raises(JobFailed, match=words) as error:
+        Renderer({"run": {"x": value}}).variable(references(text)[0], text)
+    assert "$TP_INPUT" in str(error.value)
 
 
 @pytest.mark.parametrize(

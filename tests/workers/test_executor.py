@@ -1,6 +1,6 @@
 """Decides how attempts are executed and how each of their ends is reported, without a network."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -13,6 +13,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from control.model import limits
 from control.model.kinds import Job, Kind, Reporter, Result
 from control.model.states import Outcome
+from control.model.surroundings.base import Surroundings
+from control.model.surroundings.shell import ShellCommand
 from control.model.wire import Began, Cancel, Ended, Log, ToWorker
 from tests.workers.gateways import WELCOME, assign, decoded, encoded, lease
 from workers.doorbell import Doorbell
@@ -36,7 +38,7 @@ class Probe(Kind[ProbeParams]):
     version: ClassVar[str] = "1.0.0"
     summary: ClassVar[str] = "For tests."
     params = ProbeParams
-    shell_quoted: ClassVar[frozenset[str]] = frozenset({"command"})
+    surroundings: ClassVar[Mapping[str, Surroundings]] = {"command": ShellCommand()}
     wants_directory: ClassVar[bool] = True
 
     def __init__(self) -> None:
@@ -236,7 +238,7 @@ async def test_a_jobs_directory_is_gone_with_all_in_it(
     assert job.directory.is_relative_to(tmp_path)
 
 
-async def test_templates_keep_types_and_are_quoted_where_a_shell_reads(
+async def test_templates_keep_types_and_become_variables_where_a_shell_reads(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
     data = {"run": {"n": 5, "text": "it's; rm"}, "jobs": {"a": [1]}}
@@ -245,8 +247,9 @@ async def test_templates_keep_types_and_are_quoted_where_a_shell_reads(
         made.receive(assign(1, params, kind="Probe", env={"A": "a ${{ jobs.a }}"}, job_input=data))
         await made.result(1)
     ((job, filled),) = made.probe.jobs
-    assert filled == ProbeParams(command="echo 'it'\"'\"'s; rm'", number=5)
-    assert job.env == {"A": "a [1]"}
+    ((variable, value),) = ((k, v) for k, v in job.env.items() if k != "A")
+    assert filled == ProbeParams(command=f'echo "${{{variable}}}"', number=5)
+    assert (job.env["A"], value) == ("a [1]", "it's; rm")
 
 
 async def test_log_and_progress_are_told_while_it_runs(

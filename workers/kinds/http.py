@@ -3,6 +3,7 @@
 Redirects are not followed, and no cookie is kept, since one client serves the jobs of everybody.
 """
 
+from collections.abc import Mapping
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Annotated, Any, ClassVar, Final
 
@@ -13,6 +14,8 @@ from msgspec import Meta, Raw
 from control.model import limits
 from control.model.errors import JobFailed
 from control.model.kinds import Job, Kind, Reporter, Result
+from control.model.surroundings.base import Surroundings
+from control.model.surroundings.http import BODY, HEADERS, QUERY, URL
 
 _BODY_SHOWN_CHARS: Final = 500
 Status = Annotated[int, Meta(ge=100, le=599)]
@@ -60,6 +63,12 @@ class HTTP(Kind[HTTPParams]):
     version: ClassVar[str] = "1.0.0"
     summary: ClassVar[str] = "Send an HTTP request; the output is the answer."
     params = HTTPParams
+    surroundings: ClassVar[Mapping[str, Surroundings]] = {
+        "url": URL,
+        "headers": HEADERS,
+        "query": QUERY,
+        "body": BODY,
+    }
 
     def __init__(self) -> None:
         self._client: httpx.AsyncClient | None = None

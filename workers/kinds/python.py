@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections import OrderedDict
+from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Annotated, Any, ClassVar, Final, TypeAlias
 
@@ -19,6 +20,7 @@ from msgspec import Meta, Raw
 from control.model import limits
 from control.model.errors import JobFailed
 from control.model.kinds import Job, Kind, Reporter, Result
+from control.model.surroundings.base import Code, Surroundings
 from workers.kinds.processes import (
     OutputPump,
     describe_exit,
@@ -146,6 +148,11 @@ class Python(Kind[PythonParams]):
     summary: ClassVar[str] = "Call a Python function; the output is what it returns."
     params = PythonParams
     wants_directory: ClassVar[bool] = True
+    surroundings: ClassVar[Mapping[str, Surroundings]] = {
+        "call": Code("which function is called", "pass the value in args or kwargs"),
+        "python": Code("which interpreter is started", "write the interpreter's path"),
+        "path": Code("which modules are imported", "write the path, or use one job for each"),
+    }
 
     def __init__(self) -> None:
         self._idle: OrderedDict[_Child, Key] = OrderedDict()  # Longest idle first.

@@ -3,6 +3,7 @@
 import os
 import stat
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -13,6 +14,8 @@ from msgspec import Meta, Raw
 from control.model import limits, names
 from control.model.errors import JobFailed
 from control.model.kinds import Job, Kind, Reporter, Result
+from control.model.surroundings.base import Surroundings
+from control.model.surroundings.shell import ShellCommand
 from workers.kinds.processes import (
     OutputPump,
     describe_exit,
@@ -50,7 +53,7 @@ class Shell(Kind[ShellParams]):
     version: ClassVar[str] = "1.0.0"
     summary: ClassVar[str] = "Run a command; its output is the JSON that it writes to $TP_OUTPUT."
     params = ShellParams
-    shell_quoted: ClassVar[frozenset[str]] = frozenset({"command"})
+    surroundings: ClassVar[Mapping[str, Surroundings]] = {"command": ShellCommand()}
     wants_directory: ClassVar[bool] = True
 
     async def run(self, job: Job, params: ShellParams, report: Reporter) -> Result:
@@ -82,7 +85,9 @@ async def _start(job: Job, params: ShellParams, output: Path) -> tuple[trio.Proc
     """Start the command; returns it, and the pipe of its stdout and stderr."""
     given = params.command
     command = ["/bin/sh", "-c", given] if isinstance(given, str) else given
-    env = {**inherited_environment(), **job.env, **job_environment(job)}
+    # As UTF-8, whatever this host's locale is: values arrive byte for byte.
+    own = {name: os.fsdecode(value.encode()) for name, value in job.env.items()}
+    env = {**inherited_environment(), **own, **job_environment(job)}
     env[names.ENV_INPUT] = str(job.directory / "input.json")
     env[names.ENV_OUTPUT] = str(output)
     pipe, child_end = os.pipe()

@@ -1,0 +1,61 @@
+"""Owns values that would do harm, or change, wherever they are taken for code."""
+
+from typing import Final
+
+CANARY: Final = "F"  # The file that exists when a payload was executed.
+
+HARMLESS: Final = (
+    "",
+    "plain",
+    "two  words and\ttab",
+    "it's",
+    'say "hi"',
+    "back\\slash\\",
+    "line\nbreak\n",
+    "*",
+    "~",
+    "-n",
+    "--",
+    "%s%d%n",
+    "#no comment",
+    "{a,b}",
+    "Grüße, 世界 🎉",
+    "\r\n",
+    "!!",
+    "a=b",
+)
+HOSTILE: Final = (
+    "$(touch F)",
+    "`touch F`",
+    "; touch F",
+    "\ntouch F\n",
+    "| touch F",
+    "& touch F &",
+    "&& touch F",
+    "'; touch F; '",
+    '"; touch F; "',
+    "'\"; touch F; \"'",
+    ") ; touch F ; (",
+    "$((a[$(touch F)]))",
+    "a[$(touch F)]",
+    "${IFS:-$(touch F)}",
+    "${x@P}$(touch F)",
+    "\\$(touch F)",
+    "\\`touch F\\`",
+    "\\'; touch F; \\'",
+    "EOF\ntouch F\nEOF\n",
+    "\nEOF\ntouch F\n",
+    "<(touch F)",
+    ">(touch F)",
+    "() { :; }; touch F",
+    "$'\\x24(touch F)'",
+    "\\x24(touch F)",
+    "x=$(touch F) y",
+    "};touch F;{",
+    "*/../F",
+    "\u2028touch F\u2028",
+    "import os; os.system('touch F')",
+    "$(touch F)\\",
+    "\\\n$(touch F)",
+)
+PAYLOADS: Final = HARMLESS + HOSTILE
