@@ -88,7 +88,7 @@ def _list_problems(value: list[Json]) -> Iterator[Misplaced]:
             continue
         why = code_word(words, at)
         if why is not None:
-            instead = "write it without a template" if at == 0 else ARGUMENT
+            instead = "write the program's name without a template" if at == 0 else ARGUMENT
             reference = references(item)[0]
             yield _problem(item, reference, Refusal(why, instead))._replace(path=(at,))
 

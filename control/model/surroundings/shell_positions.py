@@ -53,6 +53,10 @@ ARGUMENT: Final = (
     "pass it as an argument after the code, as in `sh -c 'echo \"$1\"' sh TEMPLATE`, or set "
     "`env: {VALUE: TEMPLATE}` for the job and let the code read the variable VALUE"
 )
+PROGRAM: Final = (
+    "choose among programs, `case TEMPLATE in a) make a;; b) make b;; esac`; or, where the run's "
+    'input is trusted to name any program, set `env: {PROGRAM: TEMPLATE}` and write "$PROGRAM" here'
+)
 # Where even "$value" would be evaluated, only values of a known form may be inserted.
 _NUMBER: Final = (
     "let only numbers pass: `value=TEMPLATE; case $value in ''|*[!0-9]*) exit 2;; esac`, and write "
