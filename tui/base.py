@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final
 
 import msgspec
-from textual.app import App
 from textual.command import CommandPalette
 from textual.screen import Screen
 
@@ -17,6 +16,7 @@ from tui.core.said import Said
 from tui.core.spans import Look, Span, shown
 from tui.core.store import Store
 from tui.core.typed import words
+from tui.keyboard import OrderlyKeys
 from tui.link.contexts import Colours
 from tui.link.session import Session
 from tui.link.source import LinkError, Source, decoded
@@ -56,7 +56,7 @@ class Switch(msgspec.Struct, frozen=True):
     context: str
 
 
-class Base(App[int | Switch]):
+class Base(OrderlyKeys[int | Switch]):
     """The console, as far as it only shows."""
 
     CSS_PATH: ClassVar[str] = "app.tcss"
@@ -178,6 +178,7 @@ class Base(App[int | Switch]):
             self.flash(f"keys.toml: there is no {', '.join(sorted(unknown))}", "bad")
         self.set_keymap({name: key for name, key in self._keys.items() if name in KEY_IDS})
         self.set_interval(_FLUSH_S, self.flush_view)
+        self.set_interval(_FLUSH_S, self.dispatch_keys)
 
     @property
     def view_in_front(self) -> View | None:

@@ -327,9 +327,15 @@ async def rest(pilot: Pilot[Any]) -> None:
 async def press(pilot: Pilot[Any], *keys: str) -> None:
     """Press keys, one after the other; much sooner back than the pilot's own."""
     for key in keys:
+        burst(pilot, key)
+        await rest(pilot)
+
+
+def burst(pilot: Pilot[Any], *keys: str) -> None:
+    """Send keys all at once, as when they are pasted, or typed ahead."""
+    for key in keys:
         sign = _SIGNS.get(key, key if len(key) == 1 else None)
         pilot.app.post_message(events.Key(_NAMES.get(key, key), sign))
-        await rest(pilot)
 
 
 async def typed(pilot: Pilot[Any], text: str) -> None:

@@ -10,6 +10,7 @@ from textual.widgets import Input
 
 from tui.core.orders import Order, name
 from tui.core.spans import Line, fit, line
+from tui.keyboard import Question
 from tui.widgets.box import Lines
 from tui.widgets.reader import Reader
 
@@ -17,15 +18,15 @@ _NAME_MAX: Final = 40
 _ROWS_MAX: Final = 20
 
 
-class Confirm(ModalScreen[list[Order] | None]):
+class Confirm(Question[list[Order] | None], ModalScreen[list[Order] | None]):
     """Returns the orders when they are confirmed, and None when not.
 
-    More than one object: their number has to be typed.
+    More than one object: their number has to be typed. Enter alone is no answer.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,n", "refuse", "no", show=False),
-        Binding("y,enter", "accept", "yes", show=False),
+        Binding("y", "accept", "yes", show=False),
     ]
     DEFAULT_CSS = """
     Confirm { align: center middle; }
@@ -53,7 +54,7 @@ class Confirm(ModalScreen[list[Order] | None]):
         box.footing = (
             line(f"type {len(self._orders)} and ↵   tab: look at all   esc: no")
             if self._many
-            else line("y or ↵   esc: no")
+            else line("y: yes   esc: no")
         )
         with Vertical():
             yield box

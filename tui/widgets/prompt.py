@@ -59,7 +59,7 @@ class Prompt(Input):
         self.value = text
         self.cursor_position = len(text)
         self.add_class("typing")
-        self.focus()
+        self.screen.set_focus(self)  # At once: the next key is its own.
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """A filter works while it is typed."""
