@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import typer
 
 from control.cli import columns, simulate
-from control.cli.errors import UsageError
 from control.cli.matching import Wanted, kept
 from control.cli.output import Row
 from control.cli.pipelines import Yes
@@ -76,9 +75,7 @@ def split(
     from control.cli import forecast  # noqa: PLC0415 - It loads all that plays jobs.
 
     wanted = forecast.parse_slow(slow)
-    if not yes and not session.attended:
-        message = "nobody is here to be asked: add --yes, or see `tpctl simulate --slow` first"
-        raise UsageError(message)
+    session.require_answer(yes=yes)
     found = _predict(session, wanted)
     if found is not None and session.out.is_table:
         forecast.show(session, found)

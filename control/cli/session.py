@@ -94,9 +94,16 @@ class Session:
         """Whether somebody is there to answer."""
         return sys.stdin.isatty() and sys.stderr.isatty()
 
+    def require_answer(self, *, yes: bool) -> None:
+        """Raise `UsageError` when a question could not be answered, before anything is done."""
+        if not yes and not self.attended:
+            message = "this asks before it changes anything, and no terminal can answer: add --yes"
+            raise UsageError(message)
+
     def confirm(self, question: str, *, yes: bool) -> None:
-        """Ask before something is gone, where somebody is there to answer."""
-        if yes or not self.attended:
+        """Ask before something is lost; raises `UsageError` where no terminal can answer."""
+        self.require_answer(yes=yes)
+        if yes:
             return
         if not typer.confirm(clean(question), err=True):
             self.out.say("nothing was done")

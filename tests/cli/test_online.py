@@ -41,9 +41,9 @@ def test_pipelines(online: Tpctl, tmp_path: Path) -> None:
     assert yaml.safe_load(definition.out)["name"] == "lifecycle"
     file.write_text(definition.out)
     assert "unchanged" in online("pipeline", "apply", file).out  # What is shown can be applied.
-    assert online("pipeline", "delete", "lifecycle").code == 0
+    assert online("pipeline", "delete", "lifecycle", "--yes").code == 0
     assert online("pipeline", "show", "lifecycle").code == 4
-    assert online("pipeline", "delete", "lifecycle").code == 4
+    assert online("pipeline", "delete", "lifecycle", "--yes").code == 4
 
 
 def test_a_bad_file_does_not_keep_the_others_from_being_applied(
@@ -322,8 +322,8 @@ def test_clients_and_their_roles(
     rotated = online("client", "rotate", "watcher", "-o", "json").row["client_secret"]
     assert rotated not in {None, secret}
     assert online("client", "update", "watcher", "--disabled", "-o", "json").row["enabled"] is False
-    assert online("client", "delete", "watcher").code == 0
-    assert online("client", "delete", "watcher").code == 4
+    assert online("client", "delete", "watcher", "--yes").code == 0
+    assert online("client", "delete", "watcher", "--yes").code == 4
 
 
 def test_a_full_queue_is_a_refusal(
@@ -365,8 +365,27 @@ def test_hooks(online: Tpctl, nightly: str) -> None:
     listed = online("hook", "list", nightly)
     assert hook in listed.out.split()
     assert url not in listed.out
-    assert online("hook", "delete", nightly, hook).code == 0
-    assert online("hook", "delete", nightly, hook).code == 4
+    assert online("hook", "delete", nightly, hook, "--yes").code == 0
+    assert online("hook", "delete", nightly, hook, "--yes").code == 4
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("pipeline", "delete", "NIGHTLY"),
+        ("client", "delete", "admin"),
+        ("hook", "delete", "NIGHTLY", "1"),
+        ("partition", "split", "--slow", "50"),
+    ],
+)
+def test_whatever_asks_is_refused_where_no_terminal_can_answer(
+    online: Tpctl, nightly: str, words: tuple[str, ...]
+) -> None:
+    named = [nightly if word == "NIGHTLY" else word for word in words]
+    refused = online(*named)  # Its standard input is no terminal.
+    assert refused.code == 2
+    assert "add --yes" in refused.err
+    assert online("pipeline", "show", nightly).code == 0
 
 
 def test_doctor(online: Tpctl, nightly: str, plane: Path) -> None:
