@@ -22,10 +22,12 @@ import trio
 from control import bootstrap
 from control.api.server import Api
 from control.hands import Hands
+from control.local_worker import check_local_worker, run_local_worker
 from control.model import limits
 from control.model.config import Config
 from control.model.errors import ConfigError, TaskplaneError
 from control.model.names import Metric, Service
+from control.model.secrecy import keep_memory_private
 from control.model.views import CheckView
 from control.state_host import StateHost, World
 from control.wiring import first, wiring_of
@@ -96,10 +98,12 @@ class ControlPlane:
     async def run(self, stop: trio.Event) -> None:
         """Serve until `stop` is set, then end in order."""
         async with trio.open_nursery() as foundation:
-            login = None
+            login = worker_login = None
             if self._state is not None:
                 await foundation.start(self._state.writer.run)
                 login = await self._state.begin()
+                if self._config.workers:
+                    worker_login = await self._state.begin_worker()
             await self._wiring.start(foundation, self._state.writer if self._state else None)
             async with trio.open_nursery() as services:
                 if self._state is not None:
@@ -109,7 +113,7 @@ class ControlPlane:
                     gateway = await self._open(doors, login)
                     async with trio.open_nursery() as hands:  # Drained while it can still report.
                         if self._config.workers and gateway is not None:
-                            hands.start_soon(self._hands.local_worker, gateway)
+                            hands.start_soon(run_local_worker, self._config, gateway, worker_login)
                         await stop.wait()
                         LOG.info("control.stopping")
                         hands.cancel_scope.cancel()
@@ -148,6 +152,7 @@ async def serve(config: Config) -> None:
     """Run the control plane until SIGTERM or Ctrl-C; raises `ConfigError`, `StoreFailed`."""
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     gc.set_threshold(_GC_YOUNG)
+    check_local_worker(config)
     async with AsyncExitStack() as stack:
         stack.enter_context(bootstrap.locked(config.directory))
         plane = ControlPlane(config)
@@ -161,6 +166,7 @@ async def serve(config: Config) -> None:
 def main(config: Config) -> int:
     """`tpctl up`: serve, with logs on stderr. Gives the exit code, or raises what ended it."""
     log_to_stderr(config.log_level)
+    keep_memory_private()
     run_alone(partial(serve, config))
     return 0
 

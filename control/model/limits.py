@@ -100,6 +100,8 @@ SLOT_BURST_S: Final = 0.005  # How long one slot may work off jobs that never wa
 PYTHON_IDLE_MAX: Final = 32  # Child interpreters kept for the next call.
 WORKER_NAMES_MAX: Final = 64  # Workers of one host that take numbered names by themselves.
 HTTP_CONNECT_S: Final = 30.0
+ISOLATION_CHARS_MAX: Final = 256  # Of a line in which a worker says what its jobs can reach,
+ISOLATION_LINES_MAX: Final = 16  # and such lines of one kind.
 
 # Logs of attempts.
 LOG_LINE_BYTES_MAX: Final = 16 * KIB
