@@ -40,6 +40,7 @@ _SWITCH_INTERVAL_S = 0.0001
 # Most of what is made is a batch's and dies with it: looking for cycles each 700 objects, among
 # 100,000 waiting jobs, would cost a tenth of the CPU.
 _GC_YOUNG = 50_000
+_PRIVATE = 0o077  # Whatever is made here, by whichever library, is for its owner only.
 
 
 def now_ms() -> int:
@@ -55,10 +56,11 @@ def this_world() -> World:
 class ControlPlane:
     """All parts of one process, made but not started."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, umask: int) -> None:
         world = this_world()
         member = bootstrap.member(config.directory, os.urandom)
         self._config = config
+        self._umask = umask  # Of what is not ours: the files of jobs.
         self._wiring = wiring_of(config, member)
         self._state = StateHost(config, world, self._wiring) if config.owns_state else None
         self._hands = Hands(config, world, self._wiring, member, self._state)
@@ -113,7 +115,9 @@ class ControlPlane:
                     gateway = await self._open(doors, login)
                     async with trio.open_nursery() as hands:  # Drained while it can still report.
                         if self._config.workers and gateway is not None:
-                            hands.start_soon(run_local_worker, self._config, gateway, worker_login)
+                            hands.start_soon(
+                                run_local_worker, self._config, gateway, worker_login, self._umask
+                            )
                         await stop.wait()
                         LOG.info("control.stopping")
                         hands.cancel_scope.cancel()
@@ -125,6 +129,9 @@ class ControlPlane:
                 foundation.start_soon(_end, foundation.cancel_scope)
                 services.cancel_scope.cancel()
             foundation.cancel_scope.cancel()
+
+    async def _run_local_worker(self, gateway: str, login: tuple[str, str] | None) -> None:
+        await run_local_worker(self._config, gateway, login, self._umask)
 
     async def _open(self, doors: trio.Nursery, login: tuple[str, str] | None) -> str | None:
         config = self._config
@@ -148,14 +155,17 @@ class ControlPlane:
         self._api_ended.set()
 
 
-async def serve(config: Config) -> None:
-    """Run the control plane until SIGTERM or Ctrl-C; raises `ConfigError`, `StoreFailed`."""
+async def serve(config: Config, umask: int) -> None:
+    """Run the control plane until SIGTERM or Ctrl-C; raises `ConfigError`, `StoreFailed`.
+
+    `umask`: the local worker's, and so its jobs'.
+    """
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     gc.set_threshold(_GC_YOUNG)
     check_local_worker(config)
     async with AsyncExitStack() as stack:
         stack.enter_context(bootstrap.locked(config.directory))
-        plane = ControlPlane(config)
+        plane = ControlPlane(config, umask)
         stop = trio.Event()
         async with trio.open_nursery() as nursery:
             await nursery.start(_listen_to_signals, stop, nursery.cancel_scope)
@@ -167,7 +177,8 @@ def main(config: Config) -> int:
     """`tpctl up`: serve, with logs on stderr. Gives the exit code, or raises what ended it."""
     log_to_stderr(config.log_level)
     keep_memory_private()
-    run_alone(partial(serve, config))
+    umask = os.umask(_PRIVATE)
+    run_alone(partial(serve, config, umask))
     return 0
 
 

@@ -53,10 +53,13 @@ def check_local_worker(config: Config) -> None:
         raise ConfigError(message)
 
 
-async def run_local_worker(config: Config, gateway: str, login: tuple[str, str] | None) -> None:
+async def run_local_worker(
+    config: Config, gateway: str, login: tuple[str, str] | None, umask: int
+) -> None:
     """Run the worker until cancelled, then drain it. Raises `ConfigError`.
 
     `login`: its client id and secret; None: the state is elsewhere, so an operator has made them.
+    `umask`: what its jobs shall have; ours is stricter.
     """
     client_id, secret = login or _operators(config)
     command = [sys.executable, "-m", "workers", "--url", gateway, "--credentials", "-"]
@@ -85,6 +88,7 @@ async def run_local_worker(config: Config, gateway: str, login: tuple[str, str] 
         group=user and user.pw_gid,
         extra_groups=user and [],
         cwd=user and "/",
+        umask=umask,
     )
     LOG.error("worker.ended", reason="the local worker ended by itself")
 
@@ -125,7 +129,8 @@ def _state_of(user: pwd.struct_passwd, data_dir: Path) -> Path:
     state = base / f"{data_dir.resolve().name}-{mark}-{user.pw_name}"
     former = data_dir / "workers" / _NAME / RESULTS_FILE
     try:
-        base.mkdir(mode=0o755, parents=True, exist_ok=True)
+        base.mkdir(parents=True, exist_ok=True)
+        base.chmod(0o755)
         state.mkdir(mode=0o700, exist_ok=True)
         os.chown(state, user.pw_uid, user.pw_gid, follow_symlinks=False)
         if former.exists():  # Of version 0.1; the worker itself could not read it any more.

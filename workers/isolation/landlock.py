@@ -20,7 +20,10 @@ _VERSION_FLAG: Final = 1
 _PATH_BENEATH: Final = 1
 _PR_SET_NO_NEW_PRIVS: Final = 38
 _PR_CAPBSET_DROP: Final = 24
-_CAP_DAC_READ_SEARCH: Final = 2
+# Capabilities of root that go around Landlock: DAC_READ_SEARCH opens a file by its inode's number,
+# SYS_MODULE, SYS_RAWIO, and BPF reach into the kernel, SYS_PTRACE, PERFMON, and SYS_ADMIN read the
+# environment of every process (kernel/fork.c: may_access_mm).
+_PIERCING: Final = (2, 16, 17, 19, 21, 38, 39)
 
 _EXECUTE: Final = 1 << 0
 _WRITE_FILE: Final = 1 << 1
@@ -70,8 +73,8 @@ def restrict_thread(version: int, allowed: Iterable[tuple[int, bool]]) -> None:
             _checked(_libc.syscall(_ADD_RULE, ruleset, _PATH_BENEATH, rule, 0))
         _checked(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
         if os.geteuid() == 0:
-            # With it a file can be opened by its inode's number, whatever is mounted over it.
-            _libc.prctl(_PR_CAPBSET_DROP, _CAP_DAC_READ_SEARCH, 0, 0, 0)
+            for capability in _PIERCING:  # A program that root starts does not get them back.
+                _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
         _checked(_libc.syscall(_RESTRICT_SELF, ruleset, 0))
     finally:
         os.close(ruleset)

@@ -150,7 +150,7 @@ def choose_launcher(mode: IsolationMode, hidden: HiddenPaths) -> tuple[Launcher,
         return OpenLauncher(), Isolation(
             open=(_FILES, _PROCESSES, _SCOPED, *ALWAYS_OPEN), warnings=off
         )
-    covers = _can_cover()
+    covers = can_cover()
     scoped = abi >= landlock.ABI_SCOPES
     warnings = list(missing)
     if os.geteuid() == 0:
@@ -174,7 +174,8 @@ def lacking() -> list[str]:
     return []
 
 
-def _can_cover() -> bool:
+def can_cover() -> bool:
+    """Whether hidden paths can be covered: as root, where nothing forbids it."""
     if os.geteuid() != 0:
         return False
     try:
