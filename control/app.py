@@ -162,7 +162,6 @@ async def serve(config: Config, umask: int) -> None:
     """
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     gc.set_threshold(_GC_YOUNG)
-    check_local_worker(config)
     async with AsyncExitStack() as stack:
         stack.enter_context(bootstrap.locked(config.directory))
         plane = ControlPlane(config, umask)
@@ -176,6 +175,7 @@ async def serve(config: Config, umask: int) -> None:
 def main(config: Config) -> int:
     """`tpctl up`: serve, with logs on stderr. Gives the exit code, or raises what ended it."""
     log_to_stderr(config.log_level)
+    check_local_worker(config)
     keep_memory_private()
     umask = os.umask(_PRIVATE)
     run_alone(partial(serve, config, umask))

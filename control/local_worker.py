@@ -36,8 +36,8 @@ LOG = structlog.get_logger("control")
 _NAME: Final = "local"
 # Where workers of other users keep their state; root's own directories are closed to them.
 _SHARED_STATE: Final = Path("/var/lib")
-# Imports what the worker needs, and looks at its directory.
-_TRIAL: Final = "import os, sys, workers.app; os.listdir(sys.argv[1])"
+_TRY_CODE: Final = "import workers.app"
+_TRY_DIRECTORY: Final = "import os, sys; os.listdir(sys.argv[1])"
 _SECRETS: Final = (ENV_CLIENT_ID, ENV_CLIENT_SECRET, ENV_CREDENTIALS, KAFKA_VARIABLES)
 
 
@@ -46,7 +46,8 @@ def check_local_worker(config: Config) -> None:
     if not config.workers:
         return
     if config.worker_user is not None:
-        _user(config.worker_user)
+        user = _user(config.worker_user)
+        _try_out(user, _environ_of(user, os.environ), _TRY_CODE)
     missing = lacking()
     if config.worker_isolation is IsolationMode.REQUIRED and missing:
         message = f"--worker-isolation required: {'; '.join(missing)}"
@@ -74,7 +75,7 @@ async def run_local_worker(
         state = _state_of(user, config.directory)
         environ = _environ_of(user, environ)
         command += ["--state-dir", str(state)]
-        await trio.to_thread.run_sync(_try_out, user, state, environ)
+        await trio.to_thread.run_sync(_try_out, user, environ, _TRY_DIRECTORY, str(state))
     text = f"client_id = {json.dumps(client_id)}\nclient_secret = {json.dumps(secret)}\n"
     # A Ctrl-C goes to all of a terminal's foreground; the worker is told by us, once.
     await trio.run_process(
@@ -129,8 +130,10 @@ def _state_of(user: pwd.struct_passwd, data_dir: Path) -> Path:
     state = base / f"{data_dir.resolve().name}-{mark}-{user.pw_name}"
     former = data_dir / "workers" / _NAME / RESULTS_FILE
     try:
-        base.mkdir(parents=True, exist_ok=True)
-        base.chmod(0o755)
+        for folder in (*reversed(base.parents), base):
+            if not folder.exists():  # Its users must get through to what is theirs.
+                folder.mkdir()
+                folder.chmod(0o755)
         state.mkdir(mode=0o700, exist_ok=True)
         os.chown(state, user.pw_uid, user.pw_gid, follow_symlinks=False)
         if former.exists():  # Of version 0.1; the worker itself could not read it any more.
@@ -152,10 +155,13 @@ def _environ_of(user: pwd.struct_passwd, environ: Mapping[str, str]) -> dict[str
     return kept | {"USER": user.pw_name, "LOGNAME": user.pw_name}
 
 
-def _try_out(user: pwd.struct_passwd, state: Path, environ: Mapping[str, str]) -> None:
+def _try_out(
+    user: pwd.struct_passwd, environ: Mapping[str, str], code: str, *arguments: str
+) -> None:
+    """Run this code as that user; raises `ConfigError` if it fails."""
     try:
         subprocess.run(
-            [sys.executable, "-c", _TRIAL, str(state)],
+            [sys.executable, "-c", code, *arguments],
             user=user.pw_uid,
             group=user.pw_gid,
             extra_groups=[],
