@@ -9,9 +9,16 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 _OPEN: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC if hasattr(os, "O_PATH") else 0
+
+
+class _Held(NamedTuple):
+    """A hidden path that exists: what it is, and where that was when it was opened."""
+
+    descriptor: int
+    place: str
 
 
 class HiddenPaths:
@@ -19,30 +26,42 @@ class HiddenPaths:
 
     def __init__(self, paths: Iterable[Path]) -> None:
         self._paths = tuple(dict.fromkeys(path.absolute() for path in paths))
-        self._held: dict[Path, int] = {}
+        self._held: dict[Path, _Held] = {}
 
     def current(self) -> list[str]:
         """Where those that exist are now, without what is inside another one of them."""
         found: set[str] = set()
         for path in self._paths:
-            found.add(os.path.realpath(path))
-            # Somebody may have renamed a directory above it, to see it under another name.
-            with suppress(OSError):
-                if path not in self._held:
-                    self._held[path] = os.open(path, os.O_PATH | os.O_CLOEXEC)
-                found.add(os.readlink(f"/proc/self/fd/{self._held[path]}"))
+            found |= self._places(path)
         outermost: list[str] = []
         for place in sorted(found):
-            if not os.path.lexists(place) or place == "/":
+            if any(place.startswith(f"{outer}/") for outer in outermost) or place == "/":
                 continue
-            if not any(place.startswith(f"{outer}/") for outer in outermost) and _is_ours(place):
-                outermost.append(place)
+            with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+                if _is_ours(place):
+                    outermost.append(place)
         return outermost
 
     def close(self) -> None:
         """Release the descriptors."""
         while self._held:
-            os.close(self._held.popitem()[1])
+            os.close(self._held.popitem()[1].descriptor)
+
+    def _places(self, path: Path) -> set[str]:
+        """Where it is by its name, and where it has been moved to, to see it by another one."""
+        places: set[str] = set()
+        held = self._held.get(path)
+        if held is not None:
+            with suppress(OSError):
+                places.add(os.readlink(f"/proc/self/fd/{held.descriptor}"))
+            if held.place in places and held.place == str(path):
+                return places  # As it was, and no link on the way.
+        places.add(os.path.realpath(path))
+        if held is None:
+            with suppress(OSError):
+                descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+                self._held[path] = _Held(descriptor, os.path.realpath(path))
+        return places
 
 
 def _is_ours(place: str) -> bool:
@@ -57,26 +76,60 @@ def directories_above(hidden: Sequence[str]) -> set[str]:
     return {str(parent) for path in hidden for parent in Path(path).parents}
 
 
-def open_others(hidden: Sequence[str]) -> Iterator[tuple[int, bool]]:
-    """Descriptors of all that is beside these paths and above them, and whether it is a directory.
+class _Reading(NamedTuple):
+    """What was in a directory that had changed last at this time."""
 
-    The caller closes each before it asks for the next one. Links are left out: what they point to
-    is allowed or hidden where it is itself.
-    """
-    above = directories_above(hidden)
-    left_out = above | set(hidden)
-    for directory in above:
-        try:
-            folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError:
-            continue  # What this user cannot list, his jobs cannot either.
-        try:
-            with os.scandir(folder) as entries:
-                for entry in entries:
-                    if os.path.join(directory, entry.name) in left_out or entry.is_symlink():
+    changed_ns: int
+    entries: list[tuple[str, bool]]
+    is_settled: bool
+
+
+class Surroundings:
+    """What is beside hidden paths and above them. Directories are read when they have changed."""
+
+    def __init__(self) -> None:
+        self._read: dict[str, _Reading] = {}
+
+    def open(self, hidden: Sequence[str]) -> Iterator[tuple[int, bool]]:
+        """A descriptor of each entry, and whether it is a directory; closed when asked for more.
+
+        Links are left out: what they point to is allowed or hidden where it is itself.
+        """
+        above = directories_above(hidden)
+        left_out = above | set(hidden)
+        for directory in above:
+            try:
+                folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            except OSError:
+                continue  # What this user cannot list, his jobs cannot either.
+            try:
+                for name, is_directory in self._entries(directory, folder):
+                    if f"{directory.rstrip('/')}/{name}" in left_out:
                         continue
-                    with suppress(FileNotFoundError, NotADirectoryError):
-                        descriptor = os.open(entry.name, _OPEN, dir_fd=folder)
-                        yield descriptor, entry.is_dir(follow_symlinks=False)
-        finally:
-            os.close(folder)
+                    try:
+                        entry = os.open(name, _OPEN, dir_fd=folder)
+                    except OSError:
+                        continue  # It is gone.
+                    try:
+                        yield entry, is_directory
+                    finally:
+                        os.close(entry)
+            finally:
+                os.close(folder)
+
+    def _entries(self, directory: str, folder: int) -> list[tuple[str, bool]]:
+        """Names, and whether each is a directory."""
+        changed_ns = os.fstat(folder).st_mtime_ns
+        known = self._read.get(directory)
+        if known is not None and known.changed_ns == changed_ns and known.is_settled:
+            return known.entries
+        with os.scandir(folder) as found:
+            entries = [
+                (entry.name, entry.is_dir(follow_symlinks=False))
+                for entry in found
+                if not entry.is_symlink()
+            ]
+        # One tick of the clock may see two changes, so a directory is read once more.
+        is_settled = known is not None and known.changed_ns == changed_ns
+        self._read[directory] = _Reading(changed_ns, entries, is_settled)
+        return entries

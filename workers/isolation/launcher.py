@@ -20,7 +20,7 @@ from control.model.isolation import ALWAYS_OPEN, Isolation, IsolationMode
 from control.model.kinds import Process
 from workers.isolation import landlock, mounts
 from workers.isolation.child import ChildProcess
-from workers.isolation.hidden import HiddenPaths, directories_above, open_others
+from workers.isolation.hidden import HiddenPaths, Surroundings, directories_above
 
 T = TypeVar("T")
 _TEMPORARY: Final = "TMPDIR"
@@ -70,6 +70,7 @@ class IsolatingLauncher:
         self._hidden = hidden
         self._abi = abi
         self._covers = covers
+        self._surroundings = Surroundings()
 
     def closed_directories(self) -> list[str]:
         """The directories that jobs can neither list nor make something in."""
@@ -117,7 +118,7 @@ class IsolatingLauncher:
             hidden = []
         else:
             _provide_temporary(env, directory, directories_above(hidden))
-        landlock.restrict_thread(self._abi, _allowed(hidden, directory))
+        landlock.restrict_thread(self._abi, self._allowed(hidden, directory))
         return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -128,6 +129,15 @@ class IsolatingLauncher:
             env=env,
             start_new_session=True,
         )
+
+    def _allowed(self, hidden: Sequence[str], directory: Path) -> Iterator[tuple[int, bool]]:
+        whole = directory if hidden else "/"
+        descriptor = os.open(whole, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            yield descriptor, True
+        finally:
+            os.close(descriptor)
+        yield from self._surroundings.open(hidden)
 
 
 Launcher = OpenLauncher | IsolatingLauncher
@@ -183,21 +193,6 @@ def can_cover() -> bool:
     except OSError:
         return False
     return True
-
-
-def _allowed(hidden: Sequence[str], directory: Path) -> Iterator[tuple[int, bool]]:
-    whole = [str(directory)] if hidden else ["/"]
-    for path in whole:
-        descriptor = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            yield descriptor, True
-        finally:
-            os.close(descriptor)
-    for descriptor, is_directory in open_others(hidden):
-        try:
-            yield descriptor, is_directory
-        finally:
-            os.close(descriptor)
 
 
 def _provide_temporary(env: dict[str, str], directory: Path, closed: set[str]) -> None:
