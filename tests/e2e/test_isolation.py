@@ -3,6 +3,7 @@
 import json
 import os
 import pwd
+import re
 import subprocess
 import sys
 import tempfile
@@ -141,7 +142,12 @@ def test_the_local_worker_is_a_client_of_its_own(tmp_path: Path) -> None:
         folder = Path("/proc") / str(plane.worker_pid())
         if os.geteuid() == 0:  # Even for its own user there is nothing to see.
             assert b"0perat0r" not in (folder / "environ").read_bytes()
+            for process in (plane.worker_pid(), plane.pid):
+                limits = Path(f"/proc/{process}/limits").read_text("utf-8")
+                assert re.search("Max core file size +0 ", limits)
         assert plane.system.auth[1] not in (folder / "cmdline").read_text()
+        # What cannot be dumped belongs to root, whoever runs it.
+        assert (folder / "environ").stat().st_uid == 0
         (worker,) = plane.workers()
         isolation = worker["isolation"]
         assert isinstance(isolation, dict)
