@@ -22,10 +22,12 @@ import trio
 from control import bootstrap
 from control.api.server import Api
 from control.hands import Hands
+from control.local_worker import check_local_worker, run_local_worker
 from control.model import limits
 from control.model.config import Config
 from control.model.errors import ConfigError, TaskplaneError
 from control.model.names import Metric, Service
+from control.model.secrecy import keep_memory_private
 from control.model.views import CheckView
 from control.state_host import StateHost, World
 from control.wiring import first, wiring_of
@@ -38,6 +40,7 @@ _SWITCH_INTERVAL_S = 0.0001
 # Most of what is made is a batch's and dies with it: looking for cycles each 700 objects, among
 # 100,000 waiting jobs, would cost a tenth of the CPU.
 _GC_YOUNG = 50_000
+_PRIVATE = 0o077  # Whatever is made here, by whichever library, is for its owner only.
 
 
 def now_ms() -> int:
@@ -53,10 +56,11 @@ def this_world() -> World:
 class ControlPlane:
     """All parts of one process, made but not started."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, umask: int) -> None:
         world = this_world()
         member = bootstrap.member(config.directory, os.urandom)
         self._config = config
+        self._umask = umask  # Of what is not ours: the files of jobs.
         self._wiring = wiring_of(config, member)
         self._state = StateHost(config, world, self._wiring) if config.owns_state else None
         self._hands = Hands(config, world, self._wiring, member, self._state)
@@ -96,10 +100,12 @@ class ControlPlane:
     async def run(self, stop: trio.Event) -> None:
         """Serve until `stop` is set, then end in order."""
         async with trio.open_nursery() as foundation:
-            login = None
+            login = worker_login = None
             if self._state is not None:
                 await foundation.start(self._state.writer.run)
                 login = await self._state.begin()
+                if self._config.workers:
+                    worker_login = await self._state.begin_worker()
             await self._wiring.start(foundation, self._state.writer if self._state else None)
             async with trio.open_nursery() as services:
                 if self._state is not None:
@@ -109,7 +115,9 @@ class ControlPlane:
                     gateway = await self._open(doors, login)
                     async with trio.open_nursery() as hands:  # Drained while it can still report.
                         if self._config.workers and gateway is not None:
-                            hands.start_soon(self._hands.local_worker, gateway)
+                            hands.start_soon(
+                                run_local_worker, self._config, gateway, worker_login, self._umask
+                            )
                         await stop.wait()
                         LOG.info("control.stopping")
                         hands.cancel_scope.cancel()
@@ -121,6 +129,9 @@ class ControlPlane:
                 foundation.start_soon(_end, foundation.cancel_scope)
                 services.cancel_scope.cancel()
             foundation.cancel_scope.cancel()
+
+    async def _run_local_worker(self, gateway: str, login: tuple[str, str] | None) -> None:
+        await run_local_worker(self._config, gateway, login, self._umask)
 
     async def _open(self, doors: trio.Nursery, login: tuple[str, str] | None) -> str | None:
         config = self._config
@@ -144,13 +155,16 @@ class ControlPlane:
         self._api_ended.set()
 
 
-async def serve(config: Config) -> None:
-    """Run the control plane until SIGTERM or Ctrl-C; raises `ConfigError`, `StoreFailed`."""
+async def serve(config: Config, umask: int) -> None:
+    """Run the control plane until SIGTERM or Ctrl-C; raises `ConfigError`, `StoreFailed`.
+
+    `umask`: the local worker's, and so its jobs'.
+    """
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     gc.set_threshold(_GC_YOUNG)
     async with AsyncExitStack() as stack:
         stack.enter_context(bootstrap.locked(config.directory))
-        plane = ControlPlane(config)
+        plane = ControlPlane(config, umask)
         stop = trio.Event()
         async with trio.open_nursery() as nursery:
             await nursery.start(_listen_to_signals, stop, nursery.cancel_scope)
@@ -161,7 +175,10 @@ async def serve(config: Config) -> None:
 def main(config: Config) -> int:
     """`tpctl up`: serve, with logs on stderr. Gives the exit code, or raises what ended it."""
     log_to_stderr(config.log_level)
-    run_alone(partial(serve, config))
+    check_local_worker(config)
+    keep_memory_private()
+    umask = os.umask(_PRIVATE)
+    run_alone(partial(serve, config, umask))
     return 0
 
 

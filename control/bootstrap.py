@@ -27,6 +27,7 @@ from store.writer import Tx
 
 LOG = structlog.get_logger("bootstrap")
 ADMIN: Final = "admin"
+LOCAL_WORKER: Final = "local-worker"
 _LOCK_FILE: Final = "lock"
 _MEMBER_FILE: Final = "member"
 _SALT_BYTES: Final = 16
@@ -61,7 +62,7 @@ def member(directory: Path, random_bytes: Callable[[int], bytes]) -> str:
     name = file.read_text(encoding="utf-8").strip() if file.exists() else ""
     if not name:  # Or it died before it had written it: without a name, two would be taken for one.
         name = f"{socket.gethostname()}-{random_bytes(4).hex()}"
-        file.write_text(f"{name}\n", encoding="utf-8")
+        write_private(file, f"{name}\n")
     return name
 
 
@@ -106,7 +107,7 @@ def ensure_admin(
     Those in the file stay as long as they work. Otherwise (the first start, or the file is gone)
     the client `admin` gets a new secret: whoever can write here is the owner.
     """
-    client_id, secret = _stored(directory / CREDENTIALS_FILE)
+    client_id, secret = stored_credentials(directory / CREDENTIALS_FILE)
     login = clients.login(tx.conn, client_id) if client_id else None
     if login is not None and matches(secret, login.secret_hash):
         return client_id, secret
@@ -128,6 +129,38 @@ def ensure_admin(
     return ADMIN, secret
 
 
+def renew_local_worker(
+    tx: Tx, *, now_ms: int, random_bytes: Callable[[int], bytes]
+) -> tuple[str, str]:
+    """The client id and a new secret of the local worker, inside the transaction.
+
+    The secret of an earlier start is worth nothing any more. Raises `ConfigError` when somebody
+    has made a client of that name for something else.
+    """
+    secret = make_secret(random_bytes)
+    secret_hash = hash_secret(secret, random_bytes(_SALT_BYTES))
+    login = clients.login(tx.conn, LOCAL_WORKER)
+    if login is None:
+        wanted = Terms(
+            role=Role.WORKER,
+            priority=PRIORITY_DEFAULT,
+            max_queued=None,
+            max_running=None,
+            enabled=True,
+        )
+        made = clients.create(tx.conn, LOCAL_WORKER, wanted, secret_hash=secret_hash, now_ms=now_ms)
+    elif login.role is not Role.WORKER:
+        message = (
+            f"the client {LOCAL_WORKER} has the role {login.role}; the local worker needs it with "
+            "the role worker: delete it, or start without --workers"
+        )
+        raise ConfigError(message)
+    else:
+        made = clients.rotate(tx.conn, LOCAL_WORKER, secret_hash)
+    terms.tell(tx, made)
+    return LOCAL_WORKER, secret
+
+
 def write_credentials(
     directory: Path, *, url: str | None, gateway: str | None, client_id: str, secret: str
 ) -> None:
@@ -135,14 +168,20 @@ def write_credentials(
     values = {"url": url, "gateway": gateway, "client_id": client_id, "client_secret": secret}
     # A JSON string is a TOML basic string.
     text = "".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items() if value)
-    fresh = directory / f"{CREDENTIALS_FILE}.new"
+    write_private(directory / CREDENTIALS_FILE, text)
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file, readable by its owner only, in one step."""
+    fresh = path.with_name(f"{path.name}.new")
     fresh.unlink(missing_ok=True)
     with os.fdopen(os.open(fresh, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
         file.write(text)
-    fresh.replace(directory / CREDENTIALS_FILE)
+    fresh.replace(path)
 
 
-def _stored(path: Path) -> tuple[str, str]:
+def stored_credentials(path: Path) -> tuple[str, str]:
+    """Client id and secret of a credentials.toml; empty where it does not say."""
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,8 +1,5 @@
 """Composes what only needs the bus: the balancer, the dispatcher, and the workers' gateway."""
 
-import os
-import sys
-
 import structlog
 import trio
 
@@ -11,7 +8,7 @@ from control.bus.peers import Arrival
 from control.core.policy import Policy
 from control.core.speed import partition_classes
 from control.model import limits
-from control.model.config import KAFKA_VARIABLES, Config
+from control.model.config import Config
 from control.model.errors import ConfigError, Unauthenticated
 from control.model.names import Service
 from control.model.states import Role
@@ -79,23 +76,6 @@ class Hands:
             raise ConfigError(message) from group
         return port
 
-    async def local_worker(self, gateway: str) -> None:
-        """`--workers N`: a worker process of our own, drained when the doors close."""
-        command = [sys.executable, "-m", "workers", "--url", gateway]
-        command += ["--slots", str(self._config.workers), "--name", "local"]
-        command += ["--data-dir", self._config.data_dir]
-        # The bus's secrets are no business of a worker's.
-        environ = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(KAFKA_VARIABLES)
-        }
-        # A Ctrl-C goes to all of a terminal's foreground; the worker is told by us, once.
-        await trio.run_process(
-            command, check=False, deliver_cancel=_drain, start_new_session=True, env=environ
-        )
-        LOG.error("worker.ended", reason="the local worker ended by itself")
-
     async def _role_of(self, client_id: str, secret: str) -> Role | None:
         """The role of whoever connects to the gateway; None: refused."""
         try:
@@ -105,15 +85,6 @@ class Hands:
 
     def _forget(self) -> None:
         self._gate.forget()
-
-
-async def _drain(process: trio.Process) -> None:
-    for patience_s in (limits.GRACE_S, limits.ACK_S):  # First it drains, then it stops its jobs.
-        process.terminate()
-        with trio.move_on_after(patience_s):
-            await process.wait()
-            return
-    process.kill()
 
 
 def _policy(config: Config) -> Policy:

@@ -108,6 +108,15 @@ class StateHost:
             )
         )
 
+    async def begin_worker(self) -> tuple[str, str]:
+        """Make sure that the local worker has a client; gives its id and new secret."""
+        world = self._world
+        return await self.writer.write(
+            lambda tx: bootstrap.renew_local_worker(
+                tx, now_ms=world.now_ms(), random_bytes=world.random_bytes
+            )
+        )
+
     async def start(self, nursery: trio.Nursery) -> None:
         """Start the services that this process shall have, readers first."""
         wanted = set(self._config.services)

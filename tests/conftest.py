@@ -10,6 +10,7 @@ import structlog
 from hypothesis import settings
 
 from bench.broker import Broker, NoBroker, obtain
+from control.model.names import ENV_STATE_HOME
 
 settings.register_profile("taskplane", deadline=None)
 settings.load_profile("taskplane")
@@ -24,6 +25,14 @@ def _own_log() -> Iterator[None]:
     """A command run inside a test sends logs to that test's stderr; the next one has its own."""
     yield
     structlog.reset_defaults()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Workers that tests start keep nothing in the home of whoever runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(ENV_STATE_HOME, str(tmp_path_factory.mktemp("state")))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -9,12 +9,16 @@ import trio
 
 from control.model import limits
 from control.model.errors import ConfigError
-from control.model.kinds import KindRegistry
+from control.model.isolation import Isolation
+from control.model.kinds import KindRegistry, Launcher
+from control.model.secrecy import keep_memory_private
 from control.model.wire import Drain, Welcome
 from workers.config import WorkerConfig, name_from_host
 from workers.doorbell import Doorbell
 from workers.executor import Executor
 from workers.home import Home, open_home
+from workers.isolation.hidden import HiddenPaths
+from workers.isolation.launcher import choose_launcher
 from workers.link import Link, NotWelcome
 from workers.logs import LogBuffer
 from workers.protocol import Assigned, Event, Identity, Stop, WorkerProtocol
@@ -28,7 +32,12 @@ class Worker:
     """One worker process."""
 
     def __init__(
-        self, config: WorkerConfig, kinds: dict[tuple[str, str], AnyKind], home: Home
+        self,
+        config: WorkerConfig,
+        kinds: dict[tuple[str, str], AnyKind],
+        home: Home,
+        launcher: Launcher,
+        isolation: Isolation,
     ) -> None:
         self._config = config
         self._name = home.name
@@ -44,6 +53,7 @@ class Worker:
                 slots=config.slots,
                 labels=config.labels,
                 kinds=_versions(kinds),
+                isolation=isolation,
             ),
             LogBuffer(log_bell),
             self._spool.results,
@@ -54,6 +64,7 @@ class Worker:
             protocol=self._protocol,
             bell=self._bell,
             directory=home.jobs,
+            launcher=launcher,
             now_ms=_now_ms,
         )
         self._link = Link(
@@ -135,17 +146,35 @@ class Worker:
 
 def run_worker(config: WorkerConfig, registry: KindRegistry) -> bool:
     """Run a worker to its end: True when it drained; raises ConfigError or NotWelcome."""
+    keep_memory_private()
     kinds = chosen_kinds(config, registry)
     home = open_home(
         name=config.name,
         state_dir=config.state_dir,
         workers_dir=config.workers_dir,
         default_name=name_from_host(config.host),
+        former_dir=config.former_workers_dir,
     )
+    hidden = HiddenPaths([home.directory, *config.hidden])
     try:
-        return trio.run(Worker(config, kinds, home).run)
+        launcher, isolation = choose_launcher(config.isolation, hidden)
+        _say(isolation, launcher.closed_directories())
+        return trio.run(Worker(config, kinds, home, launcher, isolation).run)
     finally:
+        hidden.close()
         home.close()
+
+
+def _say(isolation: Isolation, closed: list[str]) -> None:
+    """Log what jobs can reach; `closed`: where they can neither list nor make anything."""
+    log = _log.warning if isolation.warnings else _log.info
+    log(
+        "worker.isolation",
+        isolated=list(isolation.isolated),
+        open=list(isolation.open),
+        warnings=list(isolation.warnings),
+        closed=closed,
+    )
 
 
 def chosen_kinds(config: WorkerConfig, registry: KindRegistry) -> dict[tuple[str, str], AnyKind]:

@@ -13,6 +13,7 @@ import typer
 
 from control.model import limits
 from control.model.errors import ConfigError
+from control.model.isolation import IsolationMode
 from control.model.kinds import installed_kinds
 from workers.app import run_worker
 from workers.config import Flags, load_config
@@ -34,40 +35,61 @@ class LogLevel(StrEnum):
     ERROR = "error"
 
 
+Urls = Annotated[
+    list[str] | None,
+    typer.Option(help="A worker gateway, ws://HOST:8701. Several are tried in turn."),
+]
+Slots = Annotated[
+    int | None,
+    typer.Option(min=1, max=limits.SLOTS_MAX, help="Jobs at a time. Default: the cores."),
+]
+Labels = Annotated[list[str] | None, typer.Option(help="What jobs can ask for. May be repeated.")]
+Kinds = Annotated[list[str] | None, typer.Option(help="A kind to execute. Default: all installed.")]
+Name = Annotated[
+    str | None, typer.Option(help="The worker's name. Default: the host's, numbered if taken.")
+]
+DataDir = Annotated[
+    Path | None,
+    typer.Option(help="The control plane's data directory, with credentials.toml in it."),
+]
+StateDir = Annotated[
+    Path | None,
+    typer.Option(help="Where unsent results are kept. Default: in the user's XDG_STATE_HOME."),
+]
+Credentials = Annotated[
+    Path | None,
+    typer.Option(help="A file like credentials.toml; - reads it from standard input."),
+]
+Isolated = Annotated[
+    IsolationMode | None,
+    typer.Option(help="auto: what the kernel has; required: or no start; none. Default: auto."),
+]
+Hide = Annotated[
+    list[Path] | None, typer.Option(help="A path that no job may see. May be repeated.")
+]
+Level = Annotated[LogLevel, typer.Option(help="On stderr.")]
+
+
 @app.command()
-def tpworker(  # noqa: PLR0917 - Typer passes them by name; each is a flag.
-    url: Annotated[
-        list[str] | None,
-        typer.Option(help="A worker gateway, ws://HOST:8701. Several are tried in turn."),
-    ] = None,
-    slots: Annotated[
-        int | None,
-        typer.Option(min=1, max=limits.SLOTS_MAX, help="Jobs at a time. Default: the cores."),
-    ] = None,
-    label: Annotated[
-        list[str] | None, typer.Option(help="What jobs can ask for. May be repeated.")
-    ] = None,
-    kind: Annotated[
-        list[str] | None, typer.Option(help="A kind to execute. Default: all installed.")
-    ] = None,
-    name: Annotated[
-        str | None, typer.Option(help="The worker's name. Default: the host's, numbered if taken.")
-    ] = None,
-    data_dir: Annotated[
-        Path | None,
-        typer.Option(help="The control plane's data directory, with credentials.toml in it."),
-    ] = None,
-    state_dir: Annotated[
-        Path | None,
-        typer.Option(help="Where unsent results are kept. Default: DATA_DIR/workers/NAME."),
-    ] = None,
-    log_level: Annotated[LogLevel, typer.Option(help="On stderr.")] = LogLevel.INFO,
+def tpworker(
+    *,
+    url: Urls = None,
+    slots: Slots = None,
+    label: Labels = None,
+    kind: Kinds = None,
+    name: Name = None,
+    data_dir: DataDir = None,
+    state_dir: StateDir = None,
+    credentials: Credentials = None,
+    isolation: Isolated = None,
+    hide: Hide = None,
+    log_level: Level = LogLevel.INFO,
 ) -> None:
     """Execute jobs for a control plane.
 
-    The credentials are those of a client with role worker or admin: TP_CLIENT_ID and
-    TP_CLIENT_SECRET, or else what credentials.toml in the data directory holds. SIGTERM and Ctrl-C
-    drain: running jobs finish, waiting ones are handed back. A second one kills.
+    The credentials are those of a client with role worker or admin: --credentials, or else
+    TP_CLIENT_ID and TP_CLIENT_SECRET, or else what credentials.toml in the data directory holds.
+    SIGTERM and Ctrl-C drain: running jobs finish, waiting ones are handed back. A second one kills.
     """
     _log_to_stderr(log_level)
     flags = Flags(
@@ -78,6 +100,9 @@ def tpworker(  # noqa: PLR0917 - Typer passes them by name; each is a flag.
         name=name,
         data_dir=data_dir,
         state_dir=state_dir,
+        credentials=credentials,
+        isolation=isolation,
+        hide=hide or (),
     )
     try:
         config = load_config(flags, os.environ, socket.gethostname())

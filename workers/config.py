@@ -1,9 +1,11 @@
 """Decides what a worker is told: flags over environment over the control plane's data directory."""
 
+import hashlib
 import os
 import re
+import sys
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -13,7 +15,10 @@ from msgspec import Meta
 from control.model import limits, names
 from control.model.config import default_data_dir
 from control.model.errors import ConfigError
+from control.model.isolation import IsolationMode
 
+_STDIN: Final = Path("-")
+_MARK_CHARS: Final = 8  # Two data directories of one name are told apart by this much of a hash.
 _WORKER_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -37,7 +42,10 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     kinds: tuple[str, ...] = ()  # None named: all that are installed.
     name: str | None = None
     workers_dir: Path  # Where workers without a name or directory of their own make one.
+    former_workers_dir: Path | None = None  # Where version 0.1 made them: results may be there.
     state_dir: Path | None = None
+    isolation: IsolationMode = IsolationMode.AUTO
+    hidden: tuple[Path, ...] = ()  # From jobs, besides the worker's own directory.
 
 
 class Flags(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,12 +58,16 @@ class Flags(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None = None
     data_dir: Path | None = None
     state_dir: Path | None = None
+    credentials: Path | None = None  # A file, or "-": standard input.
+    isolation: IsolationMode | None = None
+    hide: Sequence[Path] = ()
 
 
 def load_config(flags: Flags, environ: Mapping[str, str], host: str) -> WorkerConfig:
     """Put the configuration together; raises ConfigError that says what is missing."""
     data_dir = flags.data_dir or default_data_dir(environ)
-    file = _read_credentials(data_dir / names.CREDENTIALS_FILE)
+    credentials = flags.credentials or _path(environ.get(names.ENV_CREDENTIALS))
+    file = _read_credentials(credentials or data_dir / names.CREDENTIALS_FILE)
     urls = tuple(flags.urls) or ((file.gateway,) if file.gateway else ())
     if not urls:
         msg = (
@@ -63,8 +75,10 @@ def load_config(flags: Flags, environ: Mapping[str, str], host: str) -> WorkerCo
             f"{names.CREDENTIALS_FILE} (looked in {data_dir})"
         )
         raise ConfigError(msg)
-    client_id = environ.get(names.ENV_CLIENT_ID) or file.client_id
-    client_secret = environ.get(names.ENV_CLIENT_SECRET) or file.client_secret
+    client_id, client_secret = file.client_id, file.client_secret
+    if credentials is None:
+        client_id = environ.get(names.ENV_CLIENT_ID) or client_id
+        client_secret = environ.get(names.ENV_CLIENT_SECRET) or client_secret
     if not client_id or not client_secret:
         msg = f"no credentials: set {names.ENV_CLIENT_ID} and {names.ENV_CLIENT_SECRET}"
         raise ConfigError(msg)
@@ -80,9 +94,53 @@ def load_config(flags: Flags, environ: Mapping[str, str], host: str) -> WorkerCo
         labels=tuple(flags.labels),
         kinds=tuple(flags.kinds),
         name=flags.name,
-        workers_dir=data_dir / "workers",
+        workers_dir=default_workers_dir(environ, data_dir),
+        former_workers_dir=data_dir / "workers",
         state_dir=flags.state_dir,
+        isolation=flags.isolation or _isolation(environ),
+        hidden=tuple(_secret_places(flags, environ, data_dir, credentials)),
     )
+
+
+def default_workers_dir(environ: Mapping[str, str], data_dir: Path) -> Path:
+    """Where the workers of this data directory keep their state: never inside of it.
+
+    Below systemd's directory for the unit, or else the user's directory for state, where each data
+    directory has a name of its own.
+    """
+    unit = environ.get(names.ENV_STATE_DIRECTORY, "").partition(":")[0]
+    if unit:
+        return Path(unit) / "workers"
+    base = environ.get(names.ENV_STATE_HOME) or Path.home() / ".local" / "state"
+    whole = os.path.realpath(data_dir)
+    mark = hashlib.sha256(os.fsencode(whole)).hexdigest()[:_MARK_CHARS]
+    return Path(base) / "taskplane" / "workers" / f"{Path(whole).name}-{mark}"
+
+
+def _secret_places(
+    flags: Flags, environ: Mapping[str, str], data_dir: Path, credentials: Path | None
+) -> Iterator[Path]:
+    """What jobs must not see, besides the worker's own directory."""
+    yield data_dir
+    yield default_data_dir(environ)  # Another control plane of this user may be there.
+    yield Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "taskplane"
+    if credentials is not None and credentials != _STDIN:
+        yield credentials
+    yield from flags.hide
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text) if text else None
+
+
+def _isolation(environ: Mapping[str, str]) -> IsolationMode:
+    asked = environ.get(names.ENV_WORKER_ISOLATION) or IsolationMode.AUTO
+    try:
+        return IsolationMode(asked)
+    except ValueError as error:
+        allowed = ", ".join(IsolationMode)
+        msg = f"{names.ENV_WORKER_ISOLATION}: {asked!r} is not one of {allowed}"
+        raise ConfigError(msg) from error
 
 
 def name_from_host(host: str) -> str:
@@ -93,7 +151,8 @@ def name_from_host(host: str) -> str:
 
 def _read_credentials(path: Path) -> _Credentials:
     try:
-        return msgspec.convert(tomllib.loads(path.read_text("utf-8")), _Credentials)
+        text = sys.stdin.read() if path == _STDIN else path.read_text("utf-8")
+        return msgspec.convert(tomllib.loads(text), _Credentials)
     except FileNotFoundError:
         return _Credentials()
     except (OSError, ValueError) as error:

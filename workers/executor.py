@@ -5,7 +5,6 @@ are worked off in one go: no task, cancel scope, or trip through the event loop 
 """
 
 import math
-import shutil
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,9 +16,10 @@ import trio
 
 from control.model import limits, outputs
 from control.model.errors import JobFailed
-from control.model.kinds import Job, Result
+from control.model.kinds import Job, Launcher, Result
 from control.model.states import Outcome
 from control.model.wire import Assign, Ended, Lease
+from workers.directories import remove_directory
 from workers.doorbell import Doorbell
 from workers.logs import AttemptLog
 from workers.protocol import WorkerProtocol
@@ -73,6 +73,7 @@ class Executor:
         protocol: WorkerProtocol,
         bell: Doorbell,
         directory: Path,
+        launcher: Launcher | None = None,
         now_ms: Callable[[], int],
     ) -> None:
         self._slots = [_Slot() for _ in range(slots)]
@@ -80,6 +81,7 @@ class Executor:
         self._protocol = protocol
         self._bell = bell
         self._directory = directory
+        self._launcher = launcher
         self._now_ms = now_ms
         self._resting = trio.lowlevel.ParkingLot()
         self._waking = False  # A slot was woken and has not looked at the queue yet.
@@ -188,6 +190,8 @@ class Executor:
             input=assign.input,
             env=work.env,
             directory=directory,
+            client=assign.client,
+            launcher=self._launcher,
         )
         report = _Reporter(log, self._protocol, self._bell)
         if not kind.wants_directory:
@@ -196,7 +200,7 @@ class Executor:
         try:
             return _checked(await kind.run(job, work.params, report))
         finally:
-            await _remove(directory)
+            await remove_directory(directory)
 
     def _end_stopped(self, slot: _Slot, assign: Assign, broke: str | None) -> None:
         """End an attempt whose scope was cancelled: by an order, or else by its time-out."""
@@ -239,14 +243,6 @@ def _checked(result: Result) -> Result:
         one_line = msgspec.Raw(output.replace(b"\n", b" ").replace(b"\r", b" "))
         return Result(output=one_line, exit_code=result.exit_code)
     return result
-
-
-async def _remove(directory: Path) -> None:
-    try:
-        directory.rmdir()  # noqa: ASYNC240 - One system call, shorter than a trip to a thread.
-    except OSError:  # Not empty: the job left files, maybe many.
-        with trio.CancelScope(shield=True, deadline=trio.current_time() + limits.ACK_S):
-            await trio.to_thread.run_sync(lambda: shutil.rmtree(directory, ignore_errors=True))
 
 
 def _cut(text: str) -> str:

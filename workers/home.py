@@ -7,23 +7,29 @@ import fcntl
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from control.model import limits
 from control.model.errors import ConfigError
+from control.model.names import RESULTS_FILE
 
 _LOCK: Final = "lock"
 
 
 class Home:
-    """A locked directory: results in it, and a place for the directories of running jobs."""
+    """A locked directory: results in it, and a place for the directories of running jobs.
 
-    def __init__(self, name: str, directory: Path, lock: int) -> None:
+    `passing`: nobody has named it, so it goes away when there is nothing in it to keep.
+    """
+
+    def __init__(self, name: str, directory: Path, lock: int, *, passing: bool) -> None:
         self.name = name
         self.directory = directory
         self.jobs = directory / "jobs"
         self._lock = lock
+        self._passing = passing
         # What is in there belonged to attempts of a worker that is dead.
         shutil.rmtree(self.jobs, ignore_errors=True)
         self.jobs.mkdir(mode=0o700, exist_ok=True)
@@ -31,23 +37,59 @@ class Home:
     def close(self) -> None:
         """Let another worker have it."""
         shutil.rmtree(self.jobs, ignore_errors=True)
+        results = self.directory / RESULTS_FILE
+        if self._passing and not (results.exists() and results.stat().st_size):
+            results.unlink(missing_ok=True)
+            (self.directory / _LOCK).unlink(missing_ok=True)
+            with suppress(OSError):  # Not empty, or the last of several.
+                self.directory.rmdir()
+                self.directory.parent.rmdir()
         os.close(self._lock)
 
 
 def open_home(
-    *, name: str | None, state_dir: Path | None, workers_dir: Path, default_name: str
+    *,
+    name: str | None,
+    state_dir: Path | None,
+    workers_dir: Path,
+    default_name: str,
+    former_dir: Path | None = None,
 ) -> Home:
-    """Lock the directory of the worker of this name, or of the first name that is free."""
+    """Lock the directory of the worker of this name, or of the first name that is free.
+
+    Results that version 0.1 left in `former_dir` are taken along. Raises ConfigError.
+    """
     for candidate in [name] if name else _candidates(default_name):
         directory = state_dir or workers_dir / candidate
         lock = _lock(directory)
         if lock is not None:
-            return Home(candidate, directory.resolve(), lock)
+            if former_dir is not None and state_dir is None:
+                take_over(former_dir / candidate, directory)
+            return Home(candidate, directory.resolve(), lock, passing=state_dir is None)
         if state_dir:
             break
     where = state_dir or workers_dir / (name or default_name)
     msg = f"another worker uses {where}; give --name or --state-dir"
     raise ConfigError(msg)
+
+
+def take_over(former: Path, directory: Path) -> None:
+    """Move unsent results of a worker from its former directory, unless a worker still uses it."""
+    results = former / RESULTS_FILE
+    if not results.exists() or former.resolve() == directory.resolve():
+        return
+    lock = _lock(former)
+    if lock is None:
+        return
+    try:
+        # What is read twice after a crash in between counts once.
+        with (directory / RESULTS_FILE).open("ab") as file:
+            file.write(results.read_bytes())
+            file.flush()
+            os.fsync(file.fileno())
+        results.unlink()
+    finally:
+        os.close(lock)
 
 
 def _candidates(name: str) -> Iterator[str]:
@@ -68,4 +110,7 @@ def _lock(directory: Path) -> int | None:
     except BlockingIOError:
         os.close(lock)
         return None
+    if not os.fstat(lock).st_nlink:  # Its last owner took it away meanwhile.
+        os.close(lock)
+        return _lock(directory)
     return lock

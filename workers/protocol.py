@@ -14,6 +14,7 @@ import msgspec
 
 from control.model import limits, wire
 from control.model.errors import ProtocolError
+from control.model.isolation import Isolation
 from control.model.states import Outcome
 from control.model.wire import (
     Ack,
@@ -62,6 +63,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     slots: int
     labels: tuple[str, ...]
     kinds: Mapping[str, tuple[str, ...]]
+    isolation: Isolation | None = None
 
 
 class Assigned(msgspec.Struct, frozen=True):
@@ -173,6 +175,7 @@ class WorkerProtocol:
             holding=(*self._running, *self._queued, *self._results),
             draining=self.draining,
             now_ms=now_ms,
+            isolation=self._identity.isolation,
         )
         return wire.ENCODER.encode([hello])
 

@@ -15,9 +15,9 @@ import msgspec
 import structlog
 
 from control.model import limits
+from control.model.names import RESULTS_FILE
 from control.model.wire import ENCODER, Ack, Ended, Lease
 
-_FILE: Final = "results.jsonl"
 _LINE: Final = msgspec.json.Decoder(Ended | Ack)
 _log = structlog.get_logger()
 
@@ -26,7 +26,7 @@ class Spool:
     """Results kept until they are acknowledged. One process at a time may open a directory."""
 
     def __init__(self, directory: Path) -> None:
-        self._path = directory / _FILE
+        self._path = directory / RESULTS_FILE
         self.results: dict[Lease, bytes] = _load(self._path)
         self._file = -1
         self._size = 0

@@ -51,6 +51,7 @@ def show_worker(
         connected_at=to_rfc3339(info.connected_ms),
         silent_since=None if silent_since_ms is None else to_rfc3339(silent_since_ms),
         lost_at=to_rfc3339(lost.at_ms) if lost else None,
+        isolation=info.isolation,
     )
 
 

@@ -14,6 +14,7 @@ from control.cli.output import Row
 from control.cli.session import Session, command
 from control.model.config import default_data_dir
 from control.model.errors import ConfigError, Forbidden, NotFound, TaskplaneError
+from control.model.isolation import Isolation
 from control.model.names import ENV_URL, STATE_FILE
 from control.model.times import from_rfc3339
 
@@ -21,6 +22,7 @@ _SKEW_MAX_S: Final = 5.0
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 _OTHERS_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
 _MARKS: Final = {True: ("✓", "green"), False: ("✗", "bold red"), None: ("–", "dim")}
+_WARNING: Final = ("!", "yellow")
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +31,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
     check: str
     ok: bool | None
     detail: str
+    warning: bool = False  # Nothing is broken, but an operator should know.
 
 
 class _Health(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,7 +59,8 @@ def doctor(session: Session) -> None:
     for check in _examine(session):
         checks.append(check)
         if session.out.is_table:
-            session.out.marked(*_MARKS[check.ok], f"{check.check}: {check.detail}")
+            mark = _WARNING if check.warning else _MARKS[check.ok]
+            session.out.marked(*mark, f"{check.check}: {check.detail}")
     if not session.out.is_table:
         rows: list[Row] = [msgspec.to_builtins(check) for check in checks]
         session.out.list(rows, columns.CHECKS, "check")
@@ -160,6 +164,7 @@ def _inside(session: Session) -> Iterator[Check]:
         slots = sum(slots for row in workers if isinstance(slots := row.get("slots"), int))
         detail = f"{len(workers)} connected, {slots} slots" if workers else "none is connected"
         yield Check(check="workers", ok=bool(workers), detail=detail)
+        yield from map(_isolation, workers)
     try:
         found = session.api.get("/v1/doctor")
     except NotFound:
@@ -170,6 +175,21 @@ def _inside(session: Session) -> Iterator[Check]:
         yield Check(check="stored data", ok=False, detail=str(error))
     else:
         yield from msgspec.convert(found, _Answer).items
+
+
+def _isolation(worker: Row) -> Check:
+    """What the jobs of a worker can reach."""
+    name = f"isolation of {worker.get('id')}"
+    told = worker.get("isolation")
+    if told is None:
+        return Check(check=name, ok=None, detail="this worker does not say; it is an older one")
+    isolation = msgspec.convert(told, Isolation)
+    jobs_reach = f"jobs can reach: {'; '.join(isolation.open)}"
+    if isolation.warnings:
+        detail = f"{'; '.join(isolation.warnings)}; {jobs_reach}"
+        return Check(check=name, ok=None, detail=detail, warning=True)
+    detail = f"jobs cannot reach: {'; '.join(isolation.isolated)}; {jobs_reach}"
+    return Check(check=name, ok=True, detail=detail)
 
 
 def _stored(file: Path) -> Iterator[Check]:

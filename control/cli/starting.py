@@ -11,6 +11,7 @@ from control.cli.session import World, report
 from control.model import limits
 from control.model.config import Config, load_config
 from control.model.errors import TaskplaneError
+from control.model.isolation import IsolationMode
 from control.model.names import Service
 
 
@@ -46,6 +47,13 @@ Partitions = Annotated[
 Workers = Annotated[
     int | None,
     typer.Option(min=0, max=limits.SLOTS_MAX, help="Also start a local worker with so many slots."),
+]
+WorkerUser = Annotated[
+    str | None, typer.Option(help="Whom the local worker and its jobs run as; needs root.")
+]
+WorkerIsolation = Annotated[
+    IsolationMode | None,
+    typer.Option(help="Of its jobs. auto: what the kernel has; required: or no start; none."),
 ]
 BusAddress = Annotated[
     str | None, typer.Option(help="embedded (the default), or kafka://host:port[,host:port].")
@@ -84,6 +92,8 @@ def up(
     config: ConfigFile = None,
     partitions: Partitions = None,
     workers: Workers = None,
+    worker_user: WorkerUser = None,
+    worker_isolation: WorkerIsolation = None,
     bus: BusAddress = None,
     topic_prefix: TopicPrefix = None,
     services: Services = None,
@@ -107,6 +117,8 @@ def up(
         "data_dir": None if directory is None else str(directory),
         "partitions": partitions,
         "workers": workers,
+        "worker_user": worker_user,
+        "worker_isolation": worker_isolation,
         "bus": bus,
         "topic_prefix": topic_prefix,
         "services": services,

@@ -90,7 +90,9 @@ class Leases:
         elif claim is not None and claim.worker in self.links:
             self._recover(held, claim, out, now_ms)
         elif placed.worker in self.links:
-            out.frames[placed.worker].append(assign_frame(job, lease))
+            names_client = self.links[placed.worker].info.isolation is not None
+            frame = assign_frame(job, lease, names_client=names_client)
+            out.frames[placed.worker].append(frame)
             self._give(held, placed.worker, out)
         elif not self._send_on(held, out):
             grace_ms = self._settled_ms.get(partition, self._restart_ends_ms)
@@ -193,6 +195,7 @@ class Leases:
             partitions=self._holdings.divide(hello.slots),
             draining=hello.draining,
             connected_ms=now_ms,
+            isolation=hello.isolation,
         )
         link = Link(info=info, skew_ms=clock_skew_ms(now_ms - hello.now_ms))
         self.links[name] = link

@@ -15,8 +15,8 @@ _EXTRA_TOPICS: Final = {
 }
 
 
-def assign_frame(job: JobReady, lease: wire.Lease) -> wire.Assign:
-    """What the worker needs to execute an attempt."""
+def assign_frame(job: JobReady, lease: wire.Lease, *, names_client: bool) -> wire.Assign:
+    """What the worker needs to execute an attempt. `names_client`: whether it knows that field."""
     return wire.Assign(
         lease=lease,
         run_id=job.run_id,
@@ -26,6 +26,7 @@ def assign_frame(job: JobReady, lease: wire.Lease) -> wire.Assign:
         timeout=job.timeout,
         work=job.work,
         input=job.input,
+        client=job.client if names_client else None,
     )
 
 

@@ -1,7 +1,8 @@
 """Owns the control plane's settings and their one precedence: flag, environment, file, default.
 
 The file is TOML with the names below. The environment has the same names in capitals with `TP_`
-before them, and `QUEUE_SIZE` also without. Flags have dashes for underscores. Settings of the Kafka
+before them, and `QUEUE_SIZE` also without. Flags have dashes for underscores. What begins with
+`worker_` may also stand in the file's table `worker`. Settings of the Kafka
 client stand in the file's table `kafka` as the client names them, or in the environment, where
 `TP_KAFKA_SASL_PASSWORD` is `sasl.password`.
 """
@@ -17,6 +18,7 @@ from msgspec import Meta
 from control.model import limits
 from control.model.choices import choices
 from control.model.errors import ConfigError
+from control.model.isolation import IsolationMode
 from control.model.names import ENV_DATA_DIR, Service
 
 EMBEDDED = "embedded"
@@ -24,6 +26,8 @@ KAFKA = "kafka://"
 KAFKA_VARIABLES = "TP_KAFKA_"
 _TOPIC_PREFIX_CHARS_MAX = 64
 _STATEFUL = frozenset({Service.API, Service.SCHEDULER, Service.TRIGGER, Service.STATISTICS})
+_DERIVED = frozenset({"secret_file"})  # No settings.
+_WORKER_TABLE = "worker"
 _SEVERAL = frozenset({"services"})  # Lists; in flags and the environment: comma-separated.
 
 
@@ -50,6 +54,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     kafka: dict[str, str] = {}
     services: tuple[Service, ...] = tuple(Service)
     workers: Annotated[int, Meta(ge=0, le=limits.SLOTS_MAX)] = 0
+    worker_user: str | None = None  # Whom the local worker runs as; None: as whom we run.
+    worker_isolation: IsolationMode = IsolationMode.AUTO
     partitions: Annotated[int, Meta(ge=1, le=limits.PARTITIONS_MAX)] = 10
     slow_share: Annotated[float, Meta(ge=0, le=1)] = 0.6
     slow_threshold: Annotated[float, Meta(gt=0)] | Literal["auto"] = "auto"
@@ -57,6 +63,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     queue_size: Annotated[int, Meta(ge=1)] = limits.QUEUE_SIZE_DEFAULT
     keep_days: Annotated[float, Meta(gt=0)] = 30.0
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    secret_file: str | None = None  # The file itself, if there may be a password in it.
 
     @property
     def brokers(self) -> str | None:
@@ -109,12 +116,15 @@ def load_config(
     """Put the settings together; raises `ConfigError` that names the source of what is wrong."""
     chosen: dict[str, object] = {"data_dir": str(default_data_dir(environ))}
     from_file = _read(file) if file is not None else {}
-    for name in from_file.keys() - set(Config.__struct_fields__):
-        known = ", ".join(Config.__struct_fields__)
+    settings = [name for name in Config.__struct_fields__ if name not in _DERIVED]
+    for name in from_file.keys() - set(settings):
+        known = ", ".join(settings)
         message = f"{file}: unknown setting {name!r}; settings are {known}"
         raise ConfigError(message)
     for field in msgspec.structs.fields(Config):
         name = field.name
+        if name in _DERIVED:
+            continue
         for source, value in (
             (f"--{name.replace('_', '-')}", flags.get(name)),
             (f"TP_{name.upper()}", environ.get(f"TP_{name.upper()}")),
@@ -124,6 +134,8 @@ def load_config(
             if value is not None:
                 chosen[name] = _converted(source, name, value, field.type)
                 break
+    if file is not None and "kafka" in from_file:
+        chosen["secret_file"] = str(file.absolute())
     chosen["kafka"] = _client_settings(chosen.get("kafka"), environ)
     config = msgspec.convert(chosen, Config)
     _check(config)
@@ -171,7 +183,14 @@ def _check(config: Config) -> None:
 
 def _read(file: Path) -> dict[str, object]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        found = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         message = f"cannot read the config file {file}: {error}"
         raise ConfigError(message) from error
+    table = found.pop(_WORKER_TABLE, None)
+    if table is not None:
+        if not isinstance(table, dict):
+            message = f"{file}: {_WORKER_TABLE} is a table, [{_WORKER_TABLE}]"
+            raise ConfigError(message)
+        found |= {f"{_WORKER_TABLE}_{name}": value for name, value in table.items()}
+    return found

@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from control.model.balancing import LoadOfPartition
+from control.model.isolation import Isolation
 from control.model.states import Speed
 from control.model.views import MaybeTime, Time
 
@@ -63,6 +64,10 @@ class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
         str | None, Meta(description="It has said nothing since then; null: it speaks.")
     ] = None
     lost_at: MaybeTime = None
+    isolation: Annotated[
+        Isolation | None,
+        Meta(description="What its jobs can and cannot reach; null: it does not say."),
+    ] = None
 
 
 class PartitionView(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ does not fit, the worker calls `run`.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import ClassVar, Generic, Protocol, TypeVar
@@ -30,6 +30,44 @@ class Reporter(Protocol):
         """Say how much is done, from 0 to 1."""
 
 
+class Process(Protocol):
+    """A process that a job has started, as `trio.Process` is one. It leads a group of its own."""
+
+    @property
+    def pid(self) -> int:
+        """Its number, and its group's."""
+
+    @property
+    def returncode(self) -> int | None:
+        """Its exit code, or less than zero: the signal that ended it; None: not known to end."""
+
+    def poll(self) -> int | None:
+        """Look whether it has ended."""
+
+    async def wait(self) -> int:
+        """Sleep until it has ended."""
+
+
+class Launcher(Protocol):
+    """Starts the processes of jobs, isolated as the worker's operator wants them."""
+
+    async def start(
+        self,
+        command: Sequence[str],
+        *,
+        directory: Path,
+        cwd: Path | str,
+        env: Mapping[str, str],
+        output: int,
+        pass_fds: Collection[int] = (),
+    ) -> Process:
+        """Start a process in a group of its own; raises OSError or ValueError.
+
+        `directory`: what of the worker's files it may use; `output`: the descriptor that gets its
+        stdout and stderr. Its stdin is empty.
+        """
+
+
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """What one attempt knows about itself. `input` is the JSON of CONTRACT.md section 2."""
 
@@ -39,7 +77,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     input: msgspec.Raw
     env: Mapping[str, str]
-    directory: Path  # Its own, empty, gone afterwards; exists if the kind `wants_directory`.
+    # Its own, empty, gone afterwards, if the kind `wants_directory`; else where those of all are.
+    directory: Path
+    client: str | None = None  # Whose job it is; None: the gateway does not say.
+    launcher: Launcher | None = None  # None: its processes are not isolated.
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):

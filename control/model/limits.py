@@ -107,6 +107,8 @@ SLOT_BURST_S: Final = 0.005  # How long one slot may work off jobs that never wa
 PYTHON_IDLE_MAX: Final = 32  # Child interpreters kept for the next call.
 WORKER_NAMES_MAX: Final = 64  # Workers of one host that take numbered names by themselves.
 HTTP_CONNECT_S: Final = 30.0
+ISOLATION_CHARS_MAX: Final = 256  # Of a line in which a worker says what its jobs can reach,
+ISOLATION_LINES_MAX: Final = 16  # and such lines of one kind.
 
 # Logs of attempts.
 LOG_LINE_BYTES_MAX: Final = 16 * KIB
@@ -180,6 +182,7 @@ SETTLE_S: Final = 1.0  # How long after a message about a run its row may still 
 API_GRACE_S: Final = 3.0  # For requests under way at the end.
 EVENT_SEND_S: Final = 10.0  # Who takes nothing we send for so long is dropped.
 LOG_FILES_MAX: Final = 128  # Open at once.
+LOGS_ENDED_MAX: Final = 10_000  # Attempts whose end is known before the state has it.
 LOG_LAST_S: Final = 2.0  # How long a reader waits for the last bytes of a job that has ended.
 LOG_READ_BYTES: Final = 64 * KIB
 

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Raw
 
 from control.model.balancing import LoadOfPartition, Rules, Waits
+from control.model.isolation import Isolation
 from control.model.names import Service
 from control.model.queues import Queues
 from control.model.states import Outcome, Role, Speed
@@ -165,6 +166,7 @@ class WorkerUp(_Message, frozen=True, kw_only=True, tag="worker_up"):
     draining: bool
     connected_ms: int
     holds: tuple[Hold, ...] = ()
+    isolation: Isolation | None = None  # None: it does not say.
 
 
 class WorkerDown(_Message, frozen=True, kw_only=True, tag="worker_down"):

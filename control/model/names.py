@@ -53,6 +53,10 @@ ENV_DATA_DIR: Final = "TP_DATA_DIR"
 ENV_URL: Final = "TP_URL"
 ENV_CLIENT_ID: Final = "TP_CLIENT_ID"
 ENV_CLIENT_SECRET: Final = "TP_CLIENT_SECRET"
+ENV_CREDENTIALS: Final = "TP_CREDENTIALS_FILE"  # A worker's, instead of those two.
+ENV_WORKER_ISOLATION: Final = "TP_WORKER_ISOLATION"
+ENV_STATE_HOME: Final = "XDG_STATE_HOME"
+ENV_STATE_DIRECTORY: Final = "STATE_DIRECTORY"  # systemd's: of a unit with StateDirectory=.
 ENV_PASS: Final = "TP_PASS_ENV"  # Which of a worker's variables its jobs get besides.
 
 # Environment variables a job sees.
@@ -67,6 +71,7 @@ ENV_VALUE_PREFIX: Final = "TP_VALUE_"  # A value that a template inserts into a 
 STATE_FILE: Final = "state.db"
 FACTS_FILE: Final = "facts.duckdb"
 CREDENTIALS_FILE: Final = "credentials.toml"
+RESULTS_FILE: Final = "results.jsonl"  # A worker's, unsent.
 
 
 class Metric(StrEnum):

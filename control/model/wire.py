@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta, Raw
 
 from control.model import limits
+from control.model.isolation import Isolation
 from control.model.states import Outcome
 
 VERSION: Final = 1
@@ -40,7 +41,7 @@ class _Frame(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 # Worker -> gateway.
 
 
-class Hello(_Frame, frozen=True, kw_only=True, tag="hello"):
+class Hello(_Frame, frozen=True, kw_only=True, omit_defaults=True, tag="hello"):
     """Who connects, what it can do, and what it is still holding (after a reconnect)."""
 
     version: int
@@ -52,6 +53,7 @@ class Hello(_Frame, frozen=True, kw_only=True, tag="hello"):
     holding: tuple[Lease, ...] = ()  # Running, or waiting in the worker's queue.
     draining: bool = False
     now_ms: Instant  # The worker's clock.
+    isolation: Isolation | None = None  # None: a worker that cannot isolate jobs, nor say so.
 
 
 class Began(_Frame, frozen=True, kw_only=True, tag="started"):
@@ -123,8 +125,12 @@ class Refused(_Frame, frozen=True, kw_only=True, tag="refused"):
     reason: str
 
 
-class Assign(_Frame, frozen=True, kw_only=True, tag="assign"):
-    """Execute this attempt as soon as a slot is free. `work`: `{"params": …, "env": …}`."""
+class Assign(_Frame, frozen=True, kw_only=True, omit_defaults=True, tag="assign"):
+    """Execute this attempt as soon as a slot is free. `work`: `{"params": …, "env": …}`.
+
+    `client`: whose job it is; sent only to workers whose hello has `isolation`, since others would
+    refuse the field.
+    """
 
     lease: Lease
     run_id: int
@@ -134,6 +140,7 @@ class Assign(_Frame, frozen=True, kw_only=True, tag="assign"):
     timeout: float | None = None
     work: Raw
     input: Raw
+    client: str | None = None
 
 
 class Ack(_Frame, frozen=True, kw_only=True, tag="ack"):

@@ -3,7 +3,7 @@
 A reader that follows is woken, by text and by results; nothing is polled.
 """
 
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import TypeVar
 
@@ -42,6 +42,8 @@ class JobLogs:
         self._files = files
         self._offload = offload
         self._followers: defaultdict[Key, set[_Follower]] = defaultdict(set)
+        # Ended lately, and how long its log is: the state may not say so yet.
+        self._ended: OrderedDict[Key, int] = OrderedDict()
         # Files are used by one thread at a time: descriptors may be closed by the next caller.
         self._lock = trio.Lock()
 
@@ -73,6 +75,8 @@ class JobLogs:
         self._followers[key].add(follower)
         try:
             total = await log_bytes()
+            if total is None:
+                total = self._ended.get(key)
             if total is not None:  # The result may have come in while this was looked up.
                 follower.total = total
             last = False
@@ -134,6 +138,9 @@ class JobLogs:
             if isinstance(message, Finished | Skipped):
                 key = (message.job_id, message.attempt)
                 total = message.log_bytes if isinstance(message, Finished) else 0
+                self._ended[key] = total
+                if len(self._ended) > limits.LOGS_ENDED_MAX:
+                    self._ended.popitem(last=False)
                 for follower in self._followers.get(key, ()):
                     follower.total = total
                 self._wake(key)

@@ -7,6 +7,7 @@ import pytest
 
 from control.model.config import Config, load_config
 from control.model.errors import ConfigError
+from control.model.isolation import IsolationMode
 from control.model.names import Service
 
 
@@ -35,6 +36,17 @@ def test_the_size_of_the_queue_has_a_second_name(tmp_path: Path) -> None:
     assert load(tmp_path, environ=both).queue_size == 9
 
 
+def test_settings_of_the_local_worker_have_a_table(tmp_path: Path) -> None:
+    config = load(tmp_path, '[worker]\nuser = "ann"\nisolation = "required"')
+    assert (config.worker_user, config.worker_isolation) == ("ann", IsolationMode.REQUIRED)
+    assert load(tmp_path, '[worker]\nuser = "ann"', {"TP_WORKER_USER": "ben"}).worker_user == "ben"
+
+
+def test_a_file_with_settings_of_kafka_may_hold_a_password(tmp_path: Path) -> None:
+    assert load(tmp_path, '[kafka]\n"sasl.password" = "x"').secret_file is not None
+    assert load(tmp_path, "partitions = 3").secret_file is None
+
+
 def test_services_are_a_list_or_a_text(tmp_path: Path) -> None:
     wanted = (Service.API, Service.TRIGGER)
     assert load(tmp_path, 'services = ["api", "trigger"]').services == wanted
@@ -51,6 +63,10 @@ def test_services_are_a_list_or_a_text(tmp_path: Path) -> None:
         ("", {"QUEUE_SIZE": "many"}, {}, ["QUEUE_SIZE", "`int`"]),
         ("lanes = 3", {}, {}, ["unknown setting 'lanes'", "partitions"]),
         ("partitions = ", {}, {}, ["cannot read", "taskplane.toml"]),
+        ('worker = "x"', {}, {}, ["worker is a table"]),
+        ("[worker]\nsize = 1", {}, {}, ["unknown setting 'worker_size'"]),
+        ("", {"TP_WORKER_ISOLATION": "much"}, {}, ["TP_WORKER_ISOLATION", "much", "required"]),
+        ('secret_file = "x"', {}, {}, ["unknown setting 'secret_file'"]),
         ("", {}, {"services": " "}, ["name at least one", "dispatcher"]),
         ("", {}, {"listen": "8700"}, ["'8700' is not an address", "127.0.0.1:8700"]),
         ("", {}, {"listen": "host:65536"}, ["is not an address"]),

@@ -2,6 +2,7 @@
 
 import itertools
 
+import msgspec
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -9,6 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from control.core.leases import Leases
 from control.core.outbox import Outbox
 from control.model import limits, wire
+from control.model.isolation import Isolation
 from control.model.messages import CancelJob, Overran, Started, WorkerUp
 from control.model.names import Topic
 from control.model.states import Outcome, Speed
@@ -38,6 +40,19 @@ def test_a_result_counts_once_and_is_acknowledged_each_time() -> None:
     assert out.receipts == [place_of(0)]
     assert out.acks["w"] == [lease, lease]
     assert leases.refused == 1
+
+
+def test_whose_job_it_is_only_those_are_told_who_know_the_field() -> None:
+    leases, out = Leases("d", CLASSES, 0), Outbox()
+    connect(leases, "old")
+    leases.connected(msgspec.structs.replace(hello("new"), isolation=Isolation()), out, 0)
+    told = {}
+    for number, worker in enumerate(("old", "new")):
+        (frame,) = place(leases, number, worker, number).frames[worker]
+        told[worker] = wire.ENCODER.encode(frame)
+    assert b"client" not in told["old"]
+    assert b'"client":"ann"' in told["new"]
+    assert leases.links["new"].info.isolation == Isolation()
 
 
 def test_only_the_holder_is_believed() -> None:

@@ -159,6 +159,19 @@ async def test_a_follower_hears_all_and_then_leaves(
     assert b"".join(heard) == b"abc"
 
 
+async def test_a_follower_that_comes_between_the_end_and_its_record_leaves_too(
+    world: World, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
+) -> None:
+    await nursery.start(world.logs.run)
+    await world.say(0, "all")
+    await world.end(3)
+    await trio.testing.wait_all_tasks_blocked()
+    heard: list[bytes] = []
+    with trio.fail_after(60):  # The state does not say yet that it has ended.
+        await follow(world, heard, None, trio.Event())
+    assert b"".join(heard) == b"all"
+
+
 async def test_a_follower_does_not_wait_for_what_was_lost(
     world: World, nursery: trio.Nursery, autojump_clock: trio.testing.MockClock
 ) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Raw
 
-from control.model.kinds import Job, Kind, Result
+from control.model.kinds import Job, Kind, Launcher, Result
 
 
 class Recorder:
@@ -26,8 +26,11 @@ class Recorder:
 class Runs:
     """Runs one kind's jobs, each in a directory of its own."""
 
-    def __init__(self, kind: Kind[msgspec.Struct], directory: Path) -> None:
+    def __init__(
+        self, kind: Kind[msgspec.Struct], directory: Path, launcher: Launcher | None = None
+    ) -> None:
         self.kind = kind
+        self.launcher = launcher
         self.directory = directory
         self.report = Recorder()
         self._count = 0
@@ -38,6 +41,7 @@ class Runs:
         *,
         env: Mapping[str, str] | None = None,
         job_input: object = None,
+        client: str | None = None,
     ) -> Result:
         """Run one job with these params, as JSON says them."""
         self._count += 1
@@ -51,6 +55,8 @@ class Runs:
             input=Raw(msgspec.json.encode(job_input)),
             env=env or {},
             directory=directory,
+            client=client,
+            launcher=self.launcher,
         )
         read = msgspec.json.decode(msgspec.json.encode(params), type=self.kind.params)
         return await self.kind.run(job, read, self.report)

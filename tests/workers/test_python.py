@@ -6,11 +6,15 @@ import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 
 from control.model.errors import JobFailed
 from tests.workers.kind_runs import Runs
+from workers.isolation import landlock
+from workers.isolation.hidden import HiddenPaths
+from workers.isolation.launcher import IsolatingLauncher, can_cover
 from workers.kinds import python_child
 from workers.kinds.python import Python
 
@@ -36,6 +40,7 @@ def huge(): return "x" * 2_000_000
 def files():
     open("mine", "w").close()
     return os.listdir()
+def read(path): return open(path).read()
 def hang():
     print("hanging", flush=True)
     time.sleep(300)
@@ -80,6 +85,35 @@ async def test_another_environment_is_another_child(python: Runs) -> None:
     assert bytes((await python.raw(params)).output) == b"null"
     assert await call(python, "env", args=["TP_JOB_NAME"]) == "a-job"
     assert await call(python, "env", args=["TP_CLIENT_SECRET"]) is None
+
+
+async def test_another_client_is_another_child(python: Runs) -> None:
+    params = {"call": "mod:pid", "path": str(python.directory / "code")}
+    (ann, again, ben) = [
+        msgspec.json.decode((await python.raw(params, client=client)).output)
+        for client in ("ann", "ann", "ben")
+    ]
+    assert again == [ann[0], 2]
+    assert ben[0] != ann[0]
+
+
+async def test_a_child_may_use_its_own_directory_only(tmp_path: Path) -> None:
+    if landlock.abi() < landlock.ABI_MIN:
+        pytest.skip("this kernel lacks Landlock")
+    state, code = tmp_path / "state", tmp_path / "code"
+    for folder in (state, code):
+        folder.mkdir()
+    (state / "secret").write_text("s3cret")
+    (code / "mod.py").write_text(MODULE)
+    hidden = HiddenPaths([state])
+    launcher = IsolatingLauncher(hidden, abi=landlock.abi(), covers=can_cover())
+    runs = Runs(Python(), state, launcher)  # type: ignore[arg-type]
+    for _ in range(2):  # The second one in the same child, with a directory of its own.
+        assert await runs(call="mod:files", path=str(code)) == ["mine"]
+    with pytest.raises(JobFailed, match=r"PermissionError|FileNotFoundError"):
+        await runs(call="mod:read", args=[f"{state}/secret"], path=str(code))
+    await runs.kind.aclose()
+    hidden.close()
 
 
 async def test_output_of_the_users_code_is_its_log(python: Runs) -> None:

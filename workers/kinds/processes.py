@@ -10,7 +10,8 @@ from typing import Final
 import trio
 
 from control.model import limits, names
-from control.model.kinds import Job, Reporter
+from control.model.kinds import Job, Launcher, Process, Reporter
+from workers.isolation.launcher import OpenLauncher
 
 # What user code inherits; in particular not the worker's own credentials.
 _INHERITED: Final = frozenset(
@@ -45,6 +46,11 @@ def job_environment(job: Job) -> dict[str, str]:
         names.ENV_JOB_NAME: job.name,
         names.ENV_ATTEMPT: str(job.attempt),
     }
+
+
+def launcher_of(job: Job) -> Launcher:
+    """What starts the processes of this job."""
+    return job.launcher or OpenLauncher()
 
 
 class OutputPump:
@@ -96,7 +102,7 @@ class OutputPump:
             await self._report.log(text)
 
 
-async def end_group(process: trio.Process, pump: OutputPump) -> None:
+async def end_group(process: Process, pump: OutputPump) -> None:
     """Leave nothing of a process and its children: ask if it still runs, then kill.
 
     Children that were asked have time to end until the output is closed: a dead child that nobody
@@ -112,7 +118,7 @@ async def end_group(process: trio.Process, pump: OutputPump) -> None:
     await process.wait()
 
 
-def signal_group(process: trio.Process, number: signal.Signals) -> None:
+def signal_group(process: Process, number: signal.Signals) -> None:
     """Signal a process that leads its group, and all its children in it."""
     # Gone, or (for a child with another user's rights) not ours to signal.
     with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -1,16 +1,18 @@
 """Owns the kind `Python`: calls a function in a child interpreter, kept for the next call.
 
-A crash, `exit()`, or a stop costs that child and nothing else. Children are shared only by jobs
-with the same interpreter, path, and environment; module globals live as long as their child.
+A crash, `exit()`, or a stop costs that child and nothing else. Children are shared only by jobs of
+one client with the same interpreter, path, and environment; module globals live as long as their
+child. Each child has a directory, and the jobs that it runs have theirs in it.
 """
 
 import os
 import signal
-import subprocess
 import sys
+import tempfile
 from collections import OrderedDict
 from collections.abc import Mapping
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, TypeAlias
 
 import msgspec
@@ -19,19 +21,22 @@ from msgspec import Meta, Raw
 
 from control.model import limits
 from control.model.errors import JobFailed
-from control.model.kinds import Job, Kind, Reporter, Result
+from control.model.kinds import Job, Kind, Process, Reporter, Result
 from control.model.surroundings.base import Code, Surroundings
+from workers.directories import remove_directory
 from workers.kinds.processes import (
     OutputPump,
     describe_exit,
     inherited_environment,
     job_environment,
+    launcher_of,
     signal_group,
 )
 
 _CHILD: Final = find_spec("workers.kinds.python_child")
 _REPLY_BYTES_MAX: Final = limits.OUTPUT_BYTES_MAX + 64 * limits.KIB
-Key: TypeAlias = tuple[str, tuple[str, ...], tuple[tuple[str, str], ...]]
+# Client, interpreter, path, environment.
+Key: TypeAlias = tuple[str | None, str, tuple[str, ...], tuple[tuple[str, str], ...]]
 
 
 class PythonParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -79,10 +84,13 @@ _reply = msgspec.json.Decoder(_Reply)
 
 
 class _Child:
-    """One child interpreter, and our ends of its pipes."""
+    """One child interpreter, its directory, and our ends of its pipes."""
 
-    def __init__(self, process: trio.Process, requests: int, replies: int, output: int) -> None:
+    def __init__(
+        self, process: Process, directory: Path, requests: int, replies: int, output: int
+    ) -> None:
         self.process = process
+        self.directory = directory
         self.output = output
         self._requests = trio.lowlevel.FdStream(requests)
         self._replies = trio.lowlevel.FdStream(replies)
@@ -118,6 +126,7 @@ class _Child:
             await self._requests.aclose()
             await self._replies.aclose()
         os.close(self.output)
+        await remove_directory(self.directory)
 
     async def _watch(self, scope: trio.CancelScope) -> None:
         await self.process.wait()
@@ -147,7 +156,6 @@ class Python(Kind[PythonParams]):
     version: ClassVar[str] = "1.0.0"
     summary: ClassVar[str] = "Call a Python function; the output is what it returns."
     params = PythonParams
-    wants_directory: ClassVar[bool] = True
     surroundings: ClassVar[Mapping[str, Surroundings]] = {
         "call": Code("which function is called", "pass the value in args or kwargs"),
         "python": Code("which interpreter is started", "write the interpreter's path"),
@@ -160,18 +168,12 @@ class Python(Kind[PythonParams]):
     async def run(self, job: Job, params: PythonParams, report: Reporter) -> Result:
         """Call the function; the child is killed when cancelled."""
         path = (params.path,) if isinstance(params.path, str) else tuple(params.path)
-        key = (params.python or sys.executable, path, tuple(sorted(job.env.items())))
-        request = _Request(
-            call=params.call,
-            args=params.args,
-            kwargs=params.kwargs,
-            env=job_environment(job),
-            directory=str(job.directory),
-        )
-        child = self._take_idle(key) or await _start(key)
-        reply = await self._call(child, key, request, report)
+        python = params.python or sys.executable
+        key = (job.client, python, path, tuple(sorted(job.env.items())))
+        child = self._take_idle(key) or await _start(key, job)
+        reply = await self._call(child, key, job, params, report)
         if reply.stale:
-            reply = await self._call(await _start(key), key, request, report)
+            reply = await self._call(await _start(key, job), key, job, params, report)
         if not bytes(reply.output):
             raise JobFailed(reply.error)
         return Result(output=reply.output)
@@ -182,13 +184,26 @@ class Python(Kind[PythonParams]):
             child, _ = self._idle.popitem()
             await child.aclose()
 
-    async def _call(self, child: _Child, key: Key, request: _Request, report: Reporter) -> _Reply:
+    async def _call(
+        self, child: _Child, key: Key, job: Job, params: PythonParams, report: Reporter
+    ) -> _Reply:
         reply = None
+        directory = child.directory / f"{job.job_id}-{job.attempt}"
         try:
+            directory.mkdir(mode=0o700)
+            request = _Request(
+                call=params.call,
+                args=params.args,
+                kwargs=params.kwargs,
+                env=job_environment(job),
+                directory=str(directory),
+            )
             reply = await child.call(request, report)
         finally:
             if reply is None or reply.stale:
                 await child.aclose()
+            else:
+                await remove_directory(directory)
         if not reply.stale:
             self._idle[child] = key
             if len(self._idle) > limits.PYTHON_IDLE_MAX:
@@ -204,11 +219,12 @@ class Python(Kind[PythonParams]):
         return None
 
 
-async def _start(key: Key) -> _Child:
+async def _start(key: Key, job: Job) -> _Child:
     """Start a child interpreter; raises JobFailed if there is none."""
-    python, path, env = key
+    _, python, path, env = key
     assert _CHILD is not None
     assert _CHILD.origin is not None
+    directory = Path(tempfile.mkdtemp(prefix="python-", dir=job.directory))
     ours: list[int] = []
     theirs: list[int] = []
     for reads in (False, True, True):
@@ -217,18 +233,18 @@ async def _start(key: Key) -> _Child:
         theirs.append(write_end if reads else read_end)
     requests, replies, output = theirs
     try:
-        process = await trio.lowlevel.open_process(
+        process = await launcher_of(job).start(
             [python, "-u", _CHILD.origin, str(requests), str(replies), *path],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            pass_fds=(requests, replies),
+            directory=directory,
+            cwd=directory,
             env=inherited_environment() | dict(env),
-            start_new_session=True,
+            output=output,
+            pass_fds=(requests, replies),
         )
     except BaseException as error:
         for pipe in ours:
             os.close(pipe)
+        await remove_directory(directory)
         if isinstance(error, OSError | ValueError):
             msg = f"the interpreter {python} could not be started: {error}"
             raise JobFailed(msg) from error
@@ -236,4 +252,4 @@ async def _start(key: Key) -> _Child:
     finally:
         for pipe in theirs:
             os.close(pipe)
-    return _Child(process, *ours)
+    return _Child(process, directory, *ours)

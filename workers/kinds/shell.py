@@ -2,7 +2,6 @@
 
 import os
 import stat
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -13,7 +12,7 @@ from msgspec import Meta, Raw
 
 from control.model import limits, names
 from control.model.errors import JobFailed
-from control.model.kinds import Job, Kind, Reporter, Result
+from control.model.kinds import Job, Kind, Process, Reporter, Result
 from control.model.surroundings.base import Surroundings
 from control.model.surroundings.shell import ShellCommand
 from workers.kinds.processes import (
@@ -22,6 +21,7 @@ from workers.kinds.processes import (
     end_group,
     inherited_environment,
     job_environment,
+    launcher_of,
 )
 
 _Argument = Annotated[str, Meta(max_length=limits.PIPELINE_BYTES_MAX)]
@@ -81,7 +81,7 @@ class Shell(Kind[ShellParams]):
         return Result(output=_read_output(output), exit_code=0)
 
 
-async def _start(job: Job, params: ShellParams, output: Path) -> tuple[trio.Process, int]:
+async def _start(job: Job, params: ShellParams, output: Path) -> tuple[Process, int]:
     """Start the command; returns it, and the pipe of its stdout and stderr."""
     given = params.command
     command = ["/bin/sh", "-c", given] if isinstance(given, str) else given
@@ -92,14 +92,12 @@ async def _start(job: Job, params: ShellParams, output: Path) -> tuple[trio.Proc
     env[names.ENV_OUTPUT] = str(output)
     pipe, child_end = os.pipe()
     try:
-        process = await trio.lowlevel.open_process(
+        process = await launcher_of(job).start(
             command,
-            stdin=subprocess.DEVNULL,
-            stdout=child_end,
-            stderr=child_end,
+            directory=job.directory,
             cwd=params.cwd or job.directory / "work",
             env=env,
-            start_new_session=True,
+            output=child_end,
         )
     except (OSError, ValueError) as error:
         os.close(pipe)
