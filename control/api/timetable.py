@@ -15,6 +15,8 @@ from control.api.roles import check_pipeline, only_of
 from control.api.runs import read_time
 from control.core import cron
 from control.core.forecast import Shape
+from control.core.planning import idle_reason
+from control.core.rights import bar
 from control.model import limits
 from control.model.names import Change
 from control.model.rows import NewRun
@@ -22,6 +24,7 @@ from control.model.states import Trigger
 from control.model.times import to_rfc3339
 from control.model.timetable import PlannedView, ScheduleView
 from control.model.views import Page, RunView
+from control.transactions.ledger import check_starts
 from store import clients, schedules
 from store.schedules import Schedule, Upcoming
 from store.writer import Tx
@@ -129,6 +132,7 @@ class Timetable:
 
         def work(tx: Tx) -> int:
             schedule = _mine(call, tx.conn, schedule_id)
+            check_starts(tx, schedule.client)
             priority, max_running = clients.limits_of(tx.conn, schedule.client)
             new = NewRun(
                 revision_id=schedule.revision_id,
@@ -167,7 +171,7 @@ class Timetable:
             raise one("until", f"more than {most} nominal times are in it", hint)
 
         def work(tx: Tx) -> int:
-            _mine(call, tx.conn, schedule_id)
+            check_starts(tx, _mine(call, tx.conn, schedule_id).client)
             tx.touch(Change.PLAN)
             rows = [(nominal_ms, now_ms) for nominal_ms in times]
             return schedules.plan(tx.conn, schedule_id, rows, backfill=True)
@@ -189,6 +193,7 @@ def _view(schedule: Schedule, shape: Shape | None) -> ScheduleView:
         pipeline=schedule.pipeline,
         client=schedule.client,
         paused=schedule.paused,
+        reason=idle_reason(schedule.spec, paused=schedule.paused, bar=bar(schedule.owner)),
         spec=schedule.spec,
         next_at=None if due is None else to_rfc3339(due),
         next_nominal=None if nominal is None else to_rfc3339(nominal),
@@ -267,5 +272,5 @@ BACKFILL: Final = Operation(
     answer=Backfilled,
     status=201,
     body=Backfill,
-    errors=(400, 404, 413, 415, 422),
+    errors=(400, 404, 409, 413, 415, 422),
 )
