@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from control.model.names import Change
 from control.model.pipelines import ScheduleSpec
@@ -13,11 +14,10 @@ from store import catalog, schedules
 from store.writer import Tx
 from tests.services.plane import Plane, opened, pipeline
 
-pytestmark = pytest.mark.usefixtures("autojump_clock")
 MINUTE_S = 60
 
 
-def set_enabled(plane: Plane, *, enabled: bool, hold: bool) -> None:
+async def switch(plane: Plane, *, enabled: bool, hold: bool = True) -> None:
     """As an admin does it; `hold` False: as it stood in a database of an earlier version."""
 
     def work(tx: Tx) -> None:
@@ -26,12 +26,7 @@ def set_enabled(plane: Plane, *, enabled: bool, hold: bool) -> None:
             schedules.hold_all(tx.conn, "ann")
         tx.touch(Change.SCHEDULES)
 
-    plane.writer_work = work  # type: ignore[attr-defined]
-
-
-async def switch(plane: Plane, *, enabled: bool, hold: bool = True) -> None:
-    set_enabled(plane, enabled=enabled, hold=hold)
-    await plane.writer.write(plane.writer_work)  # type: ignore[attr-defined]
+    await plane.writer.write(work)
 
 
 @pytest.mark.parametrize("hold", [True, False])
@@ -39,7 +34,7 @@ async def switch(plane: Plane, *, enabled: bool, hold: bool = True) -> None:
     ("missed", "made_up"), [(Missed.NONE, 0), (Missed.LAST, 1), (Missed.ALL, None)]
 )
 async def test_a_disabled_client_starts_nothing_and_then_what_missed_says(
-    tmp_path: Path, missed: Missed, made_up: int | None, hold: bool
+    tmp_path: Path, autojump_clock: MockClock, missed: Missed, made_up: int | None, hold: bool
 ) -> None:
     minutes = random.Random(f"{missed} {hold}").randint(5, 100)
     async with opened(tmp_path) as (plane, nursery):
@@ -63,7 +58,7 @@ async def test_a_disabled_client_starts_nothing_and_then_what_missed_says(
 
 
 async def test_what_waits_for_an_earlier_run_waits_on_while_its_client_is_disabled(
-    tmp_path: Path,
+    tmp_path: Path, autojump_clock: MockClock
 ) -> None:
     async with opened(tmp_path) as (plane, nursery):
         plane.client("ann")
@@ -84,7 +79,9 @@ async def test_what_waits_for_an_earlier_run_waits_on_while_its_client_is_disabl
         assert len(plane.runs()) == 2
 
 
-async def test_no_schedule_is_taken_for_one_that_was_deleted(tmp_path: Path) -> None:
+async def test_no_schedule_is_taken_for_one_that_was_deleted(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
     """Ann's run goes on after her pipeline is gone; bob's new schedule must leave it alone."""
     async with opened(tmp_path) as (plane, nursery):
         plane.client("ann")
