@@ -1,5 +1,6 @@
 """Composes one worker: gives its parts clock, chance, and each other, and decides when it ends."""
 
+import os
 import random
 import signal
 import time
@@ -44,6 +45,7 @@ class Worker:
                 slots=config.slots,
                 labels=config.labels,
                 kinds=_versions(kinds),
+                instance=os.urandom(16).hex(),
             ),
             LogBuffer(log_bell),
             self._spool.results,

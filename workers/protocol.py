@@ -62,6 +62,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     slots: int
     labels: tuple[str, ...]
     kinds: Mapping[str, tuple[str, ...]]
+    instance: str = ""  # Random hexadecimal digits: of this process, over all its connections.
 
 
 class Assigned(msgspec.Struct, frozen=True):
@@ -173,6 +174,7 @@ class WorkerProtocol:
             holding=(*self._running, *self._queued, *self._results),
             draining=self.draining,
             now_ms=now_ms,
+            instance=self._identity.instance,
         )
         return wire.ENCODER.encode([hello])
 

@@ -43,7 +43,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 class StoredPipeline(PipelineView, frozen=True, kw_only=True):
     """A pipeline as it is stored now."""
 
-    warnings: Warnings = []
+    warnings: Warnings
 
 
 class _Stored(msgspec.Struct, frozen=True, kw_only=True):

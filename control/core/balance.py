@@ -252,6 +252,7 @@ class Balancer:
                     lane.worker.info.worker,
                     speed,
                     expected_s,
+                    lane.worker.info.client,
                 )
             )
             if len(made) >= limit:

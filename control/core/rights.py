@@ -59,7 +59,8 @@ def foreign_target(
     for at, trigger in enumerate(triggers):
         owner = owners.get(trigger.pipeline)
         if owner is not None and not reaches(role, client_id, owner):
-            return f"triggers[{at}].pipeline: the pipeline {trigger.pipeline} belongs to another client"
+            named = f"the pipeline {trigger.pipeline}"
+            return f"triggers[{at}].pipeline: {named} belongs to another client"
     return None
 
 

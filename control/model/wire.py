@@ -52,6 +52,8 @@ class Hello(_Frame, frozen=True, kw_only=True, tag="hello"):
     holding: tuple[Lease, ...] = ()  # Running, or waiting in the worker's queue.
     draining: bool = False
     now_ms: Instant  # The worker's clock.
+    # Random, drawn when the process starts: tells one that comes back from another of its name.
+    instance: Annotated[str, Meta(pattern=r"^[0-9a-f]{0,64}$")] = ""
 
 
 class Began(_Frame, frozen=True, kw_only=True, tag="started"):

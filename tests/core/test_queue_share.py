@@ -70,9 +70,7 @@ def test_who_has_less_waiting_is_never_refused_what_another_gets(
 
 @given(st.integers(0, 50), st.integers(0, 50), st.integers(1, 50))
 def test_a_clients_own_bound_holds_besides(held: int, most: int, asked: int) -> None:
-    problem = refusal(
-        "ann", asked, held=held, max_queued=most, waiting=held, queue_size=1_000_000
-    )
+    problem = refusal("ann", asked, held=held, max_queued=most, waiting=held, queue_size=1_000_000)
     assert (problem is None) == (held + asked <= most)
     assert problem is None or "max_queued" in problem
 
