@@ -244,15 +244,16 @@ class Balancer:
             placed = Placed(job.attempt, job.key, job.client, speed, expected_s, lane, now_ms)
             placed.put_back_s = waiting.put_back_s
             self._fleet.hold(job.job_id, placed)
+            worker = lane.worker.info
             made.append(
                 Assignment(
                     job,
                     waiting.place,
                     lane.partition,
-                    lane.worker.info.worker,
+                    worker.worker,
                     speed,
                     expected_s,
-                    lane.worker.info.client,
+                    worker.client,
                 )
             )
             if len(made) >= limit:

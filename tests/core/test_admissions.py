@@ -110,7 +110,7 @@ def test_a_name_is_kept_while_leases_wait_for_their_worker() -> None:
 
 
 def test_nobody_else_claims_a_lease_after_a_restart() -> None:
-    """The record is read back, its worker is still on the way; a thief has its name, and guesses."""
+    """The record was read back, and its worker is still on the way."""
     house, out = House(), Outbox()
     house.leases.place(placed(5, "w", owner="wk", nonce=77), 0, out, 0)
     assert isinstance(house.apply("wk2", "x"), Refusal)
