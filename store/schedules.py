@@ -93,10 +93,16 @@ def get(conn: sqlite3.Connection, schedule_id: int) -> Schedule:
 
 
 def listing(
-    conn: sqlite3.Connection, *, after: int, limit: int, pipeline: str | None = None
+    conn: sqlite3.Connection,
+    *,
+    after: int,
+    limit: int,
+    pipeline: str | None = None,
+    client: str | None = None,
 ) -> list[Schedule]:
-    """Schedules by id."""
-    return [_schedule(row) for row in conn.execute(_SQL["list"], (after, pipeline, limit))]
+    """Schedules by id; `client`: only of its pipelines."""
+    rows = conn.execute(_SQL["list"], (after, pipeline, limit, client))
+    return [_schedule(row) for row in rows]
 
 
 def set_paused(
@@ -177,9 +183,17 @@ def active_runs(conn: sqlite3.Connection, schedule_id: int) -> list[int]:
 
 
 def upcoming(
-    conn: sqlite3.Connection, *, until_ms: int, after: tuple[int, int, int], limit: int
+    conn: sqlite3.Connection,
+    *,
+    until_ms: int,
+    after: tuple[int, int, int],
+    limit: int,
+    client: str | None = None,
 ) -> list[Upcoming]:
-    """Planned runs by due time; `after`: due time, schedule, and nominal time of the last seen."""
+    """Planned runs by due time; `after`: due time, schedule, and nominal time of the last seen.
+
+    `client`: only of its pipelines.
+    """
     return [
         Upcoming(
             due_ms=row[0],
@@ -191,7 +205,7 @@ def upcoming(
             client=row[6],
             revision_id=row[7],
         )
-        for row in conn.execute(_SQL["upcoming"], (until_ms, *after, limit))
+        for row in conn.execute(_SQL["upcoming"], (until_ms, *after, limit, client))
     ]
 
 

@@ -11,7 +11,7 @@ from control.api.calls import Answer, Call, Operation, Route, read_cursor, write
 from control.api.forecasts import Outlined, outlines, shapes
 from control.api.ports import Parts
 from control.api.problems import one
-from control.api.roles import check_pipeline, only_of
+from control.api.roles import check_numbered, only_of
 from control.api.runs import read_time
 from control.core import cron
 from control.core.forecast import Shape
@@ -63,15 +63,15 @@ class Timetable:
         after = read_cursor(query.cursor) or 0
 
         def look(conn: sqlite3.Connection) -> tuple[list[Schedule], Outlined]:
-            page = schedules.listing(conn, after=after, limit=query.limit, pipeline=query.pipeline)
+            page = schedules.listing(
+                conn, after=after, limit=query.limit, pipeline=query.pipeline, client=own
+            )
             return page, outlines(self._parts, conn, (each.revision_id for each in page))
 
         page, found = await self._parts.reader.read(look)
         shaped = shapes(self._parts, {each.revision_id: each.pipeline for each in page}, found)
         more = page[-1].id if len(page) == query.limit else None
-        shown = [
-            _view(each, shaped[each.revision_id]) for each in page if own in {None, each.client}
-        ]
+        shown = [_view(each, shaped[each.revision_id]) for each in page]
         return Answer(body=Page(items=shown, next_cursor=write_cursor(more)))
 
     async def _planned(self, call: Call) -> Answer:
@@ -82,7 +82,9 @@ class Timetable:
         after = _read_place(query.cursor)
 
         def look(conn: sqlite3.Connection) -> tuple[list[Upcoming], Outlined]:
-            page = schedules.upcoming(conn, until_ms=until_ms, after=after, limit=query.limit)
+            page = schedules.upcoming(
+                conn, until_ms=until_ms, after=after, limit=query.limit, client=own
+            )
             return page, outlines(self._parts, conn, (each.revision_id for each in page))
 
         page, found = await self._parts.reader.read(look)
@@ -98,7 +100,6 @@ class Timetable:
                 expected_seconds=_seconds(shaped[each.revision_id]),
             )
             for each in page
-            if own in {None, each.client}
         ]
         more = None
         if len(page) == query.limit:
@@ -182,7 +183,7 @@ class Timetable:
 
 def _mine(call: Call, conn: sqlite3.Connection, schedule_id: int) -> Schedule:
     schedule = schedules.get(conn, schedule_id)
-    check_pipeline(call.who, schedule.pipeline, schedule.client)
+    check_numbered(call.who, f"schedule {schedule_id}", schedule.client)
     return schedule
 
 

@@ -244,18 +244,9 @@ class Balancer:
             placed = Placed(job.attempt, job.key, job.client, speed, expected_s, lane, now_ms)
             placed.put_back_s = waiting.put_back_s
             self._fleet.hold(job.job_id, placed)
-            worker = lane.worker.info
-            made.append(
-                Assignment(
-                    job,
-                    waiting.place,
-                    lane.partition,
-                    worker.worker,
-                    speed,
-                    expected_s,
-                    worker.client,
-                )
-            )
+            to = lane.worker.info
+            sent = (job, waiting.place, lane.partition, to.worker, speed, expected_s, to.client)
+            made.append(Assignment(*sent))
             if len(made) >= limit:
                 break
         return made

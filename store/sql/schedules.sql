@@ -56,7 +56,8 @@ SELECT s.id, s.pipeline, s.spec, s.paused, s.planned_until_ms, p.revision_id, p.
        (SELECT min(nominal_ms) FROM scheduled_runs AS r WHERE r.schedule_id = s.id)
 FROM schedules AS s JOIN pipelines AS p ON p.name = s.pipeline
 LEFT JOIN clients AS c ON c.client_id = p.client_id
-WHERE s.id > ? AND (?2 IS NULL OR s.pipeline = ?2) ORDER BY s.id LIMIT ?3
+WHERE s.id > ?1 AND (?2 IS NULL OR s.pipeline = ?2) AND (?4 IS NULL OR p.client_id = ?4)
+ORDER BY s.id LIMIT ?3
 
 -- name: plan
 INSERT OR IGNORE INTO scheduled_runs (schedule_id, nominal_ms, due_ms, backfill)
@@ -90,6 +91,7 @@ SELECT r.due_ms, r.schedule_id, r.nominal_ms, s.pipeline, r.waiting, r.backfill,
 FROM scheduled_runs AS r JOIN schedules AS s ON s.id = r.schedule_id
 JOIN pipelines AS p ON p.name = s.pipeline
 WHERE r.due_ms <= ?1 AND (r.due_ms, r.schedule_id, r.nominal_ms) > (?2, ?3, ?4)
+    AND (?6 IS NULL OR p.client_id = ?6)
 ORDER BY r.due_ms, r.schedule_id, r.nominal_ms LIMIT ?5
 
 -- name: due_times
