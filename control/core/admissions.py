@@ -108,9 +108,12 @@ class Admissions:
             incumbent = self._incumbent(worker)
             verdict: Verdict = Admitted()
             if incumbent is not None and not self._is_free(incumbent, applicant.instance):
+                here = incumbent.dispatcher == self._leases.name
+                if applicant.until_ms is None and not here:  # It went there meanwhile.
+                    applicant.until_ms = now_ms + _ANSWER_MS
                 if applicant.until_ms is None or now_ms < applicant.until_ms:
                     continue
-                if applicant.confirmed:  # Else that dispatcher is gone.
+                if here or applicant.confirmed:  # Else that dispatcher is gone.
                     verdict = Refusal(_alive(incumbent))
             del self._waiting[worker]
             found.append((worker, verdict))

@@ -16,7 +16,7 @@ import msgspec
 
 from control.core.claims import Claim, Claims, is_foreign
 from control.core.holdings import Held, Holdings, Link
-from control.core.others import Others
+from control.core.others import Others, gives_way
 from control.core.outbox import Outbox
 from control.core.results import (
     assign_frame,
@@ -131,7 +131,7 @@ class Leases:
         """Somebody told of their workers: leases that wait for one of them follow it."""
         for info in self.others.heard(message):
             link = self.links.get(info.worker)
-            if link is not None and link.info.connected_ms < info.connected_ms:
+            if link is not None and gives_way(link.info, info):
                 reason = f"it has connected to {info.dispatcher}"
                 self.disconnected(info.worker, reason, out, now_ms)
         for lease in list(self.holdings.adrift):
@@ -342,7 +342,7 @@ class Leases:
     def _send_on(self, held: Held, out: Outbox) -> bool:
         """Let the lease follow its worker to another dispatcher."""
         worker, job = held.placed.worker, held.placed.job
-        partition = self.others.partition_for(worker, job.job_id)
+        partition = self.others.partition_for(worker, job.job_id, held.placed.owner)
         if worker in self.links or partition is None:
             return False
         self._forget(held, out)

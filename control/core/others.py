@@ -7,7 +7,19 @@ worker is and to which partition its leases go.
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
+from control.core.claims import is_foreign
 from control.model.messages import DispatcherUp, Message, WorkerDown, WorkerQuiet, WorkerUp
+
+
+def gives_way(ours: WorkerUp, theirs: WorkerUp) -> bool:
+    """Whether our worker goes, because one of its name is connected to another dispatcher.
+
+    A worker that moves is where its newest connection is. Of two clients the first to come has
+    the name.
+    """
+    if is_foreign(ours.client, theirs.client):
+        return ours.connected_ms >= theirs.connected_ms
+    return ours.connected_ms < theirs.connected_ms
 
 
 class Others:
@@ -73,10 +85,13 @@ class Others:
         """Whether the worker's dispatcher hears nothing of it."""
         return (info.worker, info.dispatcher) in self._quiet
 
-    def partition_for(self, worker: str, job_id: int) -> int | None:
-        """Where a job of this worker must go; None: nobody is known to serve the worker."""
+    def partition_for(self, worker: str, job_id: int, owner: str) -> int | None:
+        """Where a job of this worker must go; None: nobody is known to serve the worker.
+
+        `owner`: the client of the worker that it was assigned to; another one's is not meant.
+        """
         info = self.worker(worker)
-        if info is None:
+        if info is None or is_foreign(info.client, owner):
             return None
         known = self._partitions[info.dispatcher]
         return known[job_id % len(known)]

@@ -8,7 +8,15 @@ from control.core.admissions import Admissions, Admitted, Refusal, Verdict, Wait
 from control.core.leases import Leases
 from control.core.outbox import Outbox
 from control.model import limits, wire
-from control.model.messages import DispatcherUp, WorkerDown, WorkerQuiet, WorkerUp
+from control.model.messages import (
+    DECODER,
+    ENCODER,
+    DispatcherUp,
+    Placed,
+    WorkerDown,
+    WorkerQuiet,
+    WorkerUp,
+)
 from tests.core.leasing import CLASSES, LATER, assigned, hello, placed
 
 ANSWER_MS = round((limits.QUIET_S + limits.ANSWER_S) * 1000)
@@ -207,6 +215,50 @@ def test_elsewhere_who_is_silent_or_gone_keeps_no_name(
     house.apply("wk", "b", now_ms=10)
     hear(house, news)
     assert house.admissions.due(11) == [("w", Admitted())]
+
+
+def test_of_two_clients_at_two_dispatchers_the_first_to_come_has_the_name() -> None:
+    for theirs_ms, here in ((50, False), (150, True)):
+        house = House(frozenset({0}))
+        house.connect("wk", "a", now_ms=100)
+        hear(house, up("wk2", "b", connected_ms=theirs_ms))
+        assert ("w" in house.leases.links) == here
+
+
+def test_a_process_that_moves_is_where_its_newest_connection_is() -> None:
+    for theirs_ms, here in ((50, True), (150, False)):
+        house = House(frozenset({0}))
+        house.connect("wk", "a", now_ms=100)
+        hear(house, up("wk", "a", connected_ms=theirs_ms))
+        assert ("w" in house.leases.links) == here
+
+
+def test_a_lease_does_not_follow_a_name_to_another_client() -> None:
+    for client, follows in (("wk", True), ("wk2", False)):
+        house, out = house_beside(up(client)), Outbox()
+        house.leases.place(placed(5, "w", owner="wk", nonce=77), 0, out, LATER)
+        moved = [each for each in out.records if isinstance(each.message, Placed)]
+        assert bool(moved) == follows
+
+
+def test_who_waits_here_for_one_that_moves_elsewhere_is_decided_in_time() -> None:
+    house = house_beside(up(connected_ms=5))
+    house.connect("wk", "a", now_ms=10)
+    assert house.apply("wk", "b", now_ms=20) == Waits()
+    hear(house, up("wk", "a", connected_ms=30))
+    assert house.admissions.due(40) == []
+    hear(house, up("wk", "a", connected_ms=30))
+    assert house.admissions.next_ms() == 40 + ANSWER_MS
+    ((_, verdict),) = house.admissions.due(40 + ANSWER_MS)
+    assert isinstance(verdict, Refusal)
+
+
+def test_a_placement_that_the_version_before_wrote_is_still_read() -> None:
+    text = ENCODER.encode(placed(5, "w")).replace(b',"nonce":0,"owner":""', b"")
+    assert b"nonce" not in text
+    assert DECODER.decode(text) == placed(5, "w")
+    assert placed(5, "w").epoch_at(7) == 7
+    assert placed(5, "w", nonce=9).epoch_at(7) == 9
 
 
 class Lives(RuleBasedStateMachine):
