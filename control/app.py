@@ -91,6 +91,7 @@ class ControlPlane:
         return {
             Metric.COMMITS: self._state.writer.commits,
             Metric.REFUSED: refused + self._state.trigger.refused,
+            Metric.TRIGGERS_REFUSED: self._state.trigger.triggers_refused,
         }
 
     async def examine(self) -> Sequence[CheckView]:

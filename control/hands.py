@@ -37,7 +37,7 @@ class Hands:
             self._gate = Gate(self._keys.login, trio.to_thread.run_sync, world.random_bytes(32))
         else:
             self._gate = state.gate
-        self.balancer = BalancerService(_policy(config), bus, world.now_ms)
+        self.balancer = BalancerService(_policy(config), bus, world.now_ms, world.random_bytes)
         send, receive = trio.open_memory_channel[Arrival](limits.ARRIVALS_MAX)
         classes = partition_classes(config.partitions, config.slow_share)
         self.dispatcher = Dispatcher(member, bus, classes, receive, world.now_ms)

@@ -2,6 +2,7 @@
 
 import hashlib
 import sqlite3
+from collections.abc import Iterable
 from enum import StrEnum
 
 import msgspec
@@ -121,10 +122,22 @@ def unnamed(conn: sqlite3.Connection, pipeline: Pipeline, client_id: str, *, now
 
 def owned(conn: sqlite3.Connection, name: str) -> Owned:
     """Whose pipeline it is, and its newest revision; raises `NotFound`."""
-    row = conn.execute(_SQL["owner"], (name,)).fetchone()
-    if row is None:
+    found = find(conn, name)
+    if found is None:
         raise _no_pipeline(name)
-    return Owned(client=row[0], revision_id=row[1])
+    return found
+
+
+def find(conn: sqlite3.Connection, name: str) -> Owned | None:
+    """Whose pipeline it is, and its newest revision; None: there is no such pipeline."""
+    row = conn.execute(_SQL["owner"], (name,)).fetchone()
+    return None if row is None else Owned(client=row[0], revision_id=row[1])
+
+
+def owners(conn: sqlite3.Connection, names: Iterable[str]) -> dict[str, str]:
+    """Whose these pipelines are; those that do not exist are missing."""
+    wanted = msgspec.json.encode(sorted(set(names))).decode()
+    return dict(conn.execute(_SQL["owners"], (wanted,)))
 
 
 def add_hook(
@@ -135,9 +148,9 @@ def add_hook(
     if conn.execute(_SQL["count_hooks"], (name,)).fetchone()[0] >= limits.HOOKS_PER_PIPELINE_MAX:
         message = f"{name} has {limits.HOOKS_PER_PIPELINE_MAX} hooks, which is the limit"
         raise Conflict(message)
-    values = (name, client_id, _token_digest(token), now_ms)
-    hook_id = conn.execute(_SQL["insert_hook"], values).lastrowid
-    assert hook_id is not None
+    (hook_id,) = conn.execute(_SQL["next_hook_id"]).fetchone()
+    values = (hook_id, name, client_id, _token_digest(token), now_ms)
+    conn.execute(_SQL["insert_hook"], values)
     return HookView(id=hook_id, pipeline=name, client=client_id, created_at=to_rfc3339(now_ms))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import msgspec
 
 from control.model.errors import Conflict, NotFound
+from control.model.rows import Standing
 from control.model.states import Role
 from control.model.times import to_rfc3339
 from control.model.views import ClientView
@@ -94,6 +95,14 @@ def login(conn: sqlite3.Connection, client_id: str) -> Login | None:
     if row is None:
         return None
     return Login(secret_hash=row[0], role=Role(row[1]), enabled=bool(row[2]))
+
+
+def standing(conn: sqlite3.Connection, client_id: str) -> Standing:
+    """What a client is now, also one that does not exist (any more)."""
+    row = conn.execute(_SQL["standing"], (client_id,)).fetchone()
+    if row is None:
+        return Standing(client_id=client_id, role=None)
+    return Standing(client_id=client_id, role=Role(row[0]), enabled=bool(row[1]))
 
 
 def limits_of(conn: sqlite3.Connection, client_id: str) -> tuple[int, int | None]:

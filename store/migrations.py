@@ -215,6 +215,38 @@ def m002_kafka(db: sqlite_utils.Database) -> None:
         db.execute(statement)
 
 
+_THIRD = """
+-- The run whose triggers led to this one, over all steps between; NULL: nobody triggered it.
+ALTER TABLE runs ADD COLUMN root_run_id INTEGER;
+CREATE INDEX runs_of_family ON runs (root_run_id) WHERE root_run_id IS NOT NULL;
+
+-- How many runs a run has started through all triggers: counted once, never again.
+CREATE TABLE families (
+    root_run_id INTEGER PRIMARY KEY,
+    runs INTEGER NOT NULL
+) STRICT;
+
+-- The last id that was used where a table's own numbers would be used again after a deletion:
+-- a run remembers its schedule, and must not be taken for a run of another client's.
+CREATE TABLE counters (
+    name TEXT PRIMARY KEY,
+    last INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO counters (name, last)
+SELECT 'schedules', max(
+    coalesce((SELECT max(id) FROM schedules), 0),
+    coalesce((SELECT max(schedule_id) FROM runs), 0));
+INSERT INTO counters (name, last) SELECT 'hooks', coalesce(max(id), 0) FROM hooks;
+"""
+
+
+@STATE()
+def m003_owners(db: sqlite_utils.Database) -> None:
+    """Families of runs, and ids of schedules and hooks that are never used twice."""
+    for statement in _split(_THIRD):
+        db.execute(statement)
+
+
 def migrate(conn: sqlite3.Connection) -> None:
     """Bring the database up to date; each migration is one transaction."""
     STATE.apply(sqlite_utils.Database(conn))

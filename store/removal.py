@@ -47,9 +47,10 @@ def prune(conn: sqlite3.Connection, before_ms: int, limit: int) -> list[Removed]
 
 def _remove(conn: sqlite3.Connection, run_id: int, first: int, count: int) -> Removed:
     jobs = (first, first + count - 1)
-    revision = conn.execute(_SQL["revision_of"], (run_id,)).fetchone()
+    revision, root = conn.execute(_SQL["revision_of"], (run_id,)).fetchone()
     for statement in ("delete_outputs", "delete_attempts", "delete_jobs"):
         conn.execute(_SQL[statement], jobs)
     conn.execute(_SQL["delete_run"], (run_id,))
-    conn.execute(_SQL["delete_unused_unnamed"], revision)
+    conn.execute(_SQL["delete_family"], (root,))
+    conn.execute(_SQL["delete_unused_unnamed"], (revision,))
     return Removed(run_id=run_id, first_job_id=first, job_count=count)

@@ -51,6 +51,7 @@ def insert(conn: sqlite3.Connection, runs: Sequence[tuple[NewRun, RunRow]]) -> N
                 run.schedule_id,
                 new.scheduled_for_ms,
                 run.depth,
+                None if run.root_run_id == run.id else run.root_run_id,
                 run.jobs[0].id,
                 len(run.jobs),
             )
@@ -206,7 +207,18 @@ def timers_due(conn: sqlite3.Connection, now_ms: int, limit: int) -> list[int]:
     return [row[0] for row in conn.execute(_SQL["timers_due"], (now_ms, limit))]
 
 
-def current_revision(conn: sqlite3.Connection, pipeline: str) -> int | None:
-    """The newest revision of a stored pipeline; None when there is no such pipeline."""
-    row = conn.execute(_SQL["current_revision"], (pipeline,)).fetchone()
+def author(conn: sqlite3.Connection, revision_id: int) -> str | None:
+    """The client that wrote a stored pipeline's revision; None: it was run without being stored."""
+    row = conn.execute(_SQL["author"], (revision_id,)).fetchone()
     return None if row is None else row[0]
+
+
+def family(conn: sqlite3.Connection, root_run_id: int) -> int:
+    """How many runs a run has started, through all the triggers that followed."""
+    row = conn.execute(_SQL["family"], (root_run_id,)).fetchone()
+    return 0 if row is None else row[0]
+
+
+def grow_family(conn: sqlite3.Connection, root_run_id: int) -> None:
+    """A run of this family was triggered."""
+    conn.execute(_SQL["grow_family"], (root_run_id,))

@@ -7,6 +7,8 @@ import msgspec
 
 from control.model.errors import NotFound
 from control.model.pipelines import ScheduleSpec
+from control.model.rows import Standing
+from control.model.states import Role
 from store.queries import Statements
 
 _SQL = Statements("schedules")
@@ -22,9 +24,14 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
     paused: bool
     planned_until_ms: int
     revision_id: int
-    client: str  # The pipeline's owner: its runs are theirs.
+    owner: Standing  # The pipeline's: its runs are theirs.
     next_due_ms: int | None = None
     next_nominal_ms: int | None = None
+
+    @property
+    def client(self) -> str:
+        """The pipeline's owner."""
+        return self.owner.client_id
 
 
 class Upcoming(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,7 +70,8 @@ def sync(
         text = msgspec.json.encode(spec).decode()
         same = present.get(_identity(spec))
         if not same:
-            conn.execute(_SQL["insert"], (pipeline, text, now_ms, now_ms))
+            (schedule_id,) = conn.execute(_SQL["next_id"]).fetchone()
+            conn.execute(_SQL["insert"], (schedule_id, pipeline, text, now_ms, now_ms))
             continue
         schedule_id, before, until_ms = same.pop(0)
         if before != text:  # Planned anew by the new rules.
@@ -85,10 +93,16 @@ def get(conn: sqlite3.Connection, schedule_id: int) -> Schedule:
 
 
 def listing(
-    conn: sqlite3.Connection, *, after: int, limit: int, pipeline: str | None = None
+    conn: sqlite3.Connection,
+    *,
+    after: int,
+    limit: int,
+    pipeline: str | None = None,
+    client: str | None = None,
 ) -> list[Schedule]:
-    """Schedules by id."""
-    return [_schedule(row) for row in conn.execute(_SQL["list"], (after, pipeline, limit))]
+    """Schedules by id; `client`: only of its pipelines."""
+    rows = conn.execute(_SQL["list"], (after, pipeline, limit, client))
+    return [_schedule(row) for row in rows]
 
 
 def set_paused(
@@ -100,6 +114,23 @@ def set_paused(
         conn.execute(_SQL["forget_planned"], (schedule_id, 0))
         conn.execute(_SQL["set_paused"], (paused, now_ms, schedule_id))
     return get(conn, schedule_id)
+
+
+def hold(conn: sqlite3.Connection, schedule_id: int) -> bool:
+    """Unplan a schedule whose client may start nothing now. False: nothing was planned.
+
+    It is planned again, by its rule `missed`, from the first time that it did not see to. What
+    was asked for or waits stays, and wakes nobody up until then.
+    """
+    conn.execute(_SQL["plan_again_from"], (schedule_id,))
+    gone = conn.execute(_SQL["unplan"], (schedule_id,)).rowcount
+    return bool(gone + conn.execute(_SQL["wait_all"], (schedule_id,)).rowcount)
+
+
+def hold_all(conn: sqlite3.Connection, client_id: str) -> None:
+    """Unplan all schedules of a client's pipelines."""
+    for (schedule_id,) in conn.execute(_SQL["of_client"], (client_id,)).fetchall():
+        hold(conn, schedule_id)
 
 
 def plan(
@@ -152,9 +183,17 @@ def active_runs(conn: sqlite3.Connection, schedule_id: int) -> list[int]:
 
 
 def upcoming(
-    conn: sqlite3.Connection, *, until_ms: int, after: tuple[int, int, int], limit: int
+    conn: sqlite3.Connection,
+    *,
+    until_ms: int,
+    after: tuple[int, int, int],
+    limit: int,
+    client: str | None = None,
 ) -> list[Upcoming]:
-    """Planned runs by due time; `after`: due time, schedule, and nominal time of the last seen."""
+    """Planned runs by due time; `after`: due time, schedule, and nominal time of the last seen.
+
+    `client`: only of its pipelines.
+    """
     return [
         Upcoming(
             due_ms=row[0],
@@ -166,7 +205,7 @@ def upcoming(
             client=row[6],
             revision_id=row[7],
         )
-        for row in conn.execute(_SQL["upcoming"], (until_ms, *after, limit))
+        for row in conn.execute(_SQL["upcoming"], (until_ms, *after, limit, client))
     ]
 
 
@@ -198,7 +237,10 @@ def _identity(spec: ScheduleSpec) -> tuple[str, str, bytes]:
     return (spec.cron, spec.timezone, bytes(spec.input))
 
 
-def _schedule(row: tuple[int, str, str, int, int, int, str, int | None, int | None]) -> Schedule:
+def _schedule(
+    row: tuple[int, str, str, int, int, int, str, str | None, int | None, int | None, int | None],
+) -> Schedule:
+    role, enabled = row[7], row[8]
     return Schedule(
         id=row[0],
         pipeline=row[1],
@@ -206,7 +248,9 @@ def _schedule(row: tuple[int, str, str, int, int, int, str, int | None, int | No
         paused=bool(row[3]),
         planned_until_ms=row[4],
         revision_id=row[5],
-        client=row[6],
-        next_due_ms=row[7],
-        next_nominal_ms=row[8],
+        owner=Standing(
+            client_id=row[6], role=None if role is None else Role(role), enabled=bool(enabled)
+        ),
+        next_due_ms=row[9],
+        next_nominal_ms=row[10],
     )

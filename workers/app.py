@@ -1,5 +1,6 @@
 """Composes one worker: gives its parts clock, chance, and each other, and decides when it ends."""
 
+import os
 import random
 import signal
 import time
@@ -54,6 +55,7 @@ class Worker:
                 labels=config.labels,
                 kinds=_versions(kinds),
                 isolation=isolation,
+                instance=os.urandom(16).hex(),
             ),
             LogBuffer(log_bell),
             self._spool.results,

@@ -64,6 +64,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     labels: tuple[str, ...]
     kinds: Mapping[str, tuple[str, ...]]
     isolation: Isolation | None = None
+    instance: str = ""  # Random hexadecimal digits: of this process, over all its connections.
 
 
 class Assigned(msgspec.Struct, frozen=True):
@@ -176,6 +177,7 @@ class WorkerProtocol:
             draining=self.draining,
             now_ms=now_ms,
             isolation=self._identity.isolation,
+            instance=self._identity.instance,
         )
         return wire.ENCODER.encode([hello])
 

@@ -11,9 +11,11 @@ from control.api.bodies import ChangeClient, NewClient, PageQuery
 from control.api.calls import Answer, Call, Operation, Route, read_cursor, write_cursor
 from control.api.ports import Parts
 from control.api.roles import check_pipeline
+from control.core.rights import bar
+from control.model.names import Change
 from control.model.views import ClientView, HookView, Page
 from control.transactions import terms
-from store import catalog, clients
+from store import catalog, clients, schedules
 from store.clients import Terms
 from store.writer import Tx
 
@@ -98,6 +100,9 @@ class Access:
             now = clients.get(tx.conn, client_id)
             present = {name: getattr(now, name) for name in Terms.__struct_fields__}
             changed = clients.update(tx.conn, client_id, Terms(**(present | changes)))
+            if bar(clients.standing(tx.conn, client_id)) is not None:
+                schedules.hold_all(tx.conn, client_id)
+            tx.touch(Change.SCHEDULES)  # Or they may start something again.
             terms.tell(tx, changed)
             return changed
 

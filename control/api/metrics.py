@@ -14,6 +14,7 @@ _SECONDS: Final = (0.005, 0.02, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 36
 _COUNTED: Final = {
     Metric.COMMITS: "Transactions of the state database.",
     Metric.REFUSED: "Results that came late or twice, and did not count.",
+    Metric.TRIGGERS_REFUSED: "Triggers that started nothing: over a bound, or not allowed.",
 }
 
 

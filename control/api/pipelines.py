@@ -1,29 +1,35 @@
 """Owns the calls about pipelines: put, show, list, delete, validate."""
 
+import sqlite3
 from http import HTTPStatus
 from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
 
+from control.api.auth import Identity
 from control.api.bodies import PageQuery
 from control.api.calls import JSON, YAML, Answer, Call, Operation, Route
 from control.api.ports import Parts
 from control.api.problems import one
-from control.api.roles import check_pipeline, only_of
+from control.api.roles import check_pipeline, check_targets, only_of
+from control.core import rights
 from control.core.cron import check_schedule
 from control.core.definitions import parse_pipeline
-from control.model.errors import Conflict, NotFound
+from control.model.errors import Conflict, Problem
 from control.model.names import Change
 from control.model.pipelines import Pipeline
 from control.model.views import Page, PipelineView
-from store import catalog, schedules
+from store import catalog, clients, schedules
 from store.catalog import Effect, Put
 from store.writer import Tx
 
 TAG: Final = "pipelines"
 _MEDIA: Final = (JSON, *YAML)
 _BODY: Final = (400, 413, 415, 422)
+Warnings = Annotated[
+    list[Problem], Meta(description="What will not do what it says, as things are now.")
+]
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,6 +37,24 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
     valid: Annotated[bool, Meta(description="Always true: problems are a 422.", examples=[True])]
     pipeline: Annotated[Pipeline, Meta(description="The definition, with all defaults filled in.")]
+    warnings: Warnings = []
+
+
+class StoredPipeline(PipelineView, frozen=True, kw_only=True):
+    """A pipeline as it is stored now."""
+
+    warnings: Warnings
+
+
+class _Stored(msgspec.Struct, frozen=True, kw_only=True):
+    """What storing a definition did, and what is to be said of it."""
+
+    put: Put
+    warnings: list[Problem]
+
+    @property
+    def shown(self) -> StoredPipeline:
+        return StoredPipeline(**msgspec.structs.asdict(self.put.pipeline), warnings=self.warnings)
 
 
 class Pipelines:
@@ -69,21 +93,23 @@ class Pipelines:
         return Answer(body=found)
 
     async def _validate(self, call: Call) -> Answer:
-        return Answer(body=Verdict(valid=True, pipeline=await self._read(call)))
+        pipeline = await self._read(call)
+        warnings = await self._parts.reader.read(lambda conn: _warnings(call.who, conn, pipeline))
+        return Answer(body=Verdict(valid=True, pipeline=pipeline, warnings=warnings))
 
     async def _create(self, call: Call) -> Answer:
         pipeline = await self._read(call)
-        put = await self._store(call, pipeline, new=True)
-        return Answer(body=put.pipeline)
+        stored = await self._store(call, pipeline, new=True)
+        return Answer(body=stored.shown)
 
     async def _put(self, call: Call) -> Answer:
         name = call.text("name")
         pipeline = await self._read(call)
         if pipeline.name != name:
             raise one("name", f"the path says {name[:128]}", "make both the same")
-        put = await self._store(call, pipeline, new=False)
-        created = put.effect == Effect.CREATED
-        return Answer(body=put.pipeline, status=HTTPStatus.CREATED if created else HTTPStatus.OK)
+        stored = await self._store(call, pipeline, new=False)
+        created = stored.put.effect == Effect.CREATED
+        return Answer(body=stored.shown, status=HTTPStatus.CREATED if created else HTTPStatus.OK)
 
     async def _delete(self, call: Call) -> Answer:
         name, who = call.text("name"), call.who
@@ -108,30 +134,35 @@ class Pipelines:
             )
         )
 
-    async def _store(self, call: Call, pipeline: Pipeline, *, new: bool) -> Put:
+    async def _store(self, call: Call, pipeline: Pipeline, *, new: bool) -> _Stored:
         who, now_ms = call.who, self._parts.now_ms()
 
-        def work(tx: Tx) -> Put:
-            owner = _owner(tx, pipeline.name)
-            if owner is not None:
-                check_pipeline(who, pipeline.name, owner)
+        def work(tx: Tx) -> _Stored:
+            present = catalog.find(tx.conn, pipeline.name)
+            if present is not None:
+                check_pipeline(who, pipeline.name, present.client)
                 if new:
                     message = f"there is a pipeline {pipeline.name} already; PUT changes it"
                     raise Conflict(message)
+            warnings = _warnings(who, tx.conn, pipeline)
             put = catalog.put(tx.conn, pipeline, who.client_id, now_ms=now_ms)
             if put.effect != Effect.UNCHANGED:
                 schedules.sync(tx.conn, pipeline.name, pipeline.schedules, now_ms=now_ms)
                 tx.touch(Change.SCHEDULES)
-            return put
+            return _Stored(put=put, warnings=warnings)
 
         return await self._parts.writer.write(work)
 
 
-def _owner(tx: Tx, name: str) -> str | None:
-    try:
-        return catalog.owned(tx.conn, name).client
-    except NotFound:
-        return None
+def _warnings(who: Identity, conn: sqlite3.Connection, pipeline: Pipeline) -> list[Problem]:
+    """What its triggers will not start; raises `Forbidden` where the caller may not store them."""
+    if not pipeline.triggers:
+        return []
+    names = [pipeline.name, *(trigger.pipeline for trigger in pipeline.triggers)]
+    owners = catalog.owners(conn, names)
+    check_targets(who, pipeline.triggers, owners)
+    owner = owners.setdefault(pipeline.name, who.client_id)  # Once it is stored.
+    return rights.trigger_warnings(pipeline.triggers, owners, clients.standing(conn, owner))
 
 
 LIST: Final = Operation(
@@ -150,7 +181,7 @@ CREATE: Final = Operation(
     name="createPipeline",
     summary="Store a new pipeline",
     tag=TAG,
-    answer=PipelineView,
+    answer=StoredPipeline,
     status=201,
     body=Pipeline,
     body_media=_MEDIA,
@@ -182,7 +213,7 @@ PUT: Final = Operation(
     name="putPipeline",
     summary="Create a pipeline, or make its next revision",
     tag=TAG,
-    answer=PipelineView,
+    answer=StoredPipeline,
     also=(201,),
     body=Pipeline,
     body_media=_MEDIA,

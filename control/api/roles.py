@@ -5,10 +5,13 @@ pipeline) is refused in words, 403: names are no secret, and a clash has to be e
 only numbered (runs, jobs) is not found, 404: numbers can be tried, and must tell nothing.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from control.api.auth import Identity
+from control.core import rights
 from control.model.errors import Forbidden, NotFound
+from control.model.pipelines import TriggerSpec
 from control.model.states import Role
 
 _READ: Final = frozenset({Role.ADMIN, Role.OPERATOR, Role.SUBMITTER, Role.VIEWER})
@@ -88,11 +91,6 @@ def check_role(who: Identity, allowed: frozenset[Role]) -> None:
         raise Forbidden(message)
 
 
-def may_start(role: Role) -> bool:
-    """Whether such a client may start runs: its hooks may do no more than itself."""
-    return role in _WRITE
-
-
 def only_of(who: Identity) -> str | None:
     """The client whose things are all that the caller sees; None: everybody's."""
     return who.client_id if who.role == Role.SUBMITTER else None
@@ -100,13 +98,22 @@ def only_of(who: Identity) -> str | None:
 
 def check_pipeline(who: Identity, name: str, owner: str) -> None:
     """Raise `Forbidden` when a pipeline is not the caller's to touch."""
-    if who.role == Role.SUBMITTER and owner != who.client_id:
+    if not rights.reaches(who.role, who.client_id, owner):
         message = f"the pipeline {name} belongs to another client"
+        raise Forbidden(message)
+
+
+def check_targets(
+    who: Identity, triggers: Sequence[TriggerSpec], owners: Mapping[str, str]
+) -> None:
+    """Raise `Forbidden` when a trigger would start what the caller may not. `owners`: by name."""
+    message = rights.foreign_target(triggers, owners, who.role, who.client_id)
+    if message is not None:
         raise Forbidden(message)
 
 
 def check_numbered(who: Identity, what: str, owner: str) -> None:
     """Raise `NotFound` when a run or job is not the caller's to see."""
-    if who.role == Role.SUBMITTER and owner != who.client_id:
+    if not rights.reaches(who.role, who.client_id, owner):
         message = f"there is no {what}"
         raise NotFound(message)

@@ -13,7 +13,8 @@ from control.api.bodies import Batch, BatchItem, BatchStarted, StartRun, StartUn
 from control.api.calls import JSON, KEY_PATTERN, Answer, Call, Operation, Route, check_input, decode
 from control.api.ports import Parts
 from control.api.problems import one
-from control.api.roles import check_pipeline, may_start
+from control.api.roles import check_pipeline, check_targets
+from control.core import rights
 from control.core.cron import check_schedule
 from control.core.definitions import pipeline_from_value
 from control.core.documents import read_json
@@ -77,6 +78,8 @@ class Starting:
         )
 
         def news(conn: sqlite3.Connection, now_ms: int) -> list[NewRun]:
+            targets = (trigger.pipeline for trigger in pipeline.triggers)
+            check_targets(call.who, pipeline.triggers, catalog.owners(conn, targets))
             revision_id = catalog.unnamed(conn, pipeline, wanted.client, now_ms=now_ms)
             return [_new(conn, revision_id, wanted, now_ms)]
 
@@ -116,13 +119,13 @@ class Starting:
 
         def work(tx: Tx) -> RunView:
             name, client = catalog.hook_target(tx.conn, token)
-            login = clients.login(tx.conn, client)
-            if login is None or not login.enabled or not may_start(login.role):
+            owned = catalog.owned(tx.conn, name)
+            # What its client is now: a hook may do no more than who made it.
+            if not rights.may_start(clients.standing(tx.conn, client), owned.client):
                 message = "there is no hook with this token"
                 raise NotFound(message)
-            revision_id = catalog.owned(tx.conn, name).revision_id
             wanted = _Wanted(client=client, trigger=Trigger.HOOK, input=run_input)
-            new = _new(tx.conn, revision_id, wanted, self._parts.now_ms())
+            new = _new(tx.conn, owned.revision_id, wanted, self._parts.now_ms())
             return self._view(tx.conn, (self._parts.ledger.submit(tx, [new])[0].id, 1))
 
         return _created(await self._parts.writer.write(work))

@@ -11,10 +11,12 @@ from control.api.calls import Answer, Call, Operation, Route, read_cursor, write
 from control.api.forecasts import Outlined, outlines, shapes
 from control.api.ports import Parts
 from control.api.problems import one
-from control.api.roles import check_pipeline, only_of
+from control.api.roles import check_numbered, only_of
 from control.api.runs import read_time
 from control.core import cron
 from control.core.forecast import Shape
+from control.core.planning import idle_reason
+from control.core.rights import bar
 from control.model import limits
 from control.model.names import Change
 from control.model.rows import NewRun
@@ -22,6 +24,7 @@ from control.model.states import Trigger
 from control.model.times import to_rfc3339
 from control.model.timetable import PlannedView, ScheduleView
 from control.model.views import Page, RunView
+from control.transactions.ledger import check_starts
 from store import clients, schedules
 from store.schedules import Schedule, Upcoming
 from store.writer import Tx
@@ -60,15 +63,15 @@ class Timetable:
         after = read_cursor(query.cursor) or 0
 
         def look(conn: sqlite3.Connection) -> tuple[list[Schedule], Outlined]:
-            page = schedules.listing(conn, after=after, limit=query.limit, pipeline=query.pipeline)
+            page = schedules.listing(
+                conn, after=after, limit=query.limit, pipeline=query.pipeline, client=own
+            )
             return page, outlines(self._parts, conn, (each.revision_id for each in page))
 
         page, found = await self._parts.reader.read(look)
         shaped = shapes(self._parts, {each.revision_id: each.pipeline for each in page}, found)
         more = page[-1].id if len(page) == query.limit else None
-        shown = [
-            _view(each, shaped[each.revision_id]) for each in page if own in {None, each.client}
-        ]
+        shown = [_view(each, shaped[each.revision_id]) for each in page]
         return Answer(body=Page(items=shown, next_cursor=write_cursor(more)))
 
     async def _planned(self, call: Call) -> Answer:
@@ -79,7 +82,9 @@ class Timetable:
         after = _read_place(query.cursor)
 
         def look(conn: sqlite3.Connection) -> tuple[list[Upcoming], Outlined]:
-            page = schedules.upcoming(conn, until_ms=until_ms, after=after, limit=query.limit)
+            page = schedules.upcoming(
+                conn, until_ms=until_ms, after=after, limit=query.limit, client=own
+            )
             return page, outlines(self._parts, conn, (each.revision_id for each in page))
 
         page, found = await self._parts.reader.read(look)
@@ -95,7 +100,6 @@ class Timetable:
                 expected_seconds=_seconds(shaped[each.revision_id]),
             )
             for each in page
-            if own in {None, each.client}
         ]
         more = None
         if len(page) == query.limit:
@@ -129,6 +133,7 @@ class Timetable:
 
         def work(tx: Tx) -> int:
             schedule = _mine(call, tx.conn, schedule_id)
+            check_starts(tx, schedule.client)
             priority, max_running = clients.limits_of(tx.conn, schedule.client)
             new = NewRun(
                 revision_id=schedule.revision_id,
@@ -167,7 +172,7 @@ class Timetable:
             raise one("until", f"more than {most} nominal times are in it", hint)
 
         def work(tx: Tx) -> int:
-            _mine(call, tx.conn, schedule_id)
+            check_starts(tx, _mine(call, tx.conn, schedule_id).client)
             tx.touch(Change.PLAN)
             rows = [(nominal_ms, now_ms) for nominal_ms in times]
             return schedules.plan(tx.conn, schedule_id, rows, backfill=True)
@@ -178,7 +183,7 @@ class Timetable:
 
 def _mine(call: Call, conn: sqlite3.Connection, schedule_id: int) -> Schedule:
     schedule = schedules.get(conn, schedule_id)
-    check_pipeline(call.who, schedule.pipeline, schedule.client)
+    check_numbered(call.who, f"schedule {schedule_id}", schedule.client)
     return schedule
 
 
@@ -189,6 +194,7 @@ def _view(schedule: Schedule, shape: Shape | None) -> ScheduleView:
         pipeline=schedule.pipeline,
         client=schedule.client,
         paused=schedule.paused,
+        reason=idle_reason(schedule.spec, paused=schedule.paused, bar=bar(schedule.owner)),
         spec=schedule.spec,
         next_at=None if due is None else to_rfc3339(due),
         next_nominal=None if nominal is None else to_rfc3339(nominal),
@@ -267,5 +273,5 @@ BACKFILL: Final = Operation(
     answer=Backfilled,
     status=201,
     body=Backfill,
-    errors=(400, 404, 413, 415, 422),
+    errors=(400, 404, 409, 413, 415, 422),
 )

@@ -267,7 +267,7 @@ def _once_more(delivery: Delivery) -> Message:
     """What is published again in place of an open record: a lease keeps its epoch."""
     message = delivery.message
     if isinstance(message, Placed) and message.epoch is None:
-        return msgspec.structs.replace(message, epoch=delivery.place)
+        return msgspec.structs.replace(message, epoch=message.epoch_at(delivery.place))
     return message
 
 

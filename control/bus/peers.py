@@ -36,10 +36,11 @@ class Peer:
 
 
 class Connected(msgspec.Struct, frozen=True):
-    """A worker said hello."""
+    """A worker said hello. `client`: whose credentials it came with."""
 
     peer: Peer
     hello: wire.Hello
+    client: str = ""
 
 
 class Said(msgspec.Struct, frozen=True):

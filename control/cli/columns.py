@@ -99,6 +99,7 @@ SCHEDULES: Final[Columns] = (
     Column("NEXT", "next_at", Look.AGE),
     Column("NEXT AT", "next_at", Look.ID),
     Column("TAKES", "expected_seconds", Look.SECONDS),
+    Column("WHY NOT", "reason"),
 )
 PLANNED: Final[Columns] = (
     Column("NOMINAL", "nominal", Look.ID),

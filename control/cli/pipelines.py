@@ -10,11 +10,12 @@ from control.cli.errors import ExitCode, exit_code
 from control.cli.matching import Wanted, kept
 from control.cli.output import Format
 from control.cli.session import Session, command, group, place, report
-from control.model.errors import Invalid, NotFound, TaskplaneError
+from control.model.errors import Forbidden, Invalid, NotFound, Problem, TaskplaneError
 from control.model.views import PipelineView
 
 if TYPE_CHECKING:
     from control.cli import offline
+    from control.cli.client import Row
 
 Files = Annotated[
     list[str], typer.Argument(metavar="FILE…", help="YAML or JSON files; - is stdin.")
@@ -49,6 +50,8 @@ def validate(session: Session, files: Files) -> None:
                 problems = [msgspec.to_builtins(problem) for problem in error.problems]
                 out.document({"file": file.name, "valid": False, "problems": problems})
             continue
+        if pipeline.triggers:
+            _check_targets(session, file)
         if out.is_table:
             out.write_safely(
                 f"{file.name}: {pipeline.name} is valid: {_count(len(pipeline.stages), 'stage')},"
@@ -61,6 +64,28 @@ def validate(session: Session, files: Files) -> None:
             out.document({"file": file.name, "valid": True, "pipeline": plain})
     if worst:
         raise typer.Exit(worst)
+
+
+def _check_targets(session: Session, file: "offline.PipelineFile") -> None:
+    """Say which pipelines that it triggers are not there: only a server knows."""
+    from control.cli.client import row_of  # noqa: PLC0415 - httpx takes 150 ms.
+
+    try:
+        answer = session.api.call(
+            "POST", "/v1/pipelines/validate", content=file.body, media=file.media
+        )
+    except (Forbidden, Invalid) as error:
+        session.out.say(f"{file.name}: warning: the server would refuse it: {error}")
+    except TaskplaneError as error:
+        session.out.say(f"{file.name}: what it triggers was not looked up: {error}")
+    else:
+        _say_warnings(session, file, row_of(answer.content))
+
+
+def _say_warnings(session: Session, file: "offline.PipelineFile", answer: "Row") -> None:
+    warnings = answer.get("warnings")
+    for warning in msgspec.convert(warnings or [], list[Problem]):
+        session.out.say(f"{file.name}: warning: {warning.path}: {warning.message}")
 
 
 def apply(session: Session, files: Files) -> None:
@@ -95,6 +120,7 @@ def _apply(session: Session, file: "offline.PipelineFile") -> None:
         before = None
     answer = session.api.call("PUT", where, content=file.body, media=file.media)
     stored = row_of(answer.content)
+    _say_warnings(session, file, stored)
     now = stored.get("revision")
     effect = "created" if before is None else "unchanged" if before == now else "changed"
     if session.out.is_table:

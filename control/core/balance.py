@@ -244,16 +244,9 @@ class Balancer:
             placed = Placed(job.attempt, job.key, job.client, speed, expected_s, lane, now_ms)
             placed.put_back_s = waiting.put_back_s
             self._fleet.hold(job.job_id, placed)
-            made.append(
-                Assignment(
-                    job,
-                    waiting.place,
-                    lane.partition,
-                    lane.worker.info.worker,
-                    speed,
-                    expected_s,
-                )
-            )
+            to = lane.worker.info
+            sent = (job, waiting.place, lane.partition, to.worker, speed, expected_s, to.client)
+            made.append(Assignment(*sent))
             if len(made) >= limit:
                 break
         return made

@@ -12,10 +12,16 @@ from control.model import wire
 from control.model.wire import Lease
 
 
+def is_foreign(client: str, owner: str) -> bool:
+    """Whether a lease belongs to another client. One that is not known fits everybody."""
+    return bool(client) and bool(owner) and client != owner
+
+
 class Claim(msgspec.Struct):
     """What a worker said of a lease whose record is not here."""
 
     worker: str
+    client: str
     ends_ms: int
     started_ms: int | None = None  # By our clock; None: it has not said so.
     result: wire.Ended | None = None
@@ -30,22 +36,23 @@ class Claims:
     def __len__(self) -> int:
         return len(self._claims)
 
-    def replace(self, worker: str, leases: Iterable[Lease], ends_ms: int) -> None:
+    def replace(self, worker: str, client: str, leases: Iterable[Lease], ends_ms: int) -> None:
         """A worker said hello: this is all it claims now. What it said again ends no later."""
         wanted = dict.fromkeys(leases)
         for lease, claim in list(self._claims.items()):
             if claim.worker == worker and claim.result is None and lease not in wanted:
                 del self._claims[lease]
         for lease in wanted:
-            self._claims.setdefault(lease, Claim(worker, ends_ms))
+            self._claims.setdefault(lease, Claim(worker, client, ends_ms))
 
     def keep(self, lease: Lease, claim: Claim) -> None:
         """A lease's record went to another dispatcher, its worker is still here."""
         self._claims[lease] = claim
 
-    def take(self, lease: Lease) -> Claim | None:
-        """Its record has come."""
-        return self._claims.pop(lease, None)
+    def take(self, lease: Lease, owner: str) -> Claim | None:
+        """Its record has come. A claim of another client than the lease's `owner` is void."""
+        claim = self._claims.pop(lease, None)
+        return None if claim is None or is_foreign(claim.client, owner) else claim
 
     def began(self, worker: str, lease: Lease, started_ms: int) -> bool:
         """A claimed attempt began. False: this worker has no such claim."""

@@ -33,6 +33,7 @@ def divide(new: NewRun, graph: Graph, *, run_id: int, first_job_id: int) -> Adva
         deadline_ms=None if timeout is None else new.created_ms + round(timeout * 1000),
         schedule_id=new.schedule_id,
         depth=new.depth,
+        root_run_id=run_id if new.root_run_id is None else new.root_run_id,
         jobs=[
             JobRow(
                 id=first_job_id + idx,

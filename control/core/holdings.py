@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from control.core.claims import is_foreign
 from control.core.results import hold_of
 from control.core.speed import slot_partitions
 from control.model.messages import DispatcherUp, Placed, WorkerUp
@@ -23,6 +24,10 @@ class Held(msgspec.Struct):
     started_ms: int | None = None
     overrun: bool = False
     stop: str | None = None  # Why it was cancelled: said again to a worker that comes back.
+
+    def is_for(self, client: str) -> bool:
+        """Whether a worker of this client may have it."""
+        return not is_foreign(client, self.placed.owner)
 
 
 class Link(msgspec.Struct):
@@ -57,6 +62,11 @@ class Holdings:
     def of_attempt(self, job_id: int, attempt: int) -> Held | None:
         """The lease of this attempt, if it is here."""
         return self._by_attempt.get((job_id, attempt))
+
+    def owners_of(self, worker: str) -> set[str]:
+        """Whose leases wait for a worker of this name to come back."""
+        adrift = map(self.held.__getitem__, self.adrift)
+        return {held.placed.owner for held in adrift if held.placed.worker == worker}
 
     def give(self, held: Held, worker: str) -> None:
         """A connected worker has it."""

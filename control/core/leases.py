@@ -1,10 +1,12 @@
 """Decides what a dispatcher does: who holds which attempt, what counts, what comes back.
 
-A lease is (job, attempt, epoch); the epoch is the first place of the job's `Placed` on the bus, so
-it is never used twice, also after a restart. The receipt of a placement is published together with
-the attempt's one result, or with the job going back to the balancer, or with the same placement on
-another dispatcher's partition: that is what makes every attempt count once, and a lease be held by
-one dispatcher only. No I/O: `Outbox` collects what the shell must send and publish.
+A lease is (job, attempt, epoch); the epoch is the random number in the job's `Placed`, so none is
+used twice, also after a restart, and only the worker that was assigned the job can name its lease.
+(Dicts look leases up by a hash of all three parts: time tells nothing about a part nearly right.)
+The receipt of a placement is published together with the attempt's one result, or with the job
+going back to the balancer, or with the same placement on another dispatcher's partition: that is
+what makes every attempt count once, and a lease be held by one dispatcher only. No I/O: `Outbox`
+collects what the shell must send and publish.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,9 +14,9 @@ from typing import Final
 
 import msgspec
 
-from control.core.claims import Claim, Claims
+from control.core.claims import Claim, Claims, is_foreign
 from control.core.holdings import Held, Holdings, Link
-from control.core.others import Others
+from control.core.others import Others, gives_way
 from control.core.outbox import Outbox
 from control.core.results import (
     assign_frame,
@@ -55,42 +57,43 @@ class Leases:
         partitions: frozenset[int] | None = None,
     ) -> None:
         self.name = name
-        self._holdings = Holdings(classes, partitions)
-        self.links = self._holdings.links
-        self._held = self._holdings.held
+        self.holdings = Holdings(classes, partitions)
+        self.links = self.holdings.links
+        self._held = self.holdings.held
         # Until then a partition's records may be of leases whose workers are still to come.
         self._restart_ends_ms = now_ms + _ms(limits.RESTART_GRACE_S)
         self._settled_ms: dict[int, int] = {}  # Of partitions that came later.
         self._claims = Claims()
-        self._others = Others(name, len(classes))
+        self.others = Others(name, len(classes))
         self._looked_ms = now_ms
         self.refused = 0  # Late or second results.
 
     @property
     def partitions(self) -> frozenset[int] | None:
         """The partitions that are ours now; None: all, for good."""
-        return self._holdings.partitions
+        return self.holdings.partitions
 
     # From the bus.
 
     def place(self, placed: Placed, place: int, out: Outbox, now_ms: int) -> None:
         """The balancer placed a job here, or another dispatcher sent its lease on."""
         job, partition = placed.job, place % limits.PARTITIONS_MAX
-        lease = Lease(job.job_id, job.attempt, place if placed.epoch is None else placed.epoch)
+        lease = Lease(job.job_id, job.attempt, placed.epoch_at(place))
         if lease in self._held:
             return  # Said again; it is answered for once.
         if placed.partition != partition:
             placed = msgspec.structs.replace(placed, partition=partition)
         held = Held(placed=placed, place=place, lease=lease, since_ms=now_ms)
-        self._holdings.add(held)
-        claim = self._claims.take(lease)
+        self.holdings.add(held)
+        claim = self._claims.take(lease, placed.owner)
+        link = self.links.get(placed.worker)
         if claim is not None and claim.result is not None:
             held.worker = claim.worker
             self.ended(claim.worker, claim.result, out, now_ms)
         elif claim is not None and claim.worker in self.links:
             self._recover(held, claim, out, now_ms)
-        elif placed.worker in self.links:
-            names_client = self.links[placed.worker].info.isolation is not None
+        elif link is not None and not is_foreign(link.info.client, placed.owner):
+            names_client = link.info.isolation is not None
             frame = assign_frame(job, lease, names_client=names_client)
             out.frames[placed.worker].append(frame)
             self._give(held, placed.worker, out)
@@ -100,7 +103,7 @@ class Leases:
                 grace_ms = now_ms + _ms(limits.RESTART_GRACE_S)
             if now_ms < grace_ms:
                 held.started_ms = now_ms  # Perhaps: nobody who is here knows.
-                self._holdings.set_adrift(held, grace_ms)
+                self.holdings.set_adrift(held, grace_ms)
                 out.recovered = True
             else:
                 self._hand_back(held, out)
@@ -114,37 +117,38 @@ class Leases:
         claim_ends_ms = now_ms + _ms(limits.CLAIM_GRACE_S)
         for held in list(self._held.values()):
             if held.placed.partition not in partitions:
-                self._holdings.drop(held)
+                self.holdings.drop(held)
                 if held.worker is not None:
-                    claim = Claim(held.worker, claim_ends_ms, held.started_ms)
+                    client = self.links[held.worker].info.client
+                    claim = Claim(held.worker, client, claim_ends_ms, held.started_ms)
                     self._claims.keep(held.lease, claim)
         for partition in partitions - before:
             self._settled_ms[partition] = now_ms + _ms(limits.RESTART_GRACE_S)
-        self._others.taken(partitions)
-        self._holdings.partitions = partitions
-        self._holdings.redivide()
+        self.others.taken(partitions)
+        self.holdings.partitions = partitions
+        self.holdings.redivide()
         self.announce(out)
 
     def heard(self, message: Message, out: Outbox, now_ms: int) -> None:
         """Somebody told of their workers: leases that wait for one of them follow it."""
-        for info in self._others.heard(message):
+        for info in self.others.heard(message):
             link = self.links.get(info.worker)
-            if link is not None and link.info.connected_ms < info.connected_ms:
+            if link is not None and gives_way(link.info, info):
                 reason = f"it has connected to {info.dispatcher}"
                 self.disconnected(info.worker, reason, out, now_ms)
-        for lease in list(self._holdings.adrift):
+        for lease in list(self.holdings.adrift):
             self._send_on(self._held[lease], out)
 
     def classify(self, classes: Sequence[Speed], out: Outbox) -> None:
         """The balancer has these classes now: each shall have its part of the slots again."""
-        if list(classes) != list(self._holdings.classes):
-            self._holdings.classes = classes
-            self._holdings.redivide()
+        if list(classes) != list(self.holdings.classes):
+            self.holdings.classes = classes
+            self.holdings.redivide()
             self.announce(out)
 
     def cancel(self, message: CancelJob, out: Outbox) -> None:
         """Stop a job if it is here; one that begins later, or is found again, is told of then."""
-        held = self._holdings.of_attempt(message.job_id, message.attempt)
+        held = self.holdings.of_attempt(message.job_id, message.attempt)
         if held is not None:
             held.stop = message.reason
             self._stop(held, out)
@@ -158,12 +162,12 @@ class Leases:
 
     def announce(self, out: Outbox) -> None:
         """Tell everything: to the balancer, and to the other dispatchers."""
-        out.news(self._holdings.up(self.name))
+        out.news(self.holdings.up(self.name))
 
     # From workers.
 
-    def connected(self, hello: wire.Hello, out: Outbox, now_ms: int) -> None:
-        """A worker came, or came back."""
+    def connected(self, hello: wire.Hello, out: Outbox, now_ms: int, client: str = "") -> None:
+        """A worker came, or came back. `client`: whose it is; `Admissions` gave it its name."""
         name = hello.worker
         drop, claimed = [], []
         kept: dict[Lease, Held] = {}
@@ -172,14 +176,14 @@ class Leases:
             claim_ends_ms = now_ms + _ms(limits.CLAIM_GRACE_S)
         for lease in hello.holding:
             held = self._held.get(lease)
-            if held is not None and held.worker in {None, name}:
+            if held is not None and held.worker in {None, name} and held.is_for(client):
                 kept[lease] = held
             elif held is None and now_ms < claim_ends_ms:
                 claimed.append(lease)
             else:
                 drop.append(lease)
-        self._claims.replace(name, claimed, claim_ends_ms)
-        self._others.is_here(name)
+        self._claims.replace(name, client, claimed, claim_ends_ms)
+        self.others.is_here(name)
         previous = self.links.pop(name, None)
         if previous is not None:
             for lease, held in previous.holds.items():
@@ -192,10 +196,12 @@ class Leases:
             slots=hello.slots,
             labels=hello.labels,
             kinds=tuple(sorted(hello.kinds.items())),
-            partitions=self._holdings.divide(hello.slots),
+            partitions=self.holdings.divide(hello.slots),
             draining=hello.draining,
             connected_ms=now_ms,
             isolation=hello.isolation,
+            client=client,
+            instance=hello.instance,
         )
         link = Link(info=info, skew_ms=clock_skew_ms(now_ms - hello.now_ms))
         self.links[name] = link
@@ -205,9 +211,9 @@ class Leases:
         for held in kept.values():
             self._give(held, name, out)
         # What it was sent but never got, it will not run: back to the balancer at once.
-        for held in map(self._held.__getitem__, self._holdings.adrift):
-            if held.placed.worker == name:
-                self._holdings.set_adrift(held, now_ms)
+        for held in map(self._held.__getitem__, self.holdings.adrift):
+            if held.placed.worker == name and held.is_for(client):
+                self.holdings.set_adrift(held, now_ms)
         out.news(link.up())
 
     def disconnected(self, worker: str, reason: str, out: Outbox, now_ms: int) -> None:
@@ -271,7 +277,7 @@ class Leases:
 
     def expire(self, out: Outbox, now_ms: int) -> None:
         """End the grace of leases whose worker did not come back; call back what waits."""
-        adrift = self._holdings.adrift
+        adrift = self.holdings.adrift
         for lease in [lease for lease, at_ms in adrift.items() if at_ms <= now_ms]:
             held = self._held[lease]
             if held.started_ms is None:
@@ -291,7 +297,7 @@ class Leases:
 
     def next_ms(self) -> int | None:
         """When to call `expire` next; None: not before something happens."""
-        due = list(self._holdings.adrift.values())
+        due = list(self.holdings.adrift.values())
         claims_ms = self._claims.next_ms()
         if claims_ms is not None:
             due.append(claims_ms)
@@ -317,7 +323,7 @@ class Leases:
         out.news(Overran(worker=name, job_ids=job_ids))
 
     def _give(self, held: Held, worker: str, out: Outbox) -> None:
-        self._holdings.give(held, worker)
+        self.holdings.give(held, worker)
         self._stop(held, out)
 
     def _begin(self, held: Held, stated_ms: int, out: Outbox, now_ms: int) -> None:
@@ -339,7 +345,7 @@ class Leases:
     def _send_on(self, held: Held, out: Outbox) -> bool:
         """Let the lease follow its worker to another dispatcher."""
         worker, job = held.placed.worker, held.placed.job
-        partition = self._others.partition_for(worker, job.job_id)
+        partition = self.others.partition_for(worker, job.job_id, held.placed.owner)
         if worker in self.links or partition is None:
             return False
         self._forget(held, out)
@@ -354,10 +360,10 @@ class Leases:
             out.frames[held.worker].append(wire.Cancel(lease=held.lease, reason=held.stop))
 
     def _set_adrift(self, held: Held, now_ms: int) -> None:
-        self._holdings.set_adrift(held, now_ms + _ms(limits.RECONNECT_GRACE_S))
+        self.holdings.set_adrift(held, now_ms + _ms(limits.RECONNECT_GRACE_S))
 
     def _forget(self, held: Held, out: Outbox) -> JobReady:
-        self._holdings.drop(held)
+        self.holdings.drop(held)
         out.receipts.append(held.place)
         return held.placed.job
 

@@ -32,7 +32,7 @@ def moved(delivery: Delivery, partitions: int) -> Record:
         case JobReady(run_id=run_id):
             return Record(delivery.topic, message, run_id)
         case Placed(job=job):
-            epoch = delivery.place if message.epoch is None else message.epoch
+            epoch = message.epoch_at(delivery.place)
             partition = delivery.partition % partitions
             kept = msgspec.structs.replace(message, partition=partition, epoch=epoch)
             return Record(delivery.topic, kept, job.run_id, partition)

@@ -7,7 +7,19 @@ worker is and to which partition its leases go.
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from control.model.messages import DispatcherUp, Message, WorkerDown, WorkerUp
+from control.core.claims import is_foreign
+from control.model.messages import DispatcherUp, Message, WorkerDown, WorkerQuiet, WorkerUp
+
+
+def gives_way(ours: WorkerUp, theirs: WorkerUp) -> bool:
+    """Whether our worker goes, because one of its name is connected to another dispatcher.
+
+    A worker that moves is where its newest connection is. Of two clients the first to come has
+    the name.
+    """
+    if is_foreign(ours.client, theirs.client):
+        return ours.connected_ms >= theirs.connected_ms
+    return ours.connected_ms < theirs.connected_ms
 
 
 class Others:
@@ -19,10 +31,17 @@ class Others:
         self._partitions: dict[str, tuple[int, ...]] = {}  # By dispatcher.
         # By worker: each dispatcher that says it is there, and since when. All but the newest
         # are mistaken, as a rule; but clocks differ, and the newest may take its word back.
-        self._since_ms: defaultdict[str, dict[str, int]] = defaultdict(dict)
+        self._up: defaultdict[str, dict[str, WorkerUp]] = defaultdict(dict)
+        self._quiet: set[tuple[str, str]] = set()  # Worker and dispatcher.
 
     def heard(self, message: Message) -> Sequence[WorkerUp]:
         """Somebody said so; gives the workers that are elsewhere."""
+        if isinstance(message, WorkerQuiet) and message.dispatcher != self._name:
+            where = (message.worker, message.dispatcher)
+            if message.since_ms is None:
+                self._quiet.discard(where)
+            elif message.dispatcher in self._up.get(message.worker, {}):
+                self._quiet.add(where)
         if (
             not isinstance(message, WorkerUp | WorkerDown | DispatcherUp)
             or message.dispatcher == self._name
@@ -33,13 +52,16 @@ class Others:
             return ()
         came = (message,) if isinstance(message, WorkerUp) else message.workers
         if isinstance(message, DispatcherUp):
-            for worker in list(self._since_ms):
+            for worker in list(self._up.keys() - {info.worker for info in message.workers}):
                 self._gone(worker, message.dispatcher)
             self.taken(message.partitions)
             theirs = (at for at in sorted(message.partitions) if 0 <= at < self._count)
             self._partitions[message.dispatcher] = tuple(theirs)
         for info in came:
-            self._since_ms[info.worker][message.dispatcher] = info.connected_ms
+            before = self._up[info.worker].get(message.dispatcher)
+            if before is not None and before.connected_ms != info.connected_ms:
+                self._quiet.discard((info.worker, message.dispatcher))  # Another connection.
+            self._up[info.worker][message.dispatcher] = info
         return came
 
     def taken(self, partitions: Iterable[int]) -> None:
@@ -50,19 +72,33 @@ class Others:
 
     def is_here(self, worker: str) -> None:
         """A worker connected to this dispatcher."""
-        self._since_ms.pop(worker, None)
+        for dispatcher in self._up.pop(worker, {}):
+            self._quiet.discard((worker, dispatcher))
 
-    def partition_for(self, worker: str, job_id: int) -> int | None:
-        """Where a job of this worker must go; None: nobody is known to serve the worker."""
-        since_ms = self._since_ms.get(worker, {})
-        serving = [name for name in since_ms if self._partitions.get(name)]
-        if not serving:
+    def worker(self, worker: str) -> WorkerUp | None:
+        """The newest word on a worker of this name, of a dispatcher that serves partitions."""
+        up = self._up.get(worker, {})
+        serving = [info for name, info in up.items() if self._partitions.get(name)]
+        return max(serving, key=lambda info: info.connected_ms, default=None)
+
+    def is_quiet(self, info: WorkerUp) -> bool:
+        """Whether the worker's dispatcher hears nothing of it."""
+        return (info.worker, info.dispatcher) in self._quiet
+
+    def partition_for(self, worker: str, job_id: int, owner: str) -> int | None:
+        """Where a job of this worker must go; None: nobody is known to serve the worker.
+
+        `owner`: the client of the worker that it was assigned to; another one's is not meant.
+        """
+        info = self.worker(worker)
+        if info is None or is_foreign(info.client, owner):
             return None
-        known = self._partitions[max(serving, key=since_ms.__getitem__)]
+        known = self._partitions[info.dispatcher]
         return known[job_id % len(known)]
 
     def _gone(self, worker: str, dispatcher: str) -> None:
-        said = self._since_ms.get(worker, {})
+        self._quiet.discard((worker, dispatcher))
+        said = self._up.get(worker, {})
         said.pop(dispatcher, None)
         if not said:
-            self._since_ms.pop(worker, None)
+            self._up.pop(worker, None)

@@ -96,6 +96,15 @@ def plan(schedule_id: int, spec: ScheduleSpec, *, planned_until_ms: int, now_ms:
     return Plan(rows=rows, planned_until_ms=reached_ms)
 
 
+def idle_reason(spec: ScheduleSpec, *, paused: bool, bar: str | None) -> str | None:
+    """Why a schedule starts nothing by itself; None: it does. `bar`: why its client may not."""
+    if bar is not None:
+        return bar
+    if paused:
+        return "it is paused"
+    return None if spec.enabled else "its pipeline's file says `enabled: false`"
+
+
 def decide_due(
     spec: ScheduleSpec,
     due: Sequence[PlannedRun],

@@ -29,3 +29,4 @@ class Assignment(msgspec.Struct, frozen=True):
     worker: str
     speed: Speed
     expected_s: float
+    owner: str = ""  # The client of the worker.

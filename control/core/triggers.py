@@ -12,19 +12,17 @@ def fires(spec: TriggerSpec, state: State) -> bool:
     return state == (State.DONE if spec.when == When.ON_SUCCESS else State.ERROR)
 
 
-def trigger_problem(
-    pipeline: str, *, depth: int, input_bytes: int, waiting: int, queue_size: int
-) -> str | None:
-    """Why a pipeline cannot be started, for the reason of the run that should have.
+def trigger_problem(*, depth: int, family: int, input_bytes: int) -> str | None:
+    """Why a run may not start another one; None: it may.
 
-    Triggered runs may pass the queue's limits, because nobody would send them again; but not
-    without end: pipelines with several triggers on each other multiply.
+    `depth`: how many runs triggered each other up to this one; `family`: how many runs its first
+    one has started, through all triggers. Pipelines with several triggers on each other multiply.
     """
-    if waiting >= limits.TRIGGERED_QUEUE_FACTOR * queue_size:
-        return f"{pipeline} was not started: {waiting} jobs wait already"
     if depth >= limits.TRIGGER_DEPTH_MAX:
-        return f"{pipeline} was not started: {depth} pipelines have triggered each other already"
+        return f"{depth} pipelines have triggered each other already"
+    if family >= limits.FAMILY_RUNS_MAX:
+        return f"the first run of this chain has started {family} runs already"
     if input_bytes > limits.JOB_INPUT_BYTES_MAX:
         allowed = limits.JOB_INPUT_BYTES_MAX // limits.MIB
-        return f"{pipeline} was not started: its input would be more than {allowed} MiB"
+        return f"its input would be more than {allowed} MiB"
     return None

@@ -14,8 +14,9 @@ PIPELINE_JOBS_MAX: Final = 1_000
 PIPELINE_STAGES_MAX: Final = 100
 PIPELINE_SCHEDULES_MAX: Final = 100
 PIPELINE_TRIGGERS_MAX: Final = 100
-TRIGGERED_QUEUE_FACTOR: Final = 2  # Of QUEUE_SIZE: how far triggered runs may go beyond it.
 TRIGGER_DEPTH_MAX: Final = 32  # Pipelines that trigger each other in a circle end here.
+FAMILY_RUNS_MAX: Final = 10_000  # Runs that one run may have started, through all its triggers.
+TRIGGERS_LOGGED_EVERY_S: Final = 60.0  # How often triggers that started nothing are logged.
 NAME_CHARS_MAX: Final = 128
 TEXT_CHARS_MAX: Final = 4_096
 PROBLEMS_MAX: Final = 1_000  # Listed of one input; the rest is only said to exist.
@@ -43,6 +44,8 @@ IDEMPOTENCY_TTL_MS: Final = 24 * 3_600_000
 
 # Queues between our own parts.
 QUEUE_SIZE_DEFAULT: Final = 100_000
+QUEUE_HEADROOM_PART: Final = 10  # Beyond QUEUE_SIZE: one such part of it,
+QUEUE_HEADROOM_MIN: Final = 20  # and at least so many jobs, for clients with little waiting.
 RETRY_AFTER_S: Final = 5  # What a client is told to wait when a queue is full.
 WRITER_QUEUE_MAX: Final = 10_000
 WRITER_GROUP_MAX: Final = 512

@@ -63,8 +63,9 @@ class JobReady(_Message, frozen=True, kw_only=True, tag="job_ready"):
 class Placed(_Message, frozen=True, kw_only=True, tag="placed"):
     """A job bound to a partition and a worker's slot.
 
-    Its first place on the bus is the lease's epoch; `epoch` keeps it when another dispatcher takes
-    the lease over.
+    `nonce` is random, and the lease's epoch: only who was assigned the job can name its lease.
+    (Of an earlier version, where it is 0, the first place on the bus is the epoch.) `epoch` keeps
+    that place when another dispatcher takes the lease over. `owner`: the client of the worker.
     """
 
     job: JobReady
@@ -73,6 +74,12 @@ class Placed(_Message, frozen=True, kw_only=True, tag="placed"):
     speed: Speed
     expected: float  # Seconds.
     epoch: int | None = None
+    nonce: int = 0
+    owner: str = ""  # Empty: not known, so any client's worker of this name may have it.
+
+    def epoch_at(self, place: int) -> int:
+        """The epoch of its lease; `place`: where it stands on the bus."""
+        return self.epoch if self.epoch is not None else self.nonce or place
 
 
 class Started(_Message, frozen=True, kw_only=True, tag="started"):
@@ -167,6 +174,8 @@ class WorkerUp(_Message, frozen=True, kw_only=True, tag="worker_up"):
     connected_ms: int
     holds: tuple[Hold, ...] = ()
     isolation: Isolation | None = None  # None: it does not say.
+    client: str = ""  # Which one connected it; empty: an earlier version did not say.
+    instance: str = ""  # Of the process; empty: it is of an earlier version.
 
 
 class WorkerDown(_Message, frozen=True, kw_only=True, tag="worker_down"):

@@ -90,6 +90,7 @@ class Metric(StrEnum):
     # Counted by other parts, and handed to the API.
     COMMITS = "taskplane_store_commits"
     REFUSED = "taskplane_results_refused"
+    TRIGGERS_REFUSED = "taskplane_triggers_refused"
 
 
 LOGS_FOLDER: Final = "logs"

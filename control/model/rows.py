@@ -6,7 +6,15 @@ The mutable ones are one transaction's working copies: read, decided upon, writt
 import msgspec
 
 from control.model.messages import NULL
-from control.model.states import Outcome, State
+from control.model.states import Outcome, Role, State
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client is now. `role` None: there is no such client (any more)."""
+
+    client_id: str
+    role: Role | None
+    enabled: bool = True
 
 
 class JobRow(msgspec.Struct, array_like=True):
@@ -52,6 +60,7 @@ class RunRow(msgspec.Struct, array_like=True):
     deadline_ms: int | None
     schedule_id: int | None
     depth: int
+    root_run_id: int  # The run whose triggers led to this one; its own id where none did.
     jobs: list[JobRow]
 
 
@@ -69,6 +78,7 @@ class NewRun(msgspec.Struct, frozen=True, kw_only=True):
     schedule_id: int | None = None
     scheduled_for_ms: int | None = None
     depth: int = 0
+    root_run_id: int | None = None  # None: nothing triggered it.
 
 
 class AttemptRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -16,6 +16,13 @@ class ScheduleView(msgspec.Struct, frozen=True, kw_only=True):
     pipeline: Annotated[str, Meta(description="What it starts.", examples=["nightly-report"])]
     client: Annotated[str, Meta(description="Whose runs it starts.", examples=["reports"])]
     paused: Annotated[bool, Meta(description="True: by order it starts nothing.")]
+    reason: Annotated[
+        str | None,
+        Meta(
+            description="Why it starts nothing by itself; null: it does.",
+            examples=["the client reports is disabled"],
+        ),
+    ] = None
     spec: Annotated[ScheduleSpec, Meta(description="As the pipeline's file says.")]
     next_at: Annotated[
         str | None, Meta(description="When its next run starts; null: it plans none.")

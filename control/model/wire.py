@@ -54,6 +54,8 @@ class Hello(_Frame, frozen=True, kw_only=True, omit_defaults=True, tag="hello"):
     draining: bool = False
     now_ms: Instant  # The worker's clock.
     isolation: Isolation | None = None  # None: a worker that cannot isolate jobs, nor say so.
+    # Random, drawn when the process starts: tells one that comes back from another of its name.
+    instance: Annotated[str, Meta(pattern=r"^[0-9a-f]{0,64}$")] = ""
 
 
 class Began(_Frame, frozen=True, kw_only=True, tag="started"):

@@ -4,8 +4,10 @@ Decisions are in `control.core.balance`; the receipt of a job and its placement 
 Of several balancers one is active: the others wait until they may join its group.
 """
 
+import os
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from typing import Final
 
 import msgspec
 import structlog
@@ -43,13 +45,21 @@ from control.model.queues import Queues
 from control.model.records import Delivery, Record, receipts_of
 
 LOG = structlog.get_logger("balancer")
+_NONCE_BYTES: Final = 8  # Of each lease: 63 random bits are used.
 
 
 class BalancerService:
     """The balancer on the bus."""
 
-    def __init__(self, policy: Policy, bus: Bus, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        bus: Bus,
+        now_ms: Callable[[], int],
+        random_bytes: Callable[[int], bytes] = os.urandom,
+    ) -> None:
         self._policy = policy
+        self._random_bytes = random_bytes
         self._bus = bus
         self._now_ms = now_ms
         self._core = Balancer(policy)
@@ -206,7 +216,9 @@ class BalancerService:
                 for receipts in receipts_of(Group.BALANCER, topic, places)
             ]
             published, self._moved = self._moved, []
-            published += [_placed(assignment) for assignment in made]
+            # Drawn once a batch, a part for each job: no worker can name another one's lease.
+            chance = self._random_bytes(_NONCE_BYTES * len(made)) if made else b""
+            published += [_placed(each, chance, at) for at, each in enumerate(made)]
             if acked:
                 await self._bus.forward(acked, published)
 
@@ -248,12 +260,15 @@ class BalancerService:
             LOG.info("class.changed", **msgspec.structs.asdict(change))
 
 
-def _placed(made: Assignment) -> Record:
+def _placed(made: Assignment, chance: bytes, at: int) -> Record:
+    nonce = chance[at * _NONCE_BYTES : (at + 1) * _NONCE_BYTES]
     message = Placed(
         job=made.job,
         partition=made.partition,
         worker=made.worker,
         speed=made.speed,
         expected=made.expected_s,
+        nonce=(int.from_bytes(nonce) >> 1) or 1,  # Fits into any reader's integers.
+        owner=made.owner,
     )
     return Record(Topic.TASK_RUNS_LOAD_BALANCED, message, made.job.run_id, made.partition)

@@ -12,6 +12,7 @@ import trio
 
 from control.bus.base import Bus, Subscription
 from control.bus.peers import Arrival, Connected, Disconnected, Peer, Quiet, Said
+from control.core.admissions import Admissions, Admitted, Refusal, Waits
 from control.core.leases import Leases
 from control.core.outbox import Outbox
 from control.model import limits, wire
@@ -41,14 +42,17 @@ class Dispatcher:
         self._now_ms = now_ms
         self._peers: dict[str, Peer] = {}
         self._quiet: set[str] = set()  # Of these it was told that they say nothing.
+        self._applicants: dict[str, Connected] = {}  # Whose name somebody else may have.
         self._changed = trio.Event()
         self.leases = Leases(name, classes, now_ms())
+        self._admissions = Admissions(self.leases)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled. May be called again after `PartitionsLost`: all starts anew."""
-        for peer in self._peers.values():
+        for peer in (*self._peers.values(), *(each.peer for each in self._applicants.values())):
             peer.close()
         self._peers.clear()
+        self._applicants.clear()
         self._quiet.clear()
         placed = await self._bus.subscribe(Topic.TASK_RUNS_LOAD_BALANCED, Group.DISPATCHER)
         commands = await self._bus.tail(Topic.TASK_COMMANDS)
@@ -56,6 +60,7 @@ class Dispatcher:
         # After this the bus is reached: what workers claim has its time from then on.
         await self._bus.publish([Record(Topic.TASK_COMMANDS, Announce(by=Service.DISPATCHER))])
         self.leases = Leases(self._name, self._classes, self._now_ms(), placed.partitions)
+        self._admissions = Admissions(self.leases)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._place, placed)
             nursery.start_soon(self._listen)
@@ -118,9 +123,11 @@ class Dispatcher:
                 if isinstance(delivery.message, Loads):
                     self._classify(delivery.message, out)
                 self.leases.heard(delivery.message, out, now_ms)
+                self._admissions.heard(delivery.message)
             for worker in self._peers.keys() - self.leases.links.keys():
                 self._peers.pop(worker).close()  # It is connected elsewhere.
                 self._quiet.discard(worker)
+            self._decide(out, now_ms)
             await self._carry_out(out)
 
     def _classify(self, told: Loads, out: Outbox) -> None:
@@ -132,41 +139,99 @@ class Dispatcher:
     async def _expire(self) -> None:
         while True:
             self._changed = trio.Event()
-            next_ms = self.leases.next_ms()
+            times = (self.leases.next_ms(), self._admissions.next_ms())
+            next_ms = min((at_ms for at_ms in times if at_ms is not None), default=None)
             wait_s = math.inf if next_ms is None else max(next_ms - self._now_ms(), 0) / 1000
             with trio.move_on_after(wait_s):
                 await self._changed.wait()
                 continue
-            out = Outbox()
-            self.leases.expire(out, self._now_ms())
+            out, now_ms = Outbox(), self._now_ms()
+            self.leases.expire(out, now_ms)
+            self._decide(out, now_ms)
             await self._carry_out(out)
 
     def _hear(self, arrival: Arrival, out: Outbox, now_ms: int) -> None:
         peer = arrival.peer
         match arrival:
-            case Connected(hello=hello):
-                former = self._peers.get(peer.worker)
-                if former is not None:  # It came back before its old socket was seen to close.
-                    former.close()
-                self._peers[peer.worker] = peer
-                self.leases.connected(hello, out, now_ms)
-                self._speaks(peer.worker, out)
-                LOG.info("worker.connected", worker=peer.worker, slots=hello.slots)
+            case Connected():
+                self._apply(arrival, out, now_ms)
             case Disconnected(reason=reason):
                 if self._peers.get(peer.worker) is peer:
                     del self._peers[peer.worker]
                     self._quiet.discard(peer.worker)
                     self.leases.disconnected(peer.worker, reason, out, now_ms)
                     LOG.info("worker.disconnected", worker=peer.worker, reason=reason)
+                    self._decide(out, now_ms)
+                elif (waited := self._applicants.get(peer.worker)) and waited.peer is peer:
+                    del self._applicants[peer.worker]
+                    self._admissions.withdraw(peer.worker)
             case Said(frames=frames):
                 if self._peers.get(peer.worker) is peer:
                     self._speaks(peer.worker, out)
+                    if (refusal := self._admissions.spoke(peer.worker)) is not None:
+                        self._refuse(self._applicants.pop(peer.worker), refusal.reason)
                     self._frames(peer, frames, out, now_ms)
-
             case Quiet():
                 if self._peers.get(peer.worker) is peer:
                     self._quiet.add(peer.worker)
                     self._tell(peer.worker, now_ms - round(limits.QUIET_S * 1000), out)
+                    waited = self._applicants.get(peer.worker)
+                    if waited is not None:  # The first one is dead: it has proved silent.
+                        self._apply(waited, out, now_ms)
+
+    def _apply(self, arrival: Connected, out: Outbox, now_ms: int) -> None:
+        """Somebody connects; another one may have its name."""
+        worker, hello = arrival.hello.worker, arrival.hello
+        verdict = self._admissions.apply(
+            worker, arrival.client, hello.instance, now_ms=now_ms, quiet=worker in self._quiet
+        )
+        match verdict:
+            case Admitted():
+                self._admit(arrival, out, now_ms)
+            case Refusal(reason=reason):
+                self._refuse(arrival, reason)
+            case Waits(ask=ask):
+                former = self._applicants.get(worker)
+                if former is not None and former is not arrival:  # The same, connected again.
+                    former.peer.close()
+                self._applicants[worker] = arrival
+                if ask:
+                    record = Record(Topic.TASK_COMMANDS, Announce(by=Service.DISPATCHER))
+                    out.records.append(record)
+
+    def _decide(self, out: Outbox, now_ms: int) -> None:
+        """Let in, or refuse, those whose name has become free, or proved to be taken."""
+        for worker, verdict in self._admissions.due(now_ms):
+            arrival = self._applicants[worker]
+            if isinstance(verdict, Refusal):
+                del self._applicants[worker]
+                self._refuse(arrival, verdict.reason)
+            else:
+                self._admit(arrival, out, now_ms)
+
+    def _admit(self, arrival: Connected, out: Outbox, now_ms: int) -> None:
+        peer, hello = arrival.peer, arrival.hello
+        former, waited = self._peers.get(peer.worker), self._applicants.pop(peer.worker, None)
+        if former is not None:  # It came back before its old socket was seen to close.
+            former.close()
+        if waited is not None and waited is not arrival:
+            waited.peer.close()
+        self._peers[peer.worker] = peer
+        self.leases.connected(hello, out, now_ms, arrival.client)
+        self._speaks(peer.worker, out)
+        LOG.info("worker.connected", worker=peer.worker, slots=hello.slots)
+
+    def _refuse(self, arrival: Connected, reason: str) -> None:
+        hello = arrival.hello
+        LOG.warning(
+            "worker.refused",
+            worker=hello.worker,
+            client=arrival.client,
+            host=hello.host,
+            reason=reason,
+        )
+        arrival.peer.send([wire.Refused(reason=reason)])
+        arrival.peer.close()
 
     def _speaks(self, worker: str, out: Outbox) -> None:
         if worker in self._quiet:

@@ -103,12 +103,12 @@ class Gateway:
             return
         socket = await request.accept(subprotocol=wire.SUBPROTOCOL)
         try:
-            await self._serve(socket)
+            await self._serve(socket, client)
         finally:
             with trio.move_on_after(limits.ACK_S, shield=True):
                 await socket.aclose()
 
-    async def _serve(self, socket: WebSocketConnection) -> None:
+    async def _serve(self, socket: WebSocketConnection, client: str) -> None:
         first = await _receive(socket)
         if isinstance(first, str) or not isinstance(first[0], wire.Hello):
             reason = first if isinstance(first, str) else "the first frame must be hello"
@@ -119,7 +119,7 @@ class Gateway:
             await _refuse(socket, f"protocol version {hello.version} is not {wire.VERSION}")
             return
         peer = Peer(hello.worker)
-        await self._arrivals.send(Connected(peer, hello))
+        await self._arrivals.send(Connected(peer, hello, client))
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_send, socket, peer, nursery.cancel_scope)

@@ -6,6 +6,7 @@ from functools import partial
 import trio
 
 from control.core.planning import plan
+from control.core.rights import bar
 from control.model import limits
 from control.model.names import Change
 from store import schedules
@@ -51,6 +52,8 @@ class Planner:
         if not found or found[0].id != schedule_id or found[0].paused:
             return False
         schedule = found[0]
+        if bar(schedule.owner) is not None:  # What is missed meanwhile is up to `missed`.
+            return False
         planned = plan(
             schedule.id, schedule.spec, planned_until_ms=schedule.planned_until_ms, now_ms=now_ms
         )

@@ -8,6 +8,7 @@ import structlog
 import trio
 
 from control.core.planning import Decision, PlannedRun, Replace, Skip, Wait, decide_due
+from control.core.rights import bar
 from control.model import limits
 from control.model.errors import QueueFull
 from control.model.names import Change
@@ -61,6 +62,10 @@ class Publisher:
         full: QueueFull | None = None
         for schedule_id in schedules.due_schedules(tx.conn, now_ms):
             schedule = schedules.get(tx.conn, schedule_id)
+            if (problem := bar(schedule.owner)) is not None:
+                if schedules.hold(tx.conn, schedule_id):
+                    LOG.info("schedule.held", schedule=schedule_id, reason=problem)
+                continue
             rows = [
                 PlannedRun(nominal_ms=nominal_ms, due_ms=due_ms, waiting=on_purpose)
                 for nominal_ms, due_ms, on_purpose in schedules.due(tx.conn, schedule_id, now_ms)

@@ -54,6 +54,13 @@ class Trigger:
         self._jitter = jitter
         self._armed = trio.Event()
         self.refused = 0  # Results that did not count.
+        self._logged = 0  # Of the triggers that started nothing,
+        self._log_after_s = -math.inf  # and when to log more of them.
+
+    @property
+    def triggers_refused(self) -> int:
+        """How many triggers have started nothing: over a bound, or not allowed."""
+        return self._ledger.triggers_refused
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled."""
@@ -91,6 +98,15 @@ class Trigger:
             )
             if await self._writer.insist(work):
                 self._armed.set()
+            self._log_refusals()
+
+    def _log_refusals(self) -> None:
+        """Say now and then that triggers start nothing: of a circle there may be thousands."""
+        count = self._ledger.triggers_refused - self._logged
+        if count and trio.current_time() >= self._log_after_s:
+            self._logged += count
+            self._log_after_s = trio.current_time() + limits.TRIGGERS_LOGGED_EVERY_S
+            LOG.warning("trigger.refused", count=count, last=self._ledger.last_refusal)
 
     def _apply(
         self,

@@ -7,6 +7,9 @@ Each function runs inside one transaction of the writer: it reads what is true, 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
+from msgspec import Raw
+
+from control.core import queue_share, rights
 from control.core.advance import Advance
 from control.core.divide import divide, job_input, job_ready, order_of, skipped
 from control.core.triggers import fires, trigger_problem
@@ -18,7 +21,7 @@ from control.model.records import Record
 from control.model.rows import JobRow, NewRun, RunRow
 from control.model.states import State, Trigger
 from control.transactions.graphs import Graphs
-from store import runs
+from store import catalog, clients, runs
 from store.writer import Tx
 
 _NULL = b"null"
@@ -30,6 +33,8 @@ class Ledger:
     def __init__(self, graphs: Graphs, queue_size: int) -> None:
         self._graphs = graphs
         self.queue_size = queue_size
+        self.triggers_refused = 0  # Triggers that started nothing,
+        self.last_refusal = ""  # and why the last one did not.
 
     def submit(self, tx: Tx, news: Sequence[NewRun]) -> list[RunRow]:
         """Start runs, all or none; raises `QueueFull` when a limit would be passed."""
@@ -76,6 +81,8 @@ class Ledger:
         for step in steps:
             step.settle()
         ready = self._ready(tx, [step for step in steps if step.released])
+        # Before anything is triggered: what has begun or ended waits no more.
+        runs.add_waiting(tx.conn, _waiting_deltas(steps))
         for step in steps:
             if step.ended and step.graph.pipeline.triggers:
                 self._start_triggered(tx, step)
@@ -91,7 +98,6 @@ class Ledger:
         for step in steps:
             messages += self._ends(step)
         tx.publish(messages)
-        runs.add_waiting(tx.conn, _waiting_deltas(steps))
 
     def cancel_run(self, tx: Tx, run_id: int, reason: str, *, now_ms: int) -> RunRow:
         """End a run; raises `NotFound` or `Conflict`."""
@@ -103,6 +109,7 @@ class Ledger:
     def retry_run(self, tx: Tx, run_id: int, *, now_ms: int) -> Advance:
         """Run the failed and cancelled jobs again; raises `NotFound`, `Conflict`, `QueueFull`."""
         step = self._one(tx, run_id, now_ms)
+        check_starts(tx, step.run.client)
         step.retry()
         self._check_room(tx, _waiting_deltas([step]))
         self.save(tx, [step])
@@ -130,28 +137,32 @@ class Ledger:
         """Start what `triggers` says; what cannot be started is said in the run's reason."""
         run, pipeline = step.run, step.graph.pipeline
         wanted = [spec.pipeline for spec in pipeline.triggers if fires(spec, run.state)]
+        if not wanted:
+            return
         outputs = runs.outputs(tx.conn, [job.id for job in run.jobs])
         named = {
             spec.name: outputs.get(job.id, _NULL)
             for spec, job in zip(pipeline.jobs, run.jobs, strict=True)
         }
         value = job_input(runs.inputs(tx.conn, [run.id]).get(run.id, _NULL), named)
+        starter = clients.standing(tx.conn, run.client)
+        wrote = runs.author(tx.conn, run.revision_id)
+        author = starter if wrote in {None, run.client} else clients.standing(tx.conn, wrote or "")
         for name in wanted:
-            revision_id = runs.current_revision(tx.conn, name)
-            problem: str | None = f"there is no pipeline {name} to start"
-            if revision_id is not None:
-                problem = trigger_problem(
-                    name,
-                    depth=run.depth,
-                    input_bytes=len(bytes(value)),
-                    waiting=runs.waiting(tx.conn),
-                    queue_size=self.queue_size,
-                )
-            if problem or revision_id is None:
+            target = catalog.find(tx.conn, name)
+            if target is None:
+                problem: str | None = f"there is no pipeline {name} to start"
+            else:
+                problem = rights.trigger_refusal(starter, author, target.client)
+                problem = problem or self._trigger_problem(tx, run, target.revision_id, value)
+                problem = problem and f"{name} was not started: {problem}"
+            if problem or target is None:
                 run.reason = f"{run.reason}; {problem}"
+                self.triggers_refused += 1
+                self.last_refusal = f"run {run.id}: {problem}"
                 continue
             new = NewRun(
-                revision_id=revision_id,
+                revision_id=target.revision_id,
                 client=run.client,
                 client_priority=run.client_priority,
                 max_running=run.max_running,
@@ -159,8 +170,17 @@ class Ledger:
                 created_ms=step.now_ms,
                 input=value,
                 depth=run.depth + 1,
+                root_run_id=run.root_run_id,
             )
+            runs.grow_family(tx.conn, run.root_run_id)
             self._insert(tx, [new], self._divide(tx, [new]))
+
+    def _trigger_problem(self, tx: Tx, run: RunRow, revision_id: int, value: Raw) -> str | None:
+        """Which bound keeps a run from starting this one."""
+        family = runs.family(tx.conn, run.root_run_id)
+        problem = trigger_problem(depth=run.depth, family=family, input_bytes=len(bytes(value)))
+        jobs = len(self._graphs.get(tx, revision_id).stage_of)
+        return problem or self._no_room(tx, run.client, jobs)
 
     def _one(self, tx: Tx, run_id: int, now_ms: int) -> Advance:
         found = self.load(tx, [run_id], now_ms=now_ms)
@@ -177,22 +197,21 @@ class Ledger:
         return run_id
 
     def _check_room(self, tx: Tx, deltas: Mapping[str, int]) -> None:
-        asked = sum(deltas.values())
-        waiting = runs.waiting(tx.conn)
-        if asked and waiting + asked > self.queue_size:
-            message = (
-                f"{waiting} of {self.queue_size} jobs wait already (QUEUE_SIZE); "
-                f"{asked} more do not fit"
-            )
-            raise QueueFull(message, retry_after_s=limits.RETRY_AFTER_S)
-        for client, delta in deltas.items():
-            queued, max_queued = runs.client_queue(tx.conn, client)
-            if max_queued is not None and queued + delta > max_queued:
-                message = (
-                    f"{queued} of {max_queued} jobs of {client} wait already (max_queued); "
-                    f"{delta} more do not fit"
-                )
-                raise QueueFull(message, retry_after_s=limits.RETRY_AFTER_S)
+        for client, asked in deltas.items():
+            problem = self._no_room(tx, client, asked)
+            if problem is not None:
+                raise QueueFull(problem, retry_after_s=limits.RETRY_AFTER_S)
+
+    def _no_room(self, tx: Tx, client: str, asked: int) -> str | None:
+        held, max_queued = runs.client_queue(tx.conn, client)
+        return queue_share.refusal(
+            client,
+            asked,
+            held=held,
+            max_queued=max_queued,
+            waiting=runs.waiting(tx.conn),
+            queue_size=self.queue_size,
+        )
 
     def _ready(self, tx: Tx, steps: Sequence[Advance]) -> list[Record]:
         """Messages about released jobs, with the outputs of those they waited for."""
@@ -248,6 +267,13 @@ class Ledger:
             deadline = Deadline(run_id=key, at_ms=step.run.deadline_ms)
             messages.append((Topic.TASK_COMMANDS, deadline))
         return [Record(topic, message, key) for topic, message in messages]
+
+
+def check_starts(tx: Tx, client: str) -> None:
+    """Raise `Conflict` when nothing may start in this client's name, whoever asks for it."""
+    problem = rights.bar(clients.standing(tx.conn, client))
+    if problem is not None:
+        raise Conflict(problem)
 
 
 def _waiting_deltas(steps: Sequence[Advance]) -> Counter[str]:

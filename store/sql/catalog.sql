@@ -43,8 +43,14 @@ VALUES (?, NULL, ?, ?, ?, ?)
 -- name: owner
 SELECT client_id, revision_id FROM pipelines WHERE name = ?
 
+-- name: owners
+SELECT name, client_id FROM pipelines WHERE name IN (SELECT value FROM json_each(?))
+
+-- name: next_hook_id
+UPDATE counters SET last = last + 1 WHERE name = 'hooks' RETURNING last
+
 -- name: insert_hook
-INSERT INTO hooks (pipeline, client_id, token_digest, created_ms) VALUES (?, ?, ?, ?)
+INSERT INTO hooks (id, pipeline, client_id, token_digest, created_ms) VALUES (?, ?, ?, ?, ?)
 
 -- name: hooks
 SELECT id, pipeline, client_id, created_ms FROM hooks

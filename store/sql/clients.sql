@@ -28,6 +28,9 @@ DELETE FROM hooks WHERE client_id = ?
 -- name: login
 SELECT secret_hash, role, enabled FROM clients WHERE client_id = ?
 
+-- name: standing
+SELECT role, enabled FROM clients WHERE client_id = ?
+
 -- name: limits
 SELECT priority, max_running FROM clients WHERE client_id = ?
 

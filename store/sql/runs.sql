@@ -6,8 +6,8 @@ SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'runs'), 0),
 INSERT INTO runs (
     id, revision_id, pipeline, client_id, trigger, state, reason, priority, input,
     allowed_failures, created_ms, started_ms, finished_ms, deadline_ms, schedule_id,
-    scheduled_for_ms, depth, first_job_id, job_count
-) VALUES /* rows */ (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    scheduled_for_ms, depth, root_run_id, first_job_id, job_count
+) VALUES /* rows */ (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: insert_jobs
 INSERT INTO jobs (id, run_id, idx, state, reason, priority, ready_ms, finished_ms)
@@ -20,6 +20,7 @@ SELECT json_group_array(json_array(
     r.id, r.revision_id, r.pipeline, r.client_id, coalesce(c.priority, 10), c.max_running,
     r.state, r.reason, r.priority, r.trigger, r.allowed_failures, r.created_ms, r.started_ms,
     r.finished_ms, r.deadline_ms, r.schedule_id, r.depth,
+    coalesce(r.root_run_id, r.id),
     (SELECT json_group_array(json_array(
         j.id, j.idx, j.state, j.reason, j.priority, j.attempt, j.failures, j.lost, j.worker,
         j.partition, j.progress, j.error, j.exit_code, j.log_bytes, j.ready_ms,
@@ -73,6 +74,17 @@ SELECT sum(waiting) FROM clients
 -- name: client_queue
 SELECT waiting, max_queued FROM clients WHERE client_id = ?
 
+-- name: author
+-- An unnamed revision is shared by all who send the same: each of them is its author.
+SELECT client_id FROM revisions WHERE id = ? AND revision IS NOT NULL
+
+-- name: family
+SELECT runs FROM families WHERE root_run_id = ?
+
+-- name: grow_family
+INSERT INTO families (root_run_id, runs) VALUES (?, 1)
+ON CONFLICT (root_run_id) DO UPDATE SET runs = runs + 1
+
 -- name: definition
 SELECT definition FROM revisions WHERE id = ?
 
@@ -98,6 +110,3 @@ UNION
 SELECT * FROM (
     SELECT run_id FROM jobs WHERE delayed = 1 AND ready_ms <= ?1 ORDER BY ready_ms LIMIT ?2
 )
-
--- name: current_revision
-SELECT revision_id FROM pipelines WHERE name = ?

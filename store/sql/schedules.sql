@@ -1,8 +1,11 @@
 -- name: of_pipeline
 SELECT id, spec, paused, planned_until_ms FROM schedules WHERE pipeline = ? ORDER BY id
 
+-- name: next_id
+UPDATE counters SET last = last + 1 WHERE name = 'schedules' RETURNING last
+
 -- name: insert
-INSERT INTO schedules (pipeline, spec, planned_until_ms, created_ms) VALUES (?, ?, ?, ?)
+INSERT INTO schedules (id, pipeline, spec, planned_until_ms, created_ms) VALUES (?, ?, ?, ?, ?)
 
 -- name: update
 UPDATE schedules SET spec = ?, planned_until_ms = ? WHERE id = ?
@@ -17,21 +20,44 @@ UPDATE schedules SET paused = ?, planned_until_ms = ? WHERE id = ?
 -- Asked-for ones stay, and those whose time has come: nobody would plan them again.
 DELETE FROM scheduled_runs WHERE schedule_id = ? AND backfill = 0 AND nominal_ms > ?
 
+-- name: of_client
+SELECT s.id FROM schedules AS s JOIN pipelines AS p ON p.name = s.pipeline
+WHERE p.client_id = ? ORDER BY s.id
+
+-- name: plan_again_from
+-- From the first time on that has not been seen to.
+UPDATE schedules SET planned_until_ms = min(planned_until_ms, coalesce(
+    (SELECT min(nominal_ms) - 1 FROM scheduled_runs AS r
+     WHERE r.schedule_id = schedules.id AND r.waiting = 0 AND r.backfill = 0),
+    planned_until_ms))
+WHERE id = ?
+
+-- name: unplan
+DELETE FROM scheduled_runs WHERE schedule_id = ? AND waiting = 0 AND backfill = 0
+
+-- name: wait_all
+UPDATE scheduled_runs SET waiting = 1 WHERE schedule_id = ? AND waiting = 0
+
 -- name: planned_until
 UPDATE schedules SET planned_until_ms = ? WHERE id = ?
 
 -- name: get
 SELECT s.id, s.pipeline, s.spec, s.paused, s.planned_until_ms, p.revision_id, p.client_id,
-       (SELECT min(due_ms) FROM scheduled_runs AS r WHERE r.schedule_id = s.id),
-       (SELECT min(nominal_ms) FROM scheduled_runs AS r WHERE r.schedule_id = s.id)
-FROM schedules AS s JOIN pipelines AS p ON p.name = s.pipeline WHERE s.id = ?
-
--- name: list
-SELECT s.id, s.pipeline, s.spec, s.paused, s.planned_until_ms, p.revision_id, p.client_id,
+       c.role, c.enabled,
        (SELECT min(due_ms) FROM scheduled_runs AS r WHERE r.schedule_id = s.id),
        (SELECT min(nominal_ms) FROM scheduled_runs AS r WHERE r.schedule_id = s.id)
 FROM schedules AS s JOIN pipelines AS p ON p.name = s.pipeline
-WHERE s.id > ? AND (?2 IS NULL OR s.pipeline = ?2) ORDER BY s.id LIMIT ?3
+LEFT JOIN clients AS c ON c.client_id = p.client_id WHERE s.id = ?
+
+-- name: list
+SELECT s.id, s.pipeline, s.spec, s.paused, s.planned_until_ms, p.revision_id, p.client_id,
+       c.role, c.enabled,
+       (SELECT min(due_ms) FROM scheduled_runs AS r WHERE r.schedule_id = s.id),
+       (SELECT min(nominal_ms) FROM scheduled_runs AS r WHERE r.schedule_id = s.id)
+FROM schedules AS s JOIN pipelines AS p ON p.name = s.pipeline
+LEFT JOIN clients AS c ON c.client_id = p.client_id
+WHERE s.id > ?1 AND (?2 IS NULL OR s.pipeline = ?2) AND (?4 IS NULL OR p.client_id = ?4)
+ORDER BY s.id LIMIT ?3
 
 -- name: plan
 INSERT OR IGNORE INTO scheduled_runs (schedule_id, nominal_ms, due_ms, backfill)
@@ -65,6 +91,7 @@ SELECT r.due_ms, r.schedule_id, r.nominal_ms, s.pipeline, r.waiting, r.backfill,
 FROM scheduled_runs AS r JOIN schedules AS s ON s.id = r.schedule_id
 JOIN pipelines AS p ON p.name = s.pipeline
 WHERE r.due_ms <= ?1 AND (r.due_ms, r.schedule_id, r.nominal_ms) > (?2, ?3, ?4)
+    AND (?6 IS NULL OR p.client_id = ?6)
 ORDER BY r.due_ms, r.schedule_id, r.nominal_ms LIMIT ?5
 
 -- name: due_times

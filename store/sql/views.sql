@@ -128,10 +128,16 @@ DELETE FROM jobs WHERE id BETWEEN ? AND ?
 -- name: delete_run
 DELETE FROM runs WHERE id = ?
 
+-- name: delete_family
+-- With the last run of the family, its first one or another.
+DELETE FROM families WHERE root_run_id = ?1
+    AND NOT EXISTS (SELECT 1 FROM runs WHERE root_run_id = ?1)
+    AND NOT EXISTS (SELECT 1 FROM runs WHERE id = ?1)
+
 -- name: delete_unused_unnamed
 -- A definition that was run once and never stored goes with the last of its runs.
 DELETE FROM revisions WHERE id = ? AND revision IS NULL
     AND NOT EXISTS (SELECT 1 FROM runs WHERE revision_id = revisions.id)
 
 -- name: revision_of
-SELECT revision_id FROM runs WHERE id = ?
+SELECT revision_id, coalesce(root_run_id, id) FROM runs WHERE id = ?

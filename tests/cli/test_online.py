@@ -46,6 +46,17 @@ def test_pipelines(online: Tpctl, tmp_path: Path) -> None:
     assert online("pipeline", "delete", "lifecycle", "--yes").code == 4
 
 
+def test_what_a_trigger_will_not_start_is_warned_of(online: Tpctl, tmp_path: Path) -> None:
+    trigger = "triggers: [{pipeline: not-there-yet}]\n"
+    file = write(tmp_path, PIPELINE.replace("nightly", "triggering") + trigger)
+    for command in ("validate", "apply"):
+        shown = online("pipeline", command, file)
+        assert shown.code == 0
+        assert "warning: triggers[0].pipeline: there is no pipeline not-there-yet" in shown.err
+        assert "warning" not in shown.out
+    assert online("pipeline", "delete", "triggering").code == 0
+
+
 def test_a_bad_file_does_not_keep_the_others_from_being_applied(
     online: Tpctl, tmp_path: Path
 ) -> None:

@@ -17,7 +17,15 @@ def place_of(offset: int, partition: int = 0) -> int:
     return offset * limits.PARTITIONS_MAX + partition
 
 
-def placed(job_id: int, worker: str, attempt: int = 1, partition: int = 0) -> Placed:
+def placed(
+    job_id: int,
+    worker: str,
+    attempt: int = 1,
+    partition: int = 0,
+    *,
+    owner: str = "",
+    nonce: int = 0,
+) -> Placed:
     job = JobReady(
         run_id=1,
         job_id=job_id,
@@ -33,10 +41,20 @@ def placed(job_id: int, worker: str, attempt: int = 1, partition: int = 0) -> Pl
         ready_ms=0,
         retries_left=0,
     )
-    return Placed(job=job, partition=partition, worker=worker, speed=Speed.FAST, expected=0.01)
+    return Placed(
+        job=job,
+        partition=partition,
+        worker=worker,
+        speed=Speed.FAST,
+        expected=0.01,
+        owner=owner,
+        nonce=nonce,
+    )
 
 
-def hello(worker: str, *holding: Lease, slots: int = 2, now_ms: int = 0) -> wire.Hello:
+def hello(
+    worker: str, *holding: Lease, slots: int = 2, now_ms: int = 0, instance: str = ""
+) -> wire.Hello:
     return wire.Hello(
         version=1,
         worker=worker,
@@ -45,6 +63,7 @@ def hello(worker: str, *holding: Lease, slots: int = 2, now_ms: int = 0) -> wire
         kinds={"Sleep": ("1.0.0",)},
         holding=holding,
         now_ms=now_ms,
+        instance=instance,
     )
 
 

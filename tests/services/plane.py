@@ -4,6 +4,7 @@ Leaving `opened` is a crash: the file can be written no more, and everybody is c
 they stand.
 """
 
+import random
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -104,7 +105,8 @@ class Plane:
         self.publisher = Publisher(self.writer, self.ledger, now_ms)
         classes = partition_classes(PARTITIONS, 0.6)
         self.dispatcher = Dispatcher("d", self.bus, classes, receive, now_ms)
-        self.balancer = BalancerService(Policy(partitions=PARTITIONS), self.bus, now_ms)
+        chance = random.Random(7).randbytes  # The same in each plane: a seed is always one run.
+        self.balancer = BalancerService(Policy(partitions=PARTITIONS), self.bus, now_ms, chance)
 
     async def _offload(self, sync_fn: Callable[[], T], /) -> T:
         await trio.lowlevel.checkpoint()

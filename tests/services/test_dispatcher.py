@@ -32,6 +32,7 @@ def hello(*holding: wire.Lease, name: str = "w") -> wire.Hello:
         kinds={"Sleep": ("1.0.0",)},
         holding=holding,
         now_ms=now_ms(),
+        instance="aa",
     )
 
 

@@ -1,5 +1,6 @@
 """Decides that every job that may run is told to, whatever becomes of those beside it."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from control.model.messages import JobReady
 from control.model.names import Topic
 from control.model.pipelines import TriggerSpec
 from control.model.states import State, When
-from store import runs
+from store import removal, runs
 from store.writer import Tx
 from tests.services.plane import Plane, job, now_ms, opened, pipeline
 
@@ -69,5 +70,42 @@ async def test_pipelines_that_trigger_each_other_do_not_multiply_without_end(
         while run_id <= len(plane.runs()):
             await finish(plane, run_id, {})
             run_id += 1
-        assert 10 < len(plane.runs()) <= limits.TRIGGERED_QUEUE_FACTOR * 10
+        assert len(plane.runs()) == 10
         assert "jobs wait already" in plane.runs()[-1].reason
+        assert plane.ledger.triggers_refused == 11
+        assert {run.root_run_id for run in plane.runs()} == {1}
+
+
+async def test_what_one_run_starts_through_triggers_is_bounded(tmp_path: Path) -> None:
+    many = tuple(TriggerSpec(pipeline="p", when=when) for when in (When.ALWAYS, When.ON_SUCCESS))
+    async with opened(tmp_path) as (plane, _):
+        plane.client("ann")
+        (run_id,) = await plane.submit(pipeline("p", job("a"), triggers=many))
+        plane.conn.execute(
+            "INSERT INTO families (root_run_id, runs) VALUES (?, ?)",
+            (run_id, limits.FAMILY_RUNS_MAX - 1),
+        )
+        await finish(plane, run_id, {})
+        assert [run.depth for run in plane.runs()] == [0, 1]
+        assert f"has started {limits.FAMILY_RUNS_MAX} runs already" in plane.run(run_id).reason
+        (other,) = await plane.submit(pipeline("p", job("a"), triggers=many))
+        await finish(plane, other, {})
+        assert sum(run.root_run_id == other for run in plane.runs()) == 3  # Another family.
+
+
+async def test_a_family_is_forgotten_with_its_last_run(tmp_path: Path) -> None:
+    async with opened(tmp_path) as (plane, _):
+        plane.client("ann")
+        await plane.put(pipeline("next"))
+        first = pipeline("p", job("a"), triggers=(TriggerSpec(pipeline="next"),))
+        (run_id,) = await plane.submit(first)
+        await finish(plane, run_id, {})
+        await finish(plane, run_id + 1, {})
+        families = "SELECT count(*) FROM families"
+        for gone, left in ((run_id, 1), (run_id + 1, 0)):
+            await plane.writer.write(partial(_delete, run_id=gone))
+            assert plane.conn.execute(families).fetchone()[0] == left
+
+
+def _delete(tx: Tx, *, run_id: int) -> None:
+    removal.delete_run(tx.conn, run_id)

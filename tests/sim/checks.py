@@ -110,7 +110,7 @@ class Checks:
     def _nothing_is_held(self, plane: Plane) -> None:
         leases, core = plane.dispatcher.leases, plane.balancer._core  # noqa: SLF001
         assert not leases._held  # noqa: SLF001
-        assert not leases._holdings.adrift  # noqa: SLF001
+        assert not leases.holdings.adrift
         assert not leases._claims  # noqa: SLF001
         assert not core.waiting.jobs
         assert not core.outstanding.jobs, core.outstanding.jobs

@@ -60,7 +60,14 @@ class SimWorker:
         self._begin()
 
     def _begin(self) -> None:
-        identity = Identity(worker=self.name, host="sim", slots=self.slots, labels=(), kinds=KINDS)
+        identity = Identity(
+            worker=self.name,
+            host="sim",
+            slots=self.slots,
+            labels=(),
+            kinds=KINDS,
+            instance=self._rng.randbytes(8).hex(),  # Of this life.
+        )
         self.protocol = WorkerProtocol(identity, LogBuffer(Doorbell()), self.disk)
         self._running: dict[Lease, trio.CancelScope] = {}
         self._bell = trio.Event()
@@ -109,7 +116,7 @@ class SimWorker:
             with trio.CancelScope() as self._link:
                 async with trio.open_nursery() as session:
                     session.start_soon(self._until_gone, plane, session.cancel_scope)
-                    await plane.arrivals.send(Connected(peer, hello))
+                    await plane.arrivals.send(Connected(peer, hello, self.name))
                     greeted = True
                     session.start_soon(self._hear, peer, jobs, session.cancel_scope)
                     session.start_soon(self._speak, plane, peer)
