@@ -37,6 +37,13 @@ jobs:
 """
 
 
+def write(folder: Path, text: str) -> Path:
+    """A pipeline file."""
+    file = folder / "pipeline.yaml"
+    file.write_text(text)
+    return file
+
+
 class Result(msgspec.Struct, frozen=True, kw_only=True):
     """What a command did."""
 

@@ -79,6 +79,7 @@ async def test_stdin_is_empty(shell: Runs) -> None:
         ("sh -c 'kill -11 $$'", "SIGSEGV", 139),
         ("echo '{' > $TP_OUTPUT", "TP_OUTPUT is not JSON", 0),
         ("mkfifo $TP_OUTPUT", "not a file", 0),
+        ("echo 1 > other; ln -s $PWD/other $TP_OUTPUT", "cannot be read", 0),
         ("mkdir $TP_OUTPUT", "TP_OUTPUT", 0),
         (f"head -c {limits.OUTPUT_BYTES_MAX + 9} /dev/zero > $TP_OUTPUT", "more than", 0),
     ],

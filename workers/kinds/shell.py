@@ -114,8 +114,10 @@ def _read_output(path: Path) -> Raw:
     """Read what the command wrote to $TP_OUTPUT; raises JobFailed if that is not JSON."""
     name = f"${names.ENV_OUTPUT}"
     try:
-        # Were it a named pipe by now, reading it would stop the worker.
-        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        # Were it a named pipe by now, reading it would stop the worker; were it a link, the worker
+        # would read for the job what the job itself may not.
+        flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
+        file = os.open(path, flags)
     except FileNotFoundError:
         return Raw(b"null")
     except OSError as error:
