@@ -20,6 +20,8 @@ import structlog
 import trio
 
 from control import bootstrap
+from control.admission.door import connections_of, raise_descriptor_limit
+from control.admission.fair_use import FairUse
 from control.api.server import Api
 from control.hands import Hands
 from control.model import limits
@@ -56,10 +58,14 @@ class ControlPlane:
     def __init__(self, config: Config) -> None:
         world = this_world()
         member = bootstrap.member(config.directory, os.urandom)
+        self._fair = fair = FairUse(
+            connections=connections_of(config.max_connections, raise_descriptor_limit()),
+            allowed_hosts=(*config.allowed_hosts, config.listen_address.host),
+        )
         self._config = config
         self._wiring = wiring_of(config, member)
-        self._state = StateHost(config, world, self._wiring) if config.owns_state else None
-        self._hands = Hands(config, world, self._wiring, member, self._state)
+        self._state = StateHost(config, world, self._wiring, fair) if config.owns_state else None
+        self._hands = Hands(config, world, self._wiring, member, state=self._state, fair=fair)
         self._api: Api | None = None
         if self._state is not None and Service.API in config.services:
             self._api = self._state.api(self._hands.balancer, self)

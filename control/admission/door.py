@@ -28,7 +28,9 @@ _DOORS: Final = 2
 class Guest:
     """One accepted connection."""
 
-    def __init__(self, stream: trio.SocketStream, host: str, established: Callable[[], None]):
+    def __init__(
+        self, stream: trio.SocketStream, host: str, established: Callable[[], None]
+    ) -> None:
         self.stream = stream
         self.host = host
         self.established = established

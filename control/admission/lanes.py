@@ -50,6 +50,7 @@ class Lanes:
         self.logs = Lane(1)  # What is appended.
         self.log_reading = Lane(2)
         self.files = Lane(1)  # Of exports, while they are sent.
+        self.computing = Lane(1)  # Forecasts, nominal times.
         self.parsing = Lane(limits.PARSING_MAX)
         self.expensive_parsing = Lane(limits.EXPENSIVE_PARSING_MAX)
 

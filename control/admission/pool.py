@@ -48,7 +48,7 @@ class Pool:
             self._granted.pop(ask, None)
             self.release(ask)
             raise
-        if not ask.granted:
+        if not event.is_set():
             del self._granted[ask]
             self.release(ask)
             raise self._busy(key)

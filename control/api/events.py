@@ -17,9 +17,10 @@ from control.api.live import Live
 from control.api.marks import Wanted
 from control.api.ports import Parts
 from control.model import limits
-from control.model.errors import QueueFull, StoreFailed
+from control.model.errors import Busy, QueueFull, StoreFailed
 from control.model.live import Frame
 from control.model.messages import NULL
+from control.model.names import Bound
 from control.model.states import FINAL, State
 from control.model.times import to_rfc3339
 from control.model.views import JobView, RunView
@@ -63,8 +64,14 @@ class Events:
     def join(self, who: Identity) -> Listener:
         """A new listener; raises `QueueFull`."""
         if len(self._listeners) >= limits.EVENT_STREAMS_MAX:
+            self._parts.fair.tally.refused(Bound.EVENT_STREAMS, client=who.client_id)
             message = f"{limits.EVENT_STREAMS_MAX} consoles listen already"
             raise QueueFull(message, retry_after_s=limits.RETRY_AFTER_S)
+        own = sum(1 for each in self._listeners if each.who.client_id == who.client_id)
+        if own >= limits.EVENT_STREAMS_EACH:
+            self._parts.fair.tally.refused(Bound.EVENT_STREAMS, client=who.client_id)
+            message = f"{own} consoles of {who.client_id} listen already"
+            raise Busy(message, retry_after_s=limits.RETRY_AFTER_S)
         listener = Listener(who)
         self._listeners.add(listener)
         self._live.listen()

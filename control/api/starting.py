@@ -11,6 +11,7 @@ from msgspec import Raw
 
 from control.api.bodies import Batch, BatchItem, BatchStarted, StartRun, StartUnnamed
 from control.api.calls import JSON, KEY_PATTERN, Answer, Call, Operation, Route, check_input, decode
+from control.api.http.parsing import parsed
 from control.api.ports import Parts
 from control.api.problems import one
 from control.api.roles import check_pipeline, may_start
@@ -68,7 +69,12 @@ class Starting:
 
     async def _unnamed(self, call: Call) -> Answer:
         asked = await call.json(_UNNAMED)
-        pipeline = await self._parts.offload(lambda: self._definition(asked.pipeline))
+        pipeline = await parsed(
+            call,
+            self._parts.fair,
+            len(bytes(asked.pipeline)),
+            lambda: self._definition(asked.pipeline),
+        )
         wanted = _Wanted(
             client=call.who.client_id,
             trigger=_trigger(call),
@@ -154,7 +160,10 @@ class Starting:
                 catalog.remember(tx.conn, client, key, digest, run_id=run_id, now_ms=now_ms)
             return shown(tx.conn, (run_id, count))
 
-        return await self._parts.writer.write(work, patient=True)
+        if count < limits.BULK_RUNS_MIN:
+            return await self._parts.writer.write(work, patient=True)
+        async with self._parts.fair.bulk.hold(call.key):
+            return await self._parts.writer.write(work, patient=True)
 
     def _view(self, conn: sqlite3.Connection, made: Made) -> RunView:
         try:

@@ -24,7 +24,9 @@ KAFKA = "kafka://"
 KAFKA_VARIABLES = "TP_KAFKA_"
 _TOPIC_PREFIX_CHARS_MAX = 64
 _STATEFUL = frozenset({Service.API, Service.SCHEDULER, Service.TRIGGER, Service.STATISTICS})
-_SEVERAL = frozenset({"services"})  # Lists; in flags and the environment: comma-separated.
+_SEVERAL = frozenset(
+    {"services", "allowed_hosts"}
+)  # Lists; in flags and the environment: comma-separated.
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -56,6 +58,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     lend: bool = True
     queue_size: Annotated[int, Meta(ge=1)] = limits.QUEUE_SIZE_DEFAULT
     keep_days: Annotated[float, Meta(gt=0)] = 30.0
+    max_connections: Annotated[int, Meta(ge=2)] = limits.CONNECTIONS_DEFAULT
+    allowed_hosts: tuple[str, ...] = ()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @property

@@ -204,6 +204,7 @@ ACCEPT_PAUSE_MAX_S: Final = 1.0  # to this.
 COMPLAINT_EVERY_S: Final = 10.0  # How often one kind of refusal is logged, at most.
 EVENT_FRAME_BYTES_MAX: Final = 64 * KIB  # What a subscriber of events says,
 EVENT_FRAME_COMPRESSED_MAX: Final = 4 * KIB  # or this: it may grow a thousandfold.
+FRAMES_BYTES_MAX: Final = 64 * MIB  # Workers' messages of more than BODY_FREE_BYTES, together.
 GREETING_BYTES_MAX: Final = 64 * KIB  # A worker's handshake, and its first message.
 # Bodies of requests, until they are answered.
 BODY_FREE_BYTES: Final = 64 * KIB  # Smaller ones are not counted.
@@ -236,7 +237,6 @@ LOGIN_TRIES_BURST: Final = 10
 LOGIN_ADDRESS_PER_S: Final = 4.0  # and of all ids from it.
 LOGIN_ADDRESS_BURST: Final = 40
 LOGIN_KEYS_MAX: Final = 10_000
-HASHES_WAITING_EACH: Final = 25  # Of one address.
 PROVEN_LOGINS_MAX: Final = 10_000  # Secrets that were right, and whose hash has not changed.
 PROVEN_LOGIN_S: Final = 12 * 3_600.0
 # What health measures.
