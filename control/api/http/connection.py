@@ -66,24 +66,25 @@ class Connection:
             client, server = socket.getpeername()[:2], socket.getsockname()[:2]
         except OSError:  # It has gone already.
             return
-        async with trio.open_nursery() as nursery:
-            protocol = H11Protocol(
-                self._app,
-                self._config,
-                self._context,
-                _Apps(nursery),  # type: ignore[arg-type]  # What it uses of a task group.
-                ConnectionState({}),
-                False,
-                client,
-                server,
-                self._send,
-            )
-            nursery.start_soon(self._leave_when_stopping)
-            await self._read(protocol)
-            self._close()
-            with suppress(*_MALFORMED):
-                await protocol.handle(Closed())  # Calls under way are told.
-            self._reading.cancel()
+        async with trio.open_nursery() as watching:
+            watching.start_soon(self._leave_when_stopping)
+            async with trio.open_nursery() as calls:
+                protocol = H11Protocol(
+                    self._app,
+                    self._config,
+                    self._context,
+                    _Apps(calls),  # type: ignore[arg-type]  # What it uses of a task group.
+                    ConnectionState({}),
+                    False,
+                    client,
+                    server,
+                    self._send,
+                )
+                await self._read(protocol)
+                self._close()
+                with suppress(*_MALFORMED):
+                    await protocol.handle(Closed())  # Calls under way are told.
+            watching.cancel_scope.cancel()
 
     async def _read(self, protocol: H11Protocol) -> None:
         data = b"first"
