@@ -7,6 +7,7 @@ outbox).
 """
 
 import sqlite3
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Generic, Protocol, TypeVar
@@ -82,6 +83,7 @@ class _Piece(Generic[T]):
         self.work = work
         self.patient = patient
         self.done = trio.Event()
+        self.since = trio.current_time()
         self.result: outcome.Outcome[T] | None = None
 
 
@@ -142,6 +144,11 @@ class Writer:
                 # The writer has said why; a full disk needs an operator, not a crash loop.
                 await trio.sleep(1.0)
 
+    def oldest_s(self) -> float:
+        """For how long the oldest piece has been waiting for its commit."""
+        oldest = self._group[0] if self._group else next(iter(self._waiting), None)
+        return 0.0 if oldest is None else trio.current_time() - oldest.since
+
     def changed(self, change: Change) -> trio.Event:
         """Set by the next commit that touches this; get it before looking, wait after."""
         return self._changes[change]
@@ -173,6 +180,10 @@ class Writer:
             group = self._group = [self._waiting.popleft() for _ in range(count)]
             with trio.CancelScope(shield=True):
                 after = await self._offload(lambda group=group: self._commit(group))  # type: ignore[misc]
+            # What it had no time for is next.
+            if group[-1].result is None:
+                self._waiting.extendleft(reversed([each for each in group if not each.result]))
+                group = self._group = [each for each in group if each.result]
             after()
             # Who was handed records hands in the next step before the callers have their answers:
             # a job's way to its worker must not wait for a response to be put together.
@@ -194,8 +205,11 @@ class Writer:
         begun: list[Tx] = []
         try:
             conn.execute("BEGIN IMMEDIATE")
-            pieces = []
+            pieces: list[Tx] = []
+            end_s = time.thread_time() + limits.WRITER_GROUP_S
             for piece in group:
+                if pieces and time.thread_time() > end_s:
+                    break
                 tx = Tx(conn)
                 begun.append(tx)
                 conn.execute("SAVEPOINT piece")
