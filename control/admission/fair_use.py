@@ -37,7 +37,7 @@ class FairUse:
             Bound.FRAMES, tally, total=limits.FRAMES_BYTES_MAX, each=limits.FRAME_BYTES_MAX
         )
         self.parsing = Pool(Bound.PARSING, tally, total=limits.EXPENSIVE_PARSING_MAX, each=1)
-        self.bulk = Pool(Bound.BULK, tally, total=1, each=1)
+        self.bulk = Pool(Bound.BULK, tally, total=limits.BULK_MAX, each=limits.BULK_MAX)
         self.reports = Pool(Bound.REPORTS, tally, total=1, each=1)
         self.queries = Pool(Bound.QUERIES, tally, total=limits.QUERIES_MAX, each=1)
         self.exports = Pool(Bound.EXPORTS, tally, total=limits.EXPORTS_MAX, each=1)

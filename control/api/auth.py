@@ -12,7 +12,8 @@ import hmac
 import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import Final
+from contextlib import suppress
+from typing import Final, TypeVar
 
 import msgspec
 import trio
@@ -29,6 +30,7 @@ from store.clients import Login
 from store.reader import Reader
 from store.writer import Offload
 
+V = TypeVar("V")
 _LOG2_N: Final = 14
 _R: Final = 8
 _P: Final = 1
@@ -98,6 +100,7 @@ class Gate:
         self._tally = tally or Tally()
         self._known: OrderedDict[bytes, tuple[Identity, float]] = OrderedDict()
         self._proven: OrderedDict[bytes, _Proven] = OrderedDict()
+        self._wrong: OrderedDict[bytes, str] = OrderedDict()  # And which hash they do not fit.
         self._changes = 0
         self._hashing = Pool(
             Bound.LOGINS,
@@ -154,40 +157,52 @@ class Gate:
         if login is None or login.secret_hash != proven.secret_hash:
             self._proven.pop(key, None)
             return None
-        return _admit(client_id, login, right=True)
+        return _admit(client_id, login)
 
     async def _hashed(self, key: bytes, client_id: str, secret: str, address: str) -> Identity:
-        of_id = f"{address} {client_id}"
-        self._check_rates(of_id, address)
+        now = trio.current_time()
+        wait_s = self._by_id.wait_s(f"{address} {client_id}", now)
+        if wait_s > 0:
+            raise self._too_many(address, wait_s)
+        wait_s = self._by_address.wait_s(address, now)
+        if wait_s == 0:
+            login = await self._lookup(client_id)
+            return await self._compared(key, client_id, secret, address, login)
+        # Too many wrong ones came from there, which is no fault of a client beside them. Ids that
+        # do not exist are not hashed; that and how long it takes is nothing the answer tells.
+        due = now + limits.LOGIN_UNDER_ATTACK_S
+        login = await self._lookup(client_id)
+        if login is None:
+            self._by_id.take(f"{address} {client_id}", now)
+        else:
+            with suppress(Unauthenticated, Busy):
+                return await self._compared(key, client_id, secret, address, login)
+        await trio.sleep_until(due)
+        raise self._too_many(address, wait_s)
+
+    async def _compared(
+        self, key: bytes, client_id: str, secret: str, address: str, login: Login | None
+    ) -> Identity:
+        stored = _NOBODY if login is None else login.secret_hash
+        if self._wrong.get(key) == stored:  # The same wrong secret as before.
+            raise Unauthenticated(_REFUSED)
         async with self._hashing.hold(address):
             if (known := self._recall(key)) is not None:
                 return known  # The same client, checked while this one waited.
-            self._check_rates(of_id, address)  # The tries that were ahead of it count.
-            login = await self._lookup(client_id)
-            stored = _NOBODY if login is None else login.secret_hash
             right = await self._offload(lambda: matches(secret, stored))
-            if login is None or not right:
-                now = trio.current_time()
-                self._by_id.take(of_id, now)
-                self._by_address.take(address, now)
-        identity = _admit(client_id, login, right=right)
-        self._prove(key, stored)
-        return identity
+        if login is None or not right:
+            now = trio.current_time()
+            self._by_id.take(f"{address} {client_id}", now)
+            self._by_address.take(address, now)
+            _remember(self._wrong, key, stored)
+            raise Unauthenticated(_REFUSED)
+        _remember(self._proven, key, _Proven(stored, trio.current_time() + limits.PROVEN_LOGIN_S))
+        return _admit(client_id, login)
 
-    def _check_rates(self, of_id: str, address: str) -> None:
-        now = trio.current_time()
-        wait_s = max(self._by_id.wait_s(of_id, now), self._by_address.wait_s(address, now))
-        if wait_s > 0:
-            self._tally.refused(Bound.LOGINS, address=address)
-            message = "too many wrong client ids or secrets came from this address; wait a moment"
-            raise Busy(message, retry_after_s=math.ceil(wait_s))
-
-    def _prove(self, key: bytes, secret_hash: str) -> None:
-        until = trio.current_time() + limits.PROVEN_LOGIN_S
-        self._proven[key] = _Proven(secret_hash, until)
-        self._proven.move_to_end(key)
-        if len(self._proven) > limits.PROVEN_LOGINS_MAX:
-            self._proven.popitem(last=False)
+    def _too_many(self, address: str, wait_s: float) -> Busy:
+        self._tally.refused(Bound.LOGINS, address=address)
+        message = "too many wrong client ids or secrets came from this address; wait a moment"
+        return Busy(message, retry_after_s=math.ceil(wait_s))
 
     def _recall(self, key: bytes) -> Identity | None:
         known = self._known.get(key)
@@ -225,9 +240,14 @@ def make_secret(random_bytes: Callable[[int], bytes]) -> str:
     return base64.urlsafe_b64encode(random_bytes(32)).rstrip(b"=").decode()
 
 
-def _admit(client_id: str, login: Login | None, *, right: bool) -> Identity:
-    if login is None or not right:
-        raise Unauthenticated(_REFUSED)
+def _remember(table: OrderedDict[bytes, V], key: bytes, value: V) -> None:
+    table[key] = value
+    table.move_to_end(key)
+    if len(table) > limits.LOGIN_KEYS_MAX:
+        table.popitem(last=False)
+
+
+def _admit(client_id: str, login: Login) -> Identity:
     if not login.enabled:
         message = f"the client {client_id} is disabled"
         raise Unauthenticated(message)

@@ -162,7 +162,8 @@ class Starting:
 
         if count < limits.BULK_RUNS_MIN:
             return await self._parts.writer.write(work, patient=True)
-        async with self._parts.fair.bulk.hold(call.key):
+        amount = 1 if count <= limits.BULK_RUNS_ALONE else limits.BULK_MAX
+        async with self._parts.fair.bulk.hold(call.key, amount):
             return await self._parts.writer.write(work, patient=True)
 
     def _view(self, conn: sqlite3.Connection, made: Made) -> RunView:

@@ -221,7 +221,9 @@ ANSWER_QUERY_BYTES: Final = 24 * MIB  # QUERY_BYTES_MAX as bytes, values, and te
 # What threads do.
 PARSING_MAX: Final = 2
 EXPENSIVE_PARSING_MAX: Final = 1  # Documents of more than BODY_FREE_BYTES.
-BULK_RUNS_MIN: Final = 200  # Submissions of so many runs or more commit one after the other.
+BULK_RUNS_MIN: Final = 100  # Of submissions of so many runs or more
+BULK_MAX: Final = 2  # so many are with the writer at once,
+BULK_RUNS_ALONE: Final = 2_000  # and one of more runs than this is alone.
 WRITER_GROUP_S: Final = 0.1  # A commit takes in no more once its pieces have taken so long.
 QUERIES_MAX: Final = 1  # Processes that carry out users' queries.
 EXPORTS_MAX: Final = 2
@@ -236,8 +238,8 @@ LOGIN_TRIES_PER_S: Final = 0.5  # Of one id from one address,
 LOGIN_TRIES_BURST: Final = 10
 LOGIN_ADDRESS_PER_S: Final = 4.0  # and of all ids from it.
 LOGIN_ADDRESS_BURST: Final = 40
-LOGIN_KEYS_MAX: Final = 10_000
-PROVEN_LOGINS_MAX: Final = 10_000  # Secrets that were right, and whose hash has not changed.
+LOGIN_KEYS_MAX: Final = 10_000  # Ids and addresses; and secrets that were right, and wrong.
+LOGIN_UNDER_ATTACK_S: Final = 1.0  # A wrong login from an address that sent too many of them.
 PROVEN_LOGIN_S: Final = 12 * 3_600.0
 # What health measures.
 STUCK_WRITER_S: Final = 5.0
