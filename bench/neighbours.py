@@ -68,7 +68,7 @@ def measure(attack: str, *, seconds: float = 10.0, connections: int = 200, seed:
         ):
             system = System(directory, [control.pid])
             secrets = _prepare(system)
-            before = _tree_mib(control.pid)
+            before = tree_mib(control.pid)
             with _attacking(system, attack, secrets, connections, seed):
                 found = trio.run(_victim, system, secrets["victim"], seconds)
                 control_s = time.perf_counter()
@@ -156,7 +156,7 @@ async def _victim(system: System, secret: str, seconds: float) -> Found:
                 if trio.current_time() >= due:
                     nursery.start_soon(submit)
                     due += _EVERY_S
-                peak = max(peak, _tree_mib(system.processes[0]))
+                peak = max(peak, tree_mib(system.processes[0]))
                 await trio.sleep(0.05)
         started = [await _start_s(client, run) for run in runs]
     return accepted, [each for each in started if each is not None], refused, peak
@@ -176,7 +176,7 @@ async def _start_s(client: httpx.AsyncClient, run: int) -> float | None:
     return float("inf")
 
 
-def _tree_mib(process: int) -> float:
+def tree_mib(process: int) -> float:
     """Resident memory of a process and of what it started."""
     total = 0.0
     for each in [process, *_children(process)]:

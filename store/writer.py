@@ -79,9 +79,10 @@ class Participant(Protocol):
 
 
 class _Piece(Generic[T]):
-    def __init__(self, work: Callable[[Tx], T], *, patient: bool) -> None:
+    def __init__(self, work: Callable[[Tx], T], *, patient: bool, bulk: bool) -> None:
         self.work = work
         self.patient = patient
+        self.bulk = bulk
         self.done = trio.Event()
         self.since = trio.current_time()
         self.result: outcome.Outcome[T] | None = None
@@ -106,7 +107,9 @@ class Writer:
         self._changes = {change: trio.Event() for change in Change}
         self.failing: str | None = None  # Why the last commit failed; None after one that did not.
 
-    async def write(self, work: Callable[[Tx], T], *, patient: bool = False) -> T:
+    async def write(
+        self, work: Callable[[Tx], T], *, patient: bool = False, bulk: bool = False
+    ) -> T:
         """Run `work` in a transaction; durable when it returns.
 
         Pieces are carried out in the order in which they were handed in: while there is room, no
@@ -115,9 +118,10 @@ class Writer:
         `StoreFailed` when the database could not be written: then nothing was changed, and
         `Unavailable` after `run` has ended. Once taken up, the work ends before a cancellation is
         delivered. A `patient` caller is answered only after the commit that its own records lead
-        to, if one follows at once: what it does next does not get in their way.
+        to, if one follows at once: what it does next does not get in their way. What is `bulk`
+        takes long, and has a commit of its own: those ahead of it do not wait for its end.
         """
-        piece: _Piece[T] = _Piece(work, patient=patient)
+        piece: _Piece[T] = _Piece(work, patient=patient, bulk=bulk)
         await trio.lowlevel.checkpoint_if_cancelled()
         try:
             self._room.acquire_on_behalf_of_nowait(piece)
@@ -176,8 +180,7 @@ class Writer:
 
     async def _drain(self) -> None:
         while self._waiting:
-            count = min(len(self._waiting), limits.WRITER_GROUP_MAX)
-            group = self._group = [self._waiting.popleft() for _ in range(count)]
+            group = self._group = self._next_group()
             with trio.CancelScope(shield=True):
                 after = await self._offload(lambda group=group: self._commit(group))  # type: ignore[misc]
             # What it had no time for is next.
@@ -199,6 +202,15 @@ class Writer:
                     piece.done.set()
             self._group = []
         self._arrived = trio.Event()
+
+    def _next_group(self) -> list[_Piece[object]]:
+        group = [self._waiting.popleft()]
+        if not group[0].bulk:
+            while (
+                self._waiting and len(group) < limits.WRITER_GROUP_MAX and not self._waiting[0].bulk
+            ):
+                group.append(self._waiting.popleft())
+        return group
 
     def _commit(self, group: Sequence[_Piece[object]]) -> Callable[[], None]:
         conn = self._conn

@@ -30,8 +30,10 @@ class MeteredStream(trio.abc.Stream):
         self._stream = guest.stream
         self._tally = tally
         self._sending = trio.Lock()
-        self._meter = FrameMeter(limits.GREETING_BYTES_MAX)
+        self._meter = FrameMeter(limits.HELLO_BYTES_MAX)
         self._head: bytearray | None = bytearray()  # None: it has ended.
+        self._before_answer = 0  # Bytes that came before the handshake was answered.
+        self._accepted = False
         self._cut = False
         self._welcome = False
         self._large = large  # Bytes of large messages, of all connections.
@@ -45,6 +47,10 @@ class MeteredStream(trio.abc.Stream):
     def host(self) -> str:
         """The address of the other side."""
         return self._guest.host
+
+    def accept(self) -> None:
+        """The client was let in: what follows are frames."""
+        self._accepted = True
 
     def welcome(self, largest: int) -> None:
         """From now on messages may have so many bytes, and the connection stays."""
@@ -68,8 +74,9 @@ class MeteredStream(trio.abc.Stream):
         if self._measure(data) is Verdict.TOO_LARGE:
             self._cut = True
             self._tally.refused(Bound.FRAMES, address=self._guest.host)
-            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-                await self.send_all(_TOO_LARGE)
+            if self._accepted:
+                with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                    await self.send_all(_TOO_LARGE)
             await trio.aclose_forcefully(self._stream)
             return b""
         await self._hold()
@@ -116,13 +123,16 @@ class MeteredStream(trio.abc.Stream):
         await self._stream.aclose()
 
     def _measure(self, data: bytes) -> Verdict:
+        if not self._accepted:
+            self._before_answer += len(data)
+            if self._before_answer > limits.HANDSHAKE_BYTES_MAX:
+                return Verdict.TOO_LARGE
         if self._head is None:
             return self._meter.feed(data)
         self._head += data
         end = self._head.find(_HEAD_END)
         if end < 0:
-            too_large = len(self._head) > limits.GREETING_BYTES_MAX
-            return Verdict.TOO_LARGE if too_large else Verdict.FINE
+            return Verdict.FINE
         frames = bytes(self._head[end + len(_HEAD_END) :])
         self._head = None
         return self._meter.feed(frames)

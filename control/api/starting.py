@@ -164,7 +164,7 @@ class Starting:
             return await self._parts.writer.write(work, patient=True)
         amount = 1 if count <= limits.BULK_RUNS_ALONE else limits.BULK_MAX
         async with self._parts.fair.bulk.hold(call.key, amount):
-            return await self._parts.writer.write(work, patient=True)
+            return await self._parts.writer.write(work, patient=True, bulk=True)
 
     def _view(self, conn: sqlite3.Connection, made: Made) -> RunView:
         try:

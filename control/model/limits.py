@@ -205,7 +205,8 @@ COMPLAINT_EVERY_S: Final = 10.0  # How often one kind of refusal is logged, at m
 EVENT_FRAME_BYTES_MAX: Final = 64 * KIB  # What a subscriber of events says,
 EVENT_FRAME_COMPRESSED_MAX: Final = 4 * KIB  # or this: it may grow a thousandfold.
 FRAMES_BYTES_MAX: Final = 64 * MIB  # Workers' messages of more than BODY_FREE_BYTES, together.
-GREETING_BYTES_MAX: Final = 64 * KIB  # A worker's handshake, and its first message.
+HANDSHAKE_BYTES_MAX: Final = 16 * KIB  # A worker's, and what follows it before the answer.
+HELLO_BYTES_MAX: Final = 512 * KIB  # A worker's first message: it names what it still runs.
 # Bodies of requests, until they are answered.
 BODY_FREE_BYTES: Final = 64 * KIB  # Smaller ones are not counted.
 BODIES_BYTES_MAX: Final = 48 * MIB

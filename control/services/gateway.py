@@ -134,6 +134,7 @@ class Gateway:
             text = f"this gateway speaks {wire.SUBPROTOCOL}\n"
             await request.reject(400, body=text.encode())
             return
+        _STREAM.get().accept()
         socket = await request.accept(subprotocol=wire.SUBPROTOCOL)
         try:
             await self._serve(socket)

@@ -31,6 +31,7 @@ _Put = Callable[[ASGIReceiveEvent], Awaitable[None]]
 _QUEUE: Final = 2  # Pieces of a body between the socket and the call.
 _TOO_LATE: Final = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 _TOO_LARGE: Final = b"\x88\x02" + (1009).to_bytes(2, "big")  # A closing frame.
+_CLIENT_ERROR_MAX: Final = 431
 _MALFORMED: Final = (ValueError, h11.ProtocolError, ProtocolError)
 
 
@@ -69,7 +70,7 @@ class Connection:
         async with trio.open_nursery() as watching:
             watching.start_soon(self._leave_when_stopping)
             async with trio.open_nursery() as calls:
-                protocol = H11Protocol(
+                protocol = _Protocol(
                     self._app,
                     self._config,
                     self._context,
@@ -163,6 +164,12 @@ class Connection:
         """Neither read nor write any more; the door closes the socket when all has ended."""
         self._closed = True
         self._reading.cancel()
+
+
+class _Protocol(H11Protocol):
+    async def _send_error_response(self, status_code: int) -> None:
+        # What a client sent is never an error of the server's: not 501 for a transfer coding.
+        await super()._send_error_response(status_code if status_code <= _CLIENT_ERROR_MAX else 400)
 
 
 class _Apps:
