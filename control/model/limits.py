@@ -205,6 +205,7 @@ COMPLAINT_EVERY_S: Final = 10.0  # How often one kind of refusal is logged, at m
 EVENT_FRAME_BYTES_MAX: Final = 64 * KIB  # What a subscriber of events says,
 EVENT_FRAME_COMPRESSED_MAX: Final = 4 * KIB  # or this: it may grow a thousandfold.
 FRAMES_BYTES_MAX: Final = 64 * MIB  # Workers' messages of more than BODY_FREE_BYTES, together.
+CLOSING_FRAME_S: Final = 1.0  # Until a worker has answered that its socket is closed.
 HANDSHAKE_BYTES_MAX: Final = 16 * KIB  # A worker's, and what follows it before the answer.
 HELLO_BYTES_MAX: Final = 512 * KIB  # A worker's first message: it names what it still runs.
 # Bodies of requests, until they are answered.
@@ -231,6 +232,7 @@ EXPORTS_MAX: Final = 2
 FOLLOWERS_MAX: Final = 256  # Of logs;
 FOLLOWERS_EACH: Final = 128  # of one client.
 EVENT_STREAMS_EACH: Final = 48
+EVENT_STREAMS_PER_S: Final = 4.0  # That a client begins; each is sent a snapshot.
 WAITING_MAX: Final = 200  # Requests that may wait for any one of these;
 WAITING_EACH: Final = 50  # of one client.
 WAITING_S: Final = 10.0

@@ -139,7 +139,8 @@ class Gateway:
         try:
             await self._serve(socket)
         finally:
-            with trio.move_on_after(limits.ACK_S, shield=True):
+            # At the end of the process nobody is left who reads the other side's answer to it.
+            with trio.move_on_after(limits.CLOSING_FRAME_S, shield=True):
                 await socket.aclose()
 
     async def _serve(self, socket: WebSocketConnection) -> None:

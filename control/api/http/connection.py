@@ -17,7 +17,14 @@ from hypercorn.config import Config
 from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.h11 import H11Protocol, H11WSConnection
 from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import AppWrapper, ASGIReceiveEvent, ASGISendEvent, ConnectionState, Scope
+from hypercorn.typing import (
+    AppWrapper,
+    ASGIReceiveEvent,
+    ASGISendEvent,
+    ConnectionState,
+    H11SendableEvent,
+    Scope,
+)
 from wsproto.utilities import ProtocolError
 
 from control.admission.door import Guest
@@ -167,6 +174,12 @@ class Connection:
 
 
 class _Protocol(H11Protocol):
+    async def _send_h11_event(self, event: H11SendableEvent) -> None:
+        try:
+            await super()._send_h11_event(event)
+        except h11.LocalProtocolError:  # After what the client sent nothing can be answered.
+            await self.send(Closed())
+
     async def _send_error_response(self, status_code: int) -> None:
         # What a client sent is never an error of the server's: not 501 for a transfer coding.
         await super()._send_error_response(status_code if status_code <= _CLIENT_ERROR_MAX else 400)
