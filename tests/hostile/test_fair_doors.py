@@ -3,6 +3,7 @@
 import os
 import resource
 import signal
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -25,15 +26,15 @@ UPGRADE = (
     "sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
 )
 HUGE = b"\x82\xff" + (16 * 2**30).to_bytes(8, "big") + bytes(4)
-FRAGMENTS = b"\x02\xfe" + (60_000).to_bytes(2, "big") + bytes(60_004) + b"\x80\xfe\xea\x60"
+FRAGMENTS = (
+    b"\x02\xfe" + (60_000).to_bytes(2, "big") + bytes(60_004) + b"\x80\xfe\xea\x60" + bytes(4)
+)
 TOO_LARGE = b"\x88\x02\x03\xf1"
 
 
 @contextmanager
 def connected(address: tuple[str, int], count: int) -> Iterator[None]:
     """So many idle connections."""
-    import socket
-
     with ExitStack() as stack:
         for _ in range(count):
             stack.enter_context(socket.create_connection(address))
