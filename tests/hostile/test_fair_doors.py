@@ -26,9 +26,8 @@ UPGRADE = (
     "sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
 )
 HUGE = b"\x82\xff" + (16 * 2**30).to_bytes(8, "big") + bytes(4)
-FRAGMENTS = (
-    b"\x02\xfe" + (60_000).to_bytes(2, "big") + bytes(60_004) + b"\x80\xfe\xea\x60" + bytes(4)
-)
+_LENGTH = (60_000).to_bytes(2, "big")
+FRAGMENTS = b"\x02\xfe" + _LENGTH + bytes(60_004) + b"\x80\xfe" + _LENGTH + bytes(4)
 TOO_LARGE = b"\x88\x02\x03\xf1"
 
 
