@@ -7,6 +7,7 @@ cancelled; what is being done for longest is known, so that health can be measur
 from collections.abc import Callable
 from typing import TypeVar
 
+import outcome
 import trio
 
 from control.model import limits
@@ -56,17 +57,32 @@ class Lanes:
 
 
 async def interruptible(work: Callable[[], T], lane: Lane, interrupt: Callable[[], None]) -> T:
-    """Run work in a lane; a cancellation (or a time limit) interrupts it, where it can be."""
+    """Run work in a lane of one thread; a cancellation interrupts it, or it does not begin."""
+    running = cancelled = False
+
+    def run() -> outcome.Outcome[T] | None:
+        nonlocal running
+        running = True  # First this, then the look: one of the two sides sees the other.
+        try:
+            return None if cancelled else outcome.capture(work)
+        finally:
+            running = False
+
+    async def interrupt_when_cancelled() -> None:
+        nonlocal cancelled
+        try:
+            await trio.sleep_forever()
+        finally:
+            cancelled = True
+            with trio.CancelScope(shield=True):
+                while running:  # It may be just before what can be interrupted.
+                    interrupt()
+                    await trio.sleep(limits.INTERRUPT_AGAIN_S)
+
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_interrupt_when_cancelled, interrupt)
-        found = await lane(work)
-        nursery.cancel_scope.shield = True
+        nursery.start_soon(interrupt_when_cancelled)
+        found = await lane(run)
+        await trio.lowlevel.checkpoint_if_cancelled()  # What an interruption raised is no result.
         nursery.cancel_scope.cancel()
-    return found
-
-
-async def _interrupt_when_cancelled(interrupt: Callable[[], None]) -> None:
-    try:
-        await trio.sleep_forever()
-    finally:
-        interrupt()
+    assert found is not None
+    return found.unwrap()

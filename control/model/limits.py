@@ -257,6 +257,7 @@ QUERY_ENGINE_BYTES_MAX: Final = 64 * MIB
 QUERY_FACTS_PENDING_MAX: Final = 10_000  # Appended since the last query; of more, all is copied.
 QUERY_PARTS_MAX: Final = 100
 QUERY_NICENESS: Final = 10
+INTERRUPT_AGAIN_S: Final = 0.05
 REPORT_S: Final = 30.0
 LOG_VALUE_CHARS_MAX: Final = 1_000  # Of one value in a log line,
 LOG_TRACE_CHARS_MAX: Final = 20_000  # and of a traceback.

@@ -85,6 +85,7 @@ class Gateway:
         self._tally = fair.tally
         self._door = fair.door(Bound.GATEWAY_CONNECTIONS)
         self._large = fair.frames
+        self._hosts = fair.hosts
 
     async def run(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled; reports the port that was bound."""
@@ -111,6 +112,11 @@ class Gateway:
             return  # Whoever it was went away while it was being answered.
 
     async def _greet(self, request: WebSocketRequest) -> None:
+        origin = next((each for name, each in request.headers if name.lower() == b"origin"), None)
+        words = origin and self._hosts.refusal(None, origin.decode("latin-1"))
+        if words:  # A page in a browser; workers send none.
+            await request.reject(403, body=f"{words}\n".encode())
+            return
         client, secret = _credentials(request)
         try:
             address = network_of(_STREAM.get().host)
