@@ -193,7 +193,7 @@ class Writer:
             with trio.CancelScope(shield=True):
                 for _ in range(_HEAD_START):
                     await trio.lowlevel.checkpoint()
-            following = bool(self._waiting)
+            following = bool(self._waiting) and not self._waiting[0].bulk
             for piece in self._patient:
                 piece.done.set()
             self._patient = [piece for piece in group if following and piece.patient]

@@ -134,6 +134,12 @@ class Call:
                 raise one(name, "null is no value here; leave the parameter out")
         return found
 
+    @property
+    def large(self) -> bool:
+        """Whether a body is announced that is larger than what anybody may send at once."""
+        announced = self._request.content_length
+        return announced is not None and announced > limits.BODY_FREE_BYTES
+
     async def hold(self, pool: Pool, amount: int = 1) -> None:
         """Hold a share until this call has been answered; raises `Busy`."""
         scope: dict[str, Any] = dict(self._request.scope)

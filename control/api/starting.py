@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 import msgspec
+import trio
 from msgspec import Raw
 
 from control.api.bodies import Batch, BatchItem, BatchStarted, StartRun, StartUnnamed
@@ -89,6 +90,8 @@ class Starting:
         return _created(await self._make(call, 1, news, self._view))
 
     async def _batch(self, call: Call) -> Answer:
+        if call.large:  # Whoever has to wait, or is refused, sends nothing before.
+            await call.hold(self._parts.fair.bulk, limits.BULK_MAX)
         asked = (await call.json(_BATCH)).runs
         inputs = _inputs(asked)
         who, trigger = call.who, _trigger(call)
@@ -162,11 +165,18 @@ class Starting:
                 catalog.remember(tx.conn, client, key, digest, run_id=run_id, now_ms=now_ms)
             return shown(tx.conn, (run_id, count))
 
+        writer = self._parts.writer
+        if call.large:  # It is alone already; others have their turn before the next one.
+            begin = trio.current_time()
+            try:
+                return await writer.write(work, bulk=True)
+            finally:
+                await trio.sleep(min(trio.current_time() - begin, limits.BULK_PAUSE_S))
         if count < limits.BULK_RUNS_MIN:
-            return await self._parts.writer.write(work, patient=True)
+            return await writer.write(work, patient=True)
         amount = 1 if count <= limits.BULK_RUNS_ALONE else limits.BULK_MAX
         async with self._parts.fair.bulk.hold(call.key, amount):
-            return await self._parts.writer.write(work, patient=True, bulk=True)
+            return await writer.write(work, patient=True, bulk=True)
 
     def _view(self, conn: sqlite3.Connection, made: Made) -> RunView:
         try:

@@ -225,6 +225,7 @@ PARSING_MAX: Final = 2
 EXPENSIVE_PARSING_MAX: Final = 1  # Documents of more than BODY_FREE_BYTES.
 BULK_RUNS_MIN: Final = 100  # Of submissions of so many runs or more
 BULK_MAX: Final = 2  # so many are with the writer at once,
+BULK_PAUSE_S: Final = 1.0  # After one with a large body, at most as long as it took.
 BULK_RUNS_ALONE: Final = 2_000  # and one of more runs than this is alone.
 WRITER_GROUP_S: Final = 0.1  # A commit takes in no more once its pieces have taken so long.
 QUERIES_MAX: Final = 1  # Processes that carry out users' queries.
