@@ -6,6 +6,7 @@ algorithm of ITU-T I.371). The table is bounded: full buckets are forgotten firs
 
 import ipaddress
 from collections import OrderedDict
+from functools import lru_cache
 from typing import Final
 
 _IPV6_NETWORK_BITS: Final = 64  # One host of IPv6 has so many addresses: they count as one.
@@ -46,6 +47,7 @@ class Rates:
             del self._full_at[min(self._full_at, key=self._full_at.__getitem__)]
 
 
+@lru_cache(maxsize=1_024)
 def network_of(host: str) -> str:
     """The key of an address: itself, or its /64 for IPv6; text that is no address as it is."""
     try:
