@@ -14,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo shots test unit test-kafka lint types contracts coverage format clean
+.PHONY: help setup demo shots test unit test-kafka break lint types contracts coverage format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' Makefile
@@ -49,6 +49,12 @@ unit: $(STAMP) ## The tests that start no process
 
 test-kafka: $(STAMP) ## The tests against a real Apache Kafka
 	@$(BIN)/python -m pytest -m kafka
+
+SECONDS ?= 300
+SEED ?= 1
+
+break: $(STAMP) ## Fuzz it: SECONDS=300 for each fuzzer, SEED=1 (tests/hostile/README.md)
+	@$(BIN)/python -m pytest tests/hostile --hostile-seconds=$(SECONDS) --hostile-seed=$(SEED)
 
 lint: $(STAMP) ## Format and lint, changing nothing
 	@printf '\n== Lint\n'

@@ -20,12 +20,16 @@ import structlog
 import trio
 
 from control import bootstrap
+from control.admission.door import connections_of, raise_descriptor_limit
+from control.admission.fair_use import FairUse
+from control.admission.loop_watch import LoopWatch
 from control.api.server import Api
 from control.hands import Hands
 from control.local_worker import check_local_worker, run_local_worker
 from control.model import limits
 from control.model.config import Config
 from control.model.errors import ConfigError, TaskplaneError
+from control.model.log_text import escape_values
 from control.model.names import Metric, Service
 from control.model.secrecy import keep_memory_private
 from control.model.views import CheckView
@@ -59,23 +63,33 @@ class ControlPlane:
     def __init__(self, config: Config, umask: int) -> None:
         world = this_world()
         member = bootstrap.member(config.directory, os.urandom)
+        self._fair = fair = FairUse(
+            connections=connections_of(config.max_connections, raise_descriptor_limit()),
+            allowed_hosts=(*config.allowed_hosts, config.listen_address.host),
+        )
         self._config = config
         self._umask = umask  # Of what is not ours: the files of jobs.
         self._wiring = wiring_of(config, member)
-        self._state = StateHost(config, world, self._wiring) if config.owns_state else None
-        self._hands = Hands(config, world, self._wiring, member, self._state)
+        self._state = StateHost(config, world, self._wiring, fair) if config.owns_state else None
+        self._hands = Hands(config, world, self._wiring, member, state=self._state, fair=fair)
         self._api: Api | None = None
         if self._state is not None and Service.API in config.services:
             self._api = self._state.api(self._hands.balancer, self)
         self._api_ended = trio.Event()
+        self._loop = LoopWatch()
 
     def parts(self) -> Mapping[str, str | None]:
         """Each part's problem in words; None: it is well."""
-        found: dict[str, str | None] = {}
+        late_s = self._loop.late_s()
+        found: dict[str, str | None] = {"loop": _stuck("the process", late_s, limits.STUCK_LOOP_S)}
         if self._state is not None:
-            found["store"] = self._state.writer.failing
+            found["store"] = self._state.writer.failing or _stuck(
+                "a commit", self._state.writer.oldest_s(), limits.STUCK_WRITER_S
+            )
             if Service.STATISTICS in self._config.services:
-                found["statistics"] = self._state.statistics.failing
+                found["statistics"] = self._state.statistics.failing or _stuck(
+                    "a batch of facts", self._fair.lanes.facts.oldest_s(), limits.STUCK_STATISTICS_S
+                )
         if self._wiring.spread:
             found["bus"] = self._wiring.failing and (
                 f"{self._wiring.failing}; runs are accepted until QUEUE_SIZE is reached, and go on "
@@ -101,6 +115,7 @@ class ControlPlane:
     async def run(self, stop: trio.Event) -> None:
         """Serve until `stop` is set, then end in order."""
         async with trio.open_nursery() as foundation:
+            foundation.start_soon(self._loop.run)
             login = worker_login = None
             if self._state is not None:
                 await foundation.start(self._state.writer.run)
@@ -189,6 +204,8 @@ def log_to_stderr(level: str) -> None:
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            escape_values,
             structlog.dev.ConsoleRenderer(
                 colors=sys.stderr.isatty() and not os.environ.get("NO_COLOR"),
                 # Not the pretty one, which shows the values of variables: some are secrets.
@@ -234,6 +251,10 @@ async def _listen_to_signals(
             if stop.is_set():
                 now.cancel()
             stop.set()
+
+
+def _stuck(what: str, waits_s: float, most_s: float) -> str | None:
+    return f"{what} has been waiting for {waits_s:.1f} s" if waits_s > most_s else None
 
 
 def _reachable(host: str) -> str:

@@ -3,6 +3,7 @@
 import structlog
 import trio
 
+from control.admission.fair_use import FairUse
 from control.api.auth import Gate
 from control.bus.peers import Arrival
 from control.core.policy import Policy
@@ -26,7 +27,14 @@ class Hands:
     """Balancer and dispatcher. `state`: None where the state is elsewhere."""
 
     def __init__(
-        self, config: Config, world: World, wiring: Wiring, member: str, state: StateHost | None
+        self,
+        config: Config,
+        world: World,
+        wiring: Wiring,
+        member: str,
+        *,
+        state: StateHost | None,
+        fair: FairUse,
     ) -> None:
         self._config = config
         self._spread = wiring.spread
@@ -34,7 +42,9 @@ class Hands:
         self._keys: WorkerKeys | None = None
         if state is None:
             self._keys = WorkerKeys(bus, self._forget)
-            self._gate = Gate(self._keys.login, trio.to_thread.run_sync, world.random_bytes(32))
+            self._gate = Gate(
+                self._keys.login, fair.lanes.hashes, world.random_bytes(32), fair.tally
+            )
         else:
             self._gate = state.gate
         self.balancer = BalancerService(_policy(config), bus, world.now_ms, world.random_bytes)
@@ -42,7 +52,7 @@ class Hands:
         classes = partition_classes(config.partitions, config.slow_share)
         self.dispatcher = Dispatcher(member, bus, classes, receive, world.now_ms)
         address = config.gateway_address
-        self._gateway = Gateway(address.host, address.port, self._role_of, send)
+        self._gateway = Gateway(address.host, address.port, self._role_of, send, fair)
 
     async def start(self, nursery: trio.Nursery) -> None:
         """Start what this process shall have.
@@ -76,10 +86,10 @@ class Hands:
             raise ConfigError(message) from group
         return port
 
-    async def _role_of(self, client_id: str, secret: str) -> Role | None:
+    async def _role_of(self, client_id: str, secret: str, address: str) -> Role | None:
         """The role of whoever connects to the gateway; None: refused."""
         try:
-            return (await self._gate.verify(client_id, secret)).role
+            return (await self._gate.verify(client_id, secret, address)).role
         except Unauthenticated:
             return None
 

@@ -9,6 +9,7 @@ import structlog
 import trio
 
 from control import bootstrap
+from control.admission.fair_use import FairUse
 from control.api.auth import Gate, stored_logins
 from control.api.balancing import BalancerElsewhere
 from control.api.ports import Health, Parts
@@ -54,24 +55,30 @@ class StateHost:
         config: Config,
         world: World,
         wiring: Wiring,
+        fair: FairUse,
     ) -> None:
-        directory, offload = config.directory, trio.to_thread.run_sync
+        directory, lanes = config.directory, fair.lanes
+        self._fair = fair
         self._config = config
         self._world = world
         conn = open_state(directory / STATE_FILE)
         bootstrap.claim_bus(conn, config)
         bootstrap.note_split(conn, config)
-        self.writer = Writer(conn, offload, wiring.participant(conn, world.random_bytes))
+        self.writer = Writer(conn, lanes.writer, wiring.participant(conn, world.random_bytes))
         self.bus = wiring.bus(self.writer)
         self._ledger = Ledger(Graphs(), config.queue_size)
-        self._reader = Reader(directory / STATE_FILE, offload)
+        self._reader = Reader(directory / STATE_FILE, lanes.readers)
+        # Logins never wait behind pages.
+        logins = stored_logins(Reader(directory / STATE_FILE, lanes.logins))
         self._facts = Facts(directory / FACTS_FILE)
-        self.gate = Gate(stored_logins(self._reader), offload, world.random_bytes(32))
+        self.gate = Gate(logins, lanes.hashes, world.random_bytes(32), fair.tally)
         self.trigger = Trigger(self.bus, self.writer, self._ledger, world.now_ms, world.jitter)
         self._planner = Planner(self.writer, world.now_ms)
         self._publisher = Publisher(self.writer, self._ledger, world.now_ms)
-        self.statistics = Statistics(self.bus, self._facts, offload)
-        self._logs = JobLogs(self.bus, LogFiles(directory / LOGS_FOLDER), offload)
+        self.statistics = Statistics(self.bus, self._facts, lanes.facts, lanes.reports)
+        self._logs = JobLogs(
+            self.bus, LogFiles(directory / LOGS_FOLDER), lanes.logs, lanes.log_reading
+        )
         self._pruner = Pruner(
             self.writer, config.keep_days, world.now_ms, self._logs.forget, self._forget_facts
         )
@@ -89,7 +96,8 @@ class StateHost:
             bus=self.bus,
             gate=self.gate,
             kinds=installed_kinds(),
-            offload=trio.to_thread.run_sync,
+            offload=self._fair.lanes.computing,
+            fair=self._fair,
             balancing=self._elsewhere or balancer,
             reports=self._facts,
             logs=self._logs,
@@ -135,6 +143,6 @@ class StateHost:
 
     async def _forget_facts(self, before_ms: int) -> None:
         try:
-            await trio.to_thread.run_sync(self._facts.prune, before_ms)
+            await self._fair.lanes.facts(lambda: self._facts.prune(before_ms))
         except StoreFailed as error:
             LOG.warning("statistics.failing", error=str(error))

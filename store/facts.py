@@ -1,7 +1,8 @@
 """Owns the DuckDB file of facts: what ended and how long it took, counted once; the reports.
 
 Everything here blocks and is called through the `offload` port. Each call has a cursor of its
-own; one call at a time writes, one makes a report, and one runs a user's query.
+own; one call at a time writes, one makes a report, and one copies facts: for an export, or for
+users' queries, which are carried out elsewhere (`user_queries.py`).
 """
 
 import os
@@ -25,7 +26,6 @@ from control.model.reports import (
     Learned,
     PartitionStats,
     PipelineStats,
-    QueryResult,
     SlowAttempt,
     Spread,
     Summary,
@@ -36,11 +36,11 @@ from control.model.reports import (
 )
 from control.model.states import Outcome, Speed
 from store.queries import Statements
-from store.questions import answer
 
 T = TypeVar("T", bound=msgspec.Struct)
 Param = str | int | float
 Format = Literal["parquet", "csv", "json"]
+Interruptible = Literal["report", "copy"]  # A copy is also an export.
 
 LOG = structlog.get_logger("store")
 _SQL: Final = Statements("facts")
@@ -106,7 +106,11 @@ class Facts:
         self._opening = threading.Lock()
         self._writing = threading.Lock()
         self._reporting = threading.Lock()
-        self._querying = threading.Lock()
+        self._copying = threading.Lock()
+        self._running: dict[Interruptible, duckdb.DuckDBPyConnection] = {}
+        self._pending: list[Fact] | None = None  # Appended since the copy; None: copy all.
+        self._parts: list[str] = []
+        self._part = 0
 
     def append(self, facts: Sequence[Fact], topic: str, reached: Mapping[int, int]) -> None:
         """Store facts and, for each partition of the topic, the last offset they come from."""
@@ -120,6 +124,10 @@ class Facts:
                 values = {"topic": topic, "partition": partition, "offset": offset}
                 cursor.execute(_SQL["reach"], values)
             cursor.commit()
+            if self._pending is not None:
+                self._pending.extend(facts)
+                if len(self._pending) > limits.QUERY_FACTS_PENDING_MAX:
+                    self._pending = None
 
     def reached(self, topic: str) -> dict[int, int]:
         """The last offset that is counted, by partition; what is at or below it is in."""
@@ -134,6 +142,7 @@ class Facts:
     def prune(self, before_ms: int) -> int:
         """Delete what ended before that; gives how many facts."""
         with self._writing, self._cursor() as cursor:
+            self._pending = None
             row = cursor.execute(_SQL["prune"], {"before_ms": before_ms}).fetchone()
             return int(row[0]) if row else 0
 
@@ -143,6 +152,12 @@ class Facts:
             if self._conn is not None:
                 self._conn.close()
                 self._conn = None
+
+    def interrupt(self, what: Interruptible) -> None:
+        """End the report, or the copy, that is being made; it raises `StoreFailed`."""
+        running = self._running.get(what)
+        if running is not None:
+            running.interrupt()
 
     # Reports.
 
@@ -196,7 +211,7 @@ class Facts:
         pipeline, job = of
         span = {"window_ms": window_ms, "now_ms": now_ms}
         asked: dict[str, Param] = {"pipeline": pipeline, "job": job, **span}
-        with self._reporting, self._cursor() as cursor:
+        with self._reporting, self._cursor("report") as cursor:
             cursor.begin()  # All of it at one instant: every duration is below the last bound.
             (total,) = _rows(cursor, "task", _Task, **asked)
             counts: list[DurationBucket] = []
@@ -230,30 +245,48 @@ class Facts:
 
     # For operators.
 
-    def query(
-        self, sql: str, limit: int = limits.QUERY_ROWS_MAX, timeout_s: float = limits.QUERY_S
-    ) -> QueryResult:
-        """Run one SELECT that reaches nothing but the facts; raises `Rejected`."""
-        with self._querying, self._cursor() as cursor:
-            watch = threading.Timer(timeout_s, cursor.interrupt)
-            watch.start()
+    def copy(self) -> tuple[Path, list[str]]:
+        """Bring the copy for users' queries up to date; gives its directory, and its files.
+
+        The first one is of all facts; later ones add what was appended since.
+        """
+        with self._copying, self._cursor("copy") as cursor:
+            with self._writing:
+                pending, self._pending = self._pending, []
+                if len(self._parts) >= limits.QUERY_PARTS_MAX:
+                    pending = None
+                if pending is None:
+                    cursor.begin()
+                    cursor.execute(_SQL["touch"]).fetchall()
             try:
-                return answer(cursor, sql, limit)
-            except duckdb.InterruptException as error:
-                message = f"the query took longer than {timeout_s:g} s"
-                raise Rejected(message) from error
-            except duckdb.Error as error:
-                raise Rejected(str(error)) from error
-            finally:
-                watch.cancel()
-                watch.join()
+                self._add_part(cursor, pending)
+            except BaseException:
+                self._pending = None  # The next one is of all facts.
+                raise
+            return self._exports.resolve(), [*self._parts]
+
+    def _add_part(self, cursor: duckdb.DuckDBPyConnection, pending: Sequence[Fact] | None) -> None:
+        if pending is not None and not pending:
+            return
+        stale = self._parts if pending is None else []
+        name = f"part-{self._part}.parquet"
+        self._part += 1
+        path = str(self._exports.resolve() / name)
+        if pending is None:
+            cursor.execute(_SQL["copy_all"], {"path": path})
+        else:
+            text = _ENCODER.encode(pending).decode()
+            cursor.execute(_SQL["copy_pending"], {"path": path, "facts": text})
+        self._parts = [name] if pending is None else [*self._parts, name]
+        for each in stale:
+            (self._exports / each).unlink(missing_ok=True)
 
     def export(self, path: Path, form: Format, since_ms: int | None = None) -> int:
         """Write facts to a file, in the order in which they ended; gives how many.
 
         `since_ms`: only of jobs that became ready after that; None: all.
         """
-        with self._querying, self._cursor() as cursor:
+        with self._copying, self._cursor("copy") as cursor:
             target = self._exports / f"facts.{form}"  # SQL may write nowhere else.
             try:
                 values = {"path": str(target), "format": form, "since_ms": since_ms}
@@ -267,24 +300,33 @@ class Facts:
             return int(row[0]) if row else 0
 
     def _report(self, name: str, row: type[T], **values: Param) -> list[T]:
-        with self._reporting, self._cursor() as cursor:
+        with self._reporting, self._cursor("report") as cursor:
             return _rows(cursor, name, row, **values)
 
     @contextmanager
-    def _cursor(self) -> Iterator[duckdb.DuckDBPyConnection]:
+    def _cursor(
+        self, interruptible: Interruptible | None = None
+    ) -> Iterator[duckdb.DuckDBPyConnection]:
         cursor: duckdb.DuckDBPyConnection | None = None
         try:
             with self._opening:
                 if self._conn is None:
                     self._conn = self._open()
                 cursor = self._conn.cursor()
+            if interruptible is not None:
+                self._running[interruptible] = cursor
             yield cursor
+        except duckdb.InterruptException as error:
+            message = "it took too long, or nobody waits for it any more"
+            raise StoreFailed(message) from error
         except (duckdb.Error, OSError) as error:
             # DuckDB may refuse everything after a failed write until the file is opened anew.
             self.close()
             message = f"the file of facts cannot be used: {error}"
             raise StoreFailed(message) from error
         finally:
+            if interruptible is not None:
+                self._running.pop(interruptible, None)
             if cursor is not None:
                 cursor.close()  # Rolls back what was not committed.
 

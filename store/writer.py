@@ -7,6 +7,7 @@ outbox).
 """
 
 import sqlite3
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Generic, Protocol, TypeVar
@@ -78,10 +79,12 @@ class Participant(Protocol):
 
 
 class _Piece(Generic[T]):
-    def __init__(self, work: Callable[[Tx], T], *, patient: bool) -> None:
+    def __init__(self, work: Callable[[Tx], T], *, patient: bool, bulk: bool) -> None:
         self.work = work
         self.patient = patient
+        self.bulk = bulk
         self.done = trio.Event()
+        self.since = trio.current_time()
         self.result: outcome.Outcome[T] | None = None
 
 
@@ -104,7 +107,9 @@ class Writer:
         self._changes = {change: trio.Event() for change in Change}
         self.failing: str | None = None  # Why the last commit failed; None after one that did not.
 
-    async def write(self, work: Callable[[Tx], T], *, patient: bool = False) -> T:
+    async def write(
+        self, work: Callable[[Tx], T], *, patient: bool = False, bulk: bool = False
+    ) -> T:
         """Run `work` in a transaction; durable when it returns.
 
         Pieces are carried out in the order in which they were handed in: while there is room, no
@@ -113,9 +118,10 @@ class Writer:
         `StoreFailed` when the database could not be written: then nothing was changed, and
         `Unavailable` after `run` has ended. Once taken up, the work ends before a cancellation is
         delivered. A `patient` caller is answered only after the commit that its own records lead
-        to, if one follows at once: what it does next does not get in their way.
+        to, if one follows at once: what it does next does not get in their way. What is `bulk`
+        takes long, and has a commit of its own: those ahead of it do not wait for its end.
         """
-        piece: _Piece[T] = _Piece(work, patient=patient)
+        piece: _Piece[T] = _Piece(work, patient=patient, bulk=bulk)
         await trio.lowlevel.checkpoint_if_cancelled()
         try:
             self._room.acquire_on_behalf_of_nowait(piece)
@@ -141,6 +147,11 @@ class Writer:
             except StoreFailed:
                 # The writer has said why; a full disk needs an operator, not a crash loop.
                 await trio.sleep(1.0)
+
+    def oldest_s(self) -> float:
+        """For how long the oldest piece has been waiting for its commit."""
+        oldest = self._group[0] if self._group else next(iter(self._waiting), None)
+        return 0.0 if oldest is None else trio.current_time() - oldest.since
 
     def changed(self, change: Change) -> trio.Event:
         """Set by the next commit that touches this; get it before looking, wait after."""
@@ -169,17 +180,20 @@ class Writer:
 
     async def _drain(self) -> None:
         while self._waiting:
-            count = min(len(self._waiting), limits.WRITER_GROUP_MAX)
-            group = self._group = [self._waiting.popleft() for _ in range(count)]
+            group = self._group = self._next_group()
             with trio.CancelScope(shield=True):
                 after = await self._offload(lambda group=group: self._commit(group))  # type: ignore[misc]
+            # What it had no time for is next.
+            if group[-1].result is None:
+                self._waiting.extendleft(reversed([each for each in group if not each.result]))
+                group = self._group = [each for each in group if each.result]
             after()
             # Who was handed records hands in the next step before the callers have their answers:
             # a job's way to its worker must not wait for a response to be put together.
             with trio.CancelScope(shield=True):
                 for _ in range(_HEAD_START):
                     await trio.lowlevel.checkpoint()
-            following = bool(self._waiting)
+            following = bool(self._waiting) and not self._waiting[0].bulk
             for piece in self._patient:
                 piece.done.set()
             self._patient = [piece for piece in group if following and piece.patient]
@@ -189,13 +203,25 @@ class Writer:
             self._group = []
         self._arrived = trio.Event()
 
+    def _next_group(self) -> list[_Piece[object]]:
+        group = [self._waiting.popleft()]
+        if not group[0].bulk:
+            while (
+                self._waiting and len(group) < limits.WRITER_GROUP_MAX and not self._waiting[0].bulk
+            ):
+                group.append(self._waiting.popleft())
+        return group
+
     def _commit(self, group: Sequence[_Piece[object]]) -> Callable[[], None]:
         conn = self._conn
         begun: list[Tx] = []
         try:
             conn.execute("BEGIN IMMEDIATE")
-            pieces = []
+            pieces: list[Tx] = []
+            end_s = time.thread_time() + limits.WRITER_GROUP_S
             for piece in group:
+                if pieces and time.thread_time() > end_s:
+                    break
                 tx = Tx(conn)
                 begun.append(tx)
                 conn.execute("SAVEPOINT piece")

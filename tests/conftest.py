@@ -18,6 +18,10 @@ settings.load_profile("taskplane")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seed", type=int, help="run tests/sim with this seed only")
+    parser.addoption(
+        "--hostile-seconds", type=float, help="how long each fuzzer of tests/hostile goes on"
+    )
+    parser.addoption("--hostile-seed", type=int, default=1, help="of the fuzzers of tests/hostile")
 
 
 @pytest.fixture(autouse=True)

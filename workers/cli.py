@@ -15,6 +15,8 @@ from control.model import limits
 from control.model.errors import ConfigError
 from control.model.isolation import IsolationMode
 from control.model.kinds import installed_kinds
+from control.model.log_text import escape_values
+from control.model.text import clean
 from workers.app import run_worker
 from workers.config import Flags, load_config
 from workers.link import NotWelcome
@@ -108,10 +110,10 @@ def tpworker(
         config = load_config(flags, os.environ, socket.gethostname())
         drained = run_worker(config, installed_kinds())
     except ConfigError as error:
-        typer.echo(f"tpworker: {error}", err=True)
+        typer.echo(f"tpworker: {clean(str(error))}", err=True)
         raise typer.Exit(EXIT_USAGE) from error
     except NotWelcome as error:
-        typer.echo(f"tpworker: {error}", err=True)
+        typer.echo(f"tpworker: {clean(str(error))}", err=True)
         raise typer.Exit(EXIT_NOT_ALLOWED) from error
     raise typer.Exit(0 if drained else EXIT_INTERRUPTED)
 
@@ -121,6 +123,8 @@ def _log_to_stderr(level: LogLevel) -> None:
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            escape_values,
             structlog.dev.ConsoleRenderer(
                 colors=sys.stderr.isatty() and not os.getenv("NO_COLOR"),
                 # Not the pretty one, which shows the values of variables: params are secrets.

@@ -174,7 +174,7 @@ class Access:
     async def _secret(self) -> tuple[str, str]:
         """A new secret, and how it is stored."""
         secret, salt = make_secret(self._parts.random_bytes), self._parts.random_bytes(16)
-        return secret, await self._parts.offload(lambda: hash_secret(secret, salt))
+        return secret, await self._parts.fair.lanes.hashes(lambda: hash_secret(secret, salt))
 
 
 def _with_secret(client: ClientView, secret: str) -> Answer:

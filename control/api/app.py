@@ -21,6 +21,7 @@ from control.api.doctor import Doctor
 from control.api.events import Events
 from control.api.fleet import EVENTS, Fleet
 from control.api.forecasts import Forecasts
+from control.api.http.holds import ANSWERS
 from control.api.jobs import Jobs
 from control.api.live import Live
 from control.api.metrics import Metrics
@@ -36,10 +37,12 @@ from control.api.starting import Starting
 from control.api.stats import Stats
 from control.api.streams import Streamed
 from control.api.timetable import Timetable
+from control.core.fair_use.rates import network_of
 from control.model import limits
 from control.model.errors import NotFound, TaskplaneError
 
 LOG = structlog.get_logger("api")
+_BODILESS: Final = frozenset({"GET", "HEAD"})
 _PARAMETER: Final = re.compile(r"\{(\w+)\}")
 _Refusal = Callable[[Request[Any, Any, Any], Exception], Response[bytes]]
 
@@ -101,13 +104,19 @@ def _http_handler(
 ) -> HTTPRouteHandler:
     operation = route.operation
     allowed = ROLES[operation.method, operation.path]
+    reserved = ANSWERS.get((operation.method, operation.path), 0)
 
     async def handle(request: Request[Any, Any, Any]) -> ASGIResponse:
-        who = None
+        who, address = None, network_of(request.client.host if request.client else "")
         if allowed is not None:
-            who = await parts.gate.identify(request.headers.get("authorization"))
+            who = await parts.gate.identify(request.headers.get("authorization"), address)
             check_role(who, allowed)
-        answer = await route.handler(Call(request, who, operation))
+        call = Call(request, who, operation, parts.fair, address)
+        if operation.method not in _BODILESS:
+            call.check_media()
+        if reserved:
+            await call.hold(parts.fair.answers, reserved)
+        answer = await route.handler(call)
         response = _response(answer, operation, closing)
         metrics.answered(operation.method, operation.path, response.status_code)
         return response

@@ -1,28 +1,36 @@
 """Decides who is calling: HTTP Basic, secrets kept as scrypt hashes.
 
-A hash costs 50 ms and 16 MiB by design, so that a stolen database gives no secrets away; what was
-found right is remembered for a minute, so that a request costs none.
+A hash costs 50 ms and 16 MiB by design, so that a stolen database gives no secrets away. What was
+right is cached for a minute, and after that compared with the stored hash only: a request costs no
+hash, however many strangers try secrets.
 """
 
 import base64
 import binascii
 import hashlib
 import hmac
+import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import Final
+from contextlib import suppress
+from typing import Final, TypeVar
 
 import msgspec
 import trio
 
+from control.admission.pool import Pool
+from control.admission.tally import Tally
+from control.core.fair_use.rates import Rates
 from control.model import limits
-from control.model.errors import Unauthenticated, Unavailable
+from control.model.errors import Busy, Unauthenticated
+from control.model.names import Bound
 from control.model.states import Role
 from store import clients
 from store.clients import Login
 from store.reader import Reader
 from store.writer import Offload
 
+V = TypeVar("V")
 _LOG2_N: Final = 14
 _R: Final = 8
 _P: Final = 1
@@ -65,48 +73,136 @@ def stored_logins(reader: Reader) -> Lookup:
     return login
 
 
-class Gate:
-    """Finds out who calls. `cache_key`: 32 random bytes; secrets are not kept, even in memory."""
+class _Proven(msgspec.Struct, frozen=True):
+    """A secret that was right: as long as this hash is stored, it still is."""
 
-    def __init__(self, lookup: Lookup, offload: Offload, cache_key: bytes) -> None:
+    secret_hash: str
+    until: float
+
+
+class Gate:
+    """Finds out who calls. `cache_key`: 32 random bytes; secrets are not kept, even in memory.
+
+    Whoever was right before is looked up, not hashed again, and so never waits for strangers. Wrong
+    secrets are slowed by id and address before they are hashed, alike for ids that exist or not.
+    """
+
+    def __init__(
+        self,
+        lookup: Lookup,
+        offload: Offload,
+        cache_key: bytes,
+        tally: Tally | None = None,
+    ) -> None:
         self._lookup = lookup
         self._offload = offload
         self._cache_key = cache_key
+        self._tally = tally or Tally()
         self._known: OrderedDict[bytes, tuple[Identity, float]] = OrderedDict()
+        self._proven: OrderedDict[bytes, _Proven] = OrderedDict()
+        self._wrong: OrderedDict[bytes, str] = OrderedDict()  # And which hash they do not fit.
         self._changes = 0
-        self._hashing = trio.CapacityLimiter(limits.HASHES_MAX)
+        self._hashing = Pool(
+            Bound.LOGINS,
+            self._tally,
+            total=limits.HASHES_MAX,
+            each=limits.HASHES_MAX,
+            waiting=limits.HASHES_WAITING_MAX,
+        )
+        self._by_id = Rates(
+            per_s=limits.LOGIN_TRIES_PER_S,
+            burst=limits.LOGIN_TRIES_BURST,
+            keys_max=limits.LOGIN_KEYS_MAX,
+        )
+        self._by_address = Rates(
+            per_s=limits.LOGIN_ADDRESS_PER_S,
+            burst=limits.LOGIN_ADDRESS_BURST,
+            keys_max=limits.LOGIN_KEYS_MAX,
+        )
 
     def forget(self) -> None:
         """Clients changed: everybody is looked at again."""
         self._changes += 1
         self._known.clear()
 
-    async def identify(self, authorization: str | None) -> Identity:
-        """Who the header `Authorization` says; raises `Unauthenticated` or `Unavailable`."""
+    async def identify(self, authorization: str | None, address: str = "") -> Identity:
+        """Who the header `Authorization` says; raises what `verify` does."""
         client_id, secret = read_basic(authorization)
-        return await self.verify(client_id, secret)
+        return await self.verify(client_id, secret, address)
 
-    async def verify(self, client_id: str, secret: str) -> Identity:
-        """The client with this secret; raises `Unauthenticated` or `Unavailable`."""
+    async def verify(self, client_id: str, secret: str, address: str = "") -> Identity:
+        """The client with this secret; raises `Unauthenticated`, `Busy`, or `Unavailable`.
+
+        `address`: the network address that the secret came from.
+        """
         key = self._digest(client_id, secret)
         if (known := self._recall(key)) is not None:
             return known
-        if self._hashing.statistics().tasks_waiting >= limits.HASHES_WAITING_MAX:
-            message = "too many logins are being checked"
-            raise Unavailable(message)
-        async with self._hashing:
-            if (known := self._recall(key)) is not None:
-                return known  # The same client, checked while this one waited.
-            changes = self._changes
-            login = await self._lookup(client_id)
-            stored = _NOBODY if login is None else login.secret_hash
-            right = await self._offload(lambda: matches(secret, stored))
-        identity = _admit(client_id, login, right=right)
+        changes = self._changes
+        identity = await self._renewed(key, client_id)
+        if identity is None:
+            identity = await self._hashed(key, client_id, secret, address)
         if changes == self._changes:
             self._known[key] = (identity, trio.current_time() + limits.AUTH_CACHE_S)
             if len(self._known) > limits.AUTH_CACHE_MAX:
                 self._known.popitem(last=False)
         return identity
+
+    async def _renewed(self, key: bytes, client_id: str) -> Identity | None:
+        """The client, if this secret was right before and the stored hash is the same."""
+        proven = self._proven.get(key)
+        if proven is None or trio.current_time() >= proven.until:
+            return None
+        login = await self._lookup(client_id)
+        if login is None or login.secret_hash != proven.secret_hash:
+            self._proven.pop(key, None)
+            return None
+        return _admit(client_id, login)
+
+    async def _hashed(self, key: bytes, client_id: str, secret: str, address: str) -> Identity:
+        now = trio.current_time()
+        wait_s = self._by_id.wait_s(f"{address} {client_id}", now)
+        if wait_s > 0:
+            raise self._too_many(address, wait_s)
+        wait_s = self._by_address.wait_s(address, now)
+        if wait_s == 0:
+            login = await self._lookup(client_id)
+            return await self._compared(key, client_id, secret, address, login)
+        # Too many wrong ones came from there, which is no fault of a client beside them. Ids that
+        # do not exist are not hashed; that and how long it takes is nothing the answer tells.
+        due = now + limits.LOGIN_UNDER_ATTACK_S
+        login = await self._lookup(client_id)
+        if login is None:
+            self._by_id.take(f"{address} {client_id}", now)
+        else:
+            with suppress(Unauthenticated, Busy):
+                return await self._compared(key, client_id, secret, address, login)
+        await trio.sleep_until(due)
+        raise self._too_many(address, wait_s)
+
+    async def _compared(
+        self, key: bytes, client_id: str, secret: str, address: str, login: Login | None
+    ) -> Identity:
+        stored = _NOBODY if login is None else login.secret_hash
+        if self._wrong.get(key) == stored:  # The same wrong secret as before.
+            raise Unauthenticated(_REFUSED)
+        async with self._hashing.hold(address):
+            if (known := self._recall(key)) is not None:
+                return known  # The same client, checked while this one waited.
+            right = await self._offload(lambda: matches(secret, stored))
+        if login is None or not right:
+            now = trio.current_time()
+            self._by_id.take(f"{address} {client_id}", now)
+            self._by_address.take(address, now)
+            _remember(self._wrong, key, stored)
+            raise Unauthenticated(_REFUSED)
+        _remember(self._proven, key, _Proven(stored, trio.current_time() + limits.PROVEN_LOGIN_S))
+        return _admit(client_id, login)
+
+    def _too_many(self, address: str, wait_s: float) -> Busy:
+        self._tally.refused(Bound.LOGINS, address=address)
+        message = "too many wrong client ids or secrets came from this address; wait a moment"
+        return Busy(message, retry_after_s=math.ceil(wait_s))
 
     def _recall(self, key: bytes) -> Identity | None:
         known = self._known.get(key)
@@ -144,9 +240,14 @@ def make_secret(random_bytes: Callable[[int], bytes]) -> str:
     return base64.urlsafe_b64encode(random_bytes(32)).rstrip(b"=").decode()
 
 
-def _admit(client_id: str, login: Login | None, *, right: bool) -> Identity:
-    if login is None or not right:
-        raise Unauthenticated(_REFUSED)
+def _remember(table: OrderedDict[bytes, V], key: bytes, value: V) -> None:
+    table[key] = value
+    table.move_to_end(key)
+    if len(table) > limits.LOGIN_KEYS_MAX:
+        table.popitem(last=False)
+
+
+def _admit(client_id: str, login: Login) -> Identity:
     if not login.enabled:
         message = f"the client {client_id} is disabled"
         raise Unauthenticated(message)

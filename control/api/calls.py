@@ -3,8 +3,9 @@
 An `Operation` is all that is known of a call: routing, OpenAPI, and the tests are made from it.
 """
 
+import codecs
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
@@ -12,7 +13,10 @@ from litestar import Request
 from litestar.exceptions import InternalServerException
 from msgspec import Meta, Raw
 
+from control.admission.fair_use import FairUse
+from control.admission.pool import Pool
 from control.api.auth import Identity
+from control.api.http.holds import SCOPE_KEY, Holds
 from control.api.problems import Malformed, UnsupportedMedia, one
 from control.model import limits
 from control.model.choices import choices
@@ -28,6 +32,7 @@ TEXT: Final = "text/plain; charset=utf-8"
 _WHERE: Final = re.compile(r"(.*) - at `\$\.?(.*)`$", re.DOTALL)
 _NESTING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
 _ID_MAX: Final = 2**63 - 1
+_UTF8: Final = codecs.getincrementaldecoder("utf-8")
 _ANY: Final = msgspec.json.Decoder()
 
 Cursor = Annotated[
@@ -69,11 +74,20 @@ class Call:
     """What came in: who, which place, which question, which body."""
 
     def __init__(
-        self, request: Request[Any, Any, Any], who: Identity | None, operation: Operation
+        self,
+        request: Request[Any, Any, Any],
+        who: Identity | None,
+        operation: Operation,
+        fair: FairUse,
+        address: str,
     ) -> None:
         self._request = request
         self._who = who
         self._operation = operation
+        self._fair = fair
+        self._body: bytes | None = None
+        self.key = address if who is None else who.client_id
+        """Whose share of what is bounded this call takes: the client's, or the address's."""
 
     @property
     def who(self) -> Identity:
@@ -120,19 +134,59 @@ class Call:
                 raise one(name, "null is no value here; leave the parameter out")
         return found
 
+    @property
+    def large(self) -> bool:
+        """Whether a body is announced that is larger than what anybody may send at once."""
+        announced = self._request.content_length
+        return announced is not None and announced > limits.BODY_FREE_BYTES
+
+    async def hold(self, pool: Pool, amount: int = 1) -> None:
+        """Hold a share until this call has been answered; raises `Busy`."""
+        scope: dict[str, Any] = dict(self._request.scope)
+        holds: Holds = scope[SCOPE_KEY]
+        await holds.take(pool, self.key, amount)
+
     async def body(self) -> bytes:
-        """The body as it came; raises `UnsupportedMedia`, `Malformed`."""
+        """The body as it came; raises `UnsupportedMedia`, `Malformed`, `Busy`."""
+        if self._body is None:
+            self._body = await self._read()
+        return self._body
+
+    async def _read(self) -> bytes:
         try:
-            body = await self._request.body()
+            body = await self._received()
         except InternalServerException as error:
             # Nobody hears it, and it is no fault of ours that a log should speak of.
             message = "the client went away before its body was complete"
             raise Malformed(message) from error
         if body and self.media not in self._operation.body_media:
-            known = ", ".join(self._operation.body_media)
-            message = f"{self.media or 'a body without a content type'} is not taken here: {known}"
-            raise UnsupportedMedia(message)
+            raise _untaken(self.media, self._operation.body_media)
         return body
+
+    async def _received(self) -> bytes:
+        """All of the body; a large one is waited for only when there is room for it."""
+        announced, pieces, size = self._request.content_length, [], 0
+        room = limits.BODY_FREE_BYTES
+        if announced is not None and room < announced <= limits.BODY_BYTES_MAX:
+            await self.hold(self._fair.bodies, announced)
+            room = announced
+        async for piece in self._request.stream():
+            size += len(piece)
+            if size > room:
+                room = limits.BODY_BYTES_MAX
+                await self.hold(self._fair.bodies, room)
+            pieces.append(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def check_media(self) -> None:
+        """Raise `UnsupportedMedia` for a content type that this call does not take.
+
+        Also where no body is needed: a form of any page can be sent here without asking.
+        """
+        taken = (JSON,) if self._operation.body is None else self._operation.body_media
+        untyped = not self.media and self._operation.body is None and self._request.content_length
+        if untyped or (self.media and self.media not in taken):
+            raise _untaken(self.media, taken)
 
     @property
     def media(self) -> str:
@@ -157,10 +211,15 @@ class Route(msgspec.Struct, frozen=True):
     handler: Handler
 
 
+def _untaken(media: str, taken: Sequence[str]) -> UnsupportedMedia:
+    message = f"{media or 'a body without a content type'} is not taken here: {', '.join(taken)}"
+    return UnsupportedMedia(message)
+
+
 def decode(body: bytes, decoder: "msgspec.json.Decoder[T]") -> T:
     """A JSON body as a value; raises `Malformed` or `Invalid`."""
     try:
-        body.decode()  # What is left undecoded inside must be text as well.
+        _check_text(body)  # What is left undecoded inside must be text as well.
         return decoder.decode(body)
     except UnicodeDecodeError as error:
         message = "the body is not valid UTF-8"
@@ -171,6 +230,14 @@ def decode(body: bytes, decoder: "msgspec.json.Decoder[T]") -> T:
         raise Malformed(f"the body is not valid JSON: {error}") from error
     except RecursionError as error:
         raise _too_deep("") from error
+
+
+def _check_text(body: bytes) -> None:
+    """Raise `UnicodeDecodeError` for what is no UTF-8; a large body is not copied for it."""
+    decoder, view = _UTF8(), memoryview(body)
+    for at in range(0, len(view), limits.MIB):
+        decoder.decode(view[at : at + limits.MIB])
+    decoder.decode(b"", final=True)
 
 
 def check_input(value: Raw, path: str) -> Raw:

@@ -4,6 +4,7 @@ Only what somebody wants is read, and nothing while nobody listens, but once in 
 many jobs wait.
 """
 
+import math
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -16,10 +17,12 @@ from control.api.listeners import Listener, Share
 from control.api.live import Live
 from control.api.marks import Wanted
 from control.api.ports import Parts
+from control.core.fair_use.rates import Rates
 from control.model import limits
-from control.model.errors import QueueFull, StoreFailed
+from control.model.errors import Busy, QueueFull, StoreFailed
 from control.model.live import Frame
 from control.model.messages import NULL
+from control.model.names import Bound
 from control.model.states import FINAL, State
 from control.model.times import to_rfc3339
 from control.model.views import JobView, RunView
@@ -51,6 +54,11 @@ class Events:
         self._listeners: set[Listener] = set()
         self.closing = trio.Event()  # Listeners leave, so that nobody has to wait for them.
         self._joined = trio.Event()
+        self._joining = Rates(
+            per_s=limits.EVENT_STREAMS_PER_S,
+            burst=limits.EVENT_STREAMS_MAX,
+            keys_max=limits.LOGIN_KEYS_MAX,
+        )
         self._sent_runs: dict[int, bytes] = {}
         self._sent_jobs: dict[int, bytes] = {}
         self._differences = Differences(parts, live)
@@ -63,8 +71,21 @@ class Events:
     def join(self, who: Identity) -> Listener:
         """A new listener; raises `QueueFull`."""
         if len(self._listeners) >= limits.EVENT_STREAMS_MAX:
+            self._parts.fair.tally.refused(Bound.EVENT_STREAMS, client=who.client_id)
             message = f"{limits.EVENT_STREAMS_MAX} consoles listen already"
             raise QueueFull(message, retry_after_s=limits.RETRY_AFTER_S)
+        now = trio.current_time()
+        wait_s = self._joining.wait_s(who.client_id, now)
+        if wait_s > 0:
+            self._parts.fair.tally.refused(Bound.EVENT_STREAMS, client=who.client_id)
+            message = f"{who.client_id} begins to listen too often; each time costs a snapshot"
+            raise Busy(message, retry_after_s=math.ceil(wait_s))
+        self._joining.take(who.client_id, now)
+        own = sum(1 for each in self._listeners if each.who.client_id == who.client_id)
+        if own >= limits.EVENT_STREAMS_EACH:
+            self._parts.fair.tally.refused(Bound.EVENT_STREAMS, client=who.client_id)
+            message = f"{own} consoles of {who.client_id} listen already"
+            raise Busy(message, retry_after_s=limits.RETRY_AFTER_S)
         listener = Listener(who)
         self._listeners.add(listener)
         self._live.listen()

@@ -124,7 +124,8 @@ class Fleet:
             Metric.SLOTS: slots,
             Metric.STREAMS: self._events.listeners,
         }
-        return Answer(body=self._metrics.render(gauges, self._parts.health.counts()))
+        limited = self._parts.fair.tally.counts
+        return Answer(body=self._metrics.render(gauges, self._parts.health.counts(), limited))
 
 
 HEALTH: Final = Operation(

@@ -85,6 +85,8 @@ class Jobs:
         if not query.follow:
             return Answer(stream=logs.read(job.id, attempt))
 
+        await call.hold(self._parts.fair.followers)
+
         async def log_bytes() -> int | None:
             try:
                 now = await self._parts.reader.read(

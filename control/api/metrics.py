@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import CounterMetricFamily
 
 from control.model.messages import Finished
-from control.model.names import Metric
+from control.model.names import Bound, Effect, Metric
 
 MEDIA: Final = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS: Final = (0.005, 0.02, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0)
@@ -72,11 +72,17 @@ class Metrics:
         """A request was answered; `path` is the route's, so there are few of them."""
         self._requests.labels(method, path, str(status)).inc()
 
-    def render(self, gauges: Mapping[Metric, float], counts: Mapping[Metric, float]) -> bytes:
+    def render(
+        self,
+        gauges: Mapping[Metric, float],
+        counts: Mapping[Metric, float],
+        limited: Mapping[tuple[Bound, Effect], int],
+    ) -> bytes:
         """Everything, as Prometheus reads it."""
         for name, value in gauges.items():
             self._gauges[name].set(value)
         self._counts.now = dict(counts)
+        self._counts.limited = dict(limited)
         return generate_latest(self.registry)
 
 
@@ -85,7 +91,15 @@ class _Counts:
 
     def __init__(self) -> None:
         self.now: dict[Metric, float] = {}
+        self.limited: dict[tuple[Bound, Effect], int] = {}
 
     def collect(self) -> Iterable[CounterMetricFamily]:
         for name, words in _COUNTED.items():
             yield CounterMetricFamily(name, words, value=self.now.get(name, 0))
+        limited = CounterMetricFamily(
+            Metric.LIMITED, "What a bound delayed or refused.", labels=("bound", "effect")
+        )
+        for bound in Bound:
+            for effect in Effect:
+                limited.add_metric((bound, effect), self.limited.get((bound, effect), 0))
+        yield limited

@@ -10,6 +10,7 @@ from msgspec import Meta
 from control.api.auth import Identity
 from control.api.bodies import PageQuery
 from control.api.calls import JSON, YAML, Answer, Call, Operation, Route
+from control.api.http.parsing import parsed
 from control.api.ports import Parts
 from control.api.problems import one
 from control.api.roles import check_pipeline, check_targets, only_of
@@ -124,14 +125,16 @@ class Pipelines:
 
     async def _read(self, call: Call) -> Pipeline:
         body = await call.body()
-        # Half a second for a large file full of mistakes: not on the event loop.
-        return await self._parts.offload(
+        return await parsed(
+            call,
+            self._parts.fair,
+            len(body),
             lambda: parse_pipeline(
                 body,
                 yaml=call.media in YAML,
                 kinds=self._parts.kinds,
                 check_schedule=check_schedule,
-            )
+            ),
         )
 
     async def _store(self, call: Call, pipeline: Pipeline, *, new: bool) -> _Stored:

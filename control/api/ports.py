@@ -1,10 +1,11 @@
 """Owns what the API needs of other parts; `control/app.py` hands them in."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
+from control.admission.fair_use import FairUse
 from control.api.auth import Gate
 from control.bus.base import Bus
 from control.model.balancing import LoadOfPartition, Rules, Waits
@@ -14,7 +15,6 @@ from control.model.queues import Queues
 from control.model.reports import (
     PartitionStats,
     PipelineStats,
-    QueryResult,
     Summary,
     TaskDetail,
     TaskStats,
@@ -81,13 +81,16 @@ class Reports(Protocol):
     ) -> Sequence[WorkerAttempt]:
         """What a worker executed."""
 
-    def query(self, sql: str, limit: int) -> QueryResult:
-        """One SELECT that reaches nothing but the facts; raises `Rejected`."""
-
     def export(
         self, path: Path, form: Literal["parquet", "csv", "json"], since_ms: int | None
     ) -> int:
         """Write all facts, or those of jobs ready since then, to a file; raises `Rejected`."""
+
+    def copy(self) -> tuple[Path, Sequence[str]]:
+        """Bring the copy of the facts for users' queries up to date: directory, files."""
+
+    def interrupt(self, what: Literal["report", "copy"]) -> None:
+        """End what is being made of this; it raises `StoreFailed`."""
 
 
 class Logs(Protocol):
@@ -139,3 +142,4 @@ class Parts:
     health: Health
     now_ms: Callable[[], int]
     random_bytes: Callable[[int], bytes]
+    fair: FairUse = field(default_factory=FairUse)

@@ -32,6 +32,10 @@ class Malformed(Rejected):
     """The body is not what its content type says."""
 
 
+class TooSlow(Rejected):
+    """The body arrives too slowly."""
+
+
 class MethodNotAllowed(Rejected):
     """There is something here, but not for this method."""
 
@@ -54,6 +58,7 @@ STATUS: Final[dict[type[TaskplaneError], int]] = {
     Forbidden: 403,
     NotFound: 404,
     MethodNotAllowed: 405,
+    TooSlow: 408,
     Conflict: 409,
     Rejected: 409,
     TooLarge: 413,
@@ -70,12 +75,13 @@ WORDS: Final = {
     403: "The client's role, or whose it is, does not allow this.",
     404: "There is no such thing.",
     405: "Not for this method; `Allow` lists those that are.",
+    408: "The body arrived too slowly.",
     409: "It does not fit the present state.",
     413: "The body is too large.",
     415: "The body's content type is not one of those listed.",
     422: "What was sent is not valid; every problem found is listed.",
     426: "This is a websocket.",
-    429: "A queue is full; nothing of the request was stored.",
+    429: "A queue or the client's share is full; nothing of the request was stored.",
     500: "An error of the server.",
     503: "Not possible right now; try again later.",
 }

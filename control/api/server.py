@@ -1,20 +1,27 @@
-"""Owns the API's socket, and the service that serves it: Hypercorn in a nursery of ours."""
+"""Owns the API's socket, and the service that serves it: each connection in a nursery of ours."""
 
 import socket
 from functools import partial
+from typing import Final
 
 import trio
+from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
-from hypercorn.trio import serve
+from hypercorn.trio.worker_context import WorkerContext
 
+from control.admission.door import Guest
 from control.api.app import all_routes, make_app
 from control.api.edge import Edge
 from control.api.events import Events
+from control.api.http.connection import Connection
 from control.api.live import Live
 from control.api.metrics import Metrics
 from control.api.ports import Parts
 from control.model import limits
 from control.model.errors import ConfigError
+from control.model.names import Bound
+
+_BACKLOG: Final = 1_024
 
 
 class Api:
@@ -24,12 +31,14 @@ class Api:
         self.metrics = Metrics()
         self.live = Live(parts.bus, self.metrics, parts.now_ms)
         self.events = Events(parts, self.live, version)
+        self._tally = parts.fair.tally
+        self._door = parts.fair.door(Bound.API_CONNECTIONS)
         self._host = host
         self._port = port
         self.routes = all_routes(parts, self.live, self.events, self.metrics, version)
         app = make_app(self.routes, parts, self.events, self.metrics)
         operations = [route.operation for route in self.routes]
-        self._app = Edge(app, operations)  # type: ignore[arg-type]  # Two spellings of ASGI.
+        self._app = Edge(app, operations, parts.fair)  # type: ignore[arg-type]  # Two spellings of ASGI.
 
     def close(self) -> None:
         """Take no new requests; `run` returns when those under way have ended, or soon after."""
@@ -38,32 +47,40 @@ class Api:
     async def run(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until closed or cancelled; `started` gives the port."""
         listener = _listen(self._host, self._port)
-        config = Config()
-        config.bind = [f"fd://{listener.fileno()}"]
-        config.loglevel = "WARNING"
-        config.graceful_timeout = limits.API_GRACE_S
-        config.keep_alive_timeout = 75
-        config.keep_alive_max_requests = 1_000_000
-        config.include_server_header = False
-        # Listeners say little; what is a bit too large is refused in words.
-        config.websocket_max_message_size = 4 * limits.WATCH_BYTES_MAX
         port: int = listener.getsockname()[1]
-        listener.detach()  # Hypercorn owns the file descriptor from here on.
         async with trio.open_nursery() as nursery:
             await nursery.start(self.live.run)
             await nursery.start(self.events.run)
-            async with trio.open_nursery() as door:
-                await door.start(
-                    partial(
+            context = WorkerContext(None)
+            serve = partial(self._serve, context, _config())
+            async with trio.open_nursery() as handlers:
+                async with trio.open_nursery() as accepting:
+                    accepting.start_soon(
+                        self._door.accept,
+                        [trio.SocketListener(trio.socket.from_stdlib_socket(listener))],
                         serve,
-                        self._app,  # type: ignore[arg-type]  # Two spellings of the same ASGI.
-                        config,
-                        shutdown_trigger=self.events.closing.wait,
-                        mode="asgi",
+                        handlers,
                     )
-                )
-                task_status.started(port)
+                    task_status.started(port)
+                    await self.events.closing.wait()
+                    accepting.cancel_scope.cancel()
+                await context.terminated.set()  # Idle connections are closed.
+                handlers.cancel_scope.deadline = trio.current_time() + limits.API_GRACE_S
             nursery.cancel_scope.cancel()
+
+    async def _serve(self, context: WorkerContext, config: Config, guest: Guest) -> None:
+        app = ASGIWrapper(self._app)  # type: ignore[arg-type]  # Two spellings of the same ASGI.
+        await Connection(app, config, context, guest, self._tally).run()
+
+
+def _config() -> Config:
+    config = Config()
+    config.loglevel = "WARNING"
+    config.keep_alive_max_requests = 1_000_000
+    config.include_server_header = False
+    # Subscribers say little; what is a bit too large is refused in words.
+    config.websocket_max_message_size = limits.EVENT_FRAME_BYTES_MAX
+    return config
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -73,10 +90,9 @@ def _listen(host: str, port: int) -> socket.socket:
         family, kind, protocol, _, address = found[0]
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # A listener that vanished is found by the system; Hypercorn's pings would outlive their
-        # socket and hold up the end.
+        # A client that vanished is found by the system.
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        # Hypercorn's sends cannot be cancelled: the system has to give up on who takes nothing.
+        # A client that takes nothing is given up by the system, too.
         if hasattr(socket, "TCP_USER_TIMEOUT"):
             patience_ms = round(limits.EVENT_SEND_S * 1000)
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, patience_ms)
@@ -86,5 +102,6 @@ def _listen(host: str, port: int) -> socket.socket:
         where = f"cannot listen on {host}:{port}: {error.strerror}"
         message = f"{where}; give --listen another one (port 0: a free one)"
         raise ConfigError(message) from error
+    listener.listen(_BACKLOG)
     listener.setblocking(False)
     return listener

@@ -14,6 +14,7 @@ from control.api.events import Events
 from control.api.listeners import Listener
 from control.api.ports import Parts
 from control.api.roles import ROLES, check_role
+from control.core.fair_use.rates import network_of
 from control.model import limits
 from control.model.errors import TaskplaneError, Unavailable
 
@@ -30,7 +31,8 @@ def socket_handler(parts: Parts, events: Events, path: str) -> WebsocketRouteHan
 
     async def handle(socket: Socket) -> None:
         async def identified() -> Identity:
-            found = await parts.gate.identify(socket.headers.get("authorization"))
+            address = network_of(socket.client.host if socket.client else "")
+            found = await parts.gate.identify(socket.headers.get("authorization"), address)
             check_role(found, allowed)
             return found
 

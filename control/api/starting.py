@@ -7,10 +7,12 @@ from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
 import msgspec
+import trio
 from msgspec import Raw
 
 from control.api.bodies import Batch, BatchItem, BatchStarted, StartRun, StartUnnamed
 from control.api.calls import JSON, KEY_PATTERN, Answer, Call, Operation, Route, check_input, decode
+from control.api.http.parsing import parsed
 from control.api.ports import Parts
 from control.api.problems import one
 from control.api.roles import check_pipeline, check_targets
@@ -69,7 +71,12 @@ class Starting:
 
     async def _unnamed(self, call: Call) -> Answer:
         asked = await call.json(_UNNAMED)
-        pipeline = await self._parts.offload(lambda: self._definition(asked.pipeline))
+        pipeline = await parsed(
+            call,
+            self._parts.fair,
+            len(bytes(asked.pipeline)),
+            lambda: self._definition(asked.pipeline),
+        )
         wanted = _Wanted(
             client=call.who.client_id,
             trigger=_trigger(call),
@@ -86,6 +93,8 @@ class Starting:
         return _created(await self._make(call, 1, news, self._view))
 
     async def _batch(self, call: Call) -> Answer:
+        if call.large:  # Whoever has to wait, or is refused, sends nothing before.
+            await call.hold(self._parts.fair.bulk, limits.BULK_MAX)
         asked = (await call.json(_BATCH)).runs
         inputs = _inputs(asked)
         who, trigger = call.who, _trigger(call)
@@ -113,9 +122,11 @@ class Starting:
         return Answer(body=b'{"runs":[{"id":' + made + b"}]}")
 
     async def _hook(self, call: Call) -> Answer:
+        token = call.text("token")
+        # Nothing of what strangers send is kept; what a hook sends is its client's.
+        _, call.key = await self._parts.reader.read(lambda conn: catalog.hook_target(conn, token))
         body = await call.body() or b"null"
         run_input = check_input(decode(body, _ANY), "")
-        token = call.text("token")
 
         def work(tx: Tx) -> RunView:
             name, client = catalog.hook_target(tx.conn, token)
@@ -157,7 +168,18 @@ class Starting:
                 catalog.remember(tx.conn, client, key, digest, run_id=run_id, now_ms=now_ms)
             return shown(tx.conn, (run_id, count))
 
-        return await self._parts.writer.write(work, patient=True)
+        writer = self._parts.writer
+        if call.large:  # It is alone already; others have their turn before the next one.
+            begin = trio.current_time()
+            try:
+                return await writer.write(work, bulk=True)
+            finally:
+                await trio.sleep(min(trio.current_time() - begin, limits.BULK_PAUSE_S))
+        if count < limits.BULK_RUNS_MIN:
+            return await writer.write(work, patient=True)
+        amount = 1 if count <= limits.BULK_RUNS_ALONE else limits.BULK_MAX
+        async with self._parts.fair.bulk.hold(call.key, amount):
+            return await writer.write(work, patient=True, bulk=True)
 
     def _view(self, conn: sqlite3.Connection, made: Made) -> RunView:
         try:

@@ -2,13 +2,15 @@
 
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Callable, Hashable, Sequence
+from collections.abc import AsyncGenerator, Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol, TypeVar
 
 import msgspec
 import trio
 
+from control.admission.lanes import interruptible
 from control.api.bodies import (
     ExportQuery,
     HistoryQuery,
@@ -24,6 +26,7 @@ from control.api.problems import one
 from control.core import histogram
 from control.core.windows import window_ms
 from control.model import limits
+from control.model.errors import Unavailable
 from control.model.reports import (
     PartitionStats,
     PipelineStats,
@@ -35,6 +38,7 @@ from control.model.reports import (
     WorkerStats,
 )
 from control.model.views import Page
+from store.user_queries import UserQueries
 
 TAG: Final = "statistics"
 _SQL: Final = msgspec.json.Decoder(Sql)
@@ -51,6 +55,7 @@ class Stats:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._queries = UserQueries(self._copy)
         # A cursor that moves asks of one worker after the other: all others' answers stay.
         self._kept_of_all: _Kept = Kept(limits.REPORTS_KEPT_MAX)
         self._kept_of_one: _Kept = Kept(limits.REPORTS_KEPT_MAX)
@@ -73,6 +78,7 @@ class Stats:
     async def _summary(self, call: Call) -> Answer:
         window, reports = window_ms(call.query(WindowQuery).window), self._parts.reports
         return await self._report(
+            call.key,
             self._kept_of_all,
             ("summary", window),
             window,
@@ -84,6 +90,7 @@ class Stats:
         window, reports = window_ms(query.window), self._parts.reports
         of = query.pipeline, query.job
         return await self._report(
+            call.key,
             self._kept_of_one,
             ("task", of, window, query.limit),
             window,
@@ -96,6 +103,7 @@ class Stats:
             raise one("worker_id", f"longer than {limits.NAME_CHARS_MAX} characters")
         window, reports = window_ms(query.window), self._parts.reports
         return await self._report(
+            call.key,
             self._kept_of_one,
             ("worker", worker, window, query.limit),
             window,
@@ -115,23 +123,34 @@ class Stats:
                 reports.export(path, form, since_ms)
                 return path.open("rb")
 
-        return Answer(stream=self._pieces(await self._parts.offload(written)))
+        fair = self._parts.fair
+        await call.hold(fair.exports)
+        snapshots = fair.lanes.snapshots
+        with time_limit():
+            file = await interruptible(written, snapshots, lambda: reports.interrupt("copy"))
+        return Answer(stream=self._pieces(file))
 
     async def _pieces(self, file: BinaryIO) -> AsyncGenerator[bytes, None]:
         with file:
-            while piece := await self._parts.offload(lambda: file.read(limits.MIB)):
+            files = self._parts.fair.lanes.files
+            while piece := await files(lambda: file.read(limits.CONNECTION_PIECE_BYTES)):
                 yield piece
 
     async def _sql(self, call: Call) -> Answer:
-        asked, reports = await call.json(_SQL), self._parts.reports
-        found = await self._parts.offload(lambda: reports.query(asked.sql, asked.limit))
-        return Answer(body=found)
+        asked = await call.json(_SQL)
+        await call.hold(self._parts.fair.queries)
+        return Answer(body=await self._queries.query(asked.sql, asked.limit))
+
+    async def _copy(self) -> tuple[Path, Sequence[str]]:
+        reports, snapshots = self._parts.reports, self._parts.fair.lanes.snapshots
+        return await interruptible(reports.copy, snapshots, lambda: reports.interrupt("copy"))
 
     def _rows(self, name: str, report: _Rows[msgspec.Struct]) -> Handler:
         async def answer(call: Call) -> Answer:
             query = call.query(RowsQuery)
             window = window_ms(query.window)
             return await self._report(
+                call.key,
                 self._kept_of_all,
                 (name, window, query.limit),
                 window,
@@ -141,7 +160,12 @@ class Stats:
         return answer
 
     async def _report(
-        self, kept: _Kept, question: Hashable, window: int, find: Callable[[int], msgspec.Struct]
+        self,
+        key: str,
+        kept: _Kept,
+        question: Hashable,
+        window: int,
+        find: Callable[[int], msgspec.Struct],
     ) -> Answer:
         """What a report finds; a dear one may have been found a while ago, as its `Age` says.
 
@@ -153,9 +177,28 @@ class Stats:
             body = find(self._parts.now_ms())
             return body, kept_s(time.thread_time() - begin_s, window / 1000)
 
-        found = await kept.get(question, lambda: self._parts.offload(measured))
+        fair, reports = self._parts.fair, self._parts.reports
+
+        async def made() -> tuple[msgspec.Struct, float]:
+            async with fair.reports.hold(key):
+                with time_limit():
+                    return await interruptible(
+                        measured, fair.lanes.reports, lambda: reports.interrupt("report")
+                    )
+
+        found = await kept.get(question, made)
         age_s = trio.current_time() - found.at
         return Answer(body=found.value, headers={"age": str(int(age_s))})
+
+
+@contextmanager
+def time_limit() -> Iterator[None]:
+    """Raise `Unavailable` when a report or a copy takes longer than it may."""
+    with trio.move_on_after(limits.REPORT_S) as scope:
+        yield
+    if scope.cancelled_caught:
+        message = f"it took longer than {limits.REPORT_S:g} s; ask for a shorter window"
+        raise Unavailable(message)
 
 
 def kept_s(cost_s: float, window_s: float) -> float:

@@ -75,6 +75,14 @@ QueueSize = Annotated[
     int | None, typer.Option(help="How many jobs may wait. Default: QUEUE_SIZE, or 100000.")
 ]
 KeepDays = Annotated[float | None, typer.Option(help="How long ended runs are kept. Default: 30.")]
+MaxConnections = Annotated[
+    int | None,
+    typer.Option(help="Of the API and of the gateway each, at once. Default: 4096."),
+]
+AllowedHosts = Annotated[
+    str | None,
+    typer.Option(help="Names it is called by, besides addresses: tasks.example.org,other.org."),
+]
 Level = Annotated[LogLevel | None, typer.Option(help="On stderr. Default: info.")]
 
 
@@ -102,6 +110,8 @@ def up(
     lend: Lend = None,
     queue_size: QueueSize = None,
     keep_days: KeepDays = None,
+    max_connections: MaxConnections = None,
+    allowed_hosts: AllowedHosts = None,
     log_level: Level = None,
 ) -> None:
     """Start the control plane: all services in this process, until SIGTERM or Ctrl-C.
@@ -127,6 +137,8 @@ def up(
         "lend": None if lend is None else lend == Switch.ON,
         "queue_size": queue_size,
         "keep_days": keep_days,
+        "max_connections": max_connections,
+        "allowed_hosts": allowed_hosts,
         "log_level": log_level,
     }
     try:

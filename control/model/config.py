@@ -28,7 +28,8 @@ _TOPIC_PREFIX_CHARS_MAX = 64
 _STATEFUL = frozenset({Service.API, Service.SCHEDULER, Service.TRIGGER, Service.STATISTICS})
 _DERIVED = frozenset({"secret_file"})  # No settings.
 _WORKER_TABLE = "worker"
-_SEVERAL = frozenset({"services"})  # Lists; in flags and the environment: comma-separated.
+# Lists; in flags and the environment: comma-separated.
+_SEVERAL = frozenset({"services", "allowed_hosts"})
 
 
 class Address(msgspec.Struct, frozen=True):
@@ -62,6 +63,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     lend: bool = True
     queue_size: Annotated[int, Meta(ge=1)] = limits.QUEUE_SIZE_DEFAULT
     keep_days: Annotated[float, Meta(gt=0)] = 30.0
+    max_connections: Annotated[int, Meta(ge=2)] = limits.CONNECTIONS_DEFAULT
+    allowed_hosts: tuple[str, ...] = ()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     secret_file: str | None = None  # The file itself, if there may be a password in it.
 

@@ -70,6 +70,10 @@ class QueueFull(Rejected):
         self.retry_after_s = retry_after_s
 
 
+class Busy(QueueFull):
+    """The caller has its whole share of something, or everything of it is taken."""
+
+
 class ProtocolError(Rejected):
     """The other side sent a frame that the protocol does not allow here."""
 

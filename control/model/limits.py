@@ -139,7 +139,7 @@ FACTS_BATCH_MAX: Final = 4_000  # Facts that start a flush before its second is 
 FACTS_FLUSH_S: Final = 1.0
 FACTS_RETRY_S: Final = 1.0  # Between tries while the file of facts cannot be written.
 FACT_ERROR_CHARS_MAX: Final = 200
-FACTS_MEMORY_BYTES_MAX: Final = 192 * MIB
+FACTS_MEMORY_BYTES_MAX: Final = 128 * MIB
 FACTS_SPILL_BYTES_MAX: Final = 1024 * MIB  # On disk, when a report needs more memory than that.
 REPORT_ROWS_MAX: Final = 1_000
 QUERY_ROWS_MAX: Final = 10_000
@@ -204,3 +204,74 @@ REPORT_KEPT_S: Final = 60.0  # but not for longer than this,
 REPORT_WINDOW_PARTS: Final = 15  # and one such part of its window.
 REPORTS_KEPT_MAX: Final = 20  # Of all jobs; and so many of one task or worker each.
 KEYS_SETTLE_S: Final = 2.0  # After the first client was told of, others may still be on their way.
+
+# Fair use: docs/operating.md has the table. Connections, of the API and of the gateway each.
+CONNECTIONS_DEFAULT: Final = 4_096  # At once; of one address half of it.
+DESCRIPTORS_RESERVED: Final = 512  # Never for connections: the store, logs, the bus, processes.
+CONNECTION_HEAD_S: Final = 10.0  # A request's head, from its first byte (or the connection's).
+CONNECTION_IDLE_S: Final = 75.0  # Between two requests.
+CONNECTION_SEND_S: Final = 5.0  # A piece of an answer, until the other side has taken it.
+CONNECTION_PIECE_BYTES: Final = 64 * KIB
+ACCEPT_PAUSE_S: Final = 0.1  # While the system has no descriptor left; then doubled,
+ACCEPT_PAUSE_MAX_S: Final = 1.0  # to this.
+COMPLAINT_EVERY_S: Final = 10.0  # How often one kind of refusal is logged, at most.
+EVENT_FRAME_BYTES_MAX: Final = 64 * KIB  # What a subscriber of events says,
+EVENT_FRAME_COMPRESSED_MAX: Final = 4 * KIB  # or this: it may grow a thousandfold.
+FRAMES_BYTES_MAX: Final = 64 * MIB  # Workers' messages of more than BODY_FREE_BYTES, together.
+CLOSING_FRAME_S: Final = 1.0  # Until a worker has answered that its socket is closed.
+HANDSHAKE_BYTES_MAX: Final = 16 * KIB  # A worker's, and what follows it before the answer.
+HELLO_BYTES_MAX: Final = 512 * KIB  # A worker's first message: it names what it still runs.
+# Bodies of requests, until they are answered.
+BODY_FREE_BYTES: Final = 64 * KIB  # Smaller ones are not counted.
+BODIES_BYTES_MAX: Final = 48 * MIB
+BODIES_BYTES_EACH: Final = 32 * MIB  # Of one client.
+BODY_PATIENCE_S: Final = 10.0  # A body, and besides
+BODY_BYTES_PER_S_MIN: Final = 16 * KIB  # a second for so much of it.
+# Answers, from before they are made until they are sent.
+ANSWERS_BYTES_MAX: Final = 64 * MIB
+ANSWERS_BYTES_EACH: Final = 32 * MIB  # Of one client.
+ANSWER_PAGE_BYTES: Final = 8 * MIB  # A page of runs or jobs: rows, values, and text.
+ANSWER_ITEM_BYTES: Final = 2 * MIB
+ANSWER_QUERY_BYTES: Final = 24 * MIB  # QUERY_BYTES_MAX as bytes, values, and text.
+# What threads do.
+PARSING_MAX: Final = 2
+EXPENSIVE_PARSING_MAX: Final = 1  # Documents of more than BODY_FREE_BYTES.
+BULK_RUNS_MIN: Final = 100  # Of submissions of so many runs or more
+BULK_MAX: Final = 2  # so many are with the writer at once,
+BULK_PAUSE_S: Final = 1.0  # After one with a large body, at most as long as it took.
+BULK_RUNS_ALONE: Final = 2_000  # and one of more runs than this is alone.
+WRITER_GROUP_S: Final = 0.1  # A commit takes in no more once its pieces have taken so long.
+QUERIES_MAX: Final = 1  # Processes that carry out users' queries.
+EXPORTS_MAX: Final = 2
+FOLLOWERS_MAX: Final = 256  # Of logs;
+FOLLOWERS_EACH: Final = 128  # of one client.
+EVENT_STREAMS_EACH: Final = 48
+EVENT_STREAMS_PER_S: Final = 4.0  # That a client begins; each is sent a snapshot.
+WAITING_MAX: Final = 200  # Requests that may wait for any one of these;
+WAITING_EACH: Final = 50  # of one client.
+WAITING_S: Final = 10.0
+# Logins. Only wrong ones count.
+LOGIN_TRIES_PER_S: Final = 0.5  # Of one id from one address,
+LOGIN_TRIES_BURST: Final = 10
+LOGIN_ADDRESS_PER_S: Final = 4.0  # and of all ids from it.
+LOGIN_ADDRESS_BURST: Final = 40
+LOGIN_KEYS_MAX: Final = 10_000  # Ids and addresses; and secrets that were right, and wrong.
+LOGIN_UNDER_ATTACK_S: Final = 1.0  # A wrong login from an address that sent too many of them.
+PROVEN_LOGIN_S: Final = 12 * 3_600.0
+# What health measures.
+STUCK_WRITER_S: Final = 5.0
+STUCK_STATISTICS_S: Final = 30.0
+STUCK_LOOP_S: Final = 2.0
+LOOP_LOOK_S: Final = 0.5
+# A user's query has a process of its own.
+QUERY_BYTES_MAX: Final = 4 * MIB  # Of an answer; the rest is cut off.
+QUERY_CELL_BYTES_MAX: Final = 1 * MIB
+QUERY_MEMORY_BYTES_MAX: Final = 128 * MIB  # Beyond what the process has at its start.
+QUERY_ENGINE_BYTES_MAX: Final = 64 * MIB
+QUERY_FACTS_PENDING_MAX: Final = 10_000  # Appended since the last query; of more, all is copied.
+QUERY_PARTS_MAX: Final = 100
+QUERY_NICENESS: Final = 10
+INTERRUPT_AGAIN_S: Final = 0.05
+REPORT_S: Final = 30.0
+LOG_VALUE_CHARS_MAX: Final = 1_000  # Of one value in a log line,
+LOG_TRACE_CHARS_MAX: Final = 20_000  # and of a traceback.

@@ -91,6 +91,34 @@ class Metric(StrEnum):
     COMMITS = "taskplane_store_commits"
     REFUSED = "taskplane_results_refused"
     TRIGGERS_REFUSED = "taskplane_triggers_refused"
+    LIMITED = "taskplane_limited"  # What a bound delayed or refused, by bound and effect.
+
+
+class Bound(StrEnum):
+    """What clients share; each has a bound (docs/operating.md, "Fair use")."""
+
+    API_CONNECTIONS = "api_connections"
+    GATEWAY_CONNECTIONS = "gateway_connections"
+    REQUEST_PACE = "request_pace"  # Heads and bodies that arrive too slowly.
+    BODIES = "bodies"
+    ANSWERS = "answers"
+    LOGINS = "logins"
+    QUERIES = "queries"
+    REPORTS = "reports"
+    EXPORTS = "exports"
+    PARSING = "parsing"
+    BULK = "bulk"
+    FOLLOWERS = "log_followers"
+    EVENT_STREAMS = "event_streams"
+    FRAMES = "frames"  # Of websockets.
+    ORIGINS = "origins"
+
+
+class Effect(StrEnum):
+    """What a bound did to a request or connection."""
+
+    DELAYED = "delayed"
+    REFUSED = "refused"
 
 
 LOGS_FOLDER: Final = "logs"

@@ -7,6 +7,7 @@ they are told). A full channel stops reading from the sockets: TCP tells the wor
 import base64
 import binascii
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextvars import ContextVar
 
 import msgspec
 import structlog
@@ -19,29 +20,50 @@ from trio_websocket import (
 )
 from wsproto.utilities import LocalProtocolError
 
+from control.admission.door import Guest
+from control.admission.fair_use import FairUse
+from control.admission.metered_stream import MeteredStream
+from control.admission.pool import Pool
+from control.admission.tally import Tally
 from control.bus.peers import Arrival, Connected, Disconnected, Peer, Quiet, Said
+from control.core.fair_use.rates import network_of
 from control.model import limits, outputs, wire
-from control.model.errors import Unavailable
+from control.model.errors import Busy, Unavailable
 from control.model.messages import NULL
+from control.model.names import Bound
 from control.model.states import Outcome, Role
 
 LOG = structlog.get_logger("gateway")
-Authenticate = Callable[[str, str], Awaitable[Role | None]]
-"""The role of a client with this secret; None: refused. Raises `Unavailable`."""
+Authenticate = Callable[[str, str, str], Awaitable[Role | None]]
+"""The role of a client with this secret, from this network address; None: refused.
+
+Raises `Busy`, `Unavailable`.
+"""
 
 _MAY_WORK = frozenset({Role.WORKER, Role.ADMIN})
+
+
+# The socket of the connection that is being served.
+_STREAM: ContextVar[MeteredStream] = ContextVar("stream")
 
 
 class _Server(WebSocketServer):
     """A server whose connections fail alone."""
 
-    async def _handle_connection(self, stream: trio.abc.Stream) -> None:
+    async def serve(self, guest: Guest, tally: Tally, large: Pool) -> None:
+        """Serve one connection until its end."""
+        stream = MeteredStream(guest, tally, large)
+        _STREAM.set(stream)
         try:
-            await super()._handle_connection(stream)
+            await self._handle_connection(stream)
         except* LocalProtocolError as group:
             # A ping that is read after we began to close cannot be answered any more; the library
             # lets that end everything.
             LOG.debug("worker.socket_failed", reason=str(group.exceptions[0]))
+        except* Busy as group:  # No room for its message in time: it comes again.
+            LOG.warning("worker.dropped", address=guest.host, reason=str(group.exceptions[0]))
+        finally:
+            stream.release()
 
 
 class Gateway:
@@ -53,28 +75,35 @@ class Gateway:
         port: int,
         authenticate: Authenticate,
         arrivals: trio.MemorySendChannel[Arrival],
+        fair: FairUse | None = None,
     ) -> None:
         self._host = host
         self._port = port
         self._authenticate = authenticate
         self._arrivals = arrivals
+        fair = fair or FairUse()
+        self._tally = fair.tally
+        self._door = fair.door(Bound.GATEWAY_CONNECTIONS)
+        self._large = fair.frames
+        self._hosts = fair.hosts
 
     async def run(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled; reports the port that was bound."""
+        listeners = await trio.open_tcp_listeners(self._port, host=self._host)
         async with trio.open_nursery() as nursery:
             server = _Server(
                 self._let_in,
-                await trio.open_tcp_listeners(self._port, host=self._host),
-                handler_nursery=nursery,
+                listeners,
                 message_queue_size=2,
                 max_message_size=limits.FRAME_BYTES_MAX,
                 receive_buffer_size=limits.RECEIVE_BUFFER_BYTES,
                 connect_timeout=limits.SILENCE_S,
                 disconnect_timeout=limits.ACK_S,
             )
-            await nursery.start(server.run)
-            task_status.started(server.port)
-            await trio.sleep_forever()
+            task_status.started(listeners[0].socket.getsockname()[1])
+            await self._door.accept(
+                listeners, lambda guest: server.serve(guest, self._tally, self._large), nursery
+            )
 
     async def _let_in(self, request: WebSocketRequest) -> None:
         try:
@@ -83,9 +112,19 @@ class Gateway:
             return  # Whoever it was went away while it was being answered.
 
     async def _greet(self, request: WebSocketRequest) -> None:
+        origin = next((each for name, each in request.headers if name.lower() == b"origin"), None)
+        words = origin and self._hosts.refusal(None, origin.decode("latin-1"))
+        if words:  # A page in a browser; workers send none.
+            await request.reject(403, body=f"{words}\n".encode())
+            return
         client, secret = _credentials(request)
         try:
-            role = await self._authenticate(client, secret)
+            address = network_of(_STREAM.get().host)
+            role = await self._authenticate(client, secret, address)
+        except Busy as error:
+            retry = [(b"Retry-After", str(error.retry_after_s).encode())]
+            await request.reject(429, extra_headers=retry, body=f"{error}\n".encode())
+            return
         except Unavailable as error:  # Unlike 401, this lets the worker come again.
             LOG.warning("worker.refused", client=client, reason=str(error))
             await request.reject(503, body=f"{error}\n".encode())
@@ -101,11 +140,13 @@ class Gateway:
             text = f"this gateway speaks {wire.SUBPROTOCOL}\n"
             await request.reject(400, body=text.encode())
             return
+        _STREAM.get().accept()
         socket = await request.accept(subprotocol=wire.SUBPROTOCOL)
         try:
             await self._serve(socket, client)
         finally:
-            with trio.move_on_after(limits.ACK_S, shield=True):
+            # At the end of the process nobody is left who reads the other side's answer to it.
+            with trio.move_on_after(limits.CLOSING_FRAME_S, shield=True):
                 await socket.aclose()
 
     async def _serve(self, socket: WebSocketConnection, client: str) -> None:
@@ -118,6 +159,7 @@ class Gateway:
         if hello.version != wire.VERSION:
             await _refuse(socket, f"protocol version {hello.version} is not {wire.VERSION}")
             return
+        _STREAM.get().welcome(limits.FRAME_BYTES_MAX)
         peer = Peer(hello.worker)
         await self._arrivals.send(Connected(peer, hello, client))
         try:
@@ -141,6 +183,7 @@ class Gateway:
         while True:
             if frames:
                 await self._arrivals.send(Said(peer, frames))
+                _STREAM.get().handled()
             received = await self._hear(socket, peer)
             if isinstance(received, str):
                 LOG.warning("worker.dropped", worker=peer.worker, reason=received)
@@ -188,6 +231,7 @@ async def _receive(
     except ConnectionClosed:
         return "the connection was closed"
     try:
+        _STREAM.get().take(len(message))
         # As text: what stays undecoded inside must be valid UTF-8 as well.
         text = message if isinstance(message, str) else message.decode()
         frames = wire.FROM_WORKER.decode(text)

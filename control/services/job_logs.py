@@ -37,10 +37,14 @@ class _Follower:
 class JobLogs:
     """Writes and reads the logs."""
 
-    def __init__(self, bus: Bus, files: LogFiles, offload: Offload) -> None:
+    def __init__(
+        self, bus: Bus, files: LogFiles, offload: Offload, reading: Offload | None = None
+    ) -> None:
+        """`reading`: where readers read, so that what is appended never waits for them."""
         self._bus = bus
         self._files = files
         self._offload = offload
+        self._reading = reading or offload
         self._followers: defaultdict[Key, set[_Follower]] = defaultdict(set)
         # Ended lately, and how long its log is: the state may not say so yet.
         self._ended: OrderedDict[Key, int] = OrderedDict()
@@ -152,7 +156,7 @@ class JobLogs:
         return await self._locked(lambda: self._files.reached(key)) >= total
 
     async def _piece(self, key: Key, at: int) -> bytes:
-        return await self._offload(lambda: self._files.read(key, at))
+        return await self._reading(lambda: self._files.read(key, at))
 
     async def _locked(self, work: Callable[[], T]) -> T:
         async with self._lock:

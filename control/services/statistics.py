@@ -71,10 +71,14 @@ class Batch:
 class Statistics:
     """Reads the results, appends them to the facts. `failing` says why it cannot, if so."""
 
-    def __init__(self, bus: Bus, facts: Facts, offload: Offload) -> None:
+    def __init__(
+        self, bus: Bus, facts: Facts, offload: Offload, reporting: Offload | None = None
+    ) -> None:
+        """`reporting`: where what is learned is read, which may take a while."""
         self._bus = bus
         self._facts = facts
         self._offload = offload
+        self._reporting = reporting or offload
         self._reached: dict[int, int] | None = None  # None: to be read from the file first.
         self.failing: str | None = None
 
@@ -113,7 +117,7 @@ class Statistics:
             if not asked:
                 continue
             try:
-                durations = await self._offload(self._facts.durations)
+                durations = await self._reporting(self._facts.durations)
             except StoreFailed as error:  # Statistics are never in the way of a job.
                 LOG.warning("statistics.failing", error=str(error))
                 continue

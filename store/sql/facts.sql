@@ -302,3 +302,26 @@ COPY (
 -- name: read_only
 -- The type of a statement does not tell: a SELECT may hold a `WITH x AS (DELETE …)`.
 BEGIN TRANSACTION READ ONLY
+
+-- name: touch
+-- A transaction sees everything as it was when it first looked.
+SELECT 1 FROM facts LIMIT 1
+
+-- name: copy_all
+-- For users' queries, which have a process of their own.
+COPY (SELECT * FROM facts) TO $path (FORMAT parquet)
+
+-- name: copy_pending
+-- What was appended since; the same columns as `append`.
+COPY (
+    SELECT unnest(from_json($facts, '[{"run_id": "BIGINT", "job_id": "BIGINT", "attempt": "BIGINT",
+        "pipeline": "VARCHAR", "job": "VARCHAR", "stage": "VARCHAR", "kind": "VARCHAR",
+        "client": "VARCHAR", "worker": "VARCHAR", "partition": "BIGINT", "speed": "VARCHAR",
+        "outcome": "VARCHAR", "final": "BOOLEAN", "expected": "DOUBLE", "ready_ms": "BIGINT",
+        "started_ms": "BIGINT", "finished_ms": "BIGINT", "wait_seconds": "DOUBLE",
+        "duration_seconds": "DOUBLE", "exit_code": "BIGINT", "error": "VARCHAR"}]'),
+        recursive := true)
+) TO $path (FORMAT parquet)
+
+-- name: copied_facts
+CREATE VIEW facts AS SELECT * FROM read_parquet(getvariable('parts'))

@@ -236,8 +236,13 @@ async def test_a_listener_needs_the_role_and_room(server: Serving) -> None:
             refused = await client.get("/v1/events")
             assert refused.status_code == status
             assert refused.json()["status"] == status
-    for _ in range(limits.EVENT_STREAMS_MAX):
+    for _ in range(limits.EVENT_STREAMS_EACH):
         server.api.events.join(Identity(client_id="viewer", role=Role.VIEWER))
+    async with server.as_client("viewer", **upgrade) as client:
+        refused = await client.get("/v1/events")  # Its share; others have room.
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "5")
+    for _ in range(limits.EVENT_STREAMS_MAX - limits.EVENT_STREAMS_EACH):
+        server.api.events.join(Identity(client_id="admin", role=Role.ADMIN))
     async with server.as_client("viewer", **upgrade) as client:
         refused = await client.get("/v1/events")
         assert (refused.status_code, refused.headers["retry-after"]) == (429, "5")

@@ -28,7 +28,7 @@ T = TypeVar("T")
 async def gateway(folder: Path) -> AsyncIterator[tuple[Plane, int]]:
     """A control plane whose gateway lets every client in, and its port."""
 
-    async def role_of(_client: str, _secret: str) -> Role | None:
+    async def role_of(_client: str, _secret: str, _address: str) -> Role | None:
         await trio.lowlevel.checkpoint()
         return Role.WORKER
 

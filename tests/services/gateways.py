@@ -68,7 +68,7 @@ class World:
         self.verified.set()
         self.port = 0
 
-    async def _role_of(self, client: str, secret: str) -> Role | None:
+    async def _role_of(self, client: str, secret: str, _address: str) -> Role | None:
         await self.verified.wait()
         if client == "early":
             message = "the clients are not known yet; try again"

@@ -1,8 +1,10 @@
 """Decides what a commit promises: everybody or nobody, and each piece on its own."""
 
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -119,6 +121,43 @@ async def test_what_waits_together_is_committed_together(path: Path) -> None:
             for number in range(limits.WRITER_GROUP_MAX):
                 nursery.start_soon(world.writer.write, note(str(number)))
         assert (world.writer.commits, len(world.notes())) == (1, limits.WRITER_GROUP_MAX)
+
+
+def slow(text: str) -> Callable[[Tx], str]:
+    def work(tx: Tx) -> str:
+        end_s = time.thread_time() + 0.6 * limits.WRITER_GROUP_S
+        while time.thread_time() < end_s:
+            pass
+        return note(text)(tx)
+
+    return work
+
+
+async def test_a_commit_takes_in_no_more_once_it_has_taken_long(path: Path) -> None:
+    async with running(path) as world:
+        world.gate.open = trio.Event()
+        async with trio.open_nursery() as nursery:
+            for number in range(6):
+                nursery.start_soon(world.writer.write, slow(str(number)))
+            await wait_all_tasks_blocked()
+            assert world.writer.oldest_s() > 0
+            world.gate.open.set()
+        assert world.writer.commits == 3
+        assert sorted(world.notes()) == ["0", "1", "2", "3", "4", "5"]
+        assert world.writer.oldest_s() == 0
+
+
+async def test_what_is_bulk_has_a_commit_of_its_own(path: Path) -> None:
+    async with running(path) as world:
+        world.gate.open = trio.Event()
+        async with trio.open_nursery() as nursery:
+            for number in range(5):
+                bulk = number in {1, 3}
+                nursery.start_soon(partial(world.writer.write, note(str(number)), bulk=bulk))
+                await wait_all_tasks_blocked()  # In this order.
+            world.gate.open.set()
+        assert world.notes() == ["0", "1", "2", "3", "4"]
+        assert world.writer.commits == 5
 
 
 async def test_pieces_keep_the_order_in_which_they_were_handed_in(path: Path) -> None:
