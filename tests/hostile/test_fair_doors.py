@@ -128,6 +128,22 @@ def test_a_frame_that_is_announced_too_large_is_cut(plane: Plane, frame: bytes) 
     assert trio.run(flood) < 64 * limits.MIB
 
 
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"GET /v1/health HTTP/1.1\r\nhost: a\r\nconnection: Upgrade, HTTP2-Settings\r\n"
+         b"upgrade: h2c\r\nhttp2-settings: AAMAAABk\r\n\r\n", b"200"),
+        (b"POST /v1/runs HTTP/1.1\r\nhost: a\r\nupgrade: h2c\r\n\r\n", b"401"),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes(40), b"404"),
+    ],
+)  # fmt: skip
+def test_offers_of_http_2_are_ignored(plane: Plane, request_: bytes, status: bytes) -> None:
+    answer = trio.run(exchange, plane.api, request_.replace(b"host: a", b"host: 127.0.0.1"))
+    assert answer[9:12] == status
+    assert plane.process.poll() is None
+    assert plane.complaints() == []
+
+
 def test_pages_of_others_and_forms_are_refused(plane: Plane) -> None:
     with plane.client("victim") as client:
         run = client.post("/v1/pipelines/small/runs").json()["id"]

@@ -111,6 +111,9 @@ class Connection:
             except _MALFORMED as error:
                 LOG.info("request.malformed", address=self._guest.host, reason=str(error))
                 return
+            except Exception:  # A stranger's bytes must not end the process.
+                LOG.exception("connection.failed", address=self._guest.host)
+                return
 
     async def _receive(self) -> bytes:
         """The next bytes; empty at the end, or when they are too late."""
@@ -174,6 +177,9 @@ class Connection:
 
 
 class _Protocol(H11Protocol):
+    async def _check_protocol(self, event: h11.Request) -> None:
+        """Ignore offers of HTTP/2, as a server may (RFC 9110, section 7.8)."""
+
     async def _send_h11_event(self, event: H11SendableEvent) -> None:
         try:
             await super()._send_h11_event(event)
