@@ -20,6 +20,7 @@ _WAITING_MAX: Final = 1_000  # Keys typed ahead; more are dropped.
 # How often a message has to follow the widget's own before all that a key leads to has happened:
 # a key is a binding's action, that submits an input, that is a command, that changes the focus.
 _ROUNDS: Final = 4
+_LEAVE: Final = "escape"
 
 
 class Question(Screen[R]):
@@ -43,6 +44,12 @@ class OrderlyKeys(App[R]):
         self._typed_ahead: deque[events.Key] = deque()
         self._handling: Widget | None = None  # The widget that has the last key.
         self._drawn: WeakKeyDictionary[Screen[Any], bool] = WeakKeyDictionary()
+
+    @property
+    def takes_keys(self) -> bool:
+        """Whether a key that comes now is dispatched at once: the screen in front is drawn."""
+        idle = not self._typed_ahead and self._handling is None
+        return idle and bool(self.screen_stack) and self._is_drawn(self.screen)
 
     async def on_event(self, event: events.Event) -> None:
         """Queue a key that was typed; anything else goes its way."""
@@ -96,5 +103,7 @@ class OrderlyKeys(App[R]):
     async def _begin(self, screen: Screen[Any]) -> None:
         self._drawn[screen] = True
         if isinstance(screen, Question):
+            leaves = [key for key in self._typed_ahead if key.key == _LEAVE]
             self._typed_ahead.clear()
+            self._typed_ahead.extend(leaves[:1])  # That changes nothing.
         await self.dispatch_keys()

@@ -18,6 +18,7 @@ from control.model.states import Role
 from control.model.values import Json
 from tests.tui.samples import NOW, at
 from tui.app import Console
+from tui.keyboard import OrderlyKeys
 from tui.link.contexts import Colours
 from tui.link.replay import Replay
 from tui.link.source import LinkError, Refused, Source, Target
@@ -320,6 +321,10 @@ async def until(pilot: Pilot[Any], holds: Callable[[], object], what: str = "") 
 
 async def rest(pilot: Pilot[Any]) -> None:
     """Wait until all that was sent to the screen and its panes has been heeded."""
+    for _ in range(_TRIES):
+        await pilot.pause(0)
+        if not isinstance(pilot.app, OrderlyKeys) or pilot.app.takes_keys:
+            break
     for _ in range(_ROUNDS):
         await pilot.pause(0)
 
