@@ -59,6 +59,17 @@ ALLOWED: Final[dict[str, str | list[str]]] = {
     "argument of python -c": "python3 -c 'import os,sys; os.write(1, b\"<%s>\" % os.fsencode(sys.argv[1]))' X",  # noqa: E501
     "argument of a started program": "env -i printf '<%s>' X",
     "variable of awk's environment": 'V=X awk \'BEGIN {printf "<%s>", ENVIRON["V"]}\'',
+    "double quotes beside blanks": 'v=; printf "%s%s" "<$v X" "$v "">" | sed "s/^< /</;s/ >$/>/"',
+    "two values in one text": 'printf "%s" "<X" ">"; : "X X"',
+    "here-document that begins with blanks": "cat <<EOF | sed '1s/^  //'\n  <X>\nEOF",
+    "here-document that begins with a backslash": "cat <<EOF | tail -c +2\n\\\\<X>\nEOF",
+    "here-document with dollar signs": "cat <<EOF | tail -c +3\n\\$x<X>\nEOF",
+    "beside a redirection": "printf '<%s>' 2>/dev/null X",
+    "of a script's own option": 'echo \'printf "<%s>" "$2"\' >s; sh s -c X',
+    "an option of a started program": "timeout 10 env -u NONE printf '<%s>' X",
+    "own word of a starter": 'timeout 10 sh -c \'printf "<%s>" "$1"\' sh X',
+    "of a program by a path": "$HOME/usr/bin/printf '<%s>' X",
+    "behind dashes": "perl -e 'print \"<$ARGV[0]>\"' -- X",
     "a list's argument": ["printf", "<%s>", "X"],
     "a list's argument after code": ["sh", "-c", "printf '<%s>' \"$1\"", "sh", "X"],
 }
@@ -155,6 +166,41 @@ REFUSED: Final[dict[str, tuple[str | list[str], str]]] = {
     "PATH": ("PATH=X make", "PATH"),
     "PS4": ("export PS4=X; set -x; true", "PS4"),
     "LD_PRELOAD of env": ("env LD_PRELOAD=X make", "LD_PRELOAD"),
+    "code behind a redirection": ("python3 >o.txt -c 'print(\"X\")'", "`python3`"),
+    "code behind an error's redirection": ("sh -c 2>/dev/null 'echo X'", "`sh`"),
+    "eval behind a redirection": ('eval 2>&1 "echo X"', "`eval`"),
+    "code behind a here-document": ("python3 <<EOF -c X\na\nEOF", "`python3`"),
+    "input from a substitution": ("bash < <(echo X)", "executes what it reads"),
+    "output to a substitution": ("echo X > >(sh)", "executes what it reads"),
+    "all output to a substitution": ("exec > >(sh); echo X", "`exec`"),
+    "a shell's /dev/stdin": ("sh /dev/stdin <<EOF\nX\nEOF", "executes what it reads"),
+    "source's /dev/stdin": (". /dev/stdin <<EOF\nX\nEOF", "executes what it reads"),
+    "sed's program from a pipe": ("echo X | sed -f - a", "executes what it reads"),
+    "an editor's commands": ("ed -s a <<EOF\nX\nEOF", "executes what it reads"),
+    "piped into what is not known": ("echo X | ${SHELL:-sh}", "executes what it reads"),
+    "make's variable": ("make VERSION=X", "`make`"),
+    "make's target": ("make -- X", "`make`"),
+    "perl's files": ("perl -ne print -- X", "`perl`"),
+    "perl's options": ("perl -e 'print @ARGV' X", "`perl`"),
+    "node's options": ("node -e code X", "`node`"),
+    "node -pe": ('node -pe "1+X"', "`node`"),
+    "a program that is not known": ('$PY -c "print(X)"', "not known"),
+    "a program with a default": ('${PYTHON:-python3} -c "print(X)"', "not known"),
+    "a shell's + option": ("sh +e -c 'echo X'", "`sh`"),
+    "a shell's --rcfile": ("bash --rcfile f -c 'echo X'", "`bash`"),
+    "a shell's unknown option": ("sh -$(echo c) X", "`sh`"),
+    "an unknown starter": ("strangewrap -v sh -c 'echo X'", "`sh`"),
+    "fakeroot": ("fakeroot sh -c 'echo X'", "`sh`"),
+    "uv run": ("uv run python -c 'print(\"X\")'", "`python`"),
+    "git -c": ("git -c core.fsmonitor=X status", "`git"),
+    "tar's program": ("tar cf a -I X b", "`tar"),
+    "tar's command": ("tar xf a --to-command=X", "`tar"),
+    "env -S": ('env -S "A=X ls"', "`env`"),
+    "two templates of test": ("test X X", "`test"),
+    "tmux": ('tmux new -d "echo X"', "`tmux`"),
+    "a comment that is none": ("eval a\\\n#bX", "cannot be told"),
+    "after a dollar sign": ("cat <<EOF\n$X\nEOF", "dollar"),
+    "delimiter quoted in part": ("cat <<E'O'F\nX\nEOF", "cannot be read"),
     "name of a function": ("X() { :; }", "cannot be read at 1:"),
     "delimiter of a here-document": ("cat <<X\nX\n", "cannot be"),
     "a list's program": (["X", "a"], "names the program"),
@@ -193,7 +239,7 @@ def executed(
 ) -> subprocess.CompletedProcess[bytes]:
     words, variables = filled(command, value)
     program = [shell, "-c", *words] if isinstance(command, str) else words
-    env = {"PATH": os.environ["PATH"], **variables}
+    env = {"PATH": os.environ["PATH"], "HOME": "", **variables}
     return subprocess.run(
         program, cwd=directory, env=env, stdin=subprocess.DEVNULL, capture_output=True, check=False
     )

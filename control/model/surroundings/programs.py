@@ -1,7 +1,7 @@
 """Decides which words of a command line are code: those that a program takes as a program text.
 
-The words are those of an argument list, or of a simple command of a shell. A word of a program that
-`program_tables` does not name is data.
+The words are those of an argument list, or of a simple command of a shell. Of a program that
+`program_tables` does not name they are data, but for those of an interpreter among them.
 """
 
 import os.path
@@ -12,68 +12,95 @@ from typing import Final, NamedTuple
 from control.model import limits
 from control.model.surroundings.program_tables import (
     CARRIERS,
+    CODE_OPTIONS,
     EVALUATE,
     EXEC_OPTIONS,
     LANGUAGES,
     LONG_DATA,
+    READERS,
     SHELL,
     STARTERS,
+    STDIN,
     VERSIONED,
     Language,
     is_code_variable,
 )
+from control.model.surroundings.refusals import ARGUMENT, DASHES, PROGRAM, VARIABLE, Refusal
 
-_NUMBER: Final = re.compile(r"[0-9.]+[smhd]?")
 _ASSIGNMENT: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
-_EVALUATING_OPTIONS: Final = {"test": ("-v", "-R"), "[": ("-v", "-R"), "printf": ("-v",)}
 _FROM_STDIN: Final = re.compile(r"-[A-Za-z]*s[A-Za-z]*")
+_MAY_TAKE_CODE: Final = re.compile(r"[-+][A-Za-z]*[cerEpm]|--(eval|command|exec|execute|print|run)")
 
 
 class Word(NamedTuple):
     """One word of a command line."""
 
     text: str | None  # None where only the shell knows it, and of a word with a template.
-    prefix: str = ""  # The literal text before its first template, as in `NAME=${{ … }}`.
+    prefix: str = ""  # Its literal text before what is not known, as in `NAME=${{ … }}`.
+    name: str = ""  # The last part of a path that begins with what is not known.
+    templated: bool = False
 
 
-def code_word(words: Sequence[Word], at: int) -> str | None:
-    """Say why the template in word `at` would become code; None: it is data there."""
-    if at == 0:
-        return "it names the program that is executed"
+class _Program(NamedTuple):
+    """Which word is a program's text, or names its file (None: none does)."""
+
+    at: int | None
+    by_option: bool
+    data: set[int]  # Words before it that are data.
+
+
+def code_word(words: Sequence[Word], at: int) -> Refusal | None:
+    """Why the template in word `at` would become code; None: it is data there."""
     if len(words) > limits.COMMAND_WORDS_MAX:
-        return f"more than {limits.COMMAND_WORDS_MAX} words of a command are not looked through"
+        return Refusal(
+            f"more than {limits.COMMAND_WORDS_MAX} words of a command are not looked through",
+            VARIABLE,
+        )
+    while at and (name := _name(words[0])) in STARTERS:
+        started = _started(name, words, at)
+        if not isinstance(started, int):
+            return started
+        words, at = words[started:], at - started
+    return (
+        _of_program(words, at) if at else Refusal("it names the program that is executed", PROGRAM)
+    )
+
+
+def _of_program(words: Sequence[Word], at: int) -> Refusal | None:
     name = _name(words[0])
     if name is None:
-        return None
+        return _of_unknown(words, at)
     language = _language(name)
     if language is not None:
-        return f"`{name}` would execute it" if _in_program(language, words, at) else None
-    if name in STARTERS | CARRIERS:
-        return _in_started(name, words, at)
-    return EVALUATE.get(name) or _in_builtin(name, words, at)
+        return _in_program(name, language, words, at)
+    if name in EVALUATE:
+        return Refusal(*EVALUATE[name])
+    return _in_option(name, words, at) or _carried(name, words, at)
 
 
 def reads_code(words: Sequence[Word]) -> bool:
     """Whether what a command reads from its standard input is code."""
-    name = _name(words[0]) if words else None
-    if name is None:
-        return False
-    if len(words) > limits.COMMAND_WORDS_MAX:
-        return True
+    name = _name(words[0]) if words else ""
+    if name is None or len(words) > limits.COMMAND_WORDS_MAX:
+        return True  # It may be a shell.
     language = _language(name)
     if language is not None:
         return _stdin_is_code(language, words)
     if name == "xargs":  # What it reads becomes words of the program that it starts.
         return any(map(_takes_code, words[1:]))
-    if name in STARTERS | CARRIERS:
+    if name == "ssh":  # What a remote command reads is its own matter.
+        plain = [word for word in words[1:] if not (word.text or "").startswith("-")]
+        return len(plain) <= 1 or any(map(_takes_code, plain[1:]))
+    if name in STARTERS or name in CARRIERS:
         return any(
-            reads_code(words[start:]) for start in range(1, len(words)) if _takes_code(words[start])
+            _takes_code(words[start]) and reads_code(words[start:])
+            for start in range(1, len(words))
         )
-    return name in {"ssh", "su", "parallel"}
+    return name in READERS
 
 
 def _name(word: Word) -> str | None:
-    return os.path.basename(word.text) if word.text else None
+    return os.path.basename(word.text) if word.text else word.name or None
 
 
 def _language(name: str) -> Language | None:
@@ -86,58 +113,101 @@ def _takes_code(word: Word) -> bool:
     name = _name(word)
     if name is None or name == ".":  # Far more often a directory.
         return False
-    return name in EVALUATE or name in _EVALUATING_OPTIONS or _language(name) is not None
+    return name in EVALUATE or name in READERS or _language(name) is not None
 
 
-def _in_builtin(name: str, words: Sequence[Word], at: int) -> str | None:
-    """Arguments of `test` and `printf`: most are data."""
-    option = words[at - 1].text
-    if option in _EVALUATING_OPTIONS.get(name, ()):
-        return f"`{name} {option}` evaluates a name"
+def _of_unknown(words: Sequence[Word], at: int) -> Refusal | None:
+    """Words of a program that only the shell knows."""
+    if any(_MAY_TAKE_CODE.fullmatch(word.text or "") for word in words[1:at]):
+        return Refusal("the program is not known here, and may execute it", ARGUMENT)
+    return _carried("", words, at)
+
+
+def _in_option(name: str, words: Sequence[Word], at: int) -> Refusal | None:
+    """Arguments of options that a program executes, and the format of `printf`."""
+    options, word, before = CODE_OPTIONS.get(name, ()), words[at], words[at - 1]
+    attached = any(word.prefix.startswith((f"{each}=", each)) for each in options)
+    if options and (before.text in options or attached or (before.templated and name == "test")):
+        return Refusal(f"`{name} {before.text or word.prefix}` executes or evaluates it", ARGUMENT)
     if name != "printf":
         return None
-    first = 3 if words[1].text == "-v" else 1
-    if words[first].text == "--":
-        first += 1
-    return "it is the format of `printf`" if at == first else None
+    first = 1 + (words[1].text == "--")
+    return (
+        Refusal("it is the format of `printf`", "write printf '%s' TEMPLATE")
+        if at == first
+        else None
+    )
 
 
-def _in_program(language: Language, words: Sequence[Word], at: int) -> bool:
-    """Whether word `at` is part of the program, or may choose it."""
-    program, data = _program(language, words)
-    if at in data:
-        return False
-    if program is None or at <= program or language.all_code:
-        return True
-    if language is SHELL:
-        return False
+def _in_program(name: str, language: Language, words: Sequence[Word], at: int) -> Refusal | None:
+    """The words of an interpreter."""
+    program, prefix = _program(language, words), words[at].prefix
+    is_data = at in program.data or _is_attached_data(language, prefix)
+    if is_data or _option(language, words[at - 1].text or "") == "data":
+        return None
+    if program.at is not None and at > program.at and not language.all_code:
+        return _behind_program(name, language, words, program, at)
+    why = f"`{name}` would execute it"
+    if at != program.at or program.by_option or language.inline:
+        return Refusal(why, language.instead)
+    # A file of a directory that is named is a file of its author's.
+    return None if "/" in prefix else Refusal(why, PROGRAM)
+
+
+def _behind_program(
+    name: str, language: Language, words: Sequence[Word], program: _Program, at: int
+) -> Refusal | None:
+    """Words behind an interpreter's program: its arguments, unless they may be options."""
+    assert program.at is not None
+    if any(_opens_commands(language, word.text or "") for word in words[1 : program.at + 1]):
+        return Refusal(f"`{name}` opens such arguments as commands", "write `< TEMPLATE`")
+    ends = language is SHELL or language.ends_options or any(w.text == "--" for w in words[:at])
+    if ends or not (language.permutes or program.by_option):
+        return None
+    between = words[program.at + 1 : at]
+    plain = any(word.text and not word.text.startswith("-") for word in between)
+    if plain and not language.permutes:
+        return None
     if _option(language, words[at - 1].text or "") == "code":
-        return True
-    # A value that looks like an option would be one.
-    return language.permutes and all(word.text != "--" for word in words[:at])
+        return Refusal(f"`{name}` would execute it", language.instead)
+    return Refusal(f"`{name}` would take a value that begins with - for an option", DASHES)
 
 
-def _program(language: Language, words: Sequence[Word]) -> tuple[int | None, set[int]]:
-    """Which word is the program, or names its file (None: none does); which before it are data."""
+def _program(language: Language, words: Sequence[Word]) -> _Program:
     data = set[int]()
+    for index, word in enumerate(words):
+        count = LONG_DATA.get(word.text or "", 0)
+        data.update(range(index + 1, index + 1 + count))
     index = 1
     while index < len(words):
-        text = words[index].prefix if words[index].text is None else words[index].text or ""
-        if not text.startswith("-") or text == "-":
-            return index, data
-        if text == "--" and _reads_program(language, words[1:index]):
-            return index, data
+        word = words[index]
+        text = word.prefix if word.text is None else word.text
+        signs = ("-", "+") if language is SHELL else ("-",)
+        if index in data:
+            index += 1
+            continue
+        if not text.startswith(signs) or word.text == "-":
+            return _Program(index, by_option=False, data=data)
+        if text == "--":
+            after = 0 if _reads_program(language, words[1:index]) else 1
+            return _Program(index + after, by_option=False, data=data)
         kind = _option(language, text)
         if kind in {"code", "attached code"}:
-            return index + (kind == "code"), data
-        if kind == "attached data":
+            return _Program(index + (kind == "code"), by_option=True, data=data)
+        if kind == "attached data" or _is_attached_data(language, text):
             data.add(index)
-        elif words[index].text is None:
-            return index, data  # A template chooses the option.
-        arguments = 1 if kind == "data" else LONG_DATA.get(text, 0)
-        data.update(range(index + 1, index + 1 + arguments))
-        index += 1 + arguments
-    return None, data
+        elif word.text is None:
+            return _Program(index + 1, by_option=True, data=data)  # It chooses the option.
+        if kind == "data":
+            data.add(index + 1)
+        index += 1
+    return _Program(None, by_option=False, data=data)
+
+
+def _is_attached_data(language: Language, text: str) -> bool:
+    """`--host=` and the like."""
+    name, attached, _ = text.partition("=")
+    return text.startswith("--") and bool(attached) and name not in language.long_code
 
 
 def _reads_program(language: Language, options: Sequence[Word]) -> bool:
@@ -145,11 +215,19 @@ def _reads_program(language: Language, options: Sequence[Word]) -> bool:
     return language is SHELL and any(_FROM_STDIN.fullmatch(word.text or "") for word in options)
 
 
+def _opens_commands(language: Language, text: str) -> bool:
+    return text.startswith("-") and any(letter in text for letter in language.opens_commands)
+
+
 def _option(language: Language, text: str) -> str:
     """What the argument of an option is: `code` or `data`, `attached …` to it, or `none`."""
     if text.startswith("--"):
         name, attached, _ = text.partition("=")
         return "none" if name not in language.long_code else "attached code" if attached else "code"
+    if not text.startswith("-"):
+        return "none"
+    if text[-1] in language.code:
+        return "code"
     for place, letter in enumerate(text[1:], 2):
         attached = "attached " if place < len(text) else ""
         if letter in language.code:
@@ -160,41 +238,65 @@ def _option(language: Language, text: str) -> str:
 
 
 def _stdin_is_code(language: Language, words: Sequence[Word]) -> bool:
-    if language.reads_data:
-        return False
-    program, _ = _program(language, words)
-    if program is None or program >= len(words) or language.all_code:
+    program = _program(language, words)
+    if language.inline:  # What awk, sed, and jq read is what they work on.
+        at = program.at
+        return program.by_option and at is not None and at < len(words) and words[at].text in STDIN
+    if program.at is None or program.at >= len(words) or language.all_code:
         return True
-    return words[program].text == "-" or _reads_program(language, words[1:program])
+    return words[program.at].text in STDIN or _reads_program(language, words[1 : program.at])
 
 
-def _in_started(name: str, words: Sequence[Word], at: int) -> str | None:
-    """The words of a program that starts another one."""
-    if words[at - 1].text in EXEC_OPTIONS:
-        return "it names the program that is executed"
-    # An option's argument can look like the started program: all that may be it are looked at.
-    for start in range(1, at):
-        if _takes_code(words[start]):
-            why = code_word(words[start:], at - start)
-            if why is not None:
-                return why
-    if name in CARRIERS or any(_may_be_started(words, index) for index in range(1, at)):
+def _started(name: str, words: Sequence[Word], at: int) -> int | Refusal | None:
+    """Where the started program's name is; or what the template is, if it comes before that."""
+    letters, own = STARTERS[name]
+    assigns = name in {"env", "sudo", "doas"}
+    index = 1
+    while index < at:
+        text = words[index].text
+        if text is not None and text.startswith("-"):
+            takes = not text.startswith("--") and text[-1] in letters
+            if name == "command" and text in {"-v", "-V"}:
+                return None
+            index += 2 if takes else 1
+        elif text is not None and assigns and _ASSIGNMENT.match(text):
+            index += 1
+        elif own:
+            own, index = own - 1, index + 1
+        else:
+            return index
+    prefix, before = words[at].prefix, words[at - 1].text or ""
+    starts = Refusal(f"`{name}` would start it", PROGRAM)
+    if name == "env" and (before.startswith(("-S", "--split")) or prefix.startswith(("-S", "--s"))):
+        return starts
+    if index > at or own or (len(prefix) > 1 and prefix[0] == "-" and prefix[1] in letters):
         return None
-    assigned = _ASSIGNMENT.match(words[at].prefix)
-    if name != "env" or assigned is None:
-        return f"`{name}` would start it"
+    assigned = _ASSIGNMENT.match(prefix) if assigns else None
+    if assigned is None:
+        return starts
     variable = assigned[0][:-1]
-    return f"programs execute ${variable}" if is_code_variable(variable) else None
-
-
-def _may_be_started(words: Sequence[Word], index: int) -> bool:
-    """Whether a word names the started program: nothing else, nor an option's argument."""
-    text, before = words[index].text, words[index - 1].text
-    return not (
-        text is None
-        or text.startswith("-")
-        or _NUMBER.fullmatch(text)
-        or _ASSIGNMENT.match(text)
-        or before is None
-        or before.startswith("-")
+    return (
+        Refusal(f"programs execute ${variable}", VARIABLE) if is_code_variable(variable) else None
     )
+
+
+def _carried(name: str, words: Sequence[Word], at: int) -> Refusal | None:
+    """Words of an interpreter among those of another program."""
+    if words[at - 1].text in EXEC_OPTIONS and name in CARRIERS:
+        return Refusal("it names the program that is executed", PROGRAM)
+    for start in range(1, at):
+        # Of a program that is not known to start others, only what can be nothing else.
+        surely = name in CARRIERS or (words[start + 1].text or "").startswith(("-", "+"))
+        if surely and _takes_code(words[start]):
+            found = _of_one(words[start:], at - start)
+            if found is not None:
+                return found
+    return None
+
+
+def _of_one(words: Sequence[Word], at: int) -> Refusal | None:
+    name = _name(words[0]) or ""
+    language = _language(name)
+    if language is not None:
+        return _in_program(name, language, words, at)
+    return Refusal(*EVALUATE[name]) if name in EVALUATE else None

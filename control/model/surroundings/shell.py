@@ -14,12 +14,8 @@ from control.model import limits
 from control.model.errors import Invalid
 from control.model.surroundings.base import Misplaced, Surroundings, scalar_texts
 from control.model.surroundings.programs import Word, code_word
-from control.model.surroundings.shell_positions import (
-    ARGUMENT,
-    VARIABLE,
-    Positions,
-    Refusal,
-)
+from control.model.surroundings.refusals import VARIABLE, Refusal
+from control.model.surroundings.shell_positions import Positions
 from control.model.templates import OPENING, Reference, Renderer, references, variable_name
 from control.model.values import Json, cut
 
@@ -86,18 +82,16 @@ def _list_problems(value: list[Json]) -> Iterator[Misplaced]:
     for at, item in enumerate(value):
         if not isinstance(item, str) or OPENING not in item:
             continue
-        why = code_word(words, at)
-        if why is not None:
-            instead = "write the program's name without a template" if at == 0 else ARGUMENT
-            reference = references(item)[0]
-            yield _problem(item, reference, Refusal(why, instead))._replace(path=(at,))
+        refusal = code_word(words, at)
+        if refusal is not None:
+            yield _problem(item, references(item)[0], refusal)._replace(path=(at,))
 
 
 def _word(item: Json) -> Word:
     if not isinstance(item, str):
         return Word(None)
     prefix, opening, _ = item.partition(OPENING)
-    return Word(None, prefix) if opening else Word(item)
+    return Word(None, prefix, templated=True) if opening else Word(item)
 
 
 def _problem(text: str, reference: Reference, refusal: Refusal) -> Misplaced:

@@ -5,23 +5,24 @@ the Bash reference manual (arithmetic evaluation, conditional expressions, `decl
 """
 
 import re
-from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple, TypeAlias
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, TypeAlias
 
 from tree_sitter import Node
 
 from control.model import limits
 from control.model.surroundings.program_tables import is_code_variable
-from control.model.surroundings.programs import Word, code_word, reads_code
+from control.model.surroundings.programs import code_word, reads_code
+from control.model.surroundings.refusals import ARGUMENT, NAME, VARIABLE, Refusal
 from control.model.surroundings.shell_syntax import (
     Span,
+    Syntax,
     ancestors,
     descendants,
-    first_error,
-    parse,
-    words_of,
+    is_behind,
+    owner_of,
 )
-from control.model.templates import Reference, variable_name
+from control.model.templates import Reference
 
 _BARE: Final = '"${NAME}"'
 _QUOTED: Final = "${NAME}"  # In double quotes, and in a here-document.
@@ -30,9 +31,8 @@ _IN_SINGLE_QUOTES: Final = "'\"${NAME}\"'"
 # Operators of `[[ … ]]` that evaluate their operands, and of `[` and `test` too.
 _COMPARING: Final = frozenset((b"-eq", b"-ne", b"-lt", b"-le", b"-gt", b"-ge"))
 _ON_NAMES: Final = frozenset((b"-v", b"-R"))
-_FEEDING: Final = frozenset(
-    ("pipeline", "heredoc_redirect", "herestring_redirect", "redirected_statement")
-)
+_REDIRECTS: Final = frozenset(("file_redirect", "heredoc_redirect", "herestring_redirect"))
+_FEEDING: Final = frozenset(("pipeline", "redirected_statement"))
 _HARMLESS_OPTIONS: Final = re.compile(rb"-[xrgp]+")
 # Assignments to what was declared like this evaluate their values.
 _EVALUATED: Final = re.compile(
@@ -40,29 +40,11 @@ _EVALUATED: Final = re.compile(
 )
 
 
-class Refusal(NamedTuple):
-    """Why a value would become code, and what to write instead of TEMPLATE."""
-
-    why: str
-    instead: str
-
-
-VARIABLE: Final = 'set `env: {VALUE: TEMPLATE}` for the job, and write "$VALUE" here'
-BEFORE: Final = 'assign it before, `value=TEMPLATE`, and write "$value" here'
-ARGUMENT: Final = (
-    "pass it as an argument after the code, as in `sh -c 'echo \"$1\"' sh TEMPLATE`, or set "
-    "`env: {VALUE: TEMPLATE}` for the job and let the code read the variable VALUE"
-)
-PROGRAM: Final = (
-    "choose among programs, `case TEMPLATE in a) make a;; b) make b;; esac`; or, where the run's "
-    'input is trusted to name any program, set `env: {PROGRAM: TEMPLATE}` and write "$PROGRAM" here'
-)
 # Where even "$value" would be evaluated, only values of a known form may be inserted.
 _NUMBER: Final = (
     "let only numbers pass: `value=TEMPLATE; case $value in ''|*[!0-9]*) exit 2;; esac`, and write "
     "$value here"
 )
-_NAME: Final = "choose among names: `case TEMPLATE in a) name=a;; b) name=b;; *) exit 2;; esac`"
 _ASSIGNMENT: Final = 'write `if [ -z "$name" ]; then name=TEMPLATE; fi` before'
 
 
@@ -74,103 +56,96 @@ class Positions:
     """The templates of one command."""
 
     def __init__(self, text: str, templates: Sequence[Reference]) -> None:
+        self._text = text
+        self._templates = templates
         self._evaluates_assignments = bool(_EVALUATED.search(text))
-        pieces: list[bytes] = []
-        self._spans: list[Span] = []
-        self._words: dict[int, tuple[list[Word], dict[int, int]]] = {}
-        at = size = 0
-        for reference in templates:
-            before = text[at : reference.start].encode(errors="replace")
-            expansion = b"${%b}" % variable_name(reference).encode()
-            pieces += [before, expansion]
-            size += len(before)
-            self._spans.append((size, size + len(expansion)))
-            size += len(expansion)
-            at = reference.end
-        self._root = parse(b"".join((*pieces, text[at:].encode(errors="replace"))))
+        self._syntax = Syntax(text, templates)
 
     def decided(self) -> Iterator[Position]:
         """The position of each template, in their order."""
-        at = first_error(self._root)
-        for span in self._spans:
-            yield self._decide(span) if at is None else _unreadable(*at)
+        at = self._syntax.first_error()
+        everywhere = None if at is None else _unreadable(*at)
+        if everywhere is None and self._redirects_all_into_code():
+            everywhere = Refusal("`exec` sends all output to what executes it", ARGUMENT)
+        for reference, span in zip(self._templates, self._syntax.spans, strict=True):
+            yield everywhere or self._decide(reference, span)
 
-    def _decide(self, span: Span) -> Position:
-        node = self._root.descendant_for_byte_range(*span)
+    def _decide(self, reference: Reference, span: Span) -> Position:
+        node = self._syntax.node_of(span)
         if node is None:
             return _UNKNOWN
         if node.type == "comment":
-            return _QUOTED
-        if node.type == "raw_string":
-            position: Position = _IN_SINGLE_QUOTES
-        elif node.type == "expansion" and (node.start_byte, node.end_byte) == span:
-            position = _quoting(node)
-        else:
+            return _QUOTED if _begins_comment(node) else _UNKNOWN
+        is_single = node.type == "raw_string"
+        if self._text[: reference.start].endswith("$") and not is_single:
+            return _DOLLAR
+        if not is_single and not _is_span(node, span):
             return _unexpanded(node)
-        for depth, (parent, child) in enumerate(ancestors(node)):
-            if depth > limits.SHELL_DEPTH_MAX:
-                return _UNKNOWN
-            refusal = self._around(parent, child)
-            if refusal is not None:
-                return refusal
-        return position
+        refusals = (
+            self._around(parent, child) if depth < limits.SHELL_DEPTH_MAX else _UNKNOWN
+            for depth, (parent, child) in enumerate(ancestors(node))
+        )
+        position = _IN_SINGLE_QUOTES if is_single else _quoting(node)
+        return next(filter(None, refusals), None) or position
 
     def _around(self, parent: Node, child: Node) -> Refusal | None:
         """Why one node around a template makes code of its value."""
-        if parent.type == "command":
-            return self._in_command(parent, child)
+        if parent.type in _REDIRECTS:
+            return self._behind_redirect(parent, child) or self._into_stdin(parent, child)
         if parent.type in _FEEDING:
             return self._into_stdin(parent, child)
-        if parent.type == "variable_assignment":
-            return self._assigned(parent)
-        if parent.type == "declaration_command":
-            return _declared(parent, child)
-        if parent.type in {"binary_expression", "unary_expression"}:
-            return _tested(parent)
-        return _in_syntax(parent, child)
+        special = _SPECIAL.get(parent.type)
+        return _in_syntax(parent, child) if special is None else special(self, parent, child)
 
     def _in_command(self, command: Node, child: Node) -> Refusal | None:
-        words, places = self._words_of(command)
+        words, places = self._syntax.words_of(command)
         at = places.get(child.id)
         if at is None:  # An assignment, or a redirection.
             return self._into_stdin(command, child)
-        why = code_word(words, at)
-        if why is None:
-            return None
-        if at == 0:
-            return Refusal(why, "choose among names: case TEMPLATE in a) make a;; b) make b;; esac")
-        return Refusal(why, _instead_of_word(why))
-
-    def _words_of(self, command: Node) -> tuple[list[Word], dict[int, int]]:
-        """The words of a command, and the place of each among them by its node's id."""
-        known = self._words.get(command.id)
-        if known is None:
-            found = words_of(command, self._spans)
-            places = {node.id: place for place, (node, _) in enumerate(found)}
-            known = self._words[command.id] = [word for _, word in found], places
-        return known
+        return code_word(words, at)
 
     def _into_stdin(self, parent: Node, child: Node) -> Refusal | None:
         """Whether what is written here is read by something that executes it."""
-        if parent.type == "pipeline":
-            readers = [node for node in parent.children if node.start_byte >= child.end_byte]
-        elif parent.type == "heredoc_redirect":
-            readers = [node for node in parent.children if node.type == "pipeline"]
-        elif child.type.endswith("redirect") and child.type != "file_redirect":
-            body = parent.child_by_field_name("body")
-            readers = [parent if body is None else body]
-        else:
-            return None
-        for reader in readers:
+        for reader in self._readers(parent, child):
             for node in descendants(reader):
                 if node.type == "command":
-                    words, _ = self._words_of(node)
+                    words, _ = self._syntax.words_of(node)
                     if reads_code(words):
-                        why = f"`{words[0].text}` executes what it reads"
-                        return Refusal(why, ARGUMENT)
+                        name = words[0].text or "a program that is not known"
+                        return Refusal(f"`{name}` executes what it reads", ARGUMENT)
         return None
 
-    def _assigned(self, assignment: Node) -> Refusal | None:
+    def _readers(self, parent: Node, child: Node) -> list[Node]:
+        """What reads the text that stands in `child`, or that it writes."""
+        if parent.type == "pipeline":
+            return [node for node in parent.children if node.start_byte >= child.end_byte]
+        if parent.type == "heredoc_redirect":
+            return [node for node in parent.children if node.type == "pipeline"]
+        if child.type in {"heredoc_redirect", "herestring_redirect"}:
+            owner = owner_of(child)
+            return [] if owner is None else [owner]
+        if child.type == "file_redirect":
+            owner = owner_of(child)
+            return [owner] if owner is not None and _is_input(child) else []
+        # What a command writes goes to each `>(…)` that it is redirected to.
+        return [node for node in parent.children if node.type == "file_redirect"]
+
+    def _behind_redirect(self, redirect: Node, child: Node) -> Refusal | None:
+        owner = owner_of(redirect)
+        if not is_behind(redirect, child):
+            return None
+        return _UNKNOWN if owner is None else self._in_command(owner, child)
+
+    def _redirects_all_into_code(self) -> bool:
+        for node in descendants(self._syntax.root):
+            if node.type == "redirected_statement" and (node.text or b"").startswith(b"exec"):
+                redirects = [each for each in node.children if each.type == "file_redirect"]
+                for inner in (inner for each in redirects for inner in descendants(each)):
+                    if inner.type == "command" and reads_code(self._syntax.words_of(inner)[0]):
+                        return True
+        return False
+
+    def _assigned(self, assignment: Node, _child: Node) -> Refusal | None:
         name = assignment.child_by_field_name("name")
         text = (name.text or b"").decode(errors="replace") if name is not None else ""
         if is_code_variable(text):
@@ -187,12 +162,23 @@ def _unreadable(line: int, column: int) -> Refusal:
     return Refusal(why, VARIABLE)
 
 
-def _instead_of_word(why: str) -> str:
-    if "format" in why:
-        return "write printf '%s' TEMPLATE"
-    if "name" in why:
-        return _NAME
-    return BEFORE if "start it" in why else ARGUMENT
+def _is_span(node: Node, span: Span) -> bool:
+    """Whether a node is a template's expansion: the parser adds the blanks before it."""
+    blanks = (node.text or b"")[: span[0] - node.start_byte]
+    ends = node.start_byte <= span[0] and node.end_byte == span[1]
+    return node.type == "expansion" and ends and not blanks.strip()
+
+
+def _begins_comment(node: Node) -> bool:
+    """Whether a shell sees a comment too: a word before it could go on behind a line's end."""
+    before = node.parent.text if node.parent is not None else b""
+    at = node.start_byte - (node.parent.start_byte if node.parent is not None else 0)
+    return not (before or b"")[:at].endswith((b"\\\n", b"\r", b"\x0b", b"\x0c"))
+
+
+def _is_input(redirect: Node) -> bool:
+    """`< <(…)`: what the substitution writes is read."""
+    return b"<" in (redirect.text or b"").partition(b"(")[0]
 
 
 def _quoting(expansion: Node) -> str:
@@ -218,7 +204,7 @@ def _unexpanded(node: Node) -> Refusal:
     return _UNKNOWN
 
 
-def _declared(command: Node, child: Node) -> Refusal | None:
+def _declared(_self: Positions, command: Node, child: Node) -> Refusal | None:
     keyword = (command.children[0].text or b"").decode(errors="replace")
     if child.type != "variable_assignment":
         return Refusal(f"`{keyword}` evaluates names", f"write `{keyword} NAME=TEMPLATE`")
@@ -230,17 +216,26 @@ def _declared(command: Node, child: Node) -> Refusal | None:
     return None
 
 
-def _tested(expression: Node) -> Refusal | None:
+def _tested(_self: Positions, expression: Node, _child: Node) -> Refusal | None:
     operator = expression.child_by_field_name("operator")
     text = operator.text if operator is not None else None
     test = next((node for node, _ in ancestors(expression) if node.type == "test_command"), None)
     if text in _ON_NAMES:
-        return Refusal(f"`{text.decode() if text else ''}` evaluates a name", _NAME)
+        return Refusal(f"`{text.decode() if text else ''}` evaluates a name", NAME)
     if text in _COMPARING and test is not None and (test.text or b"").startswith(b"[["):
         shown = text.decode() if text else ""
         why = f"`[[ … {shown} … ]]` evaluates its operands"
         return Refusal(why, f"write [ TEMPLATE {shown} … ], which takes numbers only")
     return None
+
+
+_SPECIAL: Final[dict[str, Callable[[Positions, Node, Node], Refusal | None]]] = {
+    "command": Positions._in_command,  # noqa: SLF001 - This module's own.
+    "variable_assignment": Positions._assigned,  # noqa: SLF001
+    "declaration_command": _declared,
+    "binary_expression": _tested,
+    "unary_expression": _tested,
+}
 
 
 def _in_syntax(parent: Node, child: Node) -> Refusal | None:
@@ -253,6 +248,10 @@ def _in_syntax(parent: Node, child: Node) -> Refusal | None:
 _UNKNOWN: Final = Refusal(
     "what surrounds it cannot be told apart from code (a backslash before it, for example)",
     VARIABLE,
+)
+_DOLLAR: Final = Refusal(
+    "a dollar sign before it makes another expansion of both",
+    "write \\$ for a dollar sign that stays one",
 )
 _ARITHMETIC: Final = Refusal(
     "arithmetic evaluates the text of a value",
@@ -274,5 +273,5 @@ _SYNTAX: Final[dict[str, tuple[bytes, Refusal]]] = {
         b"",
         Refusal("it names a function", "write the name without a template"),
     ),
-    "unset_command": (b"", Refusal("`unset` evaluates names", _NAME)),
+    "unset_command": (b"", Refusal("`unset` evaluates names", NAME)),
 }
