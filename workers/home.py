@@ -5,7 +5,6 @@ Whoever holds the lock is the worker of that name; a restarted worker finds its 
 
 import fcntl
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Final
 from control.model import limits
 from control.model.errors import ConfigError
 from control.model.names import RESULTS_FILE
+from workers.directories import remove_tree
 
 _LOCK: Final = "lock"
 
@@ -31,12 +31,12 @@ class Home:
         self._lock = lock
         self._passing = passing
         # What is in there belonged to attempts of a worker that is dead.
-        shutil.rmtree(self.jobs, ignore_errors=True)
+        remove_tree(self.jobs)
         self.jobs.mkdir(mode=0o700, exist_ok=True)
 
     def close(self) -> None:
         """Let another worker have it."""
-        shutil.rmtree(self.jobs, ignore_errors=True)
+        remove_tree(self.jobs)
         results = self.directory / RESULTS_FILE
         if self._passing and not (results.exists() and results.stat().st_size):
             results.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ A result begins with `refused`, or says what was got.
 import ctypes
 import json
 import os
+import resource
 import signal
 import socket
 import sys
@@ -112,6 +113,13 @@ def _process_tries(pid: int) -> Iterator[Try]:
         yield f"{name} of {pid}", partial(_listed, f"/proc/{pid}/{name}/")
     yield f"ptrace {pid}", partial(_call, "ptrace", _PTRACE_ATTACH, pid, None, None)
     yield f"namespace of {pid}", partial(_entered, pid)
+    yield f"limit of {pid}", partial(resource.prlimit, pid, resource.RLIMIT_CPU, (600, 600))
+    yield f"priority of {pid}", partial(os.setpriority, os.PRIO_PROCESS, pid, 1)
+    yield f"cores of {pid}", partial(os.sched_setaffinity, pid, os.sched_getaffinity(0))
+    yield (
+        f"scheduling of {pid}",
+        partial(os.sched_setscheduler, pid, os.SCHED_OTHER, os.sched_param(0)),
+    )
     for number in (0, signal.SIGSTOP, signal.SIGKILL):
         yield f"signal {int(number)} to {pid}", partial(_signalled, pid, number)
 

@@ -230,7 +230,7 @@ def test_a_thread_that_was_restricted_leaves_the_others_as_they_are(tmp_path: Pa
 def test_what_is_isolated_is_said(mode: IsolationMode) -> None:
     launcher, said = choose_launcher(mode, HiddenPaths([]))
     assert isinstance(launcher, IsolatingLauncher)
-    assert len(said.isolated) == 3
+    assert len(said.isolated) == 4
     assert "network" in said.open[0]
     assert bool(said.warnings) == (os.geteuid() == 0)
 

@@ -18,7 +18,7 @@ import trio
 from control.model.errors import ConfigError
 from control.model.isolation import ALWAYS_OPEN, Isolation, IsolationMode
 from control.model.kinds import Process
-from workers.isolation import landlock, mounts
+from workers.isolation import landlock, mounts, seccomp
 from workers.isolation.child import ChildProcess
 from workers.isolation.hidden import HiddenPaths, Surroundings, directories_above
 
@@ -30,6 +30,7 @@ _AS_ROOT: Final = (
 )
 _FILES: Final = "files of the control plane, of the worker, and of other jobs"
 _PROCESSES: Final = "memory, environment, and open files of other processes"
+_LIMITS: Final = "limits and priorities of other processes"
 _SCOPED: Final = "signals to other processes, and their abstract sockets"
 
 
@@ -119,6 +120,7 @@ class IsolatingLauncher:
         else:
             _provide_temporary(env, directory, directories_above(hidden))
         landlock.restrict_thread(self._abi, self._allowed(hidden, directory))
+        seccomp.restrict_thread()
         return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -158,16 +160,17 @@ def choose_launcher(mode: IsolationMode, hidden: HiddenPaths) -> tuple[Launcher,
         if os.geteuid() == 0:
             off += (_AS_ROOT,)
         return OpenLauncher(), Isolation(
-            open=(_FILES, _PROCESSES, _SCOPED, *ALWAYS_OPEN), warnings=off
+            open=(_FILES, _PROCESSES, _SCOPED, _LIMITS, *ALWAYS_OPEN), warnings=off
         )
     covers = can_cover()
     scoped = abi >= landlock.ABI_SCOPES
+    held = ((_SCOPED, scoped), (_LIMITS, seccomp.is_available()))
     warnings = list(missing)
     if os.geteuid() == 0:
         warnings.append(_AS_ROOT)
     return IsolatingLauncher(hidden, abi=abi, covers=covers), Isolation(
-        isolated=(_FILES, _PROCESSES, *((_SCOPED,) if scoped else ())),
-        open=(*(() if scoped else (_SCOPED,)), *ALWAYS_OPEN),
+        isolated=(_FILES, _PROCESSES, *(words for words, holds in held if holds)),
+        open=(*(words for words, holds in held if not holds), *ALWAYS_OPEN),
         warnings=tuple(warnings),
     )
 
