@@ -146,9 +146,6 @@ class ControlPlane:
                 services.cancel_scope.cancel()
             foundation.cancel_scope.cancel()
 
-    async def _run_local_worker(self, gateway: str, login: tuple[str, str] | None) -> None:
-        await run_local_worker(self._config, gateway, login, self._umask)
-
     async def _open(self, doors: trio.Nursery, login: tuple[str, str] | None) -> str | None:
         config = self._config
         url = gateway = None

@@ -63,7 +63,7 @@ async def run_local_worker(
     `umask`: what its jobs shall have; ours is stricter.
     """
     client_id, secret = login or _operators(config)
-    command = [sys.executable, "-m", "workers", "--url", gateway, "--credentials", "-"]
+    command = [sys.executable, "-P", "-m", "workers", "--url", gateway, "--credentials", "-"]
     command += ["--slots", str(config.workers), "--name", _NAME, "--data-dir", config.data_dir]
     command += ["--isolation", config.worker_isolation]
     if config.secret_file is not None:

@@ -18,7 +18,8 @@ Key = tuple[int, int]
 """Job id and attempt."""
 
 # Always a line of its own, after an empty one: so a file tells how far its text had come.
-_GAP: Final = re.compile(rb"\n\[taskplane: ([0-9,]+) bytes not received\]\n")
+# A job can write such a line too, which spoils its own log only; a number has 15 digits at most.
+_GAP: Final = re.compile(rb"\n\[taskplane: ([0-9]{1,3}(?:,[0-9]{3}){0,4}) bytes not received\]\n")
 _FULL: Final = b"\n[taskplane: the log was larger than is kept; the rest is left out]\n"
 
 

@@ -138,6 +138,12 @@ def outputs(conn: sqlite3.Connection, job_ids: Collection[int]) -> dict[int, byt
     return {job: text.encode() for job, text in conn.execute(_SQL["outputs"], (wanted,))}
 
 
+def output_sizes(conn: sqlite3.Connection, job_ids: Collection[int]) -> dict[int, int]:
+    """The bytes of each output of these jobs, without reading one."""
+    wanted = msgspec.json.encode(list(job_ids)).decode()
+    return dict(conn.execute(_SQL["output_sizes"], (wanted,)))
+
+
 def inputs(conn: sqlite3.Connection, run_ids: Collection[int]) -> dict[int, bytes]:
     """The inputs of those of these runs that have one, as JSON."""
     wanted = msgspec.json.encode(list(run_ids)).decode()

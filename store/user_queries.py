@@ -20,7 +20,7 @@ from store.query_process import OK, REFUSED, Request
 Copy = Callable[[], Awaitable[tuple[Path, Sequence[str]]]]
 """Brings the copy up to date; gives its directory, and its files."""
 
-_COMMAND: Final = (sys.executable, "-m", "store.query_process")
+_COMMAND: Final = (sys.executable, "-P", "-m", "store.query_process")
 _ANSWER_BYTES_MAX: Final = 2 * limits.QUERY_BYTES_MAX
 
 

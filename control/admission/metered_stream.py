@@ -22,6 +22,16 @@ _HEAD_END: Final = b"\r\n\r\n"
 _TOO_LARGE: Final = b"\x88\x02" + (1009).to_bytes(2, "big")  # A closing frame.
 
 
+class _Arriving:
+    """A message of which more than one piece comes: what is held for it, and its bytes so far."""
+
+    __slots__ = ("shares", "size")
+
+    def __init__(self) -> None:
+        self.shares: list[Ask] = []
+        self.size = 0
+
+
 class MeteredStream(trio.abc.Stream):
     """The stream of one connection. Until `welcome` only little may be sent on it."""
 
@@ -37,7 +47,7 @@ class MeteredStream(trio.abc.Stream):
         self._cut = False
         self._welcome = False
         self._large = large  # Bytes of large messages, of all connections.
-        self._held: deque[list[Ask]] = deque()  # Of each large message, until it is taken.
+        self._held: deque[_Arriving] = deque()  # Of each large message, until it is taken.
         self._taken: list[Ask] = []  # Of messages that are being handled.
         self._holding = 0  # Of the message that is arriving.
         self._due = trio.current_time() + limits.CONNECTION_HEAD_S
@@ -82,10 +92,13 @@ class MeteredStream(trio.abc.Stream):
         await self._hold()
         return data
 
-    def take(self, size: int) -> None:
-        """A message of this size is taken: its memory is in use until `handled`."""
-        if size > limits.BODY_FREE_BYTES and self._held:
-            self._taken += self._held.popleft()
+    def take(self, message: bytes | str) -> None:
+        """A message is taken: what is held for it is in use until `handled`."""
+        if not self._held:
+            return
+        size = len(message) if isinstance(message, bytes) else len(message.encode())
+        if size == self._held[0].size:  # Those that came in one piece hold nothing.
+            self._taken += self._held.popleft().shares
 
     def handled(self) -> None:
         """What was taken has been handled."""
@@ -95,7 +108,7 @@ class MeteredStream(trio.abc.Stream):
     def release(self) -> None:
         """The connection has ended."""
         while self._held:
-            self._taken += self._held.popleft()
+            self._taken += self._held.popleft().shares
         self.handled()
 
     async def _hold(self) -> None:
@@ -105,9 +118,11 @@ class MeteredStream(trio.abc.Stream):
             self._holding = 0
         elif announced > max(limits.BODY_FREE_BYTES, self._holding):
             if self._holding == 0:
-                self._held.append([])
+                self._held.append(_Arriving())
             missing, self._holding = announced - self._holding, announced
-            self._held[-1].append(await self._large.acquire(self._guest.host, missing))
+            arriving = self._held[-1]
+            arriving.size = announced
+            arriving.shares.append(await self._large.acquire(self._guest.host, missing))
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         """Send it."""

@@ -93,7 +93,8 @@ class Starting:
         return _created(await self._make(call, 1, news, self._view))
 
     async def _batch(self, call: Call) -> Answer:
-        if call.large:  # Whoever has to wait, or is refused, sends nothing before.
+        if call.large:
+            await call.body()  # First: who sends it slowly keeps nobody else waiting.
             await call.hold(self._parts.fair.bulk, limits.BULK_MAX)
         asked = (await call.json(_BATCH)).runs
         inputs = _inputs(asked)

@@ -87,7 +87,9 @@ class Ended(_Frame, frozen=True, kw_only=True, tag="result"):
     outcome: Outcome
     started_ms: Instant | None = None
     finished_ms: Instant
-    duration: Annotated[float, Meta(ge=0)]  # Seconds, by the worker's monotonic clock.
+    duration: Annotated[
+        float, Meta(ge=0, le=limits.SECONDS_MAX)
+    ]  # Seconds, by the worker's monotonic clock.
     exit_code: ExitCode | None = None
     error: Text | None = None
     log_bytes: Count = 0

@@ -231,7 +231,7 @@ async def _receive(
     except ConnectionClosed:
         return "the connection was closed"
     try:
-        _STREAM.get().take(len(message))
+        _STREAM.get().take(message)
         # As text: what stays undecoded inside must be valid UTF-8 as well.
         text = message if isinstance(message, str) else message.decode()
         frames = wire.FROM_WORKER.decode(text)

@@ -25,6 +25,9 @@ from store import catalog, clients, runs
 from store.writer import Tx
 
 _NULL = b"null"
+_OUTPUTS_ALWAYS_FIT = limits.JOB_INPUT_BYTES_MAX // limits.OUTPUT_BYTES_MAX
+_Due = tuple[Advance, JobRow, tuple[int, ...]]
+"""A job that may run, its run, and the places of the jobs that it has waited for."""
 
 
 class Ledger:
@@ -230,6 +233,7 @@ class Ledger:
 
     def _ready_now(self, tx: Tx, due: Sequence[tuple[Advance, JobRow]]) -> list[Record]:
         found = [(step, job, step.graph.before(job.idx)) for step, job in due]
+        found = self._those_that_fit(tx, found)
         inputs = runs.inputs(tx.conn, {step.run.id for step, _, _ in found})
         wanted = {step.run.jobs[at].id for step, _, before in found for at in before}
         outputs = runs.outputs(tx.conn, wanted)
@@ -239,15 +243,25 @@ class Ledger:
             known = {specs[at].name: outputs.get(jobs[at].id, _NULL) for at in before}
             value = job_input(inputs.get(step.run.id, _NULL), known)
             if len(bytes(value)) > limits.JOB_INPUT_BYTES_MAX:
-                allowed = limits.JOB_INPUT_BYTES_MAX // limits.MIB
-                step.fail_unstarted(
-                    job, f"the outputs it waited for are more than {allowed} MiB together"
-                )
-                step.settle()
+                _fail_too_large(step, job)
                 continue
             ready = job_ready(step.run, step.graph, job, value)
             records.append(Record(Topic.TASK_RUNS, ready, step.run.id))
         return records
+
+    def _those_that_fit(self, tx: Tx, due: Sequence[_Due]) -> list[_Due]:
+        """Without jobs whose outputs are too many bytes, of which none is read: they end here."""
+        fits: list[_Due] = []
+        many = [each for each in due if len(each[2]) > _OUTPUTS_ALWAYS_FIT]
+        wanted = {step.run.jobs[at].id for step, _, before in many for at in before}
+        sizes = runs.output_sizes(tx.conn, wanted) if wanted else {}
+        for step, job, before in due:
+            size = sum(sizes.get(step.run.jobs[at].id, 0) for at in before) if sizes else 0
+            if size > limits.JOB_INPUT_BYTES_MAX:
+                _fail_too_large(step, job)
+            else:
+                fits.append((step, job, before))
+        return fits
 
     def _ends(self, step: Advance) -> list[Record]:
         """Messages about jobs that ended without an attempt, those to be stopped, a deadline."""
@@ -274,6 +288,12 @@ def check_starts(tx: Tx, client: str) -> None:
     problem = rights.bar(clients.standing(tx.conn, client))
     if problem is not None:
         raise Conflict(problem)
+
+
+def _fail_too_large(step: Advance, job: JobRow) -> None:
+    allowed = limits.JOB_INPUT_BYTES_MAX // limits.MIB
+    step.fail_unstarted(job, f"the outputs it waited for are more than {allowed} MiB together")
+    step.settle()
 
 
 def _waiting_deltas(steps: Sequence[Advance]) -> Counter[str]:

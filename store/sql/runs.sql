@@ -55,6 +55,9 @@ ON CONFLICT (job_id) DO UPDATE SET output = excluded.output
 -- name: outputs
 SELECT job_id, output FROM outputs WHERE job_id IN (SELECT value FROM json_each(?))
 
+-- name: output_sizes
+SELECT job_id, length(CAST(output AS BLOB)) FROM outputs WHERE job_id IN (SELECT value FROM json_each(?))
+
 -- name: inputs
 SELECT id, input FROM runs WHERE id IN (SELECT value FROM json_each(?)) AND input IS NOT NULL
 

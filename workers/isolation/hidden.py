@@ -84,7 +84,7 @@ class _Reading(NamedTuple):
     is_settled: bool
 
 
-class Surroundings:
+class OpenEntries:
     """What is beside hidden paths and above them. Directories are read when they have changed."""
 
     def __init__(self) -> None:

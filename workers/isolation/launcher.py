@@ -20,7 +20,7 @@ from control.model.isolation import ALWAYS_OPEN, Isolation, IsolationMode
 from control.model.kinds import Process
 from workers.isolation import landlock, mounts, seccomp
 from workers.isolation.child import ChildProcess
-from workers.isolation.hidden import HiddenPaths, Surroundings, directories_above
+from workers.isolation.hidden import HiddenPaths, OpenEntries, directories_above
 
 T = TypeVar("T")
 _TEMPORARY: Final = "TMPDIR"
@@ -71,7 +71,7 @@ class IsolatingLauncher:
         self._hidden = hidden
         self._abi = abi
         self._covers = covers
-        self._surroundings = Surroundings()
+        self._entries = OpenEntries()
 
     def closed_directories(self) -> list[str]:
         """The directories that jobs can neither list nor make something in."""
@@ -139,7 +139,7 @@ class IsolatingLauncher:
             yield descriptor, True
         finally:
             os.close(descriptor)
-        yield from self._surroundings.open(hidden)
+        yield from self._entries.open(hidden)
 
 
 Launcher = OpenLauncher | IsolatingLauncher

@@ -3,6 +3,7 @@
 Redirects are not followed, and no cookie is kept, since one client serves the jobs of everybody.
 """
 
+import zlib
 from collections.abc import Mapping
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Annotated, Any, ClassVar, Final
@@ -18,6 +19,8 @@ from control.model.surroundings.base import Surroundings
 from control.model.surroundings.http import BODY, HEADERS, QUERY, URL
 
 _BODY_SHOWN_CHARS: Final = 500
+_TOO_LARGE: Final = f"the answer's body has more than {limits.OUTPUT_BYTES_MAX} bytes"
+_GZIP_OR_ZLIB: Final = 32 + zlib.MAX_WBITS  # Whichever its header says.
 Status = Annotated[int, Meta(ge=100, le=599)]
 
 
@@ -112,6 +115,7 @@ class HTTP(Kind[HTTPParams]):
 def _make_client() -> httpx.AsyncClient:
     return httpx.AsyncClient(
         follow_redirects=False,
+        headers={"accept-encoding": "gzip, deflate"},
         timeout=httpx.Timeout(None, connect=limits.HTTP_CONNECT_S),
         # Slots are the bound.
         limits=httpx.Limits(max_connections=None, max_keepalive_connections=32),
@@ -135,7 +139,8 @@ async def _read(response: httpx.Response) -> bytes:
     parts: list[bytes] = []
     size = 0
     try:
-        async for part in response.aiter_bytes():
+        # As it came: httpx would decode a piece of whatever size before it can be bounded.
+        async for part in response.aiter_raw():
             size += len(part)
             if size <= limits.OUTPUT_BYTES_MAX:
                 parts.append(part)
@@ -147,9 +152,27 @@ async def _read(response: httpx.Response) -> bytes:
         if size <= limits.OUTPUT_BYTES_MAX:
             raise
     if size > limits.OUTPUT_BYTES_MAX:
-        msg = f"the answer's body has more than {limits.OUTPUT_BYTES_MAX} bytes"
-        raise JobFailed(msg)
-    return b"".join(parts)
+        raise JobFailed(_TOO_LARGE)
+    body = b"".join(parts)
+    for coding in reversed(response.headers.get("content-encoding", "").split(",")):
+        body = _decoded(body, coding.strip().lower())
+    return body
+
+
+def _decoded(body: bytes, coding: str) -> bytes:
+    """Undo one coding of the content, up to the size that a body may have."""
+    if coding in {"", "identity"} or not body:
+        return body
+    if coding not in {"gzip", "x-gzip", "deflate"}:
+        raise JobFailed(f"the answer's body has the coding {coding!r}, for which it was not asked")
+    decoder = zlib.decompressobj(_GZIP_OR_ZLIB)
+    try:
+        found = decoder.decompress(body, limits.OUTPUT_BYTES_MAX + 1)
+    except zlib.error as error:
+        raise JobFailed(f"the answer's body is no {coding}: {error}") from error
+    if len(found) > limits.OUTPUT_BYTES_MAX:
+        raise JobFailed(_TOO_LARGE)
+    return found
 
 
 def _json(response: httpx.Response, body: bytes) -> Raw | None:

@@ -36,6 +36,7 @@ class FrameMeter:
         self._header = bytearray()
         self._skip = 0
         self._message = 0
+        self._ends = False  # The frame that is skipped is its message's last one.
         self._compressed = False
         self._too_large = False
 
@@ -52,6 +53,7 @@ class FrameMeter:
                 step = min(self._skip, end - at)
                 self._skip -= step
                 at += step
+                self._end_frame()
                 continue
             self._header.append(data[at])
             at += 1
@@ -82,6 +84,9 @@ class FrameMeter:
         self._message += length
         most = min(self.largest, self._largest_compressed) if self._compressed else self.largest
         self._too_large = self._message > most
-        if first & _FINAL:
-            self._message = 0
-            self._compressed = False
+        self._ends = bool(first & _FINAL)
+        self._end_frame()
+
+    def _end_frame(self) -> None:
+        if self._ends and not self._skip and not self._too_large:
+            self._message, self._compressed, self._ends = 0, False, False

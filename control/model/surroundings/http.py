@@ -34,8 +34,11 @@ class Url(Surroundings):
         if not isinstance(value, str) or OPENING not in value or is_whole(value):
             return
         for reference in _readable(value):
+            template = cut(value[reference.start : reference.end])
+            if _ends_host(value, reference):
+                message = f"{template} at the end of the host would choose another host"
+                yield Misplaced((), message, "write a slash before it, or the whole host by one")
             if _part(value[: reference.start]) == "scheme":
-                template = cut(value[reference.start : reference.end])
                 message = f"{template} would choose the scheme of the URL, and so how it is read"
                 yield Misplaced((), message, "begin with https:// or let a template be all of it")
 
@@ -131,6 +134,13 @@ def _part(before: str) -> str:
     return "port" if ":" in host and not host.startswith("[") else "host"
 
 
+def _ends_host(url: str, reference: Reference) -> bool:
+    """Whether a value would go on with a host that is written: `example.com` and `.evil.net`."""
+    before, after = url[: reference.start], url[reference.end :]
+    literal = not before.endswith(("://", "@", "}}"))
+    return _part(before) == "host" and literal and (not after or after[0] in "/:?#")
+
+
 def _url_part(url: str, reference: Reference, text: str) -> str:
     before, after = url[: reference.start], url[reference.end :]
     part = _part(before)
@@ -164,7 +174,8 @@ def _content_type(params: Mapping[str, Json]) -> str:
 def _body_encoding(content_type: str, text: str) -> Callable[[str], str] | None:
     if content_type == "application/x-www-form-urlencoded":
         return quote_plus
-    if content_type.endswith(("/xml", "+xml", "/html")) or text.lstrip().startswith("<"):
+    untyped = not content_type and text.lstrip().startswith("<")
+    if content_type.endswith(("/xml", "+xml", "/html")) or untyped:
         return lambda value: escape(value, _XML_ESCAPES)
     return None
 

@@ -148,7 +148,7 @@ CODE_OPTIONS: Final[dict[str, tuple[str, ...]]] = {
 # Programs that execute what they read.
 READERS: Final = frozenset(
     ("ed", "ex", "vi", "vim", "at", "batch", "crontab", "sftp", "ftp", "lftp", "gdb", "m4", "su",
-     "parallel", "telnet", ".", "source")
+     "parallel", "telnet", "eval", ".", "source")
 )  # fmt: skip
 # Programs that start the one that their words name: the letters of options that take an argument,
 # and how many plain words of their own come before it.
@@ -189,8 +189,14 @@ _CODE_VARIABLES: Final = frozenset(
     )
 )  # fmt: skip
 _CODE_PREFIXES: Final = ("BASH_FUNC_", "LD_", "DYLD_", "GIT_CONFIG")
+_CODE_SUFFIXES: Final = (
+    "_PAGER", "_EDITOR", "_COMMAND", "_PASSCOMMAND", "_SSH", "_RSH", "_ASKPASS", "_OPTIONS",
+    "_OPTS", "FLAGS", "_WRAPPER", "_STARTUP_HOOKS", "_SCRIPT_SHELL", "PYTHONUSERBASE", "VIMINIT",
+    "EXINIT", "PSQLRC", "ZDOTDIR", "CLASSPATH", "PERL5SHELL", "CONNECT_PROG",
+)  # fmt: skip
 
 
 def is_code_variable(name: str) -> bool:
     """Whether what stands in a variable of this name is executed or evaluated."""
-    return name in _CODE_VARIABLES or name.startswith(_CODE_PREFIXES)
+    known = name in _CODE_VARIABLES or name.startswith(_CODE_PREFIXES)
+    return known or name.endswith(_CODE_SUFFIXES)

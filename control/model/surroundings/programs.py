@@ -92,10 +92,9 @@ def reads_code(words: Sequence[Word]) -> bool:
         plain = [word for word in words[1:] if not (word.text or "").startswith("-")]
         return len(plain) <= 1 or any(map(_takes_code, plain[1:]))
     if name in STARTERS or name in CARRIERS:
-        return any(
-            _takes_code(words[start]) and reads_code(words[start:])
-            for start in range(1, len(words))
-        )
+        starts = [start for start in range(1, len(words)) if _takes_code(words[start])]
+        few = len(starts) <= limits.COMMAND_INTERPRETERS_MAX
+        return not few or any(reads_code(words[start:]) for start in starts)
     return name in READERS
 
 
@@ -224,7 +223,7 @@ def _option(language: Language, text: str) -> str:
     if text.startswith("--"):
         name, attached, _ = text.partition("=")
         return "none" if name not in language.long_code else "attached code" if attached else "code"
-    if not text.startswith("-"):
+    if not text.startswith(("-", "+")):
         return "none"
     if text[-1] in language.code:
         return "code"
@@ -250,14 +249,17 @@ def _stdin_is_code(language: Language, words: Sequence[Word]) -> bool:
 def _started(name: str, words: Sequence[Word], at: int) -> int | Refusal | None:
     """Where the started program's name is; or what the template is, if it comes before that."""
     letters, own = STARTERS[name]
+    options = {word.text for word in words[1:at]}
+    if name == "command" and options & {"-v", "-V"}:
+        return None
+    if name == "flock" and options & {"-c", "--command"}:
+        return Refusal("`flock -c` hands it to a shell", ARGUMENT)
     assigns = name in {"env", "sudo", "doas"}
     index = 1
     while index < at:
         text = words[index].text
         if text is not None and text.startswith("-"):
             takes = not text.startswith("--") and text[-1] in letters
-            if name == "command" and text in {"-v", "-V"}:
-                return None
             index += 2 if takes else 1
         elif text is not None and assigns and _ASSIGNMENT.match(text):
             index += 1
@@ -265,13 +267,18 @@ def _started(name: str, words: Sequence[Word], at: int) -> int | Refusal | None:
             own, index = own - 1, index + 1
         else:
             return index
+    return _before_started(name, words, at, is_own=index > at or own > 0)
+
+
+def _before_started(name: str, words: Sequence[Word], at: int, *, is_own: bool) -> Refusal | None:
+    """What a template is that stands before the started program, or names it."""
     prefix, before = words[at].prefix, words[at - 1].text or ""
     starts = Refusal(f"`{name}` would start it", PROGRAM)
     if name == "env" and (before.startswith(("-S", "--split")) or prefix.startswith(("-S", "--s"))):
         return starts
-    if index > at or own or (len(prefix) > 1 and prefix[0] == "-" and prefix[1] in letters):
+    if is_own or (len(prefix) > 1 and prefix[0] == "-" and prefix[1] in STARTERS[name][0]):
         return None
-    assigned = _ASSIGNMENT.match(prefix) if assigns else None
+    assigned = _ASSIGNMENT.match(prefix) if name in {"env", "sudo", "doas"} else None
     if assigned is None:
         return starts
     variable = assigned[0][:-1]
@@ -284,14 +291,13 @@ def _carried(name: str, words: Sequence[Word], at: int) -> Refusal | None:
     """Words of an interpreter among those of another program."""
     if words[at - 1].text in EXEC_OPTIONS and name in CARRIERS:
         return Refusal("it names the program that is executed", PROGRAM)
-    for start in range(1, at):
-        # Of a program that is not known to start others, only what can be nothing else.
-        surely = name in CARRIERS or (words[start + 1].text or "").startswith(("-", "+"))
-        if surely and _takes_code(words[start]):
-            found = _of_one(words[start:], at - start)
-            if found is not None:
-                return found
-    return None
+    starts = [start for start in range(1, at) if _takes_code(words[start])]
+    if name not in CARRIERS:  # Of others only what can hardly be anything else.
+        starts = [each for each in starts if (words[each + 1].text or "").startswith(("-", "+"))]
+    if len(starts) > limits.COMMAND_INTERPRETERS_MAX:
+        return Refusal("too many of its words may be interpreters", VARIABLE)
+    found = (_of_one(words[start:], at - start) for start in starts)
+    return next(filter(None, found), None)
 
 
 def _of_one(words: Sequence[Word], at: int) -> Refusal | None:

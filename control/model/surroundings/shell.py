@@ -26,7 +26,7 @@ class ShellCommand(Surroundings):
     def problems(self, value: Json, params: Mapping[str, Json]) -> Iterator[Misplaced]:  # noqa: ARG002 - The interface of all surroundings.
         """Each template whose value would be executed or evaluated."""
         if isinstance(value, str) and OPENING in value:
-            yield from _read(value).problems
+            yield from _problems(value)
         elif isinstance(value, list):
             yield from _list_problems(value)
 
@@ -41,6 +41,15 @@ class ShellCommand(Surroundings):
         return _read(value).command
 
 
+def _problems(text: str) -> Sequence[Misplaced]:
+    if len(text) <= limits.COMMAND_CHARS_MAX:
+        return _read(text).problems
+    try:
+        return (_too_much(text, references(text)),)
+    except Invalid:
+        return ()
+
+
 class _Reading(NamedTuple):
     """A command with expansions instead of templates, and the templates that are refused."""
 
@@ -48,17 +57,13 @@ class _Reading(NamedTuple):
     problems: tuple[Misplaced, ...]
 
 
+@lru_cache(limits.COMMANDS_CACHED_MAX)
 def _read(text: str) -> _Reading:
-    short = len(text) <= limits.COMMAND_CACHED_CHARS_MAX
-    return _read_cached(text) if short else _read_now(text)
-
-
-def _read_now(text: str) -> _Reading:
     try:
         templates = references(text)
     except Invalid:
         return _Reading(text, ())  # What cannot be read is refused by whoever looks at templates.
-    if len(text) > limits.COMMAND_CHARS_MAX or len(templates) > limits.COMMAND_TEMPLATES_MAX:
+    if len(templates) > limits.COMMAND_TEMPLATES_MAX:
         return _Reading(text, (_too_much(text, templates),))
     positions = Positions(text, templates)
     pieces: list[str] = []
@@ -72,9 +77,6 @@ def _read_now(text: str) -> _Reading:
         else:
             pieces.append(position.replace("NAME", variable_name(reference)))
     return _Reading("".join((*pieces, text[at:])), tuple(problems))
-
-
-_read_cached = lru_cache(limits.COMMANDS_CACHED_MAX)(_read_now)
 
 
 def _list_problems(value: list[Json]) -> Iterator[Misplaced]:

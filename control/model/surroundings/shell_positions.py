@@ -60,6 +60,7 @@ class Positions:
         self._templates = templates
         self._evaluates_assignments = bool(_EVALUATED.search(text))
         self._syntax = Syntax(text, templates)
+        self._reading: dict[int, str | None] = {}  # By a node's id: what in it executes its input.
 
     def decided(self) -> Iterator[Position]:
         """The position of each template, in their order."""
@@ -107,13 +108,19 @@ class Positions:
     def _into_stdin(self, parent: Node, child: Node) -> Refusal | None:
         """Whether what is written here is read by something that executes it."""
         for reader in self._readers(parent, child):
-            for node in descendants(reader):
-                if node.type == "command":
-                    words, _ = self._syntax.words_of(node)
-                    if reads_code(words):
-                        name = words[0].text or "a program that is not known"
-                        return Refusal(f"`{name}` executes what it reads", ARGUMENT)
+            name = self._executes_input(reader)
+            if name is not None:
+                return Refusal(f"`{name}` executes what it reads", ARGUMENT)
         return None
+
+    def _executes_input(self, reader: Node) -> str | None:
+        """The first command in a node that executes what it reads; None: none does."""
+        if reader.id not in self._reading:
+            commands = (node for node in descendants(reader) if node.type == "command")
+            found = (self._syntax.words_of(command)[0] for command in commands)
+            names = (words[0].text or "…" for words in found if words and reads_code(words))
+            self._reading[reader.id] = next(names, None)
+        return self._reading[reader.id]
 
     def _readers(self, parent: Node, child: Node) -> list[Node]:
         """What reads the text that stands in `child`, or that it writes."""
@@ -140,9 +147,8 @@ class Positions:
         for node in descendants(self._syntax.root):
             if node.type == "redirected_statement" and (node.text or b"").startswith(b"exec"):
                 redirects = [each for each in node.children if each.type == "file_redirect"]
-                for inner in (inner for each in redirects for inner in descendants(each)):
-                    if inner.type == "command" and reads_code(self._syntax.words_of(inner)[0]):
-                        return True
+                if any(self._executes_input(each) is not None for each in redirects):
+                    return True
         return False
 
     def _assigned(self, assignment: Node, _child: Node) -> Refusal | None:
@@ -241,6 +247,8 @@ _SPECIAL: Final[dict[str, Callable[[Positions, Node, Node], Refusal | None]]] = 
 def _in_syntax(parent: Node, child: Node) -> Refusal | None:
     if child.type in {"do_group", "compound_statement"}:
         return None  # The body of a loop, or of a function.
+    if parent.type == "array" and (child.text or b"").startswith(b"["):
+        return _SYNTAX["subscript"][1]
     opening, refusal = _SYNTAX.get(parent.type, (b"", None))
     return refusal if (parent.text or b"").startswith(opening) else None
 
