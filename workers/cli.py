@@ -52,11 +52,16 @@ Name = Annotated[
 ]
 DataDir = Annotated[
     Path | None,
-    typer.Option(help="The control plane's data directory, with credentials.toml in it."),
+    # It may well be closed to this user: the worker of another user hides it from jobs only.
+    typer.Option(
+        readable=False, help="The control plane's data directory, with credentials.toml in it."
+    ),
 ]
 StateDir = Annotated[
     Path | None,
-    typer.Option(help="Where unsent results are kept. Default: in the user's XDG_STATE_HOME."),
+    typer.Option(
+        readable=False, help="Where unsent results are kept. Default: in the user's XDG_STATE_HOME."
+    ),
 ]
 Credentials = Annotated[
     Path | None,

@@ -7,6 +7,7 @@ import functools
 import inspect
 import os
 import sys
+import termios
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Concatenate, Final, ParamSpec
@@ -105,6 +106,8 @@ class Session:
         self.require_answer(yes=yes)
         if yes:
             return
+        # What was typed before the question was there is no answer to it.
+        termios.tcflush(sys.stdin, termios.TCIFLUSH)
         if not typer.confirm(clean(question), err=True):
             self.out.say("nothing was done")
             raise typer.Exit(ExitCode.INTERRUPTED)

@@ -377,7 +377,7 @@ class Balancer:
         def concerned(cause: Cause) -> bool:
             if cause.why == "client":
                 return cause.client == placed.client
-            if cause.why == "reserve":
+            if cause.why == "reserve" and self._placing.slow_are_full:
                 return slow
             return lane is None or lane.worker.can(cause.shape)
 

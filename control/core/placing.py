@@ -32,13 +32,18 @@ class Placing:
         total = self._slots.total
         return max(round(total * self._reserve_share), 1) if total > 1 else 0
 
+    @property
+    def slow_are_full(self) -> bool:
+        """Whether slow jobs hold all slots but those that they leave free."""
+        return self._outstanding.slow >= self._slots.total - self.reserve
+
     def place(self, queue: Queue, speed: Speed, expected_s: float, waiting: int) -> Lane | Cause:
         """A lane for the head of a queue. `waiting`: how many jobs wait altogether."""
         slots, shape = self._slots, queue.shape
         length = length_of(expected_s, speed)
         if self._quotas.is_full(queue.client):
             return Cause("client", length, shape, queue.client)
-        if speed == Speed.SLOW and self._outstanding.slow >= slots.total - self.reserve:
+        if speed == Speed.SLOW and self.slow_are_full:
             return Cause("reserve", length, shape)
         other = Speed.FAST if speed == Speed.SLOW else Speed.SLOW
         lane = slots.free_lane(speed, shape)

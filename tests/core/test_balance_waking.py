@@ -250,3 +250,20 @@ def test_no_job_whose_turn_it_is_waits_beside_a_free_slot(
         # Two of them take for ever: the others are what wakes those that wait.
         made = running.pop(chance.randrange(min(2, len(running) - 1), len(running)))
         balancer.finished(finished(made, seconds), at)
+
+
+def test_who_was_parked_for_the_reserve_is_not_forgotten_with_its_representative() -> None:
+    """The first of several failed for another cause and was cancelled: the next has its turn."""
+    balancer = Balancer(Policy(partitions=1))
+    jobs = [(1, "y", 0), (2, "x", 1), (3, "x", 0), (4, "y", 0)]
+    for job_id, pipeline, level in jobs:
+        order = (10, 10, level, 10)
+        assert balancer.submit(ready(job_id, pipeline=pipeline, order=order), job_id)
+    balancer.worker_up(worker("w", 1, balancer))
+    (first,) = balancer.assign(0, 10)
+    balancer.finished(finished(first), 0)
+    (second,) = balancer.assign(0, 10)
+    assert (first.job.job_id, second.job.job_id) == (1, 4)
+    balancer.cancel(3, 1)
+    balancer.finished(finished(second), 0)
+    assert [made.job.job_id for made in balancer.assign(0, 10)] == [2]

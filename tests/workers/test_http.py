@@ -1,5 +1,6 @@
 """Decides what a request says, which answers are good, and that jobs share nothing."""
 
+import gzip
 import json
 from collections.abc import AsyncIterator, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -43,6 +44,12 @@ class Handler(BaseHTTPRequestHandler):
             content = b"{not json"
         elif path == "/big":
             content = b" " * (limits.OUTPUT_BYTES_MAX + 1)
+        elif path.startswith("/coded/"):
+            codings, length = path.split("/")[2:]
+            content = b" " * int(length)
+            for _ in codings.split(","):
+                content = gzip.compress(content)
+            headers["content-encoding"] = codings
         elif path == "/moved":
             status, headers["location"] = 302, "/echo"
         else:
@@ -152,3 +159,14 @@ async def test_an_answer_that_is_too_big_fails(http: Runs, server: str) -> None:
 async def test_what_cannot_be_sent_fails_in_words(http: Runs, params: dict[str, object]) -> None:
     with pytest.raises(JobFailed, match="request"):
         await http(**params)
+
+
+async def test_an_answer_is_bounded_while_it_is_decoded(server: str, http: Runs) -> None:
+    small = await http(url=f"{server}/coded/gzip,gzip/1000")
+    assert isinstance(small, dict)
+    assert small["body"] == " " * 1000
+    for codings in ("gzip", "gzip,gzip"):
+        with pytest.raises(JobFailed, match="more than"):
+            await http(url=f"{server}/coded/{codings}/{100 * limits.MIB}")
+    with pytest.raises(JobFailed, match="coding 'br'"):
+        await http(url=f"{server}/coded/br/10")

@@ -36,6 +36,7 @@ def segfault(): ctypes.string_at(0)
 def leave(): sys.exit(3)
 def thing(): return object()
 def nan(): return math.nan
+def shout(): raise ValueError("x" * 5_000_000)
 def huge(): return "x" * 2_000_000
 def files():
     open("mine", "w").close()
@@ -137,6 +138,7 @@ async def test_an_exception_is_an_error_with_its_traceback_in_the_log(python: Ru
         ("thing", "not JSON"),
         ("nan", "not JSON"),
         ("huge", "bytes"),
+        ("shout", "over .* bytes"),
         ("nothing", "has no 'nothing'"),
         ("COUNT", "cannot be called"),
     ],

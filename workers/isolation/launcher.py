@@ -28,6 +28,11 @@ _AS_ROOT: Final = (
     "jobs run as root, whom this contains only in part: give `tpctl up --worker-user NAME`, or "
     "start tpworker as another user"
 )
+_HOME_CLOSED: Final = (
+    "jobs can neither list {home} nor make anything new directly in it (~/.gitconfig, ~/.npm), "
+    "because what is hidden from them is below: give --data-dir and --state-dir another place, or "
+    "switch isolation off"
+)
 _FILES: Final = "files of the control plane, of the worker, and of other jobs"
 _PROCESSES: Final = "memory, environment, and open files of other processes"
 _LIMITS: Final = "limits and priorities of other processes"
@@ -168,7 +173,11 @@ def choose_launcher(mode: IsolationMode, hidden: HiddenPaths) -> tuple[Launcher,
     warnings = list(missing)
     if os.geteuid() == 0:
         warnings.append(_AS_ROOT)
-    return IsolatingLauncher(hidden, abi=abi, covers=covers), Isolation(
+    launcher = IsolatingLauncher(hidden, abi=abi, covers=covers)
+    home = os.path.expanduser("~")
+    if home in launcher.closed_directories():
+        warnings.append(_HOME_CLOSED.format(home=home))
+    return launcher, Isolation(
         isolated=(_FILES, _PROCESSES, *(words for words, holds in held if holds)),
         open=(*(words for words, holds in held if not holds), *ALWAYS_OPEN),
         warnings=tuple(warnings),

@@ -92,6 +92,7 @@ class _Child:
         self.process = process
         self.directory = directory
         self.output = output
+        self._too_long = False  # The reply has more bytes than any may have.
         self._requests = trio.lowlevel.FdStream(requests)
         self._replies = trio.lowlevel.FdStream(replies)
 
@@ -115,6 +116,8 @@ class _Child:
             with trio.CancelScope(shield=True):
                 words, exit_code = describe_exit(await self.process.wait())
             msg = f"the interpreter {words} before the function returned"
+            if self._too_long:
+                msg = f"what the function returned or raised has over {_REPLY_BYTES_MAX} bytes"
             raise JobFailed(msg, exit_code=exit_code)
         return _reply.decode(reply)
 
@@ -139,7 +142,10 @@ class _Child:
             reply = bytearray()
             while not reply.endswith(b"\n"):
                 data = await self._replies.receive_some()
-                if not data or len(reply) > _REPLY_BYTES_MAX:
+                self._too_long = len(reply) > _REPLY_BYTES_MAX
+                if self._too_long:
+                    signal_group(self.process, signal.SIGKILL)
+                if self._too_long or not data:
                     await self.process.wait()
                     return None
                 reply += data

@@ -32,6 +32,10 @@ _NO_WORDS: Final = frozenset(
 _DELIMITER: Final = re.compile(rb"[\w.-]+|'[\w.-]+'|\"[\w.-]+\"|\\[\w.-]+")
 
 
+# A line that goes on inside a word: the parser ends the word there, a shell does not.
+_CONTINUED: Final = re.compile(rb"[^\s\\](?:\\\\)*\\\n[^\s]")
+
+
 class Syntax:
     """The syntax tree of a command, with an expansion for each of its templates."""
 
@@ -44,10 +48,15 @@ class Syntax:
         if fillers:
             source, self.spans = _filled(source, self.spans, sorted(fillers))
             self.root = _parser().parse(source).root_node
+        self._source = source
         self._words: dict[int, tuple[list[Word], dict[int, int]]] = {}
 
     def first_error(self) -> tuple[int, int] | None:
         """Line and column, from 1, of the first thing that cannot be read; None: all can."""
+        continued = _CONTINUED.search(self._source)
+        if continued is not None:
+            line = self._source.count(b"\n", 0, continued.start()) + 1
+            return line, continued.start() - self._source.rfind(b"\n", 0, continued.start())
         wrong = list(_heredocs_misread(self._heredocs()))
         if self.root.has_error:
             wrong += [node for node in descendants(self.root) if node.is_error or node.is_missing]
