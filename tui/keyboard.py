@@ -28,7 +28,7 @@ class Question(Screen[R]):
 
 
 class Handled(Message):
-    """A key's last message: it was posted behind the key, and went the same way."""
+    """Marker posted after a key, which shows that the widget has processed the key."""
 
     def __init__(self, target: Widget, rounds: int) -> None:
         super().__init__()
@@ -64,9 +64,9 @@ class OrderlyKeys(App[R]):
             await self.dispatch_keys()
 
     async def dispatch_keys(self) -> None:
-        """Dispatch what was typed, as far as it can be; call it now and then.
+        """Dispatch what was typed, as far as it can be.
 
-        A widget that is removed while it has a key says nothing of its end.
+        Also called by a timer: a widget that is removed while it handles a key reports nothing.
         """
         if not self.screen_stack:
             return

@@ -4,6 +4,7 @@ import hashlib
 import os
 import re
 import sys
+import tempfile
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -111,10 +112,16 @@ def default_workers_dir(environ: Mapping[str, str], data_dir: Path) -> Path:
     unit = environ.get(names.ENV_STATE_DIRECTORY, "").partition(":")[0]
     if unit:
         return Path(unit) / "workers"
-    base = environ.get(names.ENV_STATE_HOME) or Path.home() / ".local" / "state"
+    base = environ.get(names.ENV_STATE_HOME) or _home() / ".local" / "state"
     whole = os.path.realpath(data_dir)
     mark = hashlib.sha256(os.fsencode(whole)).hexdigest()[:_MARK_CHARS]
     return Path(base) / "taskplane" / "workers" / f"{Path(whole).name}-{mark}"
+
+
+def _home() -> Path:
+    """The user's home; a user of a container may have none."""
+    home = os.path.expanduser("~")
+    return Path(tempfile.gettempdir() if home == "~" else home)
 
 
 def _secret_places(
@@ -123,7 +130,7 @@ def _secret_places(
     """What jobs must not see, besides the worker's own directory."""
     yield data_dir
     yield default_data_dir(environ)  # Another control plane of this user may be there.
-    yield Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "taskplane"
+    yield Path(environ.get(names.ENV_CONFIG_HOME) or _home() / ".config") / "taskplane"
     if credentials is not None and credentials != _STDIN:
         yield credentials
     yield from flags.hide

@@ -14,7 +14,7 @@ from typing import Final, NoReturn
 import structlog
 import trio
 
-from control.admission.tally import Tally
+from control.admission.tally import LimitCounters
 from control.core.fair_use.connections import Connections
 from control.core.fair_use.rates import network_of
 from control.model import limits
@@ -25,7 +25,7 @@ _FULL: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUF
 _DOORS: Final = 2
 
 
-class Guest:
+class AcceptedConnection:
     """One accepted connection."""
 
     def __init__(
@@ -37,13 +37,13 @@ class Guest:
         """To be called once it has made a request: from then on it is not cut for others."""
 
 
-Serve = Callable[[Guest], Awaitable[None]]
+Serve = Callable[[AcceptedConnection], Awaitable[None]]
 
 
-class Door:
+class ConnectionLimiter:
     """Accepts for one port. `most`: connections at once; of one address half of it."""
 
-    def __init__(self, bound: Bound, tally: Tally, most: int) -> None:
+    def __init__(self, bound: Bound, tally: LimitCounters, most: int) -> None:
         self._bound = bound
         self._tally = tally
         self._connections = Connections(total=most, each=max(most // 2, 1))
@@ -111,7 +111,7 @@ class Door:
 
         try:
             with scope:
-                await serve(Guest(stream, host, established))
+                await serve(AcceptedConnection(stream, host, established))
         finally:
             del self._scopes[number]
             self._connections.remove(number)

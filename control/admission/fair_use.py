@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 
-from control.admission.door import Door
+from control.admission.door import ConnectionLimiter
 from control.admission.lanes import Lanes
 from control.admission.pool import Pool
-from control.admission.tally import Tally
+from control.admission.tally import LimitCounters
 from control.core.fair_use.hosts import Hosts
 from control.model import limits
 from control.model.names import Bound
@@ -24,7 +24,7 @@ class FairUse:
         allowed_hosts: Iterable[str] = (),
     ) -> None:
         self._connections = connections
-        self.tally = tally = Tally()
+        self.tally = tally = LimitCounters()
         self.lanes = Lanes()
         self.hosts = Hosts(allowed_hosts)
         self.bodies = Pool(
@@ -49,6 +49,6 @@ class FairUse:
             waiting=0,
         )
 
-    def door(self, bound: Bound) -> Door:
+    def door(self, bound: Bound) -> ConnectionLimiter:
         """A new door."""
-        return Door(bound, self.tally, self._connections)
+        return ConnectionLimiter(bound, self.tally, self._connections)

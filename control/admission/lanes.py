@@ -15,7 +15,7 @@ from control.model import limits
 T = TypeVar("T")
 
 
-class Lane:
+class ThreadPool:
     """A few threads for one purpose; called like `trio.to_thread.run_sync`."""
 
     def __init__(self, threads: int) -> None:
@@ -41,22 +41,26 @@ class Lanes:
     """All lanes of the state's owner."""
 
     def __init__(self) -> None:
-        self.writer = Lane(1)
-        self.readers = Lane(limits.READERS_MAX)
-        self.logins = Lane(1)
-        self.hashes = Lane(limits.HASHES_MAX)
-        self.facts = Lane(1)  # What is appended, and removed.
-        self.reports = Lane(1)
-        self.snapshots = Lane(1)  # Facts that are written out: for exports and users' queries.
-        self.logs = Lane(1)  # What is appended.
-        self.log_reading = Lane(2)
-        self.files = Lane(1)  # Of exports, while they are sent.
-        self.computing = Lane(1)  # Forecasts, nominal times.
-        self.parsing = Lane(limits.PARSING_MAX)
-        self.expensive_parsing = Lane(limits.EXPENSIVE_PARSING_MAX)
+        self.writer = ThreadPool(1)
+        self.readers = ThreadPool(limits.READERS_MAX)
+        self.logins = ThreadPool(1)
+        self.hashes = ThreadPool(limits.HASHES_MAX)
+        self.facts = ThreadPool(1)  # What is appended, and removed.
+        self.reports = ThreadPool(1)
+        self.snapshots = ThreadPool(
+            1
+        )  # Facts that are written out: for exports and users' queries.
+        self.logs = ThreadPool(1)  # What is appended.
+        self.log_reading = ThreadPool(2)
+        self.files = ThreadPool(1)  # Of exports, while they are sent.
+        self.computing = ThreadPool(1)  # Forecasts, nominal times.
+        self.parsing = ThreadPool(limits.PARSING_MAX)
+        self.expensive_parsing = ThreadPool(limits.EXPENSIVE_PARSING_MAX)
 
 
-async def interruptible(work: Callable[[], T], lane: Lane, interrupt: Callable[[], None]) -> T:
+async def interruptible(
+    work: Callable[[], T], lane: ThreadPool, interrupt: Callable[[], None]
+) -> T:
     """Run work in a lane of one thread; a cancellation interrupts it, or it does not begin."""
     running = cancelled = False
 

@@ -10,9 +10,9 @@ from typing import Final
 
 import trio
 
-from control.admission.door import Guest
+from control.admission.door import AcceptedConnection
 from control.admission.pool import Pool
-from control.admission.tally import Tally
+from control.admission.tally import LimitCounters
 from control.core.fair_use.frame_meter import FrameMeter, Verdict
 from control.core.fair_use.shares import Ask
 from control.model import limits
@@ -33,9 +33,9 @@ class _Arriving:
 
 
 class MeteredStream(trio.abc.Stream):
-    """The stream of one connection. Until `welcome` only little may be sent on it."""
+    """The stream of one connection. Until `welcome` a message has HELLO_BYTES_MAX at most."""
 
-    def __init__(self, guest: Guest, tally: Tally, large: Pool) -> None:
+    def __init__(self, guest: AcceptedConnection, tally: LimitCounters, large: Pool) -> None:
         self._guest = guest
         self._stream = guest.stream
         self._tally = tally

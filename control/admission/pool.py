@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from control.admission.tally import Tally
+from control.admission.tally import LimitCounters
 from control.core.fair_use.shares import Ask, Shares
 from control.model import limits
 from control.model.errors import Busy
@@ -22,7 +22,13 @@ class Pool:
     """One bounded amount that clients share."""
 
     def __init__(
-        self, bound: Bound, tally: Tally, *, total: int, each: int, waiting: int | None = None
+        self,
+        bound: Bound,
+        tally: LimitCounters,
+        *,
+        total: int,
+        each: int,
+        waiting: int | None = None,
     ) -> None:
         self._bound = bound
         self._tally = tally

@@ -11,7 +11,7 @@ from control.model.names import Bound, Effect
 LOG = structlog.get_logger("fair_use")
 
 
-class Tally:
+class LimitCounters:
     """Counts for Prometheus; every bound of a process has the same one."""
 
     def __init__(self) -> None:

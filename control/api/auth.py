@@ -19,7 +19,7 @@ import msgspec
 import trio
 
 from control.admission.pool import Pool
-from control.admission.tally import Tally
+from control.admission.tally import LimitCounters
 from control.core.fair_use.rates import Rates
 from control.model import limits
 from control.model.errors import Busy, Unauthenticated
@@ -92,12 +92,12 @@ class Gate:
         lookup: Lookup,
         offload: Offload,
         cache_key: bytes,
-        tally: Tally | None = None,
+        tally: LimitCounters | None = None,
     ) -> None:
         self._lookup = lookup
         self._offload = offload
         self._cache_key = cache_key
-        self._tally = tally or Tally()
+        self._tally = tally or LimitCounters()
         self._known: OrderedDict[bytes, tuple[Identity, float]] = OrderedDict()
         self._proven: OrderedDict[bytes, _Proven] = OrderedDict()
         self._wrong: OrderedDict[bytes, str] = OrderedDict()  # And which hash they do not fit.

@@ -9,7 +9,7 @@ from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
 from hypercorn.trio.worker_context import WorkerContext
 
-from control.admission.door import Guest
+from control.admission.door import AcceptedConnection
 from control.api.app import all_routes, make_app
 from control.api.edge import Edge
 from control.api.events import Events
@@ -68,7 +68,9 @@ class Api:
                 handlers.cancel_scope.deadline = trio.current_time() + limits.API_GRACE_S
             nursery.cancel_scope.cancel()
 
-    async def _serve(self, context: WorkerContext, config: Config, guest: Guest) -> None:
+    async def _serve(
+        self, context: WorkerContext, config: Config, guest: AcceptedConnection
+    ) -> None:
         app = ASGIWrapper(self._app)  # type: ignore[arg-type]  # Two spellings of the same ASGI.
         await Connection(app, config, context, guest, self._tally).run()
 

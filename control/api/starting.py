@@ -124,7 +124,7 @@ class Starting:
 
     async def _hook(self, call: Call) -> Answer:
         token = call.text("token")
-        # Nothing of what strangers send is kept; what a hook sends is its client's.
+        # The body is read only for a known token, on its client's share.
         _, call.key = await self._parts.reader.read(lambda conn: catalog.hook_target(conn, token))
         body = await call.body() or b"null"
         run_input = check_input(decode(body, _ANY), "")

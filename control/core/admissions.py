@@ -88,7 +88,7 @@ class Admissions:
         return Refusal(_alive(incumbent.info))
 
     def heard(self, message: Message) -> None:
-        """Another dispatcher said which workers it has."""
+        """Record which workers another dispatcher reports."""
         if not self._waiting:
             return
         up: Iterable[WorkerUp] = ()

@@ -86,7 +86,7 @@ class Others:
         return (info.worker, info.dispatcher) in self._quiet
 
     def partition_for(self, worker: str, job_id: int, owner: str) -> int | None:
-        """Where a job of this worker must go; None: nobody is known to serve the worker.
+        """Where a job of this worker must go; None: no dispatcher reports the worker.
 
         `owner`: the client of the worker that it was assigned to; another one's is not meant.
         """

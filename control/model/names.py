@@ -55,6 +55,7 @@ ENV_CLIENT_ID: Final = "TP_CLIENT_ID"
 ENV_CLIENT_SECRET: Final = "TP_CLIENT_SECRET"
 ENV_CREDENTIALS: Final = "TP_CREDENTIALS_FILE"  # A worker's, instead of those two.
 ENV_WORKER_ISOLATION: Final = "TP_WORKER_ISOLATION"
+ENV_CONFIG_HOME: Final = "XDG_CONFIG_HOME"
 ENV_STATE_HOME: Final = "XDG_STATE_HOME"
 ENV_STATE_DIRECTORY: Final = "STATE_DIRECTORY"  # systemd's: of a unit with StateDirectory=.
 ENV_PASS: Final = "TP_PASS_ENV"  # Which of a worker's variables its jobs get besides.

@@ -42,7 +42,7 @@ class Dispatcher:
         self._now_ms = now_ms
         self._peers: dict[str, Peer] = {}
         self._quiet: set[str] = set()  # Of these it was told that they say nothing.
-        self._applicants: dict[str, Connected] = {}  # Whose name somebody else may have.
+        self._applicants: dict[str, Connected] = {}  # They wait for a name that may be in use.
         self._changed = trio.Event()
         self.leases = Leases(name, classes, now_ms())
         self._admissions = Admissions(self.leases)
@@ -180,7 +180,7 @@ class Dispatcher:
                         self._apply(waited, out, now_ms)
 
     def _apply(self, arrival: Connected, out: Outbox, now_ms: int) -> None:
-        """Somebody connects; another one may have its name."""
+        """Admit, refuse, or park a connecting worker."""
         worker, hello = arrival.hello.worker, arrival.hello
         verdict = self._admissions.apply(
             worker, arrival.client, hello.instance, now_ms=now_ms, quiet=worker in self._quiet

@@ -20,11 +20,11 @@ from trio_websocket import (
 )
 from wsproto.utilities import LocalProtocolError
 
-from control.admission.door import Guest
+from control.admission.door import AcceptedConnection
 from control.admission.fair_use import FairUse
 from control.admission.metered_stream import MeteredStream
 from control.admission.pool import Pool
-from control.admission.tally import Tally
+from control.admission.tally import LimitCounters
 from control.bus.peers import Arrival, Connected, Disconnected, Peer, Quiet, Said
 from control.core.fair_use.rates import network_of
 from control.model import limits, outputs, wire
@@ -50,7 +50,7 @@ _STREAM: ContextVar[MeteredStream] = ContextVar("stream")
 class _Server(WebSocketServer):
     """A server whose connections fail alone."""
 
-    async def serve(self, guest: Guest, tally: Tally, large: Pool) -> None:
+    async def serve(self, guest: AcceptedConnection, tally: LimitCounters, large: Pool) -> None:
         """Serve one connection until its end."""
         stream = MeteredStream(guest, tally, large)
         _STREAM.set(stream)
@@ -145,7 +145,7 @@ class Gateway:
         try:
             await self._serve(socket, client)
         finally:
-            # At the end of the process nobody is left who reads the other side's answer to it.
+            # At the end of the process the closing handshake is not completed.
             with trio.move_on_after(limits.CLOSING_FRAME_S, shield=True):
                 await socket.aclose()
 

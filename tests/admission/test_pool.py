@@ -9,9 +9,9 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from control.admission.lanes import Lane, interruptible
+from control.admission.lanes import ThreadPool, interruptible
 from control.admission.pool import Pool
-from control.admission.tally import Tally
+from control.admission.tally import LimitCounters
 from control.api.auth import Gate, hash_secret
 from control.model import limits
 from control.model.errors import Busy, Unauthenticated
@@ -24,7 +24,7 @@ HASH = hash_secret("right", bytes(16))
 
 
 async def test_waiting_ends_with_a_share_or_a_refusal(autojump_clock: MockClock) -> None:
-    tally = Tally()
+    tally = LimitCounters()
     pool = Pool(Bound.QUERIES, tally, total=2, each=1)
     first = await pool.acquire("a")
     with pytest.raises(Busy, match="a client may hold 1 of 2"):
@@ -38,7 +38,7 @@ async def test_waiting_ends_with_a_share_or_a_refusal(autojump_clock: MockClock)
 
 
 async def test_a_cancelled_wait_leaves_nothing_behind(autojump_clock: MockClock) -> None:
-    pool = Pool(Bound.QUERIES, Tally(), total=1, each=1)
+    pool = Pool(Bound.QUERIES, LimitCounters(), total=1, each=1)
     async with pool.hold("a"):
         with trio.move_on_after(1):
             await pool.acquire("b")
@@ -47,7 +47,7 @@ async def test_a_cancelled_wait_leaves_nothing_behind(autojump_clock: MockClock)
 
 
 async def test_a_lane_knows_its_oldest_work_and_an_interruption_reaches_only_it() -> None:
-    lane, begun, go_on, interrupted = Lane(1), threading.Event(), threading.Event(), 0
+    lane, begun, go_on, interrupted = ThreadPool(1), threading.Event(), threading.Event(), 0
 
     def interrupt() -> None:
         nonlocal interrupted

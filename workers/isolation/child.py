@@ -10,12 +10,17 @@ import trio
 
 
 class ChildProcess:
-    """A running process, as `trio.Process` is one."""
+    """A running process, with the interface of `trio.Process`. Raises OSError: none is left."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
         self._lock = trio.Lock()  # A descriptor may have one waiting task.
-        self._ended = os.pidfd_open(process.pid)  # Readable from its end on.
+        try:
+            self._ended = os.pidfd_open(process.pid)  # Readable from its end on.
+        except OSError:
+            process.kill()  # Its end could not be awaited.
+            process.wait()
+            raise
 
     @property
     def pid(self) -> int:

@@ -6,6 +6,7 @@ and nothing can be made in it.
 """
 
 import os
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -27,12 +28,14 @@ class HiddenPaths:
     def __init__(self, paths: Iterable[Path]) -> None:
         self._paths = tuple(dict.fromkeys(path.absolute() for path in paths))
         self._held: dict[Path, _Held] = {}
+        self._lock = threading.Lock()  # Each process is started by a thread of its own.
 
     def current(self) -> list[str]:
         """Where those that exist are now, without what is inside another one of them."""
         found: set[str] = set()
-        for path in self._paths:
-            found |= self._places(path)
+        with self._lock:
+            for path in self._paths:
+                found |= self._places(path)
         outermost: list[str] = []
         for place in sorted(found):
             if any(place.startswith(f"{outer}/") for outer in outermost) or place == "/":
@@ -48,7 +51,7 @@ class HiddenPaths:
             os.close(self._held.popitem()[1].descriptor)
 
     def _places(self, path: Path) -> set[str]:
-        """Where it is by its name, and where it has been moved to, to see it by another one."""
+        """The path's current locations: by name, and by the open descriptor after a rename."""
         places: set[str] = set()
         held = self._held.get(path)
         if held is not None:
@@ -65,7 +68,7 @@ class HiddenPaths:
 
 
 def _is_ours(place: str) -> bool:
-    """Whether this user could use it at all, or let himself use it."""
+    """Whether this user can use it, or could change its mode to use it."""
     return os.stat(place).st_uid == os.geteuid() or any(
         os.access(place, right) for right in (os.R_OK, os.W_OK, os.X_OK)
     )

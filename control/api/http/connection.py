@@ -27,8 +27,8 @@ from hypercorn.typing import (
 )
 from wsproto.utilities import ProtocolError
 
-from control.admission.door import Guest
-from control.admission.tally import Tally
+from control.admission.door import AcceptedConnection
+from control.admission.tally import LimitCounters
 from control.core.fair_use.frame_meter import FrameMeter, Verdict
 from control.model import limits
 from control.model.names import Bound
@@ -43,15 +43,15 @@ _MALFORMED: Final = (ValueError, h11.ProtocolError, ProtocolError)
 
 
 class Connection:
-    """Serves one connection until either side has had enough."""
+    """Serves one connection until the client closes it, it is too slow, or the server stops."""
 
     def __init__(
         self,
         app: AppWrapper,
         config: Config,
         context: WorkerContext,
-        guest: Guest,
-        tally: Tally,
+        guest: AcceptedConnection,
+        tally: LimitCounters,
     ) -> None:
         self._app = app
         self._config = config
@@ -91,7 +91,7 @@ class Connection:
                 await self._read(protocol)
                 self._close()
                 with suppress(*_MALFORMED):
-                    await protocol.handle(Closed())  # Calls under way are told.
+                    await protocol.handle(Closed())  # Running calls get a disconnect.
             watching.cancel_scope.cancel()
 
     async def _read(self, protocol: H11Protocol) -> None:

@@ -1,8 +1,8 @@
 """Owns how a shell reads a command: where each template of it stands, as tree-sitter-bash sees it.
 
 Each template is replaced by the expansion of a variable, so that its value never is part of what a
-shell parses. What the syntax decides is only how that expansion has to be quoted, and where even
-the expanded value would be evaluated. A wrong reading therefore costs quoting, not safety.
+shell parses. What the syntax decides is how that expansion has to be quoted, and where even the
+expanded value would be evaluated. What cannot be read is refused.
 """
 
 import re
