@@ -1,6 +1,6 @@
 """Owns how users' queries are carried out: a copy of the facts, and a process for each query.
 
-The process is ended when its time is over, when the caller goes away, and when the control plane
+The process is ended when its time is over, when its call is cancelled, and when the control plane
 stops: nothing of a query is ever waited for.
 """
 

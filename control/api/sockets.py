@@ -16,7 +16,7 @@ from control.api.ports import Parts
 from control.api.roles import ROLES, check_role
 from control.core.fair_use.rates import network_of
 from control.model import limits
-from control.model.errors import TaskplaneError, Unavailable
+from control.model.errors import Busy, TaskplaneError, Unavailable
 
 Socket = WebSocket[Any, Any, Any]
 _REASON_BYTES_MAX: Final = 123  # A closing frame has no room for more.
@@ -99,8 +99,8 @@ class _Session:
             await trio.sleep(limits.LISTENERS_CHECKED_S)
             try:
                 await self._identified()
-            except Unavailable:
-                continue  # The store has trouble: that says nothing of the client.
+            except (Unavailable, Busy):
+                continue  # The server has trouble, which says nothing of the client.
             except TaskplaneError as error:
                 self._fault = str(error)
                 break

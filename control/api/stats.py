@@ -26,7 +26,7 @@ from control.api.problems import one
 from control.core import histogram
 from control.core.windows import window_ms
 from control.model import limits
-from control.model.errors import Unavailable
+from control.model.errors import Busy, Unavailable
 from control.model.reports import (
     PartitionStats,
     PipelineStats,
@@ -186,7 +186,11 @@ class Stats:
                         measured, fair.lanes.reports, lambda: reports.interrupt("report")
                     )
 
-        found = await kept.get(question, made)
+        with trio.move_on_after(limits.REPORT_WAIT_S) as waiting:
+            found = await kept.get(question, made)
+        if waiting.cancelled_caught:
+            message = f"others who asked the same had no answer within {limits.REPORT_WAIT_S:g} s"
+            raise Busy(message, retry_after_s=limits.RETRY_AFTER_S)
         age_s = trio.current_time() - found.at
         return Answer(body=found.value, headers={"age": str(int(age_s))})
 

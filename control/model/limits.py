@@ -272,6 +272,7 @@ QUERY_FACTS_PENDING_MAX: Final = 10_000  # Appended since the last query; of mor
 QUERY_PARTS_MAX: Final = 100
 QUERY_NICENESS: Final = 10
 INTERRUPT_AGAIN_S: Final = 0.05
+REPORT_WAIT_S: Final = 40.0  # For a report that others have asked for too.
 REPORT_S: Final = 30.0
 LOG_VALUE_CHARS_MAX: Final = 1_000  # Of one value in a log line,
 LOG_TRACE_CHARS_MAX: Final = 20_000  # and of a traceback.
