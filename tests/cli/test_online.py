@@ -56,7 +56,7 @@ def test_what_a_trigger_will_not_start_is_warned_of(online: Tpctl, tmp_path: Pat
         assert shown.code == 0
         assert "warning: triggers[0].pipeline: there is no pipeline not-there-yet" in shown.err
         assert "warning" not in shown.out
-    assert online("pipeline", "delete", "triggering").code == 0
+    assert online("pipeline", "delete", "triggering", "--yes").code == 0
 
 
 def test_a_bad_file_does_not_keep_the_others_from_being_applied(
