@@ -143,9 +143,12 @@ def test_a_menu_and_what_is_typed_behind_its_key(recording: Path) -> None:
     async def body(app: Console, pilot: Pilot[Any]) -> None:
         table = await runs_open(app, pilot)
         for _ in range(10):
+            await rest(pilot)
             before = table.cursor
             burst(pilot, "o", "down", "down")
-            await until(pilot, lambda: isinstance(app.screen, SortMenu))
+            await until(
+                pilot, lambda: isinstance(app.screen, SortMenu) and app.screen.query(OptionList)
+            )
             menu = app.screen.query_one(OptionList)
             # Its first option is highlighted by the first key, or before it.
             await until(pilot, lambda: menu.highlighted in {1, 2}, "two options down")  # noqa: B023
