@@ -194,7 +194,7 @@ class Base(OrderlyKeys[int | Switch]):
             self.refresh_bindings()
             self.flash("read-only again")
         screen = self.view_in_front
-        if screen is None:
+        if screen is None or not screen.is_mounted:  # It has no panes yet.
             return
         screen.flush(order=self._flushes % _ORDER_EVERY == 0)
 
