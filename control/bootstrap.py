@@ -111,22 +111,9 @@ def ensure_admin(
     login = clients.login(tx.conn, client_id) if client_id else None
     if login is not None and matches(secret, login.secret_hash):
         return client_id, secret
-    secret = make_secret(random_bytes)
-    secret_hash = hash_secret(secret, random_bytes(_SALT_BYTES))
-    if clients.login(tx.conn, ADMIN) is None:
-        wanted = Terms(
-            role=Role.ADMIN,
-            priority=PRIORITY_DEFAULT,
-            max_queued=None,
-            max_running=None,
-            enabled=True,
-        )
-        admin = clients.create(tx.conn, ADMIN, wanted, secret_hash=secret_hash, now_ms=now_ms)
-    else:
-        admin = clients.rotate(tx.conn, ADMIN, secret_hash)
+    if clients.login(tx.conn, ADMIN) is not None:
         LOG.warning("admin.rotated", reason=f"{CREDENTIALS_FILE} was missing or out of date")
-    terms.tell(tx, admin)
-    return ADMIN, secret
+    return ADMIN, _new_secret(tx, ADMIN, Role.ADMIN, now_ms=now_ms, random_bytes=random_bytes)
 
 
 def renew_local_worker(
@@ -134,31 +121,39 @@ def renew_local_worker(
 ) -> tuple[str, str]:
     """The client id and a new secret of the local worker, inside the transaction.
 
-    The secret of an earlier start is worth nothing any more. Raises `ConfigError` when somebody
-    has made a client of that name for something else.
+    The secret of an earlier start is invalid from then on. Raises `ConfigError` when the client of
+    that name has another role.
     """
-    secret = make_secret(random_bytes)
-    secret_hash = hash_secret(secret, random_bytes(_SALT_BYTES))
     login = clients.login(tx.conn, LOCAL_WORKER)
-    if login is None:
-        wanted = Terms(
-            role=Role.WORKER,
-            priority=PRIORITY_DEFAULT,
-            max_queued=None,
-            max_running=None,
-            enabled=True,
-        )
-        made = clients.create(tx.conn, LOCAL_WORKER, wanted, secret_hash=secret_hash, now_ms=now_ms)
-    elif login.role is not Role.WORKER:
+    if login is not None and login.role is not Role.WORKER:
         message = (
             f"the client {LOCAL_WORKER} has the role {login.role}; the local worker needs it with "
             "the role worker: delete it, or start without --workers"
         )
         raise ConfigError(message)
-    else:
-        made = clients.rotate(tx.conn, LOCAL_WORKER, secret_hash)
-    terms.tell(tx, made)
+    secret = _new_secret(tx, LOCAL_WORKER, Role.WORKER, now_ms=now_ms, random_bytes=random_bytes)
     return LOCAL_WORKER, secret
+
+
+def _new_secret(
+    tx: Tx, client: str, role: Role, *, now_ms: int, random_bytes: Callable[[int], bytes]
+) -> str:
+    """Give a client a new secret; one that does not exist is made, without limits."""
+    secret = make_secret(random_bytes)
+    secret_hash = hash_secret(secret, random_bytes(_SALT_BYTES))
+    if clients.login(tx.conn, client) is None:
+        wanted = Terms(
+            role=role,
+            priority=PRIORITY_DEFAULT,
+            max_queued=None,
+            max_running=None,
+            enabled=True,
+        )
+        made = clients.create(tx.conn, client, wanted, secret_hash=secret_hash, now_ms=now_ms)
+    else:
+        made = clients.rotate(tx.conn, client, secret_hash)
+    terms.tell(tx, made)
+    return secret
 
 
 def write_credentials(

@@ -77,7 +77,7 @@ async def run_local_worker(
         command += ["--state-dir", str(state)]
         await trio.to_thread.run_sync(_try_out, user, environ, _TRY_DIRECTORY, str(state))
     text = f"client_id = {json.dumps(client_id)}\nclient_secret = {json.dumps(secret)}\n"
-    # A Ctrl-C goes to all of a terminal's foreground; the worker is told by us, once.
+    # A Ctrl-C goes to all of a terminal's foreground; the worker gets one SIGTERM, from us.
     await trio.run_process(
         command,
         stdin=text.encode(),

@@ -317,7 +317,7 @@ class Facts:
                 self._running[interruptible] = cursor
             yield cursor
         except duckdb.InterruptException as error:
-            message = "it took too long, or nobody waits for it any more"
+            message = "it took too long, or its request was cancelled"
             raise StoreFailed(message) from error
         except (duckdb.Error, OSError) as error:
             # DuckDB may refuse everything after a failed write until the file is opened anew.

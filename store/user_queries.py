@@ -25,7 +25,7 @@ _ANSWER_BYTES_MAX: Final = 2 * limits.QUERY_BYTES_MAX
 
 
 class UserQueries:
-    """Carries out queries; whoever calls makes sure that it is few at once."""
+    """Carries out queries; the caller bounds how many run at once."""
 
     def __init__(self, copy: Copy) -> None:
         self._copy = copy

@@ -21,7 +21,7 @@ _LOCK: Final = "lock"
 class Home:
     """A locked directory: results in it, and a place for the directories of running jobs.
 
-    `passing`: nobody has named it, so it goes away when there is nothing in it to keep.
+    `passing`: no setting names it, so it is removed when it holds no results.
     """
 
     def __init__(self, name: str, directory: Path, lock: int, *, passing: bool) -> None:

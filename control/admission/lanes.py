@@ -47,9 +47,7 @@ class Lanes:
         self.hashes = ThreadPool(limits.HASHES_MAX)
         self.facts = ThreadPool(1)  # What is appended, and removed.
         self.reports = ThreadPool(1)
-        self.snapshots = ThreadPool(
-            1
-        )  # Facts that are written out: for exports and users' queries.
+        self.snapshots = ThreadPool(1)  # Facts, written out for exports and users' queries.
         self.logs = ThreadPool(1)  # What is appended.
         self.log_reading = ThreadPool(2)
         self.files = ThreadPool(1)  # Of exports, while they are sent.

@@ -13,13 +13,12 @@ import trio
 from control.admission.door import AcceptedConnection
 from control.admission.pool import Pool
 from control.admission.tally import LimitCounters
-from control.core.fair_use.frame_meter import FrameMeter, Verdict
+from control.core.fair_use.frame_meter import CLOSE_TOO_LARGE, FrameMeter, Verdict
 from control.core.fair_use.shares import Ask
 from control.model import limits
 from control.model.names import Bound
 
 _HEAD_END: Final = b"\r\n\r\n"
-_TOO_LARGE: Final = b"\x88\x02" + (1009).to_bytes(2, "big")  # A closing frame.
 
 
 class _Arriving:
@@ -86,7 +85,7 @@ class MeteredStream(trio.abc.Stream):
             self._tally.refused(Bound.FRAMES, address=self._guest.host)
             if self._accepted:
                 with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-                    await self.send_all(_TOO_LARGE)
+                    await self.send_all(CLOSE_TOO_LARGE)
             await trio.aclose_forcefully(self._stream)
             return b""
         await self._hold()

@@ -14,9 +14,6 @@ from control.model import limits
 from control.model.errors import Busy
 from control.model.names import Bound
 
-LOCAL = ""
-"""The key of what this process does for itself."""
-
 
 class Pool:
     """One bounded amount that clients share."""

@@ -2,7 +2,7 @@
 
 A hash costs 50 ms and 16 MiB by design, so that a stolen database gives no secrets away. What was
 right is cached for a minute, and after that compared with the stored hash only: a request costs no
-hash, however many strangers try secrets.
+hash, however many wrong secrets others send.
 """
 
 import base64
@@ -83,8 +83,9 @@ class _Proven(msgspec.Struct, frozen=True):
 class Gate:
     """Finds out who calls. `cache_key`: 32 random bytes; secrets are not kept, even in memory.
 
-    Whoever was right before is looked up, not hashed again, and so never waits for strangers. Wrong
-    secrets are slowed by id and address before they are hashed, alike for ids that exist or not.
+    A secret that was verified in the last PROVEN_LOGIN_S is compared with the stored hash, not
+    hashed, so wrong secrets of others do not delay it. Those are slowed by id and address before
+    they are hashed, alike for ids that exist or not.
     """
 
     def __init__(

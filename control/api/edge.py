@@ -10,13 +10,12 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequen
 from contextlib import suppress
 from typing import Any, Final
 
-import msgspec
 import trio
 
 from control.admission.fair_use import FairUse
-from control.api import problems
 from control.api.calls import Operation
 from control.api.http.holds import SCOPE_KEY, Holds
+from control.api.http.refusal import refuse
 from control.api.problems import TooSlow
 from control.model import limits
 from control.model.errors import Forbidden, TaskplaneError
@@ -51,7 +50,7 @@ class Edge:
             if refusal is None:
                 await self._inner(scope, receive, send)
             else:
-                await _refuse(send, refusal, "websocket.http.response")
+                await refuse(send, refusal, "websocket.http.response")
             return
         body = _Body(receive, headers.get(b"content-length", b""))
 
@@ -61,7 +60,7 @@ class Edge:
             await send(event)
 
         if refusal is not None:
-            await _refuse(answer, refusal, "http.response")
+            await refuse(answer, refusal, "http.response")
             return
         allowed = self._allowed(scope["path"])
         if scope["method"] == "OPTIONS" and allowed:
@@ -97,13 +96,6 @@ class Edge:
             if pattern.fullmatch(path)
         ]
         return min(found, key=lambda each: each[0])[1] if found else set()
-
-
-async def _refuse(send: Send, error: TaskplaneError, kind: str) -> None:
-    shown = problems.details(error)
-    head = [(b"content-type", problems.MEDIA.encode())]
-    await send({"type": f"{kind}.start", "status": shown.status, "headers": head})
-    await send({"type": f"{kind}.body", "body": msgspec.json.encode(shown)})
 
 
 def _text(value: bytes | None) -> str | None:

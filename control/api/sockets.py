@@ -3,7 +3,6 @@
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
-import msgspec
 import trio
 from litestar import WebSocket
 from litestar.handlers import WebsocketRouteHandler
@@ -11,6 +10,7 @@ from litestar.handlers import WebsocketRouteHandler
 from control.api import problems
 from control.api.auth import Identity
 from control.api.events import Events
+from control.api.http.refusal import refuse
 from control.api.listeners import Listener
 from control.api.ports import Parts
 from control.api.roles import ROLES, check_role
@@ -40,7 +40,8 @@ def socket_handler(parts: Parts, events: Events, path: str) -> WebsocketRouteHan
             who = await identified()
             listener = events.join(who)
         except TaskplaneError as error:
-            await _refuse(socket, error)
+            send: Callable[[Any], Awaitable[None]] = socket.send
+            await refuse(send, error, "websocket.http.response")
             return
         try:
             await socket.accept()
@@ -111,18 +112,6 @@ class _Session:
             frame = await self._events.next_frame(self._listener)
             text = frame.decode()
             await self._socket.send({"type": "websocket.send", "bytes": None, "text": text})
-
-
-async def _refuse(socket: Socket, error: TaskplaneError) -> None:
-    """Answer the handshake like any request: RFC 9457, and the challenge for credentials."""
-    shown = problems.details(error)
-    headers = {"content-type": problems.MEDIA, **problems.headers(error)}
-    encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
-    send: Callable[[Any], Awaitable[None]] = socket.send
-    await send(
-        {"type": "websocket.http.response.start", "status": shown.status, "headers": encoded}
-    )
-    await send({"type": "websocket.http.response.body", "body": msgspec.json.encode(shown)})
 
 
 def _cut(reason: str) -> str:

@@ -180,10 +180,10 @@ def _inside(session: Session) -> Iterator[Check]:
 def _isolation(worker: Row) -> Check:
     """What the jobs of a worker can reach."""
     name = f"isolation of {worker.get('id')}"
-    told = worker.get("isolation")
-    if told is None:
+    reported = worker.get("isolation")
+    if reported is None:
         return Check(check=name, ok=None, detail="this worker does not say; it is an older one")
-    isolation = msgspec.convert(told, Isolation)
+    isolation = msgspec.convert(reported, Isolation)
     jobs_reach = f"jobs can reach: {'; '.join(isolation.open)}"
     if isolation.warnings:
         detail = f"{'; '.join(isolation.warnings)}; {jobs_reach}"

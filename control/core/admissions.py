@@ -42,7 +42,7 @@ class _Applicant(msgspec.Struct):
     client: str
     instance: str
     until_ms: int | None  # Decided then, if another dispatcher has the name; None: it is here.
-    confirmed: bool = False  # That dispatcher has said so since.
+    confirmed: bool = False  # Its dispatcher has announced it since.
 
 
 class Admissions:
@@ -78,7 +78,7 @@ class Admissions:
         """Who waited for this name waits no more."""
         self._waiting.pop(worker, None)
 
-    def spoke(self, worker: str) -> Refusal | None:
+    def message_received(self, worker: str) -> Refusal | None:
         """The worker that is here said something; the refusal of who waits for its name."""
         applicant = self._waiting.get(worker)
         incumbent = self._leases.links.get(worker)
@@ -87,7 +87,7 @@ class Admissions:
         del self._waiting[worker]
         return Refusal(_alive(incumbent.info))
 
-    def heard(self, message: Message) -> None:
+    def apply_announcement(self, message: Message) -> None:
         """Record which workers another dispatcher reports."""
         if not self._waiting:
             return

@@ -3,7 +3,7 @@
 QUEUE_SIZE is everybody's, first come, first served. Beyond it there is headroom, a tenth of it,
 for clients that have little waiting: a client may have at most half of what is still free there
 waiting altogether (dynamic thresholds: Choudhury and Hahne, "Dynamic queue length thresholds for
-shared-memory packet switches", IEEE/ACM ToN 6(2), 1998). So nobody fills the queue for the
+shared-memory packet switches", IEEE/ACM ToN 6(2), 1998). So no client fills the queue for the
 others, and many greedy clients together never use the headroom up: each leaves half of the rest.
 A client alone gets QUEUE_SIZE, and no job more.
 """

@@ -123,7 +123,7 @@ class Dispatcher:
                 if isinstance(delivery.message, Loads):
                     self._classify(delivery.message, out)
                 self.leases.heard(delivery.message, out, now_ms)
-                self._admissions.heard(delivery.message)
+                self._admissions.apply_announcement(delivery.message)
             for worker in self._peers.keys() - self.leases.links.keys():
                 self._peers.pop(worker).close()  # It is connected elsewhere.
                 self._quiet.discard(worker)
@@ -168,7 +168,7 @@ class Dispatcher:
             case Said(frames=frames):
                 if self._peers.get(peer.worker) is peer:
                     self._speaks(peer.worker, out)
-                    if (refusal := self._admissions.spoke(peer.worker)) is not None:
+                    if (refusal := self._admissions.message_received(peer.worker)) is not None:
                         self._refuse(self._applicants.pop(peer.worker), refusal.reason)
                     self._frames(peer, frames, out, now_ms)
             case Quiet():

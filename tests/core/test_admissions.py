@@ -75,10 +75,10 @@ def test_another_process_is_refused_once_the_first_speaks() -> None:
     house.apply("wk", "a")
     assert house.apply("wk", "b") == Waits()
     assert house.admissions.due(LATER) == []
-    refusal = house.admissions.spoke("w")
+    refusal = house.admissions.message_received("w")
     assert refusal is not None
     assert "is connected already, from h" in refusal.reason
-    assert house.admissions.spoke("w") is None  # Once.
+    assert house.admissions.message_received("w") is None  # Once.
 
 
 def test_another_process_gets_in_once_the_first_is_silent_or_gone() -> None:
@@ -173,7 +173,7 @@ def house_beside(info: WorkerUp) -> House:
 
 def hear(house: House, message: DispatcherUp | WorkerDown | WorkerQuiet | WorkerUp) -> None:
     house.leases.heard(message, Outbox(), 0)
-    house.admissions.heard(message)
+    house.admissions.apply_announcement(message)
 
 
 def test_elsewhere_the_same_process_may_move_and_another_client_may_not() -> None:
@@ -289,7 +289,9 @@ class Lives(RuleBasedStateMachine):
     @rule()
     def speak(self) -> None:
         if self.client is not None:
-            assert (self.house.admissions.spoke("w") is not None) == (self.applicant is not None)
+            assert (self.house.admissions.message_received("w") is not None) == (
+                self.applicant is not None
+            )
             self.applicant = None
 
     @rule()

@@ -38,6 +38,10 @@ class SortMenu(ModalScreen[str | None]):
             )
         )
 
+    def on_mount(self) -> None:
+        """Begin at the first option, whichever key comes first."""
+        self.query_one(OptionList).highlighted = 0
+
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """One was chosen; the one that is sorted by turns round."""
         event.stop()

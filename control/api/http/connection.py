@@ -29,7 +29,7 @@ from wsproto.utilities import ProtocolError
 
 from control.admission.door import AcceptedConnection
 from control.admission.tally import LimitCounters
-from control.core.fair_use.frame_meter import FrameMeter, Verdict
+from control.core.fair_use.frame_meter import CLOSE_TOO_LARGE, FrameMeter, Verdict
 from control.model import limits
 from control.model.names import Bound
 
@@ -37,7 +37,6 @@ LOG = structlog.get_logger("api")
 _Put = Callable[[ASGIReceiveEvent], Awaitable[None]]
 _QUEUE: Final = 2  # Pieces of a body between the socket and the call.
 _TOO_LATE: Final = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
-_TOO_LARGE: Final = b"\x88\x02" + (1009).to_bytes(2, "big")  # A closing frame.
 _CLIENT_ERROR_MAX: Final = 431
 _MALFORMED: Final = (ValueError, h11.ProtocolError, ProtocolError)
 
@@ -101,7 +100,7 @@ class Connection:
             websocket = isinstance(protocol.connection, H11WSConnection)
             if websocket and self._meter.feed(data) is Verdict.TOO_LARGE:
                 self._tally.refused(Bound.FRAMES, address=self._guest.host)
-                await self._write(_TOO_LARGE)
+                await self._write(CLOSE_TOO_LARGE)
                 return
             if self._idle and data and not self._partial:
                 self._partial = True
@@ -136,7 +135,7 @@ class Connection:
     async def _send(self, event: Event) -> None:
         if isinstance(event, RawData):
             await self._write(event.data)
-            if event.data[:1] == _TOO_LARGE[:1] and event.data[2:4] == _TOO_LARGE[2:]:
+            if event.data[:1] == CLOSE_TOO_LARGE[:1] and event.data[2:4] == CLOSE_TOO_LARGE[2:]:
                 self._close()  # The library would go on taking in what it has refused.
         elif isinstance(event, Closed):
             self._close()

@@ -15,6 +15,8 @@ _LENGTH: Final = 0x7F
 _LENGTH_16: Final = 126
 _LENGTH_64: Final = 127
 _SHORT: Final = 2
+# What the sender of such a frame is answered: a closing frame with the code "message too big".
+CLOSE_TOO_LARGE: Final = b"\x88\x02" + (1009).to_bytes(2, "big")
 
 
 class Verdict(enum.Enum):

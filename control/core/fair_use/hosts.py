@@ -1,8 +1,8 @@
 """Decides which names a request may have asked for, and pages of which origin may send it.
 
 The threat is a page in a user's browser: one of another origin that sends requests of its own, or
-one whose name was bound anew to our address (DNS rebinding), so that the browser takes us for it.
-An address, `localhost`, and a name without a dot are nothing that a stranger can have in the DNS.
+one whose name was changed to resolve to our address (DNS rebinding), so that the browser takes us
+for it. An attacker cannot register an address, `localhost`, or a name without a dot.
 """
 
 import ipaddress

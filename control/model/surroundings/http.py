@@ -118,7 +118,7 @@ def _readable(text: str) -> tuple[Reference, ...]:
     try:
         return references(text)
     except Invalid:
-        return ()  # Refused by whoever looks at templates.
+        return ()  # Refused where templates are checked.
 
 
 def _part(before: str) -> str:

@@ -62,7 +62,7 @@ def _read(text: str) -> _Reading:
     try:
         templates = references(text)
     except Invalid:
-        return _Reading(text, ())  # What cannot be read is refused by whoever looks at templates.
+        return _Reading(text, ())  # What cannot be read is refused where templates are checked.
     if len(templates) > limits.COMMAND_TEMPLATES_MAX:
         return _Reading(text, (_too_much(text, templates),))
     positions = Positions(text, templates)

@@ -197,7 +197,7 @@ def _quoting(expansion: Node) -> str:
 
 
 def _unexpanded(node: Node) -> Refusal:
-    """Where no shell expands variables, or nobody can tell."""
+    """Where no shell expands variables, or what surrounds it is not known."""
     if node.type in {"heredoc_body", "heredoc_content", "heredoc_redirect"}:
         return Refusal(
             "the quotes around the here-document's delimiter leave nothing to expand",
