@@ -1,18 +1,23 @@
 """Owns the calls about jobs: show, change, cancel, logs, explain."""
 
 import sqlite3
-from typing import Final
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Final, TypeAlias
 
 import msgspec
+import trio
 
 from control.api.bodies import ChangeJob, LogsQuery
 from control.api.calls import TEXT, Answer, Call, Operation, Route
 from control.api.explain import Told, explain
 from control.api.ports import Parts
 from control.api.roles import check_numbered
+from control.model import limits
 from control.model.balancing import Waits
 from control.model.errors import BalancerSilent, NotFound
 from control.model.explanation import Explanation
+from control.model.names import Change
 from control.model.states import FINAL, State
 from control.model.views import JobView, RunView
 from store import views
@@ -20,6 +25,8 @@ from store.views import Links
 from store.writer import Tx
 
 TAG: Final = "jobs"
+# How long the log of an attempt that has ended is; None: it has not ended.
+LogBytes: TypeAlias = Callable[[], Awaitable[int | None]]
 _CHANGE: Final = msgspec.json.Decoder(ChangeJob)
 
 
@@ -100,7 +107,24 @@ class Jobs:
             ended = now.attempt != attempt or now.state in FINAL
             return now.log_bytes if ended else None
 
-        return Answer(stream=logs.follow(job.id, attempt, log_bytes))
+        return Answer(stream=self._followed(logs.follow(job.id, attempt, log_bytes), log_bytes))
+
+    async def _followed(
+        self, pieces: AsyncGenerator[bytes, None], log_bytes: LogBytes
+    ) -> AsyncGenerator[bytes, None]:
+        """A log that ends only when the state says so: who reads the job next sees its end.
+
+        The result reaches the logs by the bus, and may be there before the state has it.
+        """
+        async with aclosing(pieces):
+            async for piece in pieces:
+                yield piece
+        with trio.move_on_after(limits.LOG_LAST_S):
+            while True:
+                changed = self._parts.writer.changed(Change.JOBS)
+                if await log_bytes() is not None:
+                    return
+                await changed.wait()
 
     async def _explain(self, call: Call) -> Answer:
         job_id, who, shown = call.number("job_id"), call.who, self._parts.views

@@ -44,6 +44,7 @@ class Change(StrEnum):
 
     SCHEDULES = "schedules"  # A schedule itself, or a run of one has ended.
     PLAN = "plan"  # The next planned run.
+    JOBS = "jobs"  # The state of a job, after what its workers reported.
 
 
 KINDS_ENTRY_POINTS: Final = "taskplane.kinds"

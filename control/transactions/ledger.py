@@ -92,6 +92,8 @@ class Ledger:
             if step.ended and step.run.schedule_id is not None:
                 tx.touch(Change.SCHEDULES)  # The next one may be waiting for this end.
         jobs = [job for step in steps for job in step.changed.values()]
+        if jobs:
+            tx.touch(Change.JOBS)
         runs.save_jobs(tx.conn, jobs)
         runs.save_runs(tx.conn, [step.run for step in steps if step.run_changed])
         archived = [attempt for step in steps for attempt in step.archived]
