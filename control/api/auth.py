@@ -165,39 +165,42 @@ class Gate:
         wait_s = self._by_id.wait_s(f"{address} {client_id}", now)
         if wait_s > 0:
             raise self._too_many(address, wait_s)
+        login = await self._lookup(client_id)
+        stored = _NOBODY if login is None else login.secret_hash
         wait_s = self._by_address.wait_s(address, now)
+        if wait_s == 0 and self._wrong.get(key) == stored:  # The same wrong secret as before.
+            raise Unauthenticated(_REFUSED)
+        # Taken before the hash, so that what comes at once from there is bounded as well.
+        self._by_address.take(address, now)
         if wait_s == 0:
-            login = await self._lookup(client_id)
             return await self._compared(key, client_id, secret, address, login)
         # Too many wrong ones came from there, which is no fault of a client beside them. Ids that
         # do not exist are not hashed; that and how long it takes is nothing the answer tells.
-        due = now + limits.LOGIN_UNDER_ATTACK_S
-        login = await self._lookup(client_id)
         if login is None:
             self._by_id.take(f"{address} {client_id}", now)
         else:
             with suppress(Unauthenticated, Busy):
                 return await self._compared(key, client_id, secret, address, login)
-        await trio.sleep_until(due)
+        await trio.sleep_until(now + limits.LOGIN_UNDER_ATTACK_S)
         raise self._too_many(address, wait_s)
 
     async def _compared(
         self, key: bytes, client_id: str, secret: str, address: str, login: Login | None
     ) -> Identity:
         stored = _NOBODY if login is None else login.secret_hash
-        if self._wrong.get(key) == stored:  # The same wrong secret as before.
+        if self._wrong.get(key) == stored:
             raise Unauthenticated(_REFUSED)
         async with self._hashing.hold(address):
             if (known := self._recall(key)) is not None:
                 return known  # The same client, checked while this one waited.
             right = await self._offload(lambda: matches(secret, stored))
+        now = trio.current_time()
         if login is None or not right:
-            now = trio.current_time()
             self._by_id.take(f"{address} {client_id}", now)
-            self._by_address.take(address, now)
             _remember(self._wrong, key, stored)
             raise Unauthenticated(_REFUSED)
-        _remember(self._proven, key, _Proven(stored, trio.current_time() + limits.PROVEN_LOGIN_S))
+        self._by_address.give_back(address, now)
+        _remember(self._proven, key, _Proven(stored, now + limits.PROVEN_LOGIN_S))
         return _admit(client_id, login)
 
     def _too_many(self, address: str, wait_s: float) -> Busy:

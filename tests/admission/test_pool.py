@@ -136,6 +136,27 @@ async def test_an_address_with_many_wrong_ids_still_lets_right_ones_in(
     assert (await logins.gate.verify("ann", "right", "10.0.0.1")).client_id == "ann"
 
 
+async def test_many_wrong_ids_at_once_fill_no_line(autojump_clock: MockClock) -> None:
+    # From the address of a client whose secret was never verified before.
+    logins = Logins()
+    let_in = trio.Event()
+
+    async def refused(number: int) -> None:
+        await logins.refused(f"nobody-{number}", "wrong")
+
+    async def right() -> None:
+        assert (await logins.gate.verify("ann", "right", "10.0.0.1")).client_id == "ann"
+        let_in.set()
+
+    async with trio.open_nursery() as nursery:
+        for number in range(200):
+            nursery.start_soon(refused, number)
+        await trio.lowlevel.checkpoint()
+        nursery.start_soon(right)
+    assert let_in.is_set()
+    assert logins.hashed <= limits.LOGIN_ADDRESS_BURST + 1
+
+
 async def test_the_same_wrong_secret_is_hashed_once(mock_clock: MockClock) -> None:
     logins = Logins()
     for _ in range(200):

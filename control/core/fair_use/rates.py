@@ -39,6 +39,12 @@ class Rates:
         if len(self._full_at) > self._keys_max:
             self._evict(now)
 
+    def give_back(self, key: str, now: float) -> None:
+        """Put a token back that was taken for what turned out to be right."""
+        full_at = self._full_at.get(key)
+        if full_at is not None:
+            self._full_at[key] = max(full_at - self._step_s, now)
+
     def _evict(self, now: float) -> None:
         full = [key for key, full_at in self._full_at.items() if full_at <= now]
         for key in full:
