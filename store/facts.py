@@ -8,7 +8,7 @@ users' queries, which are carried out elsewhere (`user_queries.py`).
 import os
 import shutil
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from operator import attrgetter
 from pathlib import Path
@@ -112,10 +112,25 @@ class Facts:
         self._parts: list[str] = []
         self._part = 0
 
-    def append(self, facts: Sequence[Fact], topic: str, reached: Mapping[int, int]) -> None:
-        """Store facts and, for each partition of the topic, the last offset they come from."""
+    def append(
+        self,
+        facts: Sequence[Fact],
+        topic: str,
+        reached: Mapping[int, int],
+        withdrawn: Collection[tuple[int, int]] = (),
+    ) -> None:
+        """Store facts and, for each partition of the topic, the last offset they come from.
+
+        `withdrawn`: jobs and attempts whose ends by a worker do not count, should they be stored.
+        """
         with self._writing, self._cursor() as cursor:
             cursor.begin()
+            if withdrawn:
+                jobs, attempts = zip(*withdrawn, strict=True)
+                ends = {"jobs": list(jobs), "attempts": list(attempts)}
+                row = cursor.execute(_SQL["withdraw"], ends).fetchone()
+                if row and row[0]:
+                    self._pending = None
             if facts:
                 columns = zip(*map(_VALUES, facts), strict=True)
                 text = _ENCODER.encode(dict(zip(_NAMES, columns, strict=True))).decode()
@@ -133,6 +148,11 @@ class Facts:
         """The last offset that is counted, by partition; what is at or below it is in."""
         with self._writing, self._cursor() as cursor:
             return dict(cursor.execute(_SQL["reached"], {"topic": topic}).fetchall())
+
+    def skipped(self, limit: int) -> list[tuple[int, int]]:
+        """Jobs and attempts that ended without having been started, newest first."""
+        with self._writing, self._cursor() as cursor:
+            return cursor.execute(_SQL["skipped"], {"limit": limit}).fetchall()
 
     def forget_reached(self) -> None:
         """Offsets count anew: the results come from another bus from now on."""

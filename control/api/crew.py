@@ -141,8 +141,10 @@ class Crew:
             given.started_ms, given.run_id = message.started_ms, message.run_id
             self._move(given.worker)
 
-    def ended(self, job_id: int, attempt: int) -> None:
-        """A worker has it no more."""
+    def ended(self, job_id: int, attempt: int) -> bool:
+        """A worker has it no more. False: this attempt had ended already, and counts once."""
+        if (job_id, attempt) in self._ended:
+            return False
         self._ended[job_id, attempt] = None
         if len(self._ended) > _ENDED_MAX:
             self._ended.popitem(last=False)
@@ -150,6 +152,7 @@ class Crew:
         if given is not None and given.attempt <= attempt:
             del self._given[job_id]
             self._move(given.worker)
+        return True
 
     def worker_up(self, message: WorkerUp) -> None:
         """A worker connected or changed."""

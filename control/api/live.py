@@ -154,8 +154,8 @@ class Live:
             case JobReady() | Progressed():
                 self._mark(message.run_id, message.job_id)
             case Skipped():
-                self.pulses.skipped()
-                self.crew.ended(message.job_id, message.attempt)
+                if self.crew.ended(message.job_id, message.attempt):
+                    self.pulses.skipped()
                 self._mark(message.run_id, message.job_id)
             case CancelJob() | ReorderJob():
                 self._mark(None, message.job_id)
@@ -180,11 +180,13 @@ class Live:
                 pass
 
     def _finish(self, message: Finished) -> None:
-        self._metrics.finished(message)
-        self.pulses.finished(message)
-        if message.outcome != Outcome.DONE:
-            self.notes.finished(message, *self.crew.tries(message))
-        self.crew.ended(message.job_id, message.attempt)
+        tries = self.crew.tries(message)
+        # A job that was cancelled while an attempt was on its way has two ends; the first counts.
+        if self.crew.ended(message.job_id, message.attempt):
+            self._metrics.finished(message)
+            self.pulses.finished(message)
+            if message.outcome != Outcome.DONE:
+                self.notes.finished(message, *tries)
         self._mark(message.run_id, message.job_id)
 
     def _mark(self, run_id: int | None, job_id: int) -> None:

@@ -122,17 +122,19 @@ class Advance:
         if self.run.state not in FINAL:
             message = f"run {self.run.id} is {self.run.state}; only a run that has ended is retried"
             raise Conflict(message)
-        again = [job for job in self.run.jobs if job.state in {State.ERROR, State.CANCELLED}]
-        if not again:
-            message = f"run {self.run.id} has no failed or cancelled jobs"
+        if self.run.state == State.DONE:  # What it triggers was triggered.
+            message = (
+                f"run {self.run.id} is DONE, so there is nothing to retry; to run it once more, "
+                "start its pipeline"
+            )
             raise Conflict(message)
+        again = [job for job in self.run.jobs if job.state in {State.ERROR, State.CANCELLED}]
         for job in again:
             if job.started_ms is not None:
                 self._archive(
                     job, Outcome.FAILED if job.state == State.ERROR else Outcome.CANCELLED
                 )
-            if job.started_ms is not None or job.ready_ms is not None:
-                job.attempt += 1  # The old number may still be on its way somewhere.
+            job.attempt += 1  # The old one has its end, and may still be on its way somewhere.
             self._move(job, Event.RETRY, WAITS_FOR_JOBS)
             self._clear(job)
             job.ready_ms, job.failures, job.lost = None, 0, 0

@@ -186,6 +186,7 @@ API_GRACE_S: Final = 3.0  # For requests under way at the end.
 EVENT_SEND_S: Final = 10.0  # Who takes nothing we send for so long is dropped.
 LOG_FILES_MAX: Final = 128  # Open at once.
 LOGS_ENDED_MAX: Final = 10_000  # Attempts whose end is known before the state has it.
+SKIPPED_KNOWN_MAX: Final = 50_000  # Attempts of cancelled jobs whose later ends do not count.
 LOG_LAST_S: Final = 2.0  # How long a reader waits for the last bytes of a job that has ended.
 LOG_READ_BYTES: Final = 64 * KIB
 

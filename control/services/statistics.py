@@ -5,8 +5,8 @@ crash in between delivers again is recognised by its offset and only acknowledge
 is told how long jobs took before.
 """
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import structlog
@@ -80,6 +80,8 @@ class Statistics:
         self._offload = offload
         self._reporting = reporting or offload
         self._reached: dict[int, int] | None = None  # None: to be read from the file first.
+        # Attempts whose jobs ended without them, newest last: a worker's end comes too late.
+        self._skipped: OrderedDict[tuple[int, int], None] = OrderedDict()
         self.failing: str | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -144,10 +146,29 @@ class Statistics:
     def _append(self, batch: Batch) -> None:
         if self._reached is None:
             self._reached = self._facts.reached(_TOPIC)
+            known = self._facts.skipped(limits.SKIPPED_KNOWN_MAX)
+            self._skipped = OrderedDict.fromkeys(reversed(known))
         ends = batch.ends(self._reached)
         if ends:
-            self._facts.append(batch.after(self._reached), _TOPIC, ends)
+            facts = batch.after(self._reached)
+            skipped = {_attempt(fact) for fact in facts if fact.worker is None}
+            self._know(skipped)
+            # One final fact an attempt, and the state's: a job that was cancelled while an attempt
+            # of it was on its way has two ends, of which the trigger refuses the worker's.
+            counted = [
+                fact for fact in facts if fact.worker is None or _attempt(fact) not in self._skipped
+            ]
+            self._facts.append(counted, _TOPIC, ends, withdrawn=skipped)
             self._reached |= ends
+
+    def _know(self, skipped: Iterable[tuple[int, int]]) -> None:
+        self._skipped.update(dict.fromkeys(skipped))
+        while len(self._skipped) > limits.SKIPPED_KNOWN_MAX:
+            self._skipped.popitem(last=False)
+
+
+def _attempt(fact: Fact) -> tuple[int, int]:
+    return fact.job_id, fact.attempt
 
 
 def _messages(durations: Sequence[LearnedOfJob]) -> Iterator[Learned]:

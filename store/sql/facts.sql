@@ -106,6 +106,17 @@ FROM (
     ) AS c
 )
 
+-- name: withdraw
+-- Ends of attempts whose jobs had been cancelled before: the state refused them.
+DELETE FROM facts
+WHERE final AND worker IS NOT NULL AND (job_id, attempt) IN (
+    SELECT (unnest($jobs::BIGINT[]), unnest($attempts::BIGINT[]))
+)
+
+-- name: skipped
+-- Null workers: the jobs ended without an attempt.
+SELECT job_id, attempt FROM facts WHERE worker IS NULL ORDER BY finished_ms DESC LIMIT $limit
+
 -- name: reach
 -- In the transaction of the facts: after any crash, what is counted and what is skipped agree.
 INSERT INTO progress VALUES ($topic, $partition, $offset)
@@ -129,8 +140,12 @@ SELECT
     count(*) FILTER (WHERE outcome = 'lost') AS lost,
     jobs / "window" AS throughput,
     -- What began before the window kept its slot busy inside only from the window's start on.
-    coalesce(sum(least(duration_seconds, (finished_ms - $now_ms + $window_ms) / 1000)), 0)
-        / "window" AS busy_slots,
+    -- (`least` skips nulls: what never began would seem to have been busy since then.)
+    coalesce(
+        sum(least(duration_seconds, (finished_ms - $now_ms + $window_ms) / 1000))
+            FILTER (WHERE duration_seconds IS NOT NULL),
+        0
+    ) / "window" AS busy_slots,
     spread(CASE WHEN counts THEN wait_seconds END) AS wait,
     spread(CASE WHEN counts THEN duration_seconds END) AS duration
 FROM recent($now_ms - $window_ms)

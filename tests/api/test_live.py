@@ -21,6 +21,7 @@ from control.model.messages import (
     LogChunk,
     Message,
     Placed,
+    Skipped,
     Started,
     WorkerDown,
     WorkerUp,
@@ -316,6 +317,29 @@ async def test_metrics_count_what_ended(server: Serving) -> None:
             'taskplane_job_duration_seconds_bucket{class="fast",le="0.5"} 1.0',
         ):
             assert line in text
+
+
+async def test_an_attempt_with_two_ends_is_counted_once(server: Serving) -> None:
+    # It was cancelled while it was on its way to a worker.
+    skipped = Skipped(
+        run_id=1,
+        job_id=1,
+        attempt=1,
+        pipeline="p",
+        name="j",
+        kind="Sleep",
+        client="submitter",
+        ready_ms=NOW_MS,
+        finished_ms=NOW_MS,
+        reason="cancelled",
+    )
+    cancelled = msgspec.structs.replace(FINISHED, outcome=Outcome.CANCELLED)
+    await tell(server, skipped, cancelled, WORKER)
+    await until(server, "/v1/workers", "w1")
+    live = server.api.live
+    assert sum(pulse.ended for pulse in live.pulses.all(0)) == 1
+    async with server.as_client("viewer") as client:
+        assert 'outcome="cancelled"' not in (await client.get("/metrics")).text
 
 
 async def test_reports_are_given_in_pages(server: Serving) -> None:

@@ -205,8 +205,27 @@ def test_a_retry_by_hand_takes_only_what_failed() -> None:
     assert row(step, "a2").attempt == 2
     assert row(step, "a1").state == State.DONE
     assert end(end(step, "a2"), "b1").run.state == State.DONE
-    with pytest.raises(Conflict, match="no failed"):
+    with pytest.raises(Conflict, match="nothing to retry"):
         again(step).retry()
+
+
+def test_a_run_that_went_well_is_not_retried_for_what_it_skipped() -> None:
+    # Its end would be written again, and what it triggers would start a second time.
+    step = end(start(job("a1"), job("b1", "b", when="on_failure")), "a1")
+    assert (step.run.state, row(step, "b1").state) == (State.DONE, State.CANCELLED)
+    with pytest.raises(Conflict, match="nothing to retry"):
+        again(step).retry()
+    allowed = end(start(job("a1", allow_failure=True)), "a1", Outcome.FAILED)
+    with pytest.raises(Conflict, match="nothing to retry"):
+        again(allowed).retry()
+
+
+def test_each_end_of_a_job_has_an_attempt_of_its_own() -> None:
+    step = end(start(job("a1"), job("b1", "b")), "a1", Outcome.FAILED)
+    assert row(step, "b1").attempt == 1  # Skipped: that is this attempt's final fact.
+    step = again(step)
+    step.retry()
+    assert row(step, "b1").attempt == 2
 
 
 @st.composite

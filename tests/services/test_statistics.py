@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from csv import DictReader
 from pathlib import Path
 from typing import TypeVar
 
@@ -123,6 +124,43 @@ async def test_results_become_facts_and_are_acknowledged(
             assert world.count() == 6
             assert world.unread() == 0
             nursery.cancel_scope.cancel()
+
+
+async def test_an_attempt_has_one_final_fact(tmp_path: Path, autojump_clock: MockClock) -> None:
+    # A job is cancelled while an attempt of it is on its way: the state has refused the worker's.
+    def skipped(job_id: int) -> Skipped:
+        return msgspec.structs.replace(SKIPPED, job_id=job_id)
+
+    with opened(tmp_path) as world:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(world.writer.run)
+            await nursery.start(world.statistics.run)
+            await world.publish(skipped(1), finished(1), finished(2), skipped(2), finished(3))
+            await world.publish(finished(4, attempt=2, final=False), skipped(5))
+            await trio.sleep(limits.FACTS_FLUSH_S + 1)
+            await world.publish(skipped(3), finished(4, attempt=3))
+            await trio.sleep(limits.FACTS_FLUSH_S + 1)
+            nursery.cancel_scope.cancel()
+    with opened(tmp_path) as world:  # Also when the worker's comes after a restart.
+        async with trio.open_nursery() as nursery:
+            await nursery.start(world.writer.run)
+            await nursery.start(world.statistics.run)
+            await world.publish(finished(5), finished(5, attempt=2))
+            await trio.sleep(limits.FACTS_FLUSH_S + 1)
+            nursery.cancel_scope.cancel()
+        path = tmp_path / "facts.csv"
+        world.facts.export(path, "csv")
+        with path.open(encoding="utf-8") as file:
+            rows = [(row["job_id"], row["attempt"], row["outcome"]) for row in DictReader(file)]
+        assert sorted(rows) == [
+            ("1", "1", "cancelled"),
+            ("2", "1", "cancelled"),
+            ("3", "1", "cancelled"),
+            ("4", "2", "done"),
+            ("4", "3", "done"),
+            ("5", "1", "cancelled"),
+            ("5", "2", "done"),
+        ]
 
 
 async def test_many_results_are_not_kept_waiting(tmp_path: Path, autojump_clock: MockClock) -> None:

@@ -103,6 +103,12 @@ def test_reports_equal_a_naive_computation(
     assert total.runs == len({one.run_id for one in final})
     assert total.retries == len(seen) - len(final)
     assert total.throughput == pytest.approx(len(final) / (span_ms / 1000))
+    busy = math.fsum(
+        min(took, (one.finished_ms - NOW_MS + span_ms) / 1000)
+        for one in seen
+        if (took := one.duration_seconds) is not None
+    )
+    assert total.busy_slots == pytest.approx(busy / (span_ms / 1000))
     assert near(total.wait, spread([w for one in final if (w := one.wait_seconds) is not None]))
     for line in facts.pipelines(span_ms, NOW_MS):
         mine = [one for one in final if one.pipeline == line.pipeline]
