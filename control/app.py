@@ -109,8 +109,10 @@ class ControlPlane:
         }
 
     async def examine(self) -> Sequence[CheckView]:
-        """What an operator should know of the bus."""
-        return await self._wiring.examine()
+        """What an operator should know of the data and the bus."""
+        found = await self._wiring.examine()
+        restored = None if self._state is None else bootstrap.restored_check(self._state.life)
+        return found if restored is None else [restored, *found]
 
     async def run(self, stop: trio.Event) -> None:
         """Serve until `stop` is set, then end in order."""

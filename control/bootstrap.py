@@ -14,14 +14,20 @@ from typing import Final
 import structlog
 
 from control.api.auth import hash_secret, make_secret, matches
+from control.core.epochs import is_restored, last_id_before, next_epoch
 from control.model.config import EMBEDDED, Config
-from control.model.errors import ConfigError
+from control.model.errors import ConfigError, StoreFailed
+from control.model.life import Life
 from control.model.names import CREDENTIALS_FILE
 from control.model.pipelines import PRIORITY_DEFAULT
 from control.model.states import Role
+from control.model.times import to_rfc3339
+from control.model.views import CheckView
 from control.transactions import split, terms
-from store import clients, settings
+from store import clients, epoch, settings
 from store.clients import Terms
+from store.epoch import Witness
+from store.log_files import LogFiles
 from store.settings import Setting
 from store.writer import Tx
 
@@ -89,6 +95,52 @@ def claim_bus(conn: sqlite3.Connection, config: Config) -> None:
         )
         message = f"the jobs of {config.directory} are on another bus ({found}); {move}"
         raise ConfigError(message)
+
+
+def enter_life(
+    conn: sqlite3.Connection,
+    witness: Witness,
+    files: LogFiles,
+    *,
+    now_ms: int,
+    jobs_to_publish: bool,
+) -> Life:
+    """Find out which life of the data this is; another one begins where they were restored.
+
+    `jobs_to_publish`: as for `epoch.begin`. Raises `StoreFailed`.
+    """
+    try:
+        stored, witnessed = epoch.position(conn), witness.read()
+        if is_restored(stored, witnessed):
+            # Before it begins, so that a crash in between leaves nothing undone.
+            files.forget_attempts(epoch.open_jobs(conn).waiting)
+            number = next_epoch(stored, witnessed, epoch.last_id(conn))
+            epoch.begin(
+                conn,
+                number,
+                last_id=last_id_before(number),
+                now_ms=now_ms,
+                jobs_to_publish=jobs_to_publish,
+            )
+            found = epoch.life(conn)
+            LOG.warning("data.restored", epoch=found.epoch, last_run=found.last_run_id)
+        witness.write(epoch.position(conn))
+    except (OSError, sqlite3.Error) as error:
+        message = f"it cannot be noted how far the data are: {error}"
+        raise StoreFailed(message) from error
+    return epoch.life(conn)
+
+
+def restored_check(life: Life) -> CheckView | None:
+    """What `tpctl doctor` says of data that were restored; None: they never were."""
+    if life.began_ms is None:
+        return None
+    detail = (
+        f"restored at {to_rfc3339(life.began_ms)} from a backup whose last run was "
+        f"{life.last_run_id}: runs that were submitted after it are not known; new runs have ids "
+        f"from {last_id_before(life.epoch) + 1:,} on, and late results of before are refused"
+    )
+    return CheckView(check="restored data", ok=True, detail=detail)
 
 
 def note_split(conn: sqlite3.Connection, config: Config) -> None:

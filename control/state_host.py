@@ -14,10 +14,12 @@ from control.api.auth import Gate, stored_logins
 from control.api.balancing import BalancerElsewhere
 from control.api.ports import Health, Parts
 from control.api.server import Api
+from control.core.epochs import attempt_in, last_id_before
 from control.model.config import Config
 from control.model.errors import StoreFailed
 from control.model.kinds import installed_kinds
-from control.model.names import FACTS_FILE, LOGS_FOLDER, STATE_FILE, Service
+from control.model.messages import Finished, Skipped
+from control.model.names import FACTS_FILE, LOGS_FOLDER, STATE_FILE, Group, Service, Topic
 from control.services.balancer import BalancerService
 from control.services.job_logs import JobLogs
 from control.services.planner import Planner
@@ -28,13 +30,15 @@ from control.services.trigger import Jitter, Trigger
 from control.transactions.graphs import Graphs
 from control.transactions.ledger import Ledger
 from control.wiring import Wiring, kept
-from store.facts import Facts
+from store import epoch
+from store.epoch import Witness
+from store.facts import Facts, Lost
 from store.log_files import LogFiles
 from store.outlines import Outlines
 from store.reader import Reader
 from store.state import open_state
 from store.views import Views
-from store.writer import Writer
+from store.writer import Tx, Writer
 
 LOG = structlog.get_logger("control")
 
@@ -64,7 +68,13 @@ class StateHost:
         conn = open_state(directory / STATE_FILE)
         bootstrap.claim_bus(conn, config)
         bootstrap.note_split(conn, config)
-        self.writer = Writer(conn, lanes.writer, wiring.participant(conn, world.random_bytes))
+        self._wiring = wiring
+        witness, files = Witness(directory), LogFiles(directory / LOGS_FOLDER)
+        self.life = bootstrap.enter_life(
+            conn, witness, files, now_ms=world.now_ms(), jobs_to_publish=wiring.spread
+        )
+        participant = wiring.participant(conn, world.random_bytes)
+        self.writer = Writer(conn, lanes.writer, participant, witness.note)
         self.bus = wiring.bus(self.writer)
         self._ledger = Ledger(Graphs(), config.queue_size)
         self._reader = Reader(directory / STATE_FILE, lanes.readers)
@@ -75,10 +85,9 @@ class StateHost:
         self.trigger = Trigger(self.bus, self.writer, self._ledger, world.now_ms, world.jitter)
         self._planner = Planner(self.writer, world.now_ms)
         self._publisher = Publisher(self.writer, self._ledger, world.now_ms)
-        self.statistics = Statistics(self.bus, self._facts, lanes.facts, lanes.reports)
-        self._logs = JobLogs(
-            self.bus, LogFiles(directory / LOGS_FOLDER), lanes.logs, lanes.log_reading
-        )
+        restored = (self.life.epoch, self._find_lost) if self.life.epoch > 1 else None
+        self.statistics = Statistics(self.bus, self._facts, lanes.facts, lanes.reports, restored)
+        self._logs = JobLogs(self.bus, files, lanes.logs, lanes.log_reading)
         self._pruner = Pruner(
             self.writer, config.keep_days, world.now_ms, self._logs.forget, self._forget_facts
         )
@@ -110,6 +119,12 @@ class StateHost:
     async def begin(self) -> tuple[str, str]:
         """Make sure that there is an admin; gives the id and secret for credentials.toml."""
         config, world = self._config, self._world
+        if self.life.jobs_to_publish:
+            number = partial(attempt_in, self.life.epoch)
+            runs = await self.writer.write(
+                lambda tx: self._ledger.publish_again(tx, number, now_ms=world.now_ms())
+            )
+            LOG.warning("data.published_again", runs=runs)
         return await self.writer.write(
             lambda tx: bootstrap.ensure_admin(
                 tx, config.directory, now_ms=world.now_ms(), random_bytes=world.random_bytes
@@ -124,6 +139,27 @@ class StateHost:
                 tx, now_ms=world.now_ms(), random_bytes=world.random_bytes
             )
         )
+
+    async def _find_lost(self) -> Lost:
+        """What this state, which was restored, does not know of."""
+
+        def look(tx: Tx) -> Lost:
+            found = epoch.open_jobs(tx.conn)
+            unread = self._wiring.unread(tx.conn, Topic.TASK_RUN_RESULTS, Group.STATISTICS)
+            return Lost(
+                last_job_id=self.life.last_job_id,
+                last_id=last_id_before(self.life.epoch),
+                open_jobs=[job for job, _ in (*found.waiting, *found.running)],
+                past=found.past,
+                unread=[
+                    (each.job_id, each.attempt)
+                    for each in unread
+                    if isinstance(each, Finished | Skipped)
+                ],
+                from_start=not self._wiring.spread,
+            )
+
+        return await self.writer.write(look)
 
     async def start(self, nursery: trio.Nursery) -> None:
         """Start the services that this process shall have, readers first."""

@@ -17,7 +17,8 @@ from control.bus.journal import Journal
 from control.model import limits
 from control.model.config import Config
 from control.model.errors import BusUnavailable, ConfigError
-from control.model.names import Service
+from control.model.messages import Message
+from control.model.names import Group, Service, Topic
 from control.model.views import CheckView
 from store import settings
 from store.bus_log import SqliteLogRows
@@ -43,6 +44,9 @@ class Wiring(Protocol):
         self, conn: sqlite3.Connection, random_bytes: Callable[[int], bytes]
     ) -> Participant:
         """Who takes part in the commits of the state."""
+
+    def unread(self, conn: sqlite3.Connection, topic: Topic, group: Group) -> list[Message]:
+        """What the database itself has of a topic and a group has not finished; in a commit."""
 
     def bus(self, writer: Writer | None) -> Bus:
         """The bus; `writer`: of the state, where this process owns it."""
@@ -111,6 +115,14 @@ class _Embedded:
     ) -> Participant:
         return self._journal
 
+    def unread(self, conn: sqlite3.Connection, topic: Topic, group: Group) -> list[Message]:
+        positions, more = self._journal.join(conn, topic, group), True
+        messages: list[Message] = []
+        while more:
+            found, positions, more = self._journal.read(conn, topic, group, positions)
+            messages += [delivery.message for delivery in found]
+        return messages
+
     def bus(self, writer: Writer | None) -> Bus:
         assert writer is not None
         return EmbeddedBus(self._journal, writer.insist)
@@ -152,6 +164,9 @@ class _Kafka:
         owner = settings.identity(conn, random_bytes)
         self._outbox = self._make_outbox(SqliteOutboxRows(), self._bus, owner)
         return self._outbox
+
+    def unread(self, _conn: sqlite3.Connection, _topic: Topic, _group: Group) -> list[Message]:
+        return []  # It is on the topics, whose offsets go on.
 
     def bus(self, writer: Writer | None) -> Bus:
         return self._bus if writer is None else self._state_bus(self._bus, writer.insist)

@@ -89,6 +89,17 @@ class _Task(msgspec.Struct, frozen=True, kw_only=True):
     duration: Spread
 
 
+class Lost(msgspec.Struct, frozen=True, kw_only=True):
+    """What a state database that was restored does not know of. Attempts: job ids with numbers."""
+
+    last_job_id: int  # Of its backup.
+    last_id: int  # Before the first one of its epoch.
+    open_jobs: Sequence[int]
+    past: Sequence[tuple[int, int]]  # Attempts of open jobs that it does know.
+    unread: Sequence[tuple[int, int]]  # Attempts whose ends its bus delivers again.
+    from_start: bool  # Whether the offsets of its bus have begun anew.
+
+
 _NAMES: Final = Fact.__struct_fields__
 _VALUES: Final = attrgetter(*_NAMES)
 
@@ -153,6 +164,38 @@ class Facts:
         """Jobs and attempts that ended without having been started, newest first."""
         with self._writing, self._cursor() as cursor:
             return cursor.execute(_SQL["skipped"], {"limit": limit}).fetchall()
+
+    def epoch(self) -> int:
+        """The epoch of the state that these facts belong to."""
+        with self._writing, self._cursor() as cursor:
+            row = cursor.execute(_SQL["epoch"]).fetchone()
+            return int(row[0]) if row else 1
+
+    def enter(self, epoch: int, lost: Lost) -> int:
+        """Belong to another epoch from now on; gives how many facts were of a lost life."""
+        with self._writing, self._cursor() as cursor:
+            cursor.begin()
+            past, unread = (list(zip(*found, strict=True)) or [(), ()] for found in
+                            (lost.past, lost.unread))  # fmt: skip
+            row = cursor.execute(
+                _SQL["forget_lost"],
+                {
+                    "last_job": lost.last_job_id,
+                    "last_id": lost.last_id,
+                    "open": list(lost.open_jobs),
+                    "past_jobs": list(past[0]),
+                    "past_attempts": list(past[1]),
+                    "unread_jobs": list(unread[0]),
+                    "unread_attempts": list(unread[1]),
+                },
+            ).fetchone()
+            if lost.from_start:
+                cursor.execute(_SQL["forget_reached"])
+            cursor.execute(_SQL["leave_epoch"])
+            cursor.execute(_SQL["enter_epoch"], {"epoch": epoch})
+            cursor.commit()
+            self._pending = None
+            return int(row[0]) if row else 0
 
     def forget_reached(self) -> None:
         """Offsets count anew: the results come from another bus from now on."""

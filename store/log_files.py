@@ -6,7 +6,7 @@ Everything here blocks. One caller at a time writes.
 import os
 import re
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -77,6 +77,13 @@ class LogFiles:
                 os.close(self._open.pop(key).descriptor)
             for folder in dict.fromkeys(self._path((job, 1)).parent for job in jobs):
                 _delete_logs(folder, jobs)
+
+    def forget_attempts(self, keys: Collection[Key]) -> None:
+        """Delete the logs of these attempts: another life of the data has used their numbers."""
+        for key in keys:
+            if key in self._open:
+                os.close(self._open.pop(key).descriptor)
+            self._path(key).unlink(missing_ok=True)
 
     def close(self) -> None:
         """Close all files."""

@@ -247,6 +247,28 @@ def m003_owners(db: sqlite_utils.Database) -> None:
         db.execute(statement)
 
 
+_FOURTH = """
+-- Which life of the data this is (core/epochs.py): one row.
+CREATE TABLE data_epoch (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    epoch INTEGER NOT NULL,
+    commits INTEGER NOT NULL,
+    began_ms INTEGER,
+    last_run_id INTEGER NOT NULL DEFAULT 0,
+    last_job_id INTEGER NOT NULL DEFAULT 0,
+    jobs_to_publish INTEGER NOT NULL DEFAULT 0 CHECK (jobs_to_publish IN (0, 1))
+) STRICT;
+INSERT INTO data_epoch (id, epoch, commits) VALUES (1, 1, 0);
+"""
+
+
+@STATE()
+def m004_epochs(db: sqlite_utils.Database) -> None:
+    """Restores are noticed, and each has ids of its own."""
+    for statement in _split(_FOURTH):
+        db.execute(statement)
+
+
 def migrate(conn: sqlite3.Connection) -> None:
     """Bring the database up to date; each migration is one transaction."""
     STATE.apply(sqlite_utils.Database(conn))

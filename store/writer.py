@@ -92,8 +92,14 @@ class Writer:
     """Runs pieces of work in groups. One instance, one connection, one task."""
 
     def __init__(
-        self, conn: sqlite3.Connection, offload: Offload, participant: Participant
+        self,
+        conn: sqlite3.Connection,
+        offload: Offload,
+        participant: Participant,
+        witness: Callable[[sqlite3.Connection], Callable[[], None]] | None = None,
     ) -> None:
+        """`witness`: counts each commit, inside it; what it gives is called right after it."""
+        self._witness = witness
         self._conn = conn
         self._offload = offload
         self._participant = participant
@@ -235,11 +241,17 @@ class Writer:
                     pieces.append(tx)
                 conn.execute("RELEASE piece")
             after = self._participant.persist(conn, pieces)
+            noted = self._witness(conn) if self._witness is not None else None
             conn.execute("COMMIT")
         except sqlite3.Error as error:
             for tx in begun:
                 tx.undo()
             return self._failed(group, error)
+        if noted is not None:
+            try:
+                noted()
+            except OSError as error:  # A restore would not be noticed; nothing else needs it.
+                LOG.warning("store.unwitnessed", error=str(error))
         self.failing = None
         self.commits += 1
         touched = set().union(*(tx.touched for tx in pieces))

@@ -4,7 +4,7 @@
 what it collected. No I/O, no clock: times are arguments.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from control.core.graph import Graph
 from control.core.lifecycle import JOB, RUN, Event, after
@@ -143,6 +143,23 @@ class Advance:
         timeout = self.graph.pipeline.timeout
         self.run.deadline_ms = None if timeout is None else self.now_ms + round(timeout * 1000)
         self.deadline_set = True
+
+    def restart(self, number: Callable[[int], int]) -> None:
+        """Run what is open once more: the data were restored, and what became of it is not known.
+
+        `number` gives the number of a job's next attempt, which no record of an earlier life has.
+        """
+        for job in self.run.jobs:
+            if job.state in FINAL or job.ready_ms is None:
+                continue
+            if job.state == State.IN_PROGRESS:
+                self._move(job, Event.REPEAT, f"the data were restored from a backup; {WAITS}")
+                self._clear(job)
+                job.ready_ms = self.now_ms
+            job.attempt = number(job.attempt)
+            self.changed[job.idx] = job
+            if not job.delayed:
+                self.released.append(job)
 
     def fail_unstarted(self, job: JobRow, reason: str) -> None:
         """A job that may start cannot: its input is too large, say."""

@@ -6,7 +6,8 @@ is told how long jobs took before.
 """
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import TypeVar
 
 import structlog
@@ -20,7 +21,7 @@ from control.model.names import Group, Service, Topic
 from control.model.records import Delivery, Receipts, Record
 from control.model.reports import Learned as LearnedOfJob
 from control.model.states import Outcome
-from store.facts import Fact, Facts
+from store.facts import Fact, Facts, Lost
 from store.writer import Offload
 
 T = TypeVar("T")
@@ -72,9 +73,19 @@ class Statistics:
     """Reads the results, appends them to the facts. `failing` says why it cannot, if so."""
 
     def __init__(
-        self, bus: Bus, facts: Facts, offload: Offload, reporting: Offload | None = None
+        self,
+        bus: Bus,
+        facts: Facts,
+        offload: Offload,
+        reporting: Offload | None = None,
+        restored: tuple[int, Callable[[], Awaitable[Lost]]] | None = None,
     ) -> None:
-        """`reporting`: where what is learned is read, which may take a while."""
+        """`reporting`: where what is learned is read, which may take a while.
+
+        `restored`: of a state that is not in its first epoch, the epoch, and how to find out what
+        it does not know of.
+        """
+        self._restored = restored
         self._bus = bus
         self._facts = facts
         self._offload = offload
@@ -94,6 +105,8 @@ class Statistics:
             task_status.started()
 
     async def _store(self, subscription: Subscription) -> None:
+        if self._restored is not None:
+            await self._enter(*self._restored)
         while True:
             batch = Batch()
             batch.add(await subscription.receive())
@@ -107,6 +120,19 @@ class Statistics:
                 with trio.move_on_after(limits.ACK_S, shield=True):
                     await self._flush(batch)
                 raise
+
+    async def _enter(self, epoch: int, find_lost: Callable[[], Awaitable[Lost]]) -> None:
+        """Forget what a restored state does not know of, once for each restore."""
+        while True:
+            try:
+                if await self._offload(self._facts.epoch) != epoch:
+                    lost = await find_lost()
+                    forgotten = await self._offload(partial(self._facts.enter, epoch, lost))
+                    LOG.warning("statistics.restored", epoch=epoch, forgotten=forgotten)
+                break
+            except StoreFailed as error:
+                self._say(str(error))
+            await trio.sleep(limits.FACTS_RETRY_S)
 
     async def _teach(self, commands: Subscription) -> None:
         """Tell whoever announces itself what is known; who came meanwhile is told together."""

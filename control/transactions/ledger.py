@@ -5,7 +5,7 @@ Each function runs inside one transaction of the writer: it reads what is true, 
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec import Raw
 
@@ -21,7 +21,7 @@ from control.model.records import Record
 from control.model.rows import JobRow, NewRun, RunRow
 from control.model.states import State, Trigger
 from control.transactions.graphs import Graphs
-from store import catalog, clients, runs
+from store import catalog, clients, epoch, runs
 from store.writer import Tx
 
 _NULL = b"null"
@@ -103,6 +103,21 @@ class Ledger:
         for step in steps:
             messages += self._ends(step)
         tx.publish(messages)
+
+    def publish_again(self, tx: Tx, number: Callable[[int], int], *, now_ms: int) -> int:
+        """Publish every job that is open and waits for no other; gives how many runs are open.
+
+        `number`: as for `Advance.restart`.
+        """
+        after, count = 0, 0
+        while found := epoch.open_runs(tx.conn, after, limits.RECEIVE_RECORDS_MAX):
+            steps = list(self.load(tx, found, now_ms=now_ms).values())
+            for step in steps:
+                step.restart(number)
+            self.save(tx, steps)
+            after, count = found[-1], count + len(found)
+        epoch.published(tx.conn)
+        return count
 
     def cancel_run(self, tx: Tx, run_id: int, reason: str, *, now_ms: int) -> RunRow:
         """End a run; raises `NotFound` or `Conflict`."""

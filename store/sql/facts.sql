@@ -36,7 +36,31 @@ CREATE TABLE IF NOT EXISTS progress (
     "partition" BIGINT NOT NULL,
     "offset" BIGINT NOT NULL,
     PRIMARY KEY (topic, "partition")
-)
+);
+-- The epoch of the state that these facts belong to; no row: its first one.
+CREATE TABLE IF NOT EXISTS life (epoch BIGINT NOT NULL)
+
+-- name: epoch
+SELECT coalesce(max(epoch), 1) FROM life
+
+-- name: leave_epoch
+DELETE FROM life
+
+-- name: enter_epoch
+INSERT INTO life VALUES ($epoch)
+
+-- name: forget_lost
+-- What ended in a life that the state does not know of: jobs that were submitted after its backup,
+-- ends of jobs that are open in it, and ends that its bus delivers again.
+DELETE FROM facts
+WHERE (job_id > $last_job AND job_id <= $last_id)
+    OR (job_id IN (SELECT unnest($open::BIGINT[]))
+        AND (job_id, attempt) NOT IN (
+            SELECT (unnest($past_jobs::BIGINT[]), unnest($past_attempts::BIGINT[]))
+        ))
+    OR (job_id, attempt) IN (
+        SELECT (unnest($unread_jobs::BIGINT[]), unnest($unread_attempts::BIGINT[]))
+    )
 
 -- name: macros
 -- `counts`: this is the fact by which its job counts. A job has several ends when it was retried by

@@ -1,0 +1,41 @@
+"""Decides which life of its data a database is in.
+
+A data directory lives on from start to start. A backup that is put into its position begins another
+life: it knows nothing of what happened since it was made, while topics, facts, logs, workers, and
+consoles may. Each life has a number, its *epoch*, and ids of its own, so nothing of one life is
+ever taken for something of another.
+"""
+
+from typing import Final
+
+from control.model.life import Position
+
+IDS_EACH: Final = 1_000_000_000  # Run and job ids of an epoch; the first one begins at 1.
+_ATTEMPTS_EACH: Final = 1_000
+
+
+def is_restored(stored: Position, witnessed: Position | None) -> bool:
+    """Whether a database is not the one that was used last in its directory.
+
+    `stored`: what it says itself. `witnessed`: what was written beside it after each commit; None:
+    there is nothing beside it.
+    """
+    if witnessed is None:
+        return stored.commits > 0
+    return stored.epoch != witnessed.epoch or stored.commits < witnessed.commits
+
+
+def next_epoch(stored: Position, witnessed: Position | None, last_id: int) -> int:
+    """The epoch of a database that was restored; `last_id`: the greatest run or job id it has."""
+    known = stored.epoch if witnessed is None else max(stored.epoch, witnessed.epoch)
+    return max(known, last_id // IDS_EACH) + 1
+
+
+def last_id_before(epoch: int) -> int:
+    """The id before the first one of an epoch."""
+    return 0 if epoch == 1 else epoch * IDS_EACH
+
+
+def attempt_in(epoch: int, attempt: int) -> int:
+    """The number of a job's next attempt when it was open in the backup that began the epoch."""
+    return epoch * _ATTEMPTS_EACH + attempt % _ATTEMPTS_EACH

@@ -1,0 +1,119 @@
+"""Owns the epoch of a state database: its row, and the witness beside it."""
+
+import os
+import sqlite3
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from control.model.life import Life, Position
+from control.model.names import EPOCH_FILE
+from control.model.states import State
+from store.queries import Statements
+
+_SQL: Final = Statements("epoch")
+_LINE: Final = "{:>10} {:>20}\n"  # Always as long, so that one write replaces it.
+
+
+class Witness:
+    """The file beside a state database that says how far the database had come.
+
+    A backup brings its own row, not this file: so a restore is noticed. It is written after each
+    commit and not synced: what the disk has of it is never ahead of the database.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / EPOCH_FILE
+        self._file = -1
+
+    def read(self) -> Position | None:
+        """What it says; None: there is none, or nobody can read it."""
+        try:
+            epoch, commits = self._path.read_text(encoding="ascii").split()
+            return Position(int(epoch), int(commits))
+        except (OSError, ValueError):
+            return None
+
+    def write(self, position: Position) -> None:
+        """Replace what it says. Raises OSError."""
+        if self._file < 0:
+            flags = os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC
+            self._file = os.open(self._path, flags, 0o600)
+        os.pwrite(self._file, _LINE.format(position.epoch, position.commits).encode(), 0)
+
+    def note(self, conn: sqlite3.Connection) -> Callable[[], None]:
+        """Count a commit, inside its transaction; the returned call follows it."""
+        position = Position(*conn.execute(_SQL["note"]).fetchone())
+        return lambda: self.write(position)
+
+    def close(self) -> None:
+        """Close the file; the next write opens it again."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
+def begin(
+    conn: sqlite3.Connection, epoch: int, *, last_id: int, now_ms: int, jobs_to_publish: bool
+) -> None:
+    """Begin another life, in one transaction: its run and job ids begin after `last_id`.
+
+    `jobs_to_publish`: whether the jobs that are open have to be published again, as their records
+    are not in this database.
+    """
+    values = {"epoch": epoch, "began_ms": now_ms, "jobs_to_publish": jobs_to_publish}
+    conn.execute("BEGIN IMMEDIATE")
+    conn.execute(_SQL["begin"], values)
+    conn.execute(_SQL["forget_sequences"])
+    for statement in ("begin_sequences", "move_counters"):
+        conn.execute(_SQL[statement], {"last_id": last_id})
+    conn.execute(_SQL["note"]).fetchone()
+    conn.execute("COMMIT")
+
+
+def last_id(conn: sqlite3.Connection) -> int:
+    """The greatest id that a run or a job has or had; 0: none."""
+    found: int = conn.execute(_SQL["last_id"]).fetchone()[0]
+    return found
+
+
+def position(conn: sqlite3.Connection) -> Position:
+    """How far the database has come."""
+    return Position(*conn.execute(_SQL["position"]).fetchone())
+
+
+def life(conn: sqlite3.Connection) -> Life:
+    """The life that the database is in."""
+    epoch, began_ms, last_run_id, last_job_id, to_publish = conn.execute(_SQL["life"]).fetchone()
+    return Life(epoch, began_ms, last_run_id, last_job_id, bool(to_publish))
+
+
+def published(conn: sqlite3.Connection) -> None:
+    """The open jobs are published again, in this transaction."""
+    conn.execute(_SQL["published"])
+
+
+def open_runs(conn: sqlite3.Connection, after: int, limit: int) -> list[int]:
+    """The oldest open runs behind this one."""
+    return [row[0] for row in conn.execute(_SQL["open_runs"], (after, limit))]
+
+
+class OpenJobs(msgspec.Struct, frozen=True):
+    """Jobs that have not ended, as job ids and attempts."""
+
+    waiting: Sequence[tuple[int, int]]
+    running: Sequence[tuple[int, int]]
+    past: Sequence[tuple[int, int]]  # Their attempts that have ended.
+
+
+def open_jobs(conn: sqlite3.Connection) -> OpenJobs:
+    """All jobs that have not ended."""
+    rows = conn.execute(_SQL["open_jobs"]).fetchall()
+    ids = msgspec.json.encode([row[0] for row in rows]).decode()
+    return OpenJobs(
+        waiting=[(job, attempt) for job, attempt, state in rows if state == State.READY],
+        running=[(job, attempt) for job, attempt, state in rows if state != State.READY],
+        past=conn.execute(_SQL["past_attempts"], (ids,)).fetchall(),
+    )

@@ -1,0 +1,43 @@
+-- name: position
+SELECT epoch, commits FROM data_epoch
+
+-- name: note
+UPDATE data_epoch SET commits = commits + 1 RETURNING epoch, commits
+
+-- name: life
+SELECT epoch, began_ms, last_run_id, last_job_id, jobs_to_publish FROM data_epoch
+
+-- name: last_id
+SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name IN ('runs', 'jobs')
+
+-- name: begin
+UPDATE data_epoch SET
+    epoch = :epoch,
+    began_ms = :began_ms,
+    last_run_id = coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'runs'), 0),
+    last_job_id = coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'jobs'), 0),
+    jobs_to_publish = :jobs_to_publish
+
+-- name: forget_sequences
+DELETE FROM sqlite_sequence WHERE name IN ('runs', 'jobs')
+
+-- name: begin_sequences
+INSERT INTO sqlite_sequence (name, seq) VALUES ('runs', :last_id), ('jobs', :last_id)
+
+-- name: move_counters
+-- Of schedules and hooks: fewer, so a part of the range is enough.
+UPDATE counters SET last = max(last, :last_id / 1000)
+
+-- name: published
+UPDATE data_epoch SET jobs_to_publish = 0
+
+-- name: open_runs
+SELECT id FROM runs WHERE state IN ('READY', 'IN_PROGRESS') AND id > ? ORDER BY id LIMIT ?
+
+-- name: open_jobs
+SELECT j.id, j.attempt, j.state FROM runs r JOIN jobs j
+    ON j.id >= r.first_job_id AND j.id < r.first_job_id + r.job_count
+WHERE r.state IN ('READY', 'IN_PROGRESS') AND j.state IN ('READY', 'IN_PROGRESS')
+
+-- name: past_attempts
+SELECT a.job_id, a.attempt FROM attempts a WHERE a.job_id IN (SELECT value FROM json_each(?))

@@ -1,0 +1,45 @@
+"""Decides when a database was restored, and that no number of another life comes back."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from control.core.epochs import (
+    IDS_EACH,
+    attempt_in,
+    is_restored,
+    last_id_before,
+    next_epoch,
+)
+from control.model.life import Position
+
+
+def test_a_database_is_restored_when_it_lacks_commits_that_were_seen() -> None:
+    stored = Position(1, 50)
+    assert not is_restored(stored, Position(1, 50))
+    assert not is_restored(stored, Position(1, 49))  # The process died before it wrote that.
+    assert is_restored(stored, Position(1, 51))
+    assert is_restored(stored, Position(2, 3))
+    assert is_restored(Position(2, 3), Position(1, 50))  # Of another directory.
+
+
+def test_without_a_witness_only_a_new_database_is_not_restored() -> None:
+    assert not is_restored(Position(1, 0), None)
+    assert is_restored(Position(1, 1), None)
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 2 * IDS_EACH)), max_size=6))
+def test_no_two_lives_share_an_id(restores: list[tuple[int, int]]) -> None:
+    # Backups of any earlier life, restored in any order; each life uses some ids.
+    lives = [(1, 0, 1_000)]
+    for which, used in restores:
+        epoch, _, last = lives[which % len(lives)]
+        witnessed = Position(lives[-1][0], 1)
+        made = next_epoch(Position(epoch, 1), witnessed, last)
+        begin = last_id_before(made)
+        assert all(begin >= end for _, _, end in lives)
+        lives.append((made, begin, begin + min(used, IDS_EACH)))
+
+
+@given(st.integers(2, 50), st.integers(1, 900))
+def test_an_attempt_of_a_new_life_is_newer_than_all_before(epoch: int, attempt: int) -> None:
+    assert attempt_in(epoch, attempt) > attempt_in(epoch - 1, attempt) > attempt
