@@ -30,7 +30,7 @@ from control.services.trigger import Jitter, Trigger
 from control.transactions.graphs import Graphs
 from control.transactions.ledger import Ledger
 from control.wiring import Wiring, kept
-from store import epoch
+from store import epoch, settings
 from store.epoch import Witness
 from store.facts import Facts, Lost
 from store.log_files import LogFiles
@@ -73,6 +73,7 @@ class StateHost:
         self.life = bootstrap.enter_life(
             conn, witness, files, now_ms=world.now_ms(), jobs_to_publish=wiring.spread
         )
+        self._data_id = settings.identity(conn, world.random_bytes)
         participant = wiring.participant(conn, world.random_bytes)
         self.writer = Writer(conn, lanes.writer, participant, witness.note)
         self.bus = wiring.bus(self.writer)
@@ -113,6 +114,7 @@ class StateHost:
             health=health,
             now_ms=world.now_ms,
             random_bytes=world.random_bytes,
+            life=f"{self._data_id}.{self.life.epoch}",
         )
         return Api(parts, host=listen.host, port=listen.port, version=version("taskplane"))
 

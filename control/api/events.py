@@ -164,6 +164,7 @@ class Events:
             version=self._version,
             client_id=listener.who.client_id,
             role=listener.who.role,
+            life=self._parts.life,
             counts=self._differences.counts(open_runs, queued),
             runs=runs,
             workers=live.crew.workers() if listener.watch.workers else msgspec.UNSET,

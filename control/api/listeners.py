@@ -47,7 +47,7 @@ class Listener:
         self.watch = Watch()
         self.watched: frozenset[int] = frozenset()
         self.new_above = 0  # Runs with a larger id began after its snapshot.
-        self._notes = 0
+        self._notes: int | None = None  # How many it was sent; None: its snapshot is being made.
         self.behind = True  # Nothing was sent yet: it needs a snapshot.
         self._owed: set[int] = set()  # Runs to be told of, changed or not.
         self._frames: deque[bytes] = deque()
@@ -103,8 +103,10 @@ class Listener:
                 if new <= limits.NEW_RUNS_MAX:
                     told.append(run.id)
         wanted = self.watch.jobs_of
-        notes_after = min(self._notes, notes)
-        self._notes = max(self._notes, notes)
+        # What comes while its snapshot is being made is in the snapshot.
+        notes_after = notes if self._notes is None else min(self._notes, notes)
+        if self._notes is not None:
+            self._notes = max(self._notes, notes)
         return Share(
             runs=tuple(told),
             jobs=tuple(job.id for job in jobs if wanted is None or job.run_id == wanted),
@@ -139,6 +141,7 @@ class Listener:
         if not self.behind:
             return self._frames.popleft()
         self.behind = False  # What changes from here on is offered again.
+        self._notes = None
         return None
 
     def numbered(self, frame: bytes) -> bytes:

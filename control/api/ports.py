@@ -142,4 +142,5 @@ class Parts:
     health: Health
     now_ms: Callable[[], int]
     random_bytes: Callable[[int], bytes]
+    life: str  # Which data these are, and which life of them.
     fair: FairUse = field(default_factory=FairUse)

@@ -66,6 +66,13 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     version: Annotated[str | None, Meta(description="Of the server; in snapshots.")] = None
     client_id: Annotated[str | None, Meta(description="Who listens; in snapshots.")] = None
     role: Annotated[Role | None, Meta(description="What they may do; in snapshots.")] = None
+    life: Annotated[
+        str | None,
+        Meta(
+            description="Which data these are, and since which restore; in snapshots. What was "
+            "shown of others is nothing of these."
+        ),
+    ] = None
     counts: Counts | UnsetType = UNSET
     runs: list[RunView] = []
     runs_more: Annotated[
@@ -76,7 +83,11 @@ class Frame(msgspec.Struct, frozen=True, kw_only=True):
     workers_gone: Annotated[list[str], Meta(description="Workers that are listed no more.")] = []
     partitions: list[PartitionView] | UnsetType = UNSET
     pulses: Annotated[
-        list[Pulse], Meta(description="The last 15 minutes in a snapshot, else the newest.")
+        list[Pulse],
+        Meta(
+            description="The last 15 minutes in a snapshot, else the newest: one replaces the one "
+            "of the same time."
+        ),
     ] = []
     notes: Annotated[
         list[Note], Meta(description="The last 100 in a snapshot, else new ones.")

@@ -242,6 +242,7 @@ async def serving(
         health=health,
         now_ms=lambda: NOW_MS,
         random_bytes=lambda count: next(numbers).to_bytes(count, "big"),
+        life="data.1",
     )
     api = Api(parts, host="127.0.0.1", port=0, version="0.1.0")
     async with trio.open_nursery() as nursery:

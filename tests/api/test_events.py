@@ -1,5 +1,6 @@
 """Holds live events to what each listener said that it watches, and to their bounds."""
 
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -29,6 +30,7 @@ from tests.api.test_live import (
     listening,
     tell,
 )
+from tui.core.store import Store
 
 
 async def watch(socket: WebSocketConnection, **wanted: object) -> None:
@@ -226,7 +228,7 @@ async def test_notes_tell_what_went_wrong(server: Serving) -> None:
     failed = msgspec.structs.replace(
         FINISHED, outcome=Outcome.FAILED, final=False, error="exit code 137\nand more"
     )
-    lost = msgspec.structs.replace(FINISHED, outcome=Outcome.LOST, final=False)
+    lost = msgspec.structs.replace(FINISHED, attempt=2, outcome=Outcome.LOST, final=False)
     tried = msgspec.structs.replace(PLACED.job, retries_left=2)
     up = msgspec.structs.replace(WORKER, connected_ms=NOW_MS + 1)
     async with listening(server) as socket:
@@ -235,7 +237,8 @@ async def test_notes_tell_what_went_wrong(server: Serving) -> None:
         seen = await until(socket, lambda each: "job_id" in str(each.get("workers")))
         await tell(server, failed)
         seen += await until(socket, lambda each: "try 1 of 3" in str(each["notes"]))
-        await tell(server, lost)
+        again = msgspec.structs.replace(tried, attempt=2)
+        await tell(server, msgspec.structs.replace(PLACED, job=again), lost)
         seen += await until(socket, lambda each: "its worker was lost" in str(each["notes"]))
         await tell(server, WorkerDown(worker="w1", dispatcher="d1", reason="it fell silent"))
         seen += await until(socket, lambda each: "it fell silent" in str(each["notes"]))
@@ -348,3 +351,42 @@ async def test_only_the_pulse_goes_on_while_nobody_listens(server: Serving) -> N
             await trio.testing.wait_all_tasks_blocked()
     assert not live.marks.waiting
     assert live.crew.take_workers() == ([], [])
+
+
+async def test_what_comes_while_a_snapshot_is_made_is_not_noted_twice() -> None:
+    listener = Listener(Identity(client_id="ann", role=Role.VIEWER))
+    assert await listener.ready() is None
+    share = listener.share([], frozenset(), [], runs_more=0, fleet=True, notes=2)
+    assert (share.notes_after, share.notes_until) == (2, 2)
+    listener.began([], newest_run=0, notes=2)
+    share = listener.share([], frozenset(), [], runs_more=0, fleet=True, notes=3)
+    assert (share.notes_after, share.notes_until) == (2, 3)
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_consoles_count_what_the_server_counts(server: Serving, seed: int) -> None:
+    # They connect, go, and come back while jobs fail and end.
+    chance, live = random.Random(seed), server.api.live
+    kept = Store()
+
+    async def look(until_notes: int) -> None:
+        async with listening(server) as socket:
+            with trio.fail_after(10):
+                while kept.life is None or len(kept.notes) < until_notes or behind(kept):
+                    kept.take(msgspec.convert(await frame(socket), Frame), NOW_MS)
+
+    def behind(store: Store) -> bool:
+        return store.pulses[-1:] != live.pulses.all(live.crew.running())[-1:]
+
+    job = 0
+    for _ in range(4):
+        for _ in range(chance.randrange(1, 6)):
+            job += 1
+            outcome = chance.choice([Outcome.DONE, Outcome.FAILED])
+            await tell(server, msgspec.structs.replace(FINISHED, job_id=job, outcome=outcome))
+        with trio.fail_after(10):
+            while sum(pulse.ended for pulse in live.pulses.all(0)) < job:
+                await trio.testing.wait_all_tasks_blocked()
+        await look(len(live.notes.all()))
+        assert kept.notes == live.notes.all()
+        assert sum(pulse.ended for pulse in kept.pulses) == job

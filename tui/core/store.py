@@ -66,6 +66,7 @@ class Store:
         self.client_id = ""
         self.role: Role | None = None
         self.server_version = ""
+        self.life: str | None = None  # Which data are shown.
         self.frame_ms: int | None = None  # When the last frame came.
         self.behind_s = 0.0
         self._skew_ms: int | None = None
@@ -206,6 +207,11 @@ class Store:
             self.answers.pop(key, None)
 
     def _begin_anew(self, frame: Frame) -> None:
+        if self.life is not None and frame.life != self.life:  # Nothing of it is there any more.
+            self.runs.clear()
+            self.jobs.clear()
+            self.answers.clear()
+        self.life = frame.life
         self.workers.clear()
         self.partitions.clear()
         self.pulses = []
@@ -222,9 +228,6 @@ class Store:
         self.frame_ms = now_ms
 
     def _take_pulses(self, pulses: list[Pulse]) -> None:
-        for pulse in pulses:
-            if self.pulses and self.pulses[-1].at == pulse.at:
-                self.pulses[-1] = pulse
-            else:
-                self.pulses.append(pulse)
-        del self.pulses[:-PULSES_MAX]
+        # A snapshot has some that are sent to all a moment later.
+        by_time = {pulse.at: pulse for pulse in (*self.pulses, *pulses)}
+        self.pulses = [by_time[at] for at in sorted(by_time)][-PULSES_MAX:]
