@@ -18,7 +18,7 @@ from control.core.epochs import is_restored, last_id_before, next_epoch
 from control.model.config import EMBEDDED, Config
 from control.model.errors import ConfigError, StoreFailed
 from control.model.life import Life
-from control.model.names import CREDENTIALS_FILE
+from control.model.names import CREDENTIALS_FILE, RESTORE_FILE
 from control.model.pipelines import PRIORITY_DEFAULT
 from control.model.states import Role
 from control.model.times import to_rfc3339
@@ -40,8 +40,11 @@ _SALT_BYTES: Final = 16
 
 
 @contextmanager
-def locked(directory: Path) -> Iterator[None]:
-    """Keep a data directory for this process; raises `ConfigError` when another one has it."""
+def locked(directory: Path, *, restoring: bool = False) -> Iterator[None]:
+    """Hold a data directory for this process; raises `ConfigError` when another one has it.
+
+    Also when a restore was interrupted there: only another restore (`restoring`) may go on.
+    """
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = os.open(directory / _LOCK_FILE, os.O_CREAT | os.O_RDWR, 0o600)
@@ -57,6 +60,12 @@ def locked(directory: Path) -> Iterator[None]:
         )
         raise ConfigError(message) from None
     try:
+        if not restoring and (directory / RESTORE_FILE).exists():
+            message = (
+                f"a restore of {directory} was interrupted, so it has only a part of its data; "
+                "run `tpctl restore FILE` again"
+            )
+            raise ConfigError(message)
         yield
     finally:
         os.close(lock)

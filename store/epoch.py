@@ -79,6 +79,12 @@ def last_id(conn: sqlite3.Connection) -> int:
     return found
 
 
+def last_run_id(conn: sqlite3.Connection) -> int:
+    """The greatest id that a run has or had; 0: none."""
+    found: int = conn.execute(_SQL["last_run_id"]).fetchone()[0]
+    return found
+
+
 def position(conn: sqlite3.Connection) -> Position:
     """How far the database has come."""
     return Position(*conn.execute(_SQL["position"]).fetchone())

@@ -344,6 +344,16 @@ class Facts:
         for each in stale:
             (self._exports / each).unlink(missing_ok=True)
 
+    def load(self, parquet: Path) -> None:
+        """Add the facts of an export, as a file that is moved from there."""
+        with self._writing, self._cursor() as cursor:
+            source = self._exports / parquet.name
+            shutil.move(parquet, source)
+            try:
+                cursor.execute(_SQL["load"], {"path": str(source.resolve())})
+            finally:
+                source.unlink(missing_ok=True)
+
     def export(self, path: Path, form: Format, since_ms: int | None = None) -> int:
         """Write facts to a file, in the order in which they ended; gives how many.
 

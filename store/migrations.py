@@ -274,6 +274,14 @@ def migrate(conn: sqlite3.Connection) -> None:
     STATE.apply(sqlite_utils.Database(conn))
 
 
+def unknown_migrations(conn: sqlite3.Connection) -> list[str]:
+    """What was applied to a database that this version does not know: a newer one made it."""
+    applied = {each.name for each in STATE.applied(sqlite_utils.Database(conn))}
+    return sorted(
+        applied - {each.name for each in STATE.pending(sqlite_utils.Database(memory=True))}
+    )
+
+
 def _split(script: str) -> list[str]:
     # executescript() would commit the migration's own transaction.
     statements, current = [], ""

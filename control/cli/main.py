@@ -11,6 +11,7 @@ import typer
 
 from control.cli import (
     access,
+    backups,
     bus,
     console,
     doctor,
@@ -65,7 +66,19 @@ def root(
 
 pipelines.add_to(app)
 jobs.add_to(app, runs.add_to(app))
-for _commands in (schedules, fleet, stats, simulate, access, kinds, doctor, starting, bus, console):
+for _commands in (
+    schedules,
+    fleet,
+    stats,
+    simulate,
+    access,
+    kinds,
+    doctor,
+    starting,
+    backups,
+    bus,
+    console,
+):
     _commands.add_to(app)
 
 

@@ -71,6 +71,7 @@ ENV_ATTEMPT: Final = "TP_ATTEMPT"
 ENV_VALUE_PREFIX: Final = "TP_VALUE_"  # A value that a template inserts into a Shell command.
 
 STATE_FILE: Final = "state.db"
+RESTORE_FILE: Final = "restoring"  # Is there while a backup is being put into a data directory.
 EPOCH_FILE: Final = "epoch"  # How far the state has come; a backup of the state lacks it.
 FACTS_FILE: Final = "facts.duckdb"
 CREDENTIALS_FILE: Final = "credentials.toml"

@@ -10,6 +10,9 @@ SELECT epoch, began_ms, last_run_id, last_job_id, jobs_to_publish FROM data_epoc
 -- name: last_id
 SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name IN ('runs', 'jobs')
 
+-- name: last_run_id
+SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'runs'
+
 -- name: begin
 UPDATE data_epoch SET
     epoch = :epoch,

@@ -141,6 +141,9 @@ WHERE final AND worker IS NOT NULL AND (job_id, attempt) IN (
 -- Null workers: the jobs ended without an attempt.
 SELECT job_id, attempt FROM facts WHERE worker IS NULL ORDER BY finished_ms DESC LIMIT $limit
 
+-- name: load
+INSERT INTO facts BY NAME SELECT * FROM read_parquet($path)
+
 -- name: reach
 -- In the transaction of the facts: after any crash, what is counted and what is skipped agree.
 INSERT INTO progress VALUES ($topic, $partition, $offset)
