@@ -18,6 +18,7 @@ from control.core.epochs import attempt_in, last_id_before
 from control.model.config import Config
 from control.model.errors import StoreFailed
 from control.model.kinds import installed_kinds
+from control.model.life import Lost
 from control.model.messages import Finished, Skipped
 from control.model.names import FACTS_FILE, LOGS_FOLDER, STATE_FILE, Group, Service, Topic
 from control.services.balancer import BalancerService
@@ -32,7 +33,7 @@ from control.transactions.ledger import Ledger
 from control.wiring import Wiring, kept
 from store import epoch, settings
 from store.epoch import Witness
-from store.facts import Facts, Lost
+from store.facts import Facts
 from store.log_files import LogFiles
 from store.outlines import Outlines
 from store.reader import Reader

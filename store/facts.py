@@ -5,7 +5,6 @@ own; one call at a time writes, one makes a report, and one copies facts: for an
 users' queries, which are carried out elsewhere (`user_queries.py`).
 """
 
-import os
 import shutil
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ import structlog
 
 from control.model import limits
 from control.model.errors import Rejected, StoreFailed
+from control.model.life import Lost
 from control.model.reports import (
     ClassStats,
     DurationBucket,
@@ -35,6 +35,7 @@ from control.model.reports import (
     WorkerStats,
 )
 from control.model.states import Outcome, Speed
+from store.facts_file import open_facts
 from store.queries import Statements
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -45,16 +46,6 @@ Interruptible = Literal["report", "copy"]  # A copy is also an export.
 LOG = structlog.get_logger("store")
 _SQL: Final = Statements("facts")
 _ENCODER: Final = msgspec.json.Encoder()
-_CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
-    # One thread and little memory: statistics never starve what runs the jobs.
-    "threads": 1,
-    "memory_limit": f"{limits.FACTS_MEMORY_BYTES_MAX}B",
-    "max_temp_directory_size": f"{limits.FACTS_SPILL_BYTES_MAX}B",
-    "autoinstall_known_extensions": False,
-    "autoload_known_extensions": False,
-    "allow_community_extensions": False,
-    "python_enable_replacements": False,  # SQL would see the variables of this process.
-}
 
 
 class Fact(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,17 +78,6 @@ class _Task(msgspec.Struct, frozen=True, kw_only=True):
     low: float | None
     wait: Spread
     duration: Spread
-
-
-class Lost(msgspec.Struct, frozen=True, kw_only=True):
-    """What a state database that was restored does not know of. Attempts: job ids with numbers."""
-
-    last_job_id: int  # Of its backup.
-    last_id: int  # Before the first one of its epoch.
-    open_jobs: Sequence[int]
-    past: Sequence[tuple[int, int]]  # Attempts of open jobs that it does know.
-    unread: Sequence[tuple[int, int]]  # Attempts whose ends its bus delivers again.
-    from_start: bool  # Whether the offsets of its bus have begun anew.
 
 
 _NAMES: Final = Fact.__struct_fields__
@@ -384,7 +364,7 @@ class Facts:
         try:
             with self._opening:
                 if self._conn is None:
-                    self._conn = self._open()
+                    self._conn = open_facts(self._path, self._exports)
                 cursor = self._conn.cursor()
             if interruptible is not None:
                 self._running[interruptible] = cursor
@@ -402,21 +382,6 @@ class Facts:
                 self._running.pop(interruptible, None)
             if cursor is not None:
                 cursor.close()  # Rolls back what was not committed.
-
-    def _open(self) -> duckdb.DuckDBPyConnection:
-        self._exports.mkdir(mode=0o700, exist_ok=True)
-        conn = duckdb.connect(str(self._path), config=_CONFIG)
-        try:
-            os.chmod(self._path, 0o600)
-            conn.execute(_SQL["tables"])
-            conn.execute(_SQL["macros"])
-            conn.execute(_SQL["confine"], {"directory": str(self._exports.resolve())})
-            conn.execute(_SQL["close_off"])
-        except duckdb.Error:
-            conn.close()
-            raise
-        LOG.info("facts.opened", path=str(self._path))
-        return conn
 
 
 def _rows(cursor: duckdb.DuckDBPyConnection, name: str, row: type[T], **values: Param) -> list[T]:

@@ -1,5 +1,7 @@
 """What a state database says of the life of its data that it is in (`core/epochs.py`)."""
 
+from collections.abc import Sequence
+
 import msgspec
 
 
@@ -22,3 +24,14 @@ class Life(msgspec.Struct, frozen=True):
     last_run_id: int
     last_job_id: int
     jobs_to_publish: bool
+
+
+class Lost(msgspec.Struct, frozen=True, kw_only=True):
+    """What a state database that was restored does not know of. Attempts: job ids with numbers."""
+
+    last_job_id: int  # Of its backup.
+    last_id: int  # Before the first one of its epoch.
+    open_jobs: Sequence[int]
+    past: Sequence[tuple[int, int]]  # Attempts of open jobs that it does know.
+    unread: Sequence[tuple[int, int]]  # Attempts whose ends its bus delivers again.
+    from_start: bool  # Whether the offsets of its bus have begun anew.

@@ -16,12 +16,13 @@ import trio
 from control.bus.base import Bus, Subscription
 from control.model import limits
 from control.model.errors import BusUnavailable, StoreFailed
+from control.model.life import Lost
 from control.model.messages import Announce, Finished, Learned, Skipped
 from control.model.names import Group, Service, Topic
 from control.model.records import Delivery, Receipts, Record
 from control.model.reports import Learned as LearnedOfJob
 from control.model.states import Outcome
-from store.facts import Fact, Facts, Lost
+from store.facts import Fact, Facts
 from store.writer import Offload
 
 T = TypeVar("T")

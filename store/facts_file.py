@@ -1,0 +1,44 @@
+"""Owns how the file of facts is opened: with little memory, and closed off from all other files."""
+
+import os
+from pathlib import Path
+from typing import Final
+
+import duckdb
+import structlog
+
+from control.model import limits
+from store.queries import Statements
+
+LOG = structlog.get_logger("store")
+_SQL: Final = Statements("facts")
+_CONFIG: Final[dict[str, str | bool | int | float | list[str]]] = {
+    # One thread and little memory: statistics never starve what runs the jobs.
+    "threads": 1,
+    "memory_limit": f"{limits.FACTS_MEMORY_BYTES_MAX}B",
+    "max_temp_directory_size": f"{limits.FACTS_SPILL_BYTES_MAX}B",
+    "autoinstall_known_extensions": False,
+    "autoload_known_extensions": False,
+    "allow_community_extensions": False,
+    "python_enable_replacements": False,  # SQL would see the variables of this process.
+}
+
+
+def open_facts(path: Path, exports: Path) -> duckdb.DuckDBPyConnection:
+    """Open or make it, 0600; SQL reaches the directory `exports` besides, which is made.
+
+    Raises `duckdb.Error` and OSError.
+    """
+    exports.mkdir(mode=0o700, exist_ok=True)
+    conn = duckdb.connect(str(path), config=_CONFIG)
+    try:
+        os.chmod(path, 0o600)
+        for name in ("tables", "macros"):
+            conn.execute(_SQL[name])
+        conn.execute(_SQL["confine"], {"directory": str(exports.resolve())})
+        conn.execute(_SQL["close_off"])
+    except duckdb.Error:
+        conn.close()
+        raise
+    LOG.info("facts.opened", path=str(path))
+    return conn
