@@ -14,11 +14,13 @@ from control.api.auth import Gate, stored_logins
 from control.api.balancing import BalancerElsewhere
 from control.api.ports import Health, Parts
 from control.api.server import Api
+from control.model.clock import Clock
 from control.model.config import Config
 from control.model.errors import StoreFailed
 from control.model.kinds import installed_kinds
 from control.model.names import FACTS_FILE, LOGS_FOLDER, STATE_FILE, Service
 from control.services.balancer import BalancerService
+from control.services.clock_watch import ClockWatch
 from control.services.job_logs import JobLogs
 from control.services.planner import Planner
 from control.services.pruner import Pruner
@@ -28,6 +30,7 @@ from control.services.trigger import Jitter, Trigger
 from control.transactions.graphs import Graphs
 from control.transactions.ledger import Ledger
 from control.wiring import Wiring, kept
+from store import settings
 from store.facts import Facts
 from store.log_files import LogFiles
 from store.outlines import Outlines
@@ -42,7 +45,7 @@ LOG = structlog.get_logger("control")
 class World(msgspec.Struct, frozen=True):
     """Clock and chance."""
 
-    now_ms: Callable[[], int]
+    clock: Clock
     jitter: Jitter
     random_bytes: Callable[[int], bytes]
 
@@ -66,21 +69,29 @@ class StateHost:
         bootstrap.note_split(conn, config)
         self.writer = Writer(conn, lanes.writer, wiring.participant(conn, world.random_bytes))
         self.bus = wiring.bus(self.writer)
-        self._ledger = Ledger(Graphs(), config.queue_size)
+        clock, record = world.clock, settings.clock(conn)
+        clock.resume(record.ahead_ms)
+        self.clock_watch = ClockWatch(clock, self.writer, record)
+        self._ledger = Ledger(Graphs(), config.queue_size, clock.steady_ms)
         self._reader = Reader(directory / STATE_FILE, lanes.readers)
         # Logins never wait behind pages.
         logins = stored_logins(Reader(directory / STATE_FILE, lanes.logins))
         self._facts = Facts(directory / FACTS_FILE)
         self.gate = Gate(logins, lanes.hashes, world.random_bytes(32), fair.tally)
-        self.trigger = Trigger(self.bus, self.writer, self._ledger, world.now_ms, world.jitter)
-        self._planner = Planner(self.writer, world.now_ms)
-        self._publisher = Publisher(self.writer, self._ledger, world.now_ms)
+        self.trigger = Trigger(self.bus, self.writer, self._ledger, clock, world.jitter)
+        self._planner = Planner(self.writer, clock.wall_ms)
+        self._publisher = Publisher(self.writer, self._ledger, clock)
         self.statistics = Statistics(self.bus, self._facts, lanes.facts, lanes.reports)
         self._logs = JobLogs(
             self.bus, LogFiles(directory / LOGS_FOLDER), lanes.logs, lanes.log_reading
         )
         self._pruner = Pruner(
-            self.writer, config.keep_days, world.now_ms, self._logs.forget, self._forget_facts
+            self.writer,
+            config.keep_days,
+            clock,
+            lambda: self.clock_watch.settled,
+            forget_logs=self._logs.forget,
+            forget_facts=self._forget_facts,
         )
         # Where there may be several balancers, this process's own may be one that stands by.
         self._elsewhere = BalancerElsewhere(self.bus) if wiring.spread else None
@@ -102,7 +113,7 @@ class StateHost:
             reports=self._facts,
             logs=self._logs,
             health=health,
-            now_ms=world.now_ms,
+            clock=world.clock,
             random_bytes=world.random_bytes,
         )
         return Api(parts, host=listen.host, port=listen.port, version=version("taskplane"))
@@ -112,7 +123,7 @@ class StateHost:
         config, world = self._config, self._world
         return await self.writer.write(
             lambda tx: bootstrap.ensure_admin(
-                tx, config.directory, now_ms=world.now_ms(), random_bytes=world.random_bytes
+                tx, config.directory, now_ms=world.clock.wall_ms(), random_bytes=world.random_bytes
             )
         )
 
@@ -121,7 +132,7 @@ class StateHost:
         world = self._world
         return await self.writer.write(
             lambda tx: bootstrap.renew_local_worker(
-                tx, now_ms=world.now_ms(), random_bytes=world.random_bytes
+                tx, now_ms=world.clock.wall_ms(), random_bytes=world.random_bytes
             )
         )
 
@@ -138,6 +149,7 @@ class StateHost:
         ):
             if service in wanted:
                 await nursery.start(partial(kept, service, run))
+        await nursery.start(self.clock_watch.run)
         if self._elsewhere is not None and Service.API in wanted:
             await nursery.start(self._elsewhere.run)
 
