@@ -10,7 +10,6 @@ import os
 import random
 import signal
 import sys
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
@@ -27,6 +26,7 @@ from control.api.server import Api
 from control.hands import Hands
 from control.local_worker import check_local_worker, run_local_worker
 from control.model import limits
+from control.model.clock import system_clock
 from control.model.config import Config
 from control.model.errors import ConfigError, TaskplaneError
 from control.model.log_text import escape_values
@@ -47,14 +47,9 @@ _GC_YOUNG = 50_000
 _PRIVATE = 0o077  # Whatever is made here, by whichever library, is for its owner only.
 
 
-def now_ms() -> int:
-    """The clock."""
-    return time.time_ns() // 1_000_000
-
-
 def this_world() -> World:
     """Clock and chance as they are."""
-    return World(now_ms=now_ms, jitter=_jitter, random_bytes=os.urandom)
+    return World(clock=system_clock(), jitter=_jitter, random_bytes=os.urandom)
 
 
 class ControlPlane:
@@ -108,11 +103,17 @@ class ControlPlane:
             Metric.TRIGGERS_REFUSED: self._state.trigger.triggers_refused,
         }
 
+    def warnings(self) -> Sequence[str]:
+        """What is not down, but an operator should know."""
+        return self._state.clock_watch.warnings() if self._state is not None else ()
+
     async def examine(self) -> Sequence[CheckView]:
-        """What an operator should know of the data and the bus."""
-        found = await self._wiring.examine()
-        restored = None if self._state is None else bootstrap.restored_check(self._state.life)
-        return found if restored is None else [restored, *found]
+        """What an operator should know of the data, the clock, and the bus."""
+        own = []
+        if self._state is not None:
+            restored = bootstrap.restored_check(self._state.life)
+            own = [self._state.clock_watch.examine(), *([restored] if restored else [])]
+        return [*own, *await self._wiring.examine()]
 
     async def run(self, stop: trio.Event) -> None:
         """Serve until `stop` is set, then end in order."""

@@ -63,8 +63,8 @@ async def drain(
 ) -> None:
     """Let the trigger and the statistics finish; raises `Unavailable` if they do not."""
     bus = EmbeddedBus(embedded.journal, writer.insist)
-    ledger = Ledger(Graphs(), config.queue_size)
-    trigger = Trigger(bus, writer, ledger, world.now_ms, world.jitter)
+    ledger = Ledger(Graphs(), config.queue_size, world.clock.steady_ms)
+    trigger = Trigger(bus, writer, ledger, world.clock, world.jitter)
     statistics = Statistics(bus, facts, trio.to_thread.run_sync)
     # Once they have ended nothing may be left: what came due in the last moment has results too.
     while left := await _left(writer, embedded):

@@ -47,10 +47,12 @@ class Hands:
             )
         else:
             self._gate = state.gate
-        self.balancer = BalancerService(_policy(config), bus, world.now_ms, world.random_bytes)
+        self.balancer = BalancerService(
+            _policy(config), bus, world.clock.wall_ms, world.random_bytes
+        )
         send, receive = trio.open_memory_channel[Arrival](limits.ARRIVALS_MAX)
         classes = partition_classes(config.partitions, config.slow_share)
-        self.dispatcher = Dispatcher(member, bus, classes, receive, world.now_ms)
+        self.dispatcher = Dispatcher(member, bus, classes, receive, world.clock)
         address = config.gateway_address
         self._gateway = Gateway(address.host, address.port, self._role_of, send, fair)
 

@@ -15,6 +15,7 @@ from control.api.balancing import BalancerElsewhere
 from control.api.ports import Health, Parts
 from control.api.server import Api
 from control.core.epochs import attempt_in, last_id_before
+from control.model.clock import Clock
 from control.model.config import Config
 from control.model.errors import StoreFailed
 from control.model.kinds import installed_kinds
@@ -22,6 +23,7 @@ from control.model.life import Lost
 from control.model.messages import Finished, Skipped
 from control.model.names import FACTS_FILE, LOGS_FOLDER, STATE_FILE, Group, Service, Topic
 from control.services.balancer import BalancerService
+from control.services.clock_watch import ClockWatch
 from control.services.job_logs import JobLogs
 from control.services.planner import Planner
 from control.services.pruner import Pruner
@@ -47,7 +49,7 @@ LOG = structlog.get_logger("control")
 class World(msgspec.Struct, frozen=True):
     """Clock and chance."""
 
-    now_ms: Callable[[], int]
+    clock: Clock
     jitter: Jitter
     random_bytes: Callable[[int], bytes]
 
@@ -72,26 +74,34 @@ class StateHost:
         self._wiring = wiring
         witness, files = Witness(directory), LogFiles(directory / LOGS_FOLDER)
         self.life = bootstrap.enter_life(
-            conn, witness, files, now_ms=world.now_ms(), jobs_to_publish=wiring.spread
+            conn, witness, files, now_ms=world.clock.wall_ms(), jobs_to_publish=wiring.spread
         )
         self._data_id = settings.identity(conn, world.random_bytes)
         participant = wiring.participant(conn, world.random_bytes)
         self.writer = Writer(conn, lanes.writer, participant, witness.note)
         self.bus = wiring.bus(self.writer)
-        self._ledger = Ledger(Graphs(), config.queue_size)
+        clock, record = world.clock, settings.clock(conn)
+        clock.resume(record.ahead_ms)
+        self.clock_watch = ClockWatch(clock, self.writer, record)
+        self._ledger = Ledger(Graphs(), config.queue_size, clock.steady_ms)
         self._reader = Reader(directory / STATE_FILE, lanes.readers)
         # Logins never wait behind pages.
         logins = stored_logins(Reader(directory / STATE_FILE, lanes.logins))
         self._facts = Facts(directory / FACTS_FILE)
         self.gate = Gate(logins, lanes.hashes, world.random_bytes(32), fair.tally)
-        self.trigger = Trigger(self.bus, self.writer, self._ledger, world.now_ms, world.jitter)
-        self._planner = Planner(self.writer, world.now_ms)
-        self._publisher = Publisher(self.writer, self._ledger, world.now_ms)
+        self.trigger = Trigger(self.bus, self.writer, self._ledger, clock, world.jitter)
+        self._planner = Planner(self.writer, clock.wall_ms)
+        self._publisher = Publisher(self.writer, self._ledger, clock)
         restored = (self.life.epoch, self._find_lost) if self.life.epoch > 1 else None
         self.statistics = Statistics(self.bus, self._facts, lanes.facts, lanes.reports, restored)
         self._logs = JobLogs(self.bus, files, lanes.logs, lanes.log_reading)
         self._pruner = Pruner(
-            self.writer, config.keep_days, world.now_ms, self._logs.forget, self._forget_facts
+            self.writer,
+            config.keep_days,
+            clock,
+            lambda: self.clock_watch.settled,
+            forget_logs=self._logs.forget,
+            forget_facts=self._forget_facts,
         )
         # Where there may be several balancers, this process's own may be one that stands by.
         self._elsewhere = BalancerElsewhere(self.bus) if wiring.spread else None
@@ -113,7 +123,7 @@ class StateHost:
             reports=self._facts,
             logs=self._logs,
             health=health,
-            now_ms=world.now_ms,
+            clock=world.clock,
             random_bytes=world.random_bytes,
             life=f"{self._data_id}.{self.life.epoch}",
         )
@@ -125,12 +135,12 @@ class StateHost:
         if self.life.jobs_to_publish:
             number = partial(attempt_in, self.life.epoch)
             runs = await self.writer.write(
-                lambda tx: self._ledger.publish_again(tx, number, now_ms=world.now_ms())
+                lambda tx: self._ledger.publish_again(tx, number, now_ms=world.clock.steady_ms())
             )
             LOG.warning("data.published_again", runs=runs)
         return await self.writer.write(
             lambda tx: bootstrap.ensure_admin(
-                tx, config.directory, now_ms=world.now_ms(), random_bytes=world.random_bytes
+                tx, config.directory, now_ms=world.clock.wall_ms(), random_bytes=world.random_bytes
             )
         )
 
@@ -139,7 +149,7 @@ class StateHost:
         world = self._world
         return await self.writer.write(
             lambda tx: bootstrap.renew_local_worker(
-                tx, now_ms=world.now_ms(), random_bytes=world.random_bytes
+                tx, now_ms=world.clock.wall_ms(), random_bytes=world.random_bytes
             )
         )
 
@@ -177,6 +187,7 @@ class StateHost:
         ):
             if service in wanted:
                 await nursery.start(partial(kept, service, run))
+        await nursery.start(self.clock_watch.run)
         if self._elsewhere is not None and Service.API in wanted:
             await nursery.start(self._elsewhere.run)
 

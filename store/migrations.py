@@ -269,6 +269,27 @@ def m004_epochs(db: sqlite_utils.Database) -> None:
         db.execute(statement)
 
 
+_FIFTH = """
+-- Whose plan ends first is planned first.
+CREATE INDEX schedules_by_plan ON schedules (planned_until_ms, id) WHERE paused = 0;
+
+-- What waits for a run to end is looked at when one has ended.
+CREATE INDEX scheduled_runs_waiting ON scheduled_runs (schedule_id) WHERE waiting = 1;
+
+-- Runs that a person asked for later: they and planned ones do nothing to each other.
+CREATE TABLE backfill_runs (
+    run_id INTEGER PRIMARY KEY REFERENCES runs (id) ON DELETE CASCADE
+) STRICT;
+"""
+
+
+@STATE()
+def m005_schedules(db: sqlite_utils.Database) -> None:
+    """Plans in the order in which they end, and runs of backfills."""
+    for statement in _split(_FIFTH):
+        db.execute(statement)
+
+
 def migrate(conn: sqlite3.Connection) -> None:
     """Bring the database up to date; each migration is one transaction."""
     STATE.apply(sqlite_utils.Database(conn))

@@ -7,7 +7,7 @@ import msgspec
 
 from control.model.errors import NotFound
 from control.model.pipelines import ScheduleSpec
-from control.model.rows import Standing
+from control.model.rows import Active, PlannedRun, Standing
 from control.model.states import Role
 from store.queries import Statements
 
@@ -34,6 +34,13 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
         return self.owner.client_id
 
 
+class Stored(msgspec.Struct, frozen=True, kw_only=True):
+    """A schedule as it stood before its pipeline's new revision."""
+
+    id: int
+    spec: ScheduleSpec
+
+
 class Upcoming(msgspec.Struct, frozen=True, kw_only=True):
     """One run that is planned."""
 
@@ -55,32 +62,29 @@ class Due(msgspec.Struct, frozen=True, kw_only=True):
     times_ms: list[int]
 
 
-def sync(
-    conn: sqlite3.Connection, pipeline: str, specs: Sequence[ScheduleSpec], *, now_ms: int
-) -> None:
-    """Make the schedules of a pipeline those of its new revision.
+def of_pipeline(conn: sqlite3.Connection, pipeline: str) -> list[Stored]:
+    """The schedules of a pipeline, by id."""
+    return [
+        Stored(id=row[0], spec=msgspec.json.decode(row[1], type=ScheduleSpec))
+        for row in conn.execute(_SQL["of_pipeline"], (pipeline,)).fetchall()
+    ]
 
-    One with the same cron, time zone, and input stays the same schedule, with its id.
-    """
-    present: dict[tuple[str, str, bytes], list[tuple[int, str, int]]] = {}
-    for schedule_id, text, _paused, until_ms in conn.execute(_SQL["of_pipeline"], (pipeline,)):
-        spec = msgspec.json.decode(text, type=ScheduleSpec)
-        present.setdefault(_identity(spec), []).append((schedule_id, text, until_ms))
-    for spec in specs:
-        text = msgspec.json.encode(spec).decode()
-        same = present.get(_identity(spec))
-        if not same:
-            (schedule_id,) = conn.execute(_SQL["next_id"]).fetchone()
-            conn.execute(_SQL["insert"], (schedule_id, pipeline, text, now_ms, now_ms))
-            continue
-        schedule_id, before, until_ms = same.pop(0)
-        if before != text:  # Planned anew by the new rules.
-            conn.execute(_SQL["forget_planned"], (schedule_id, now_ms))
-            until_ms = min(until_ms, now_ms)
-            conn.execute(_SQL["update"], (text, until_ms, schedule_id))
-    for left in present.values():
-        for schedule_id, _, _ in left:
-            conn.execute(_SQL["delete"], (schedule_id,))
+
+def add(conn: sqlite3.Connection, pipeline: str, spec: ScheduleSpec, *, now_ms: int) -> None:
+    """A new schedule, of which nothing is planned yet."""
+    (schedule_id,) = conn.execute(_SQL["next_id"]).fetchone()
+    conn.execute(_SQL["insert"], (schedule_id, pipeline, _text(spec), now_ms, now_ms))
+
+
+def change(conn: sqlite3.Connection, schedule_id: int, spec: ScheduleSpec, *, now_ms: int) -> None:
+    """Other rules for a schedule: it is planned again by them from now on."""
+    conn.execute(_SQL["forget_planned"], (schedule_id, now_ms))
+    conn.execute(_SQL["update"], (_text(spec), now_ms, schedule_id))
+
+
+def delete(conn: sqlite3.Connection, schedule_id: int) -> None:
+    """A schedule goes, with all that it has planned."""
+    conn.execute(_SQL["delete"], (schedule_id,))
 
 
 def get(conn: sqlite3.Connection, schedule_id: int) -> Schedule:
@@ -107,13 +111,24 @@ def listing(
 
 def set_paused(
     conn: sqlite3.Connection, schedule_id: int, *, paused: bool, now_ms: int
-) -> Schedule:
-    """Pause or resume. A paused schedule plans nothing and has missed nothing when it resumes."""
-    schedule = get(conn, schedule_id)
+) -> tuple[Schedule, int]:
+    """Pause or resume. A paused schedule plans nothing and has missed nothing when it resumes.
+
+    Gives how many runs are dropped whose time had come: they waited.
+    """
+    schedule, dropped = get(conn, schedule_id), 0
     if schedule.paused != paused:
-        conn.execute(_SQL["forget_planned"], (schedule_id, 0))
+        if paused:
+            dropped = drop_all(conn, schedule_id, now_ms=now_ms)
         conn.execute(_SQL["set_paused"], (paused, now_ms, schedule_id))
-    return get(conn, schedule_id)
+    return get(conn, schedule_id), dropped
+
+
+def drop_all(conn: sqlite3.Connection, schedule_id: int, *, now_ms: int) -> int:
+    """Forget all planned runs; gives of how many the time had come."""
+    (dropped,) = conn.execute(_SQL["due_count"], (schedule_id, now_ms)).fetchone()
+    conn.execute(_SQL["forget_all"], (schedule_id,))
+    return int(dropped)
 
 
 def hold(conn: sqlite3.Connection, schedule_id: int) -> bool:
@@ -150,36 +165,69 @@ def planned_until(conn: sqlite3.Connection, schedule_id: int, until_ms: int) -> 
     conn.execute(_SQL["planned_until"], (until_ms, schedule_id))
 
 
-def next_due_ms(conn: sqlite3.Connection) -> int | None:
-    """When the next planned run is due, of those not told to wait."""
-    due_ms: int | None = conn.execute(_SQL["next_due"]).fetchone()[0]
+def to_plan(
+    conn: sqlite3.Connection, *, until_ms: int, after: tuple[int, int], limit: int
+) -> list[Schedule]:
+    """Schedules whose plan ends before that time, the shortest plan first.
+
+    `after`: where the plan of the last seen ended, and its id.
+    """
+    return [_schedule(row) for row in conn.execute(_SQL["to_plan"], (until_ms, *after, limit))]
+
+
+def plan_again(conn: sqlite3.Connection, *, from_ms: int, beyond_ms: int) -> int:
+    """Forget the plans that reach beyond that time, from `from_ms` on; gives how many they were."""
+    conn.execute(_SQL["unplan_beyond"], (from_ms, beyond_ms))
+    return conn.execute(_SQL["plan_from"], (from_ms, beyond_ms)).rowcount
+
+
+def next_due_ms(conn: sqlite3.Connection, after_ms: int = -1) -> int | None:
+    """When the next planned run is due after that time, of those that do not wait."""
+    due_ms: int | None = conn.execute(_SQL["next_due"], (after_ms,)).fetchone()[0]
     return due_ms
 
 
-def due_schedules(conn: sqlite3.Connection, now_ms: int) -> list[int]:
-    """The schedules that have due runs."""
-    return [row[0] for row in conn.execute(_SQL["due_schedules"], (now_ms,))]
+def due_schedules(conn: sqlite3.Connection, now_ms: int, *, waiting: bool) -> list[int]:
+    """The schedules that have due runs, by id; with those whose runs wait for others to end."""
+    found = {row[0] for row in conn.execute(_SQL["due_schedules"], (now_ms,))}
+    if waiting:
+        found.update(row[0] for row in conn.execute(_SQL["waiting_schedules"]))
+    return sorted(found)
 
 
-def due(conn: sqlite3.Connection, schedule_id: int, now_ms: int) -> list[tuple[int, int, bool]]:
-    """All due runs of a schedule: nominal time, due time, and whether late is on purpose."""
-    rows = conn.execute(_SQL["due"], (schedule_id, now_ms))
-    return [(nominal_ms, due_ms, bool(on_purpose)) for nominal_ms, due_ms, on_purpose in rows]
+def due(
+    conn: sqlite3.Connection, schedule_id: int, now_ms: int, limit: int = -1
+) -> list[PlannedRun]:
+    """The due runs of a schedule, and those that wait, by nominal time; -1: all of them."""
+    return [
+        PlannedRun(nominal_ms=row[0], due_ms=row[1], waiting=bool(row[2]), backfill=bool(row[3]))
+        for row in conn.execute(_SQL["due"], (schedule_id, now_ms, limit))
+    ]
 
 
-def told_to_wait(conn: sqlite3.Connection, schedule_id: int, nominal_ms: int) -> None:
-    """Keep a due run until an earlier one has ended."""
-    conn.execute(_SQL["wait"], (schedule_id, nominal_ms))
+def let_wait(conn: sqlite3.Connection, schedule_id: int, nominals_ms: Sequence[int]) -> None:
+    """Let due runs wait until an earlier one has ended."""
+    conn.execute(_SQL["wait"], (schedule_id, _json(nominals_ms)))
 
 
-def remove(conn: sqlite3.Connection, schedule_id: int, nominal_ms: int) -> None:
-    """A planned run was started, or skipped."""
-    conn.execute(_SQL["remove"], (schedule_id, nominal_ms))
+def remove(conn: sqlite3.Connection, schedule_id: int, nominals_ms: Sequence[int]) -> None:
+    """Planned runs were started, or skipped."""
+    conn.execute(_SQL["remove"], (schedule_id, _json(nominals_ms)))
 
 
-def active_runs(conn: sqlite3.Connection, schedule_id: int) -> list[int]:
+def active_runs(conn: sqlite3.Connection, schedule_id: int) -> Active:
     """The runs of a schedule that have not ended."""
-    return [row[0] for row in conn.execute(_SQL["active_runs"], (schedule_id,))]
+    planned: list[int] = []
+    asked: list[int] = []
+    backfill: list[int] = []
+    for run_id, by_hand, of_backfill in conn.execute(_SQL["active_runs"], (schedule_id,)):
+        (asked if by_hand else backfill if of_backfill else planned).append(run_id)
+    return Active(planned=tuple(planned), asked=tuple(asked), backfill=tuple(backfill))
+
+
+def note_backfill(conn: sqlite3.Connection, run_id: int) -> None:
+    """This run was asked for by a backfill."""
+    conn.execute(_SQL["backfill_run"], (run_id,))
 
 
 def upcoming(
@@ -233,8 +281,12 @@ def due_times(
     return list(by_pipeline.values()), times[-1] if len(times) == limit else until_ms
 
 
-def _identity(spec: ScheduleSpec) -> tuple[str, str, bytes]:
-    return (spec.cron, spec.timezone, bytes(spec.input))
+def _text(spec: ScheduleSpec) -> str:
+    return msgspec.json.encode(spec).decode()
+
+
+def _json(numbers: Sequence[int]) -> str:
+    return msgspec.json.encode(numbers).decode()
 
 
 def _schedule(

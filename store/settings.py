@@ -4,6 +4,8 @@ import sqlite3
 from collections.abc import Callable
 from enum import StrEnum
 
+import msgspec
+
 from store.queries import Statements
 
 _SQL = Statements("settings")
@@ -15,6 +17,23 @@ class Setting(StrEnum):
     ID = "id"  # Of this database, among all that may use a Kafka cluster.
     BUS = "bus"  # Where waiting jobs are: `embedded`, or a cluster with its prefix.
     SPLIT = "split"  # The share of the partitions for slow jobs, or `auto`, once it was set.
+    SEEN = "seen_ms"  # Until which wall time planned runs that were due have been seen to.
+    CLOCK = "clock"  # A `ClockRecord`, once the wall clock was set.
+
+
+class ClockStep(msgspec.Struct, frozen=True, kw_only=True):
+    """The wall clock was set. Both times are those after it."""
+
+    steady_ms: int
+    wall_ms: int
+    by_ms: int
+
+
+class ClockRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the wall clock is ahead of the steady one, which timers go by, and the last steps."""
+
+    ahead_ms: int = 0
+    steps: tuple[ClockStep, ...] = ()
 
 
 def get(conn: sqlite3.Connection, name: Setting) -> str | None:
@@ -30,6 +49,32 @@ def identity(conn: sqlite3.Connection, random_bytes: Callable[[int], bytes]) -> 
         found = random_bytes(8).hex()
         put(conn, Setting.ID, found)
     return found
+
+
+def clock(conn: sqlite3.Connection) -> ClockRecord:
+    """What was noticed of the wall clock."""
+    found = get(conn, Setting.CLOCK)
+    return ClockRecord() if found is None else msgspec.json.decode(found, type=ClockRecord)
+
+
+def put_clock(conn: sqlite3.Connection, record: ClockRecord) -> None:
+    """Keep it, inside the transaction."""
+    put(conn, Setting.CLOCK, msgspec.json.encode(record).decode())
+
+
+def seen_ms(conn: sqlite3.Connection) -> int:
+    """Until which wall time planned runs that were due have been seen to."""
+    return int(get(conn, Setting.SEEN) or 0)
+
+
+def put_seen(conn: sqlite3.Connection, at_ms: int) -> None:
+    """Keep it, inside the transaction."""
+    put(conn, Setting.SEEN, str(at_ms))
+
+
+def raise_seen(conn: sqlite3.Connection, at_ms: int) -> None:
+    """Keep it if it is later than before: who sets it back must plan again."""
+    conn.execute(_SQL["raise"], (Setting.SEEN, str(at_ms)))
 
 
 def put(conn: sqlite3.Connection, name: Setting, value: str) -> None:

@@ -15,6 +15,7 @@ from typing import Final
 
 import msgspec
 
+from control.model.clock import system_clock
 from tui.app import Console
 from tui.base import Switch
 from tui.link.contexts import Colours
@@ -41,9 +42,7 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
     replayed: bool = False
 
 
-def now_ms() -> int:
-    """The time here."""
-    return time.time_ns() // 1_000_000
+now_ms: Final = system_clock().steady_ms  # What it shows is the server's time.
 
 
 def start(how: Start) -> int:

@@ -3,12 +3,12 @@
 import os
 import random
 import signal
-import time
 
 import structlog
 import trio
 
 from control.model import limits
+from control.model.clock import system_clock
 from control.model.errors import ConfigError
 from control.model.isolation import Isolation
 from control.model.kinds import KindRegistry, Launcher
@@ -47,6 +47,7 @@ class Worker:
         self._spool = Spool(home.directory)
         self._killed = False
         self._was_ready = False
+        clock = system_clock()  # How far off it is, the gateway measures at each connection.
         self._protocol = WorkerProtocol(
             Identity(
                 worker=home.name,
@@ -67,7 +68,7 @@ class Worker:
             bell=self._bell,
             directory=home.jobs,
             launcher=launcher,
-            now_ms=_now_ms,
+            now_ms=clock.steady_ms,
         )
         self._link = Link(
             urls=config.urls,
@@ -79,7 +80,7 @@ class Worker:
             log_bell=log_bell,
             deliver=self._deliver,
             pulse=self._executor.pulse,
-            now_ms=_now_ms,
+            now_ms=clock.steady_ms,
             random=random.random,
         )
 
@@ -198,7 +199,3 @@ def _versions(kinds: dict[tuple[str, str], AnyKind]) -> dict[str, tuple[str, ...
     for name, version in kinds:
         found[name] = (*found.get(name, ()), version)
     return found
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -29,6 +29,13 @@ class HealthView(msgspec.Struct, frozen=True, kw_only=True):
         dict[str, str],
         Meta(description="Each part: ok, or its problem.", examples=[{"store": "ok"}]),
     ]
+    warnings: Annotated[
+        list[str],
+        Meta(
+            description="What is not down, but an operator should know.",
+            examples=[["the wall clock was set by +3600.0 s, to 2026-11-22T09:30:00.000Z"]],
+        ),
+    ]
     version: Annotated[str, Meta(description="Of Taskplane.", examples=["0.1.0"])]
     time: Time
 
@@ -74,6 +81,7 @@ class Fleet:
         body = HealthView(
             status=f"down: {', '.join(down)}" if down else "ok",
             parts={name: problem or "ok" for name, problem in parts.items()},
+            warnings=list(self._parts.health.warnings()),
             version=self._version,
             time=to_rfc3339(self._parts.now_ms()),
         )

@@ -5,6 +5,7 @@ from http import HTTPStatus
 from typing import Annotated, Final
 
 import msgspec
+import structlog
 from msgspec import Meta
 
 from control.api.auth import Identity
@@ -21,10 +22,12 @@ from control.model.errors import Conflict, Problem
 from control.model.names import Change
 from control.model.pipelines import Pipeline
 from control.model.views import Page, PipelineView
-from store import catalog, clients, schedules
+from control.transactions import timetable
+from store import catalog, clients
 from store.catalog import Effect, Put
 from store.writer import Tx
 
+LOG = structlog.get_logger("pipelines")
 TAG: Final = "pipelines"
 _MEDIA: Final = (JSON, *YAML)
 _BODY: Final = (400, 413, 415, 422)
@@ -150,11 +153,21 @@ class Pipelines:
             warnings = _warnings(who, tx.conn, pipeline)
             put = catalog.put(tx.conn, pipeline, who.client_id, now_ms=now_ms)
             if put.effect != Effect.UNCHANGED:
-                schedules.sync(tx.conn, pipeline.name, pipeline.schedules, now_ms=now_ms)
+                dropped = timetable.sync(tx.conn, pipeline.name, pipeline.schedules, now_ms=now_ms)
+                warnings += _dropped_warnings(pipeline.name, dropped)
                 tx.touch(Change.SCHEDULES)
             return _Stored(put=put, warnings=warnings)
 
         return await self._parts.writer.write(work)
+
+
+def _dropped_warnings(name: str, dropped: int) -> list[Problem]:
+    """What waited for an earlier run, and will not start: its schedule is gone or disabled."""
+    if not dropped:
+        return []
+    LOG.info("schedule.dropped", pipeline=name, count=dropped, reason="gone or disabled now")
+    message = f"{dropped} planned runs that waited will not start: they are of schedules that "
+    return [Problem(path="schedules", message=f"{message}are gone, or disabled, now")]
 
 
 def _warnings(who: Identity, conn: sqlite3.Connection, pipeline: Pipeline) -> list[Problem]:

@@ -9,6 +9,7 @@ from control.admission.fair_use import FairUse
 from control.api.auth import Gate
 from control.bus.base import Bus
 from control.model.balancing import LoadOfPartition, Rules, Waits
+from control.model.clock import Clock
 from control.model.kinds import KindRegistry
 from control.model.names import Metric
 from control.model.queues import Queues
@@ -117,8 +118,11 @@ class Health(Protocol):
     def parts(self) -> Mapping[str, str | None]:
         """Each part's problem in words; None: it is well."""
 
+    def warnings(self) -> Sequence[str]:
+        """What is not down, but an operator should know."""
+
     async def examine(self) -> Sequence[CheckView]:
-        """What an operator should know of the bus."""
+        """What an operator should know of the bus and the clock."""
 
     def counts(self) -> Mapping[Metric, float]:
         """What the parts have counted, for Prometheus."""
@@ -140,7 +144,11 @@ class Parts:
     reports: Reports
     logs: Logs
     health: Health
-    now_ms: Callable[[], int]
+    clock: Clock
     random_bytes: Callable[[int], bytes]
     life: str  # Which data these are, and which life of them.
     fair: FairUse = field(default_factory=FairUse)
+
+    def now_ms(self) -> int:
+        """The wall clock: what people see."""
+        return self.clock.wall_ms()

@@ -155,18 +155,19 @@ class Starting:
         get in the way of the run's own first steps.
         """
         key = _key(call)
-        client, now_ms = call.who.client_id, self._parts.now_ms()
+        client, clock = call.who.client_id, self._parts.clock
         body = await call.body() if key else b""
         digest = hashlib.sha256(call.place.encode() + b"\n" + body).digest()
 
         def work(tx: Tx) -> T:
             if key:
-                first = catalog.recall(tx.conn, client, key, digest, now_ms=now_ms)
+                first = catalog.recall(tx.conn, client, key, digest, now_ms=clock.steady_ms())
                 if first is not None:
                     return shown(tx.conn, (first, count))
-            run_id = self._parts.ledger.submit(tx, news(tx.conn, now_ms))[0].id
+            run_id = self._parts.ledger.submit(tx, news(tx.conn, clock.wall_ms()))[0].id
             if key:
-                catalog.remember(tx.conn, client, key, digest, run_id=run_id, now_ms=now_ms)
+                at_ms = clock.steady_ms()
+                catalog.remember(tx.conn, client, key, digest, run_id=run_id, now_ms=at_ms)
             return shown(tx.conn, (run_id, count))
 
         writer = self._parts.writer

@@ -4,6 +4,7 @@ import sqlite3
 from typing import Annotated, Final
 
 import msgspec
+import structlog
 from msgspec import Meta
 
 from control.api.bodies import Backfill, ScheduledQuery, SchedulesQuery
@@ -29,6 +30,7 @@ from store import clients, schedules
 from store.schedules import Schedule, Upcoming
 from store.writer import Tx
 
+LOG = structlog.get_logger("schedules")
 TAG: Final = "schedules"
 _BACKFILL: Final = msgspec.json.Decoder(Backfill)
 
@@ -115,17 +117,19 @@ class Timetable:
     async def _set_paused(self, call: Call, *, paused: bool) -> Answer:
         schedule_id, now_ms = call.number("schedule_id"), self._parts.now_ms()
 
-        def work(tx: Tx) -> Schedule:
+        def work(tx: Tx) -> tuple[Schedule, int]:
             _mine(call, tx.conn, schedule_id)
             tx.touch(Change.SCHEDULES)
             return schedules.set_paused(tx.conn, schedule_id, paused=paused, now_ms=now_ms)
 
-        changed = await self._parts.writer.write(work)
+        changed, dropped = await self._parts.writer.write(work)
+        if dropped:
+            LOG.info("schedule.dropped", schedule=schedule_id, count=dropped, reason="it is paused")
         found = await self._parts.reader.read(
             lambda conn: outlines(self._parts, conn, [changed.revision_id])
         )
         shaped = shapes(self._parts, {changed.revision_id: changed.pipeline}, found)
-        return Answer(body=_view(changed, shaped[changed.revision_id]))
+        return Answer(body=_view(changed, shaped[changed.revision_id], dropped))
 
     async def _trigger(self, call: Call) -> Answer:
         schedule_id, now_ms = call.number("schedule_id"), self._parts.now_ms()
@@ -187,7 +191,7 @@ def _mine(call: Call, conn: sqlite3.Connection, schedule_id: int) -> Schedule:
     return schedule
 
 
-def _view(schedule: Schedule, shape: Shape | None) -> ScheduleView:
+def _view(schedule: Schedule, shape: Shape | None, dropped: int = 0) -> ScheduleView:
     due, nominal = schedule.next_due_ms, schedule.next_nominal_ms
     return ScheduleView(
         id=schedule.id,
@@ -199,6 +203,7 @@ def _view(schedule: Schedule, shape: Shape | None) -> ScheduleView:
         next_at=None if due is None else to_rfc3339(due),
         next_nominal=None if nominal is None else to_rfc3339(nominal),
         expected_seconds=_seconds(shape),
+        dropped=dropped,
     )
 
 

@@ -95,6 +95,8 @@ def pause(session: Session, schedule: ScheduleId) -> None:
     """Let a schedule start nothing until it is resumed."""
     found = session.api.post(place("schedules", schedule, "pause"))
     session.out.one(found, columns.SCHEDULES, "id")
+    if found.get("dropped"):
+        session.out.say(f"{found.get('dropped')} runs that waited will not start")
 
 
 def resume(session: Session, schedule: ScheduleId) -> None:

@@ -23,10 +23,14 @@ _FAILED = frozenset({Outcome.FAILED, Outcome.TIMED_OUT})
 class Advance:
     """One run's next step. The lists are what the shell has to store and to publish."""
 
-    def __init__(self, run: RunRow, graph: Graph, now_ms: int) -> None:
+    def __init__(
+        self, run: RunRow, graph: Graph, now_ms: int, steady_ms: int | None = None
+    ) -> None:
         self.run = run
         self.graph = graph
-        self.now_ms = now_ms
+        # The wall clock may have been set back since: a run's times never are.
+        self.now_ms = max(now_ms, run.created_ms, run.started_ms or 0)
+        self._steady_ms = now_ms if steady_ms is None else steady_ms  # What timers go by.
         self.changed: dict[int, JobRow] = {}  # By idx.
         self.released: list[JobRow] = []  # May run as soon as `ready_ms` has come.
         self.skipped: list[JobRow] = []  # Ended without an attempt.
@@ -70,14 +74,14 @@ class Advance:
             if job.lost >= limits.ATTEMPT_LOST_MAX:
                 self._move(job, Event.FAIL, f"it lost its worker {job.lost} times")
             else:
-                self._again(job, message, self.now_ms, f"its worker {message.worker} was lost")
+                self._again(job, message, 0, f"its worker {message.worker} was lost")
         elif message.outcome in _FAILED:
             job.failures += 1
             error = message.error or "it failed"
             if job.failures <= spec.retry_attempt:
                 delay_ms = retry_delay_ms(spec, job.failures, jitter)
                 why = f"attempt {job.attempt} failed: {error}"
-                self._again(job, message, self.now_ms + delay_ms, why)
+                self._again(job, message, delay_ms, why)
             else:
                 self._move(job, Event.FAIL, error)
         else:
@@ -141,7 +145,7 @@ class Advance:
         self._move_run(Event.RETRY, "retried")
         self.run.finished_ms, self.run.allowed_failures = None, 0
         timeout = self.graph.pipeline.timeout
-        self.run.deadline_ms = None if timeout is None else self.now_ms + round(timeout * 1000)
+        self.run.deadline_ms = None if timeout is None else self._steady_ms + round(timeout * 1000)
         self.deadline_set = True
 
     def restart(self, number: Callable[[int], int]) -> None:
@@ -244,14 +248,14 @@ class Advance:
             self.run.started_ms = started_ms
             self._move_run(Event.START, "in progress")
 
-    def _again(self, job: JobRow, message: Finished, ready_ms: int, why: str) -> None:
+    def _again(self, job: JobRow, message: Finished, delay_ms: int, why: str) -> None:
         self._archive(job, message.outcome)
-        wait_s = (ready_ms - self.now_ms) / 1000
-        when = f"next attempt in {wait_s:g} s" if wait_s > 0 else WAITS
+        when = f"next attempt in {delay_ms / 1000:g} s" if delay_ms else WAITS
         self._move(job, Event.REPEAT, f"{why}; {when}")
         self._clear(job)
         job.attempt += 1
-        job.ready_ms, job.delayed = ready_ms, ready_ms > self.now_ms
+        job.delayed = delay_ms > 0
+        job.ready_ms = self._steady_ms + delay_ms if job.delayed else self.now_ms
         self.released.append(job)
 
     def _archive(self, job: JobRow, outcome: Outcome) -> None:
@@ -278,7 +282,8 @@ class Advance:
     def release_due(self) -> None:
         """The retries whose delay is over may run."""
         for job in self.run.jobs:
-            if job.delayed and job.ready_ms is not None and job.ready_ms <= self.now_ms:
+            if job.delayed and job.ready_ms is not None and job.ready_ms <= self._steady_ms:
+                job.ready_ms += self.now_ms - self._steady_ms
                 job.delayed = False
                 job.reason = WAITS
                 self.changed[job.idx] = job
@@ -288,6 +293,8 @@ class Advance:
         if job.ready_ms is None:
             self._skip(job, reason)
             return
+        if job.delayed:
+            job.ready_ms = self.now_ms
         self.stopped.append(job)
         job.finished_ms = self.now_ms
         if job.state == State.READY:

@@ -1,6 +1,6 @@
 """Decides at which instants a schedule's cron fires, and what is wrong with one that cannot.
 
-croniter works on naive local times only; which instants a local time stands for is decided here.
+`cron_fields` finds local times; which instants a local time stands for is decided here.
 
 Where the clocks jump forward, local times are missing (a gap). With `gap: skip` they do not fire;
 with `gap: next` they fire at the first instant after the gap. All missing times of one gap become
@@ -14,23 +14,21 @@ of a fold, and not at the end of a gap, so that `*/5` stays five real minutes. c
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import groupby, islice
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from croniter import CroniterBadDateError, CroniterError, croniter
+from croniter import croniter
 
+from control.core.cron_fields import HOURS, NICKNAMES, read_fields
 from control.model import limits
 from control.model.pipelines import Dst, ScheduleSpec
 from control.model.states import Fold, Gap
 
 CRON_CHARS_MAX: Final = 256  # Every minute of the hour in a list takes 169.
 
-_NICKNAMES: Final = frozenset(
-    {"@hourly", "@daily", "@midnight", "@weekly", "@monthly", "@yearly", "@annually"}
-)
 _FIELDS: Final = (
     ("second", "0-59"),
     ("minute", "0-59"),
@@ -39,7 +37,6 @@ _FIELDS: Final = (
     ("month", "1-12 or JAN-DEC"),
     ("day of week", "0-7 (0 and 7 are Sunday) or SUN-SAT"),
 )
-_HOUR: Final = 1  # Where croniter keeps the hour field once seconds are at the end.
 # croniter would draw a random number, or hash an id it is not given.
 _DRAWN: Final = re.compile(r"(^|,)[hr](\(|/|,|$)", re.IGNORECASE)
 # croniter takes `9-9` for the whole cycle, which nobody means.
@@ -49,8 +46,8 @@ _UNSTABLE_ZONES: Final = re.compile(r"^(right/|posix|localtime$|Factory$)")
 
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - local times are naive here.
 _SECOND: Final = timedelta(seconds=1)
-# A leap day, far from all ends: every cron that ever fires does so within croniter's 50 years.
-_SOME_DAY: Final = datetime(2000, 2, 29)  # noqa: DTZ001 - local times are naive here.
+# Every cron that ever fires does so within these years.
+_SOME_YEARS: Final = (datetime(2000, 1, 1), datetime(2050, 1, 1))  # noqa: DTZ001 - local times.
 _FIRST_S: Final = 0
 _LAST_S: Final = 250_000_000_000  # In the year 9892; datetime ends with 9999.
 _NEXT_WITHIN_MS: Final = 50 * 366 * 86_400_000
@@ -89,15 +86,21 @@ def next_nominal_time(spec: ScheduleSpec, after_ms: int) -> int | None:
     return next(_times(spec, after_ms, after_ms + _NEXT_WITHIN_MS, forward=True), None)
 
 
+def times_a_day(spec: ScheduleSpec) -> int:
+    """How many times it has on a day on which it fires, in local time."""
+    fields = read_fields(spec.cron)
+    return len(fields.hours) * len(fields.minutes) * len(fields.seconds)
+
+
 def _cron_problems(cron: str) -> list[str]:
     if len(cron) > CRON_CHARS_MAX:
         return [f"{len(cron)} characters are too long; at most {CRON_CHARS_MAX} are allowed"]
     if not cron.isascii():
         return [f"{cron!r} has characters that are not ASCII; use spaces between the fields"]
     if cron.lstrip().startswith("@"):
-        if cron.strip().lower() in _NICKNAMES:
+        if cron.strip().lower() in NICKNAMES:
             return []
-        return [f"{cron!r} is not known; use one of {', '.join(sorted(_NICKNAMES))}"]
+        return [f"{cron!r} is not known; use one of {', '.join(sorted(NICKNAMES))}"]
     fields = cron.split()
     if len(fields) not in {5, 6}:
         return [
@@ -119,16 +122,15 @@ def _field_problem(field: str, name: str, allowed: str) -> str | None:
         return f"the {name} {field!r} is a range of one; write {equal[1]!r}"
     alone = " ".join(field if name == each else "*" for each, _ in _FIELDS)
     try:
-        croniter(alone, _SOME_DAY, second_at_beginning=True)
+        croniter(alone, _EPOCH, second_at_beginning=True)
     except ValueError:
         return f"the {name} {field!r} is not valid; use {allowed}, *, lists a,b or steps */n"
     return None
 
 
 def _whole_problem(cron: str) -> list[str]:
-    try:
-        croniter(cron, _SOME_DAY, second_at_beginning=True).get_next()
-    except CroniterError:
+    low, high = _SOME_YEARS
+    if next(read_fields(cron).times(low, high, forward=True), None) is None:
         return [f"{cron!r} never fires, as no date fits its fields; name days that exist together"]
     return []
 
@@ -159,14 +161,11 @@ def _instants(spec: ScheduleSpec, after_s: int, until_s: int, *, forward: bool) 
     """In order; some may lie outside the window, by less than the length of a fold."""
     zone = ZoneInfo(spec.timezone)
     low, high = _local_before(after_s, zone), _local_until(until_s, zone)
-    start = low if forward else high + _SECOND
-    # Without white space around it: croniter looks nicknames up as they stand.
-    cron = croniter(spec.cron.strip(), start, second_at_beginning=True)
-    dst = None if cron.expanded[_HOUR] == ["*"] else spec.dst
+    fields = read_fields(spec.cron)
+    dst = None if tuple(fields.hours) == HOURS else spec.dst
     # With `fold: both`, the second pass comes after all local times of the first.
     other_pass: list[int] = []
-    step = cron.get_next if forward else cron.get_prev
-    for local in _local_times(lambda: step(datetime), low, high):
+    for local in fields.times(low, high, forward=forward):
         found = _instants_of(local, zone, dst)
         if not found:
             continue
@@ -177,18 +176,6 @@ def _instants(spec: ScheduleSpec, after_s: int, until_s: int, *, forward: bool) 
         yield near
         other_pass += far
     yield from other_pass
-
-
-def _local_times(step: Callable[[], datetime], low: datetime, high: datetime) -> Iterator[datetime]:
-    """The local times after `low` up to `high` that the cron names, in the order of `step`."""
-    while True:
-        try:
-            local = step()
-        except CroniterBadDateError:
-            return  # None within 50 years; `check_schedule` refuses such a cron.
-        if not low < local <= high:
-            return
-        yield local
 
 
 def _instants_of(local: datetime, zone: ZoneInfo, dst: Dst | None) -> tuple[int, ...]:

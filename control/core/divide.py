@@ -11,8 +11,15 @@ from control.model.rows import JobRow, NewRun, RunRow
 from control.model.states import State
 
 
-def divide(new: NewRun, graph: Graph, *, run_id: int, first_job_id: int) -> Advance:
-    """A run with all its jobs; `released` are those that may start at once."""
+def divide(
+    new: NewRun, graph: Graph, *, run_id: int, first_job_id: int, steady_ms: int | None = None
+) -> Advance:
+    """A run with all its jobs; `released` are those that may start at once.
+
+    `steady_ms`: what its deadline is measured by, if the wall clock was set since the start.
+    """
+    if steady_ms is None:
+        steady_ms = new.created_ms
     pipeline = graph.pipeline
     timeout = pipeline.timeout
     run = RunRow(
@@ -30,7 +37,7 @@ def divide(new: NewRun, graph: Graph, *, run_id: int, first_job_id: int) -> Adva
         created_ms=new.created_ms,
         started_ms=None,
         finished_ms=None,
-        deadline_ms=None if timeout is None else new.created_ms + round(timeout * 1000),
+        deadline_ms=None if timeout is None else steady_ms + round(timeout * 1000),
         schedule_id=new.schedule_id,
         depth=new.depth,
         root_run_id=run_id if new.root_run_id is None else new.root_run_id,
@@ -46,7 +53,7 @@ def divide(new: NewRun, graph: Graph, *, run_id: int, first_job_id: int) -> Adva
             for idx, job in enumerate(pipeline.jobs)
         ],
     )
-    step = Advance(run, graph, new.created_ms)
+    step = Advance(run, graph, new.created_ms, steady_ms)
     step.deadline_set = True
     step.settle()
     step.waiting_delta = sum(job.state == State.READY for job in run.jobs)

@@ -30,7 +30,7 @@ class _Record:
 
     def fade(self, now_ms: int) -> float:
         passed_s = max(now_ms - self.at_ms, 0) / 1000
-        self.at_ms = max(now_ms, self.at_ms)
+        self.at_ms = now_ms  # Also after the clock was set back.
         self.deviation *= math.exp(-passed_s / _FORGOTTEN_S)
         return self.deviation
 

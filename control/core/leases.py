@@ -47,7 +47,7 @@ _ENDED: Final = "its lease has ended"
 
 
 class Leases:
-    """One dispatcher's leases and workers."""
+    """One dispatcher's leases, by the steady clock; what it reports is the wall clock's."""
 
     def __init__(
         self,
@@ -67,6 +67,7 @@ class Leases:
         self.others = Others(name, len(classes))
         self._looked_ms = now_ms
         self.refused = 0  # Late or second results.
+        self.ahead_ms = 0  # The wall clock, of the steady one; the dispatcher writes it.
 
     @property
     def partitions(self) -> frozenset[int] | None:
@@ -102,7 +103,7 @@ class Leases:
             if claim is not None or placed.epoch is not None:  # Somebody has had it.
                 grace_ms = now_ms + _ms(limits.RESTART_GRACE_S)
             if now_ms < grace_ms:
-                held.started_ms = now_ms  # Perhaps: nobody who is here knows.
+                held.started_ms = self._wall(now_ms)  # Perhaps: nobody who is here knows.
                 self.holdings.set_adrift(held, grace_ms)
                 out.recovered = True
             else:
@@ -198,7 +199,7 @@ class Leases:
             kinds=tuple(sorted(hello.kinds.items())),
             partitions=self.holdings.divide(hello.slots),
             draining=hello.draining,
-            connected_ms=now_ms,
+            connected_ms=self._wall(now_ms),
             isolation=hello.isolation,
             client=client,
             instance=hello.instance,
@@ -228,7 +229,7 @@ class Leases:
 
     def began(self, worker: str, frame: wire.Began, out: Outbox, now_ms: int) -> None:
         """An attempt began."""
-        started_ms = frame.started_ms + self.links[worker].skew_ms
+        started_ms = self._wall(frame.started_ms + self.links[worker].skew_ms)
         held = self._held.get(frame.lease)
         if held is not None and held.worker == worker:
             self._begin(held, started_ms, out, now_ms)
@@ -291,9 +292,8 @@ class Leases:
             elif claim.worker in self.links:
                 out.frames[claim.worker].append(wire.Cancel(lease=lease, reason=_ENDED))
         self._looked_ms = now_ms
-        late_ms = now_ms - _ms(limits.OVERRUN_S)
         for name, link in self.links.items():
-            self._call_back(name, link, late_ms, out)
+            self._call_back(name, link, now_ms - _ms(limits.OVERRUN_S), out)
 
     def next_ms(self) -> int | None:
         """When to call `expire` next; None: not before something happens."""
@@ -329,7 +329,7 @@ class Leases:
     def _begin(self, held: Held, stated_ms: int, out: Outbox, now_ms: int) -> None:
         """Say that it began. Who finds that it should not have, orders its end (again)."""
         job = held.placed.job
-        held.started_ms = instant_ms(stated_ms, job.ready_ms, now_ms)
+        held.started_ms = instant_ms(stated_ms, job.ready_ms, self._wall(now_ms))
         worker = held.worker or held.placed.worker
         out.event(started_message(held.placed, worker, held.started_ms), job.run_id)
 
@@ -338,7 +338,7 @@ class Leases:
         self._give(held, claim.worker, out)
         out.recovered = True
         if claim.started_ms is None:
-            held.started_ms = now_ms  # Perhaps: who runs a job tells so after each hello.
+            held.started_ms = self._wall(now_ms)  # Perhaps: it is said after each hello.
         else:  # Its cancellation may have passed unheard while nobody held it.
             self._begin(held, claim.started_ms, out, now_ms)
 
@@ -372,21 +372,23 @@ class Leases:
         out.records.append(Record(Topic.TASK_RUNS, job, job.run_id))
 
     def _lose(self, held: Held, out: Outbox, now_ms: int) -> None:
-        frame = lost_frame(held.placed, held.lease, held.started_ms, now_ms)
-        self._finish(held, frame, 0, out, now_ms)
+        self._finish(held, lost_frame(held.placed, held.lease, now_ms), 0, out, now_ms)
 
     def _finish(
         self, held: Held, frame: wire.Ended, skew_ms: int, out: Outbox, now_ms: int
     ) -> None:
         self._forget(held, out)
-        started_ms = held.started_ms
+        started_ms, wall_ms = held.started_ms, self._wall(now_ms)
         if frame.started_ms is not None:
             ready_ms = held.placed.job.ready_ms
-            started_ms = instant_ms(frame.started_ms + skew_ms, ready_ms, now_ms)
+            started_ms = instant_ms(self._wall(frame.started_ms + skew_ms), ready_ms, wall_ms)
         worker = held.worker or held.placed.worker
         out.records += result_records(
-            held.placed, frame, worker=worker, started_ms=started_ms, now_ms=now_ms
+            held.placed, frame, worker=worker, started_ms=started_ms, now_ms=wall_ms
         )
+
+    def _wall(self, steady_ms: int) -> int:
+        return steady_ms + self.ahead_ms
 
     def _drained(self, link: Link, out: Outbox) -> None:
         if not link.info.draining:

@@ -75,14 +75,12 @@ def log_record(placed: Placed, frame: wire.Log) -> Record:
     return Record(Topic.TASK_RUN_LOGS, chunk, placed.job.run_id)
 
 
-def lost_frame(
-    placed: Placed, lease: wire.Lease, started_ms: int | None, now_ms: int
-) -> wire.Ended:
+def lost_frame(placed: Placed, lease: wire.Lease, now_ms: int) -> wire.Ended:
     """What its worker would have said, had it not been lost."""
     return wire.Ended(
         lease=lease,
         outcome=Outcome.LOST,
-        started_ms=started_ms,
+        started_ms=None,  # As the lease says.
         finished_ms=now_ms,
         duration=0.0,
         error=f"its worker {placed.worker} was lost",
@@ -112,7 +110,7 @@ def result_records(
         expected=placed.expected,
         ready_ms=job.ready_ms,
         started_ms=started_ms,
-        finished_ms=now_ms,
+        finished_ms=max(now_ms, started_ms or job.ready_ms),
         wait_seconds=max((started_ms or now_ms) - job.ready_ms, 0) / 1000,
         duration_seconds=frame.duration,
         exit_code=frame.exit_code,

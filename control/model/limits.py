@@ -123,16 +123,27 @@ LOG_WAIT_S: Final = 0.5  # How long a job waits for room in that buffer before i
 
 # The planner.
 PLAN_AHEAD_MS: Final = 48 * 3_600_000
-MISSED_ALL_MAX: Final = 1_000  # `missed: all` after a long outage.
+PLANNED_ROWS_MAX: Final = 10_000  # Of one schedule: a cron of seconds is planned less far ahead.
+PLAN_NEAR_MS: Final = 120_000  # So much of all schedules is planned before more of any.
+PLAN_SKIP_MS: Final = 24 * 3_600_000  # Where nothing fires, a plan reaches further by so much.
+PLAN_ROWS_MAX: Final = 2_000  # Planned in one transaction: about 25 ms,
+PLAN_SCHEDULES_MAX: Final = 100  # and of so many schedules.
+MISSED_ALL_MAX: Final = 10_000  # `missed: all`, beyond what was planned before the outage.
 BACKFILL_MAX: Final = 1_000
 DAY_MS: Final = 86_400_000
 PRUNE_EVERY_S: Final = 3_600.0
 PRUNE_PORTION_MAX: Final = 200
-PLAN_STEP_MS: Final = 60_000  # Moving the 48 h on by less is not worth a commit.
 PLAN_EVERY_S: Final = 60.0  # How often the planner moves the 48 h on.
-MISSED_AFTER_MS: Final = 60_000  # Due longer ago than this: it was missed.
-PUBLISH_PORTION_MAX: Final = 1_000  # Decisions carried out in one transaction.
+LATE_MAX_MS: Final = 60_000  # Started later than this: it was missed.
+LATE_PART: Final = 10  # Of what was due in an outage: not missed by such a part of its period.
+OUTAGE_MIN_MS: Final = 10_000  # Whoever starts what is due was so late: that was an outage.
+OVERLAP_SETTLE_MS: Final = 3_000  # RESTART_GRACE_S, and until a result that comes then has counted.
+PUBLISH_PORTION_MAX: Final = 500  # Runs started in one transaction,
+PUBLISH_EACH_MAX: Final = 100  # and of one schedule.
 CLOCK_LOOK_S: Final = 30.0  # A sleep until an instant looks at the clock so often: it may jump.
+CLOCK_WATCH_S: Final = 1.0  # How often the wall clock is compared with the steady one.
+CLOCK_STEP_MIN_MS: Final = 1_000  # Smaller differences are corrections, and nobody's business.
+CLOCK_STEPS_KEPT: Final = 20  # Shown by `tpctl doctor` for a day.
 
 # Statistics.
 FACTS_BATCH_MAX: Final = 4_000  # Facts that start a flush before its second is over.

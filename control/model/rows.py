@@ -94,3 +94,21 @@ class AttemptRow(msgspec.Struct, frozen=True, kw_only=True):
     log_bytes: int
     started_ms: int | None
     finished_ms: int
+
+
+class PlannedRun(msgspec.Struct, frozen=True, kw_only=True):
+    """One row of `scheduled_runs`: the nominal time, and when to start inside its window."""
+
+    nominal_ms: int
+    due_ms: int
+    # An earlier `decide_due` let it wait: seen in time, so it is never counted as missed.
+    waiting: bool = False
+    backfill: bool = False  # A person asked for it later.
+
+
+class Active(msgspec.Struct, frozen=True, kw_only=True):
+    """The runs of a schedule that have not ended."""
+
+    planned: tuple[int, ...] = ()
+    asked: tuple[int, ...] = ()  # Started by hand.
+    backfill: tuple[int, ...] = ()

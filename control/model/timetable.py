@@ -33,6 +33,10 @@ class ScheduleView(msgspec.Struct, frozen=True, kw_only=True):
     expected_seconds: Annotated[
         float | None, Meta(description="How long a run of it should take; null: not known.")
     ] = None
+    dropped: Annotated[
+        int,
+        Meta(description="Runs that waited and will not start, because it was paused right now."),
+    ] = 0
 
 
 class PlannedView(msgspec.Struct, frozen=True, kw_only=True):

@@ -202,3 +202,6 @@ class CheckView(msgspec.Struct, frozen=True, kw_only=True):
     check: Annotated[str, Meta(description="What was looked at.", examples=["stored data"])]
     ok: Annotated[bool, Meta(description="False: something is wrong.", examples=[True])]
     detail: Annotated[str, Meta(description="What was found.", examples=["it is sound"])]
+    warning: Annotated[
+        bool, Meta(description="True: nothing is broken, but an operator should know.")
+    ] = False

@@ -5,7 +5,7 @@ and only then acknowledged to the workers.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import structlog
 import trio
@@ -16,6 +16,7 @@ from control.core.admissions import Admissions, Admitted, Refusal, Waits
 from control.core.leases import Leases
 from control.core.outbox import Outbox
 from control.model import limits, wire
+from control.model.clock import Clock
 from control.model.messages import Announce, CancelJob, DrainWorker, Loads, Placed, WorkerQuiet
 from control.model.names import Group, Service, Topic
 from control.model.records import Record, receipts_of
@@ -33,18 +34,18 @@ class Dispatcher:
         bus: Bus,
         classes: Sequence[Speed],
         arrivals: trio.MemoryReceiveChannel[Arrival],
-        now_ms: Callable[[], int],
+        clock: Clock,
     ) -> None:
         self._name = name
         self._bus = bus
         self._classes = classes
         self._arrivals = arrivals
-        self._now_ms = now_ms
+        self._clock = clock
         self._peers: dict[str, Peer] = {}
         self._quiet: set[str] = set()  # Of these it was told that they say nothing.
         self._applicants: dict[str, Connected] = {}  # They wait for a name that may be in use.
         self._changed = trio.Event()
-        self.leases = Leases(name, classes, now_ms())
+        self.leases = Leases(name, classes, clock.steady_ms())
         self._admissions = Admissions(self.leases)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -59,7 +60,7 @@ class Dispatcher:
         news = await self._bus.tail(Topic.TASK_NEWS)
         # After this the bus is reached: what workers claim has its time from then on.
         await self._bus.publish([Record(Topic.TASK_COMMANDS, Announce(by=Service.DISPATCHER))])
-        self.leases = Leases(self._name, self._classes, self._now_ms(), placed.partitions)
+        self.leases = Leases(self._name, self._classes, self._clock.steady_ms(), placed.partitions)
         self._admissions = Admissions(self.leases)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._place, placed)
@@ -150,6 +151,11 @@ class Dispatcher:
             self._decide(out, now_ms)
             await self._carry_out(out)
 
+    def _now_ms(self) -> int:
+        """The steady clock; what is said of times is the wall clock's."""
+        self.leases.ahead_ms = self._clock.ahead_ms()
+        return self._clock.steady_ms()
+
     def _hear(self, arrival: Arrival, out: Outbox, now_ms: int) -> None:
         peer = arrival.peer
         match arrival:
@@ -174,7 +180,9 @@ class Dispatcher:
             case Quiet():
                 if self._peers.get(peer.worker) is peer:
                     self._quiet.add(peer.worker)
-                    self._tell(peer.worker, now_ms - round(limits.QUIET_S * 1000), out)
+                    self._tell(
+                        peer.worker, self._clock.wall_ms() - round(limits.QUIET_S * 1000), out
+                    )
                     waited = self._applicants.get(peer.worker)
                     if waited is not None:  # The first one is dead: it has proved silent.
                         self._apply(waited, out, now_ms)

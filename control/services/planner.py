@@ -2,71 +2,106 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Final
 
+import structlog
 import trio
 
 from control.core.planning import plan
 from control.core.rights import bar
 from control.model import limits
 from control.model.names import Change
-from store import schedules
+from store import schedules, settings
+from store.schedules import Schedule
 from store.writer import Tx, Writer
+
+LOG = structlog.get_logger("planner")
+
+_BEGIN: Final = (-1, -1)  # Before all schedules, in the order in which their plans end.
 
 
 class Planner:
-    """Plans at its start, whenever schedules change, and every minute."""
+    """Plans at its start, whenever schedules change, and every minute.
+
+    The next minutes of all schedules come first, then the rest of the 48 hours. A schedule whose
+    plan reaches that far costs nothing.
+    """
 
     def __init__(self, writer: Writer, now_ms: Callable[[], int]) -> None:
         self._writer = writer
         self._now_ms = now_ms
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Serve until cancelled; started once everything is planned for the first time."""
-        changed = self._writer.changed(Change.SCHEDULES)
-        await self.run_once()
+        """Serve until cancelled."""
         task_status.started()
         while True:
+            changed = self._writer.changed(Change.SCHEDULES)
+            await self.run_once(changed)
             with trio.move_on_after(limits.PLAN_EVERY_S):
                 await changed.wait()
-            changed = self._writer.changed(Change.SCHEDULES)
-            await self.run_once()
 
-    async def run_once(self) -> None:
-        """Bring every schedule's plan up to 48 hours from now."""
-        after = 0
-        while True:
-            page = await self._writer.insist(partial(_page, after=after))
-            for schedule in page:
-                more = True
-                while more:
-                    more = await self._writer.insist(
-                        partial(self._portion, schedule_id=schedule.id, now_ms=self._now_ms())
-                    )
-            if len(page) < limits.PAGE_MAX:
-                return
-            after = page[-1].id
+    async def run_once(self, changed: trio.Event | None = None) -> None:
+        """Bring every schedule's plan up to 48 hours from now; less once `changed` is set."""
+        await self._writer.insist(partial(self._plan_again, now_ms=self._now_ms()))
+        for ahead_ms in (limits.PLAN_NEAR_MS, limits.PLAN_AHEAD_MS):
+            after: tuple[int, int] | None = _BEGIN
+            while after is not None:
+                work = partial(self._portion, after=after, ahead_ms=ahead_ms, now_ms=self._now_ms())
+                after = await self._writer.insist(work)
+                if ahead_ms > limits.PLAN_NEAR_MS and changed is not None and changed.is_set():
+                    return  # The next minutes of what has changed come first.
 
-    def _portion(self, tx: Tx, *, schedule_id: int, now_ms: int) -> bool:
-        """Plan some more of one schedule, inside the transaction. True: there is more to plan."""
-        found = schedules.listing(tx.conn, after=schedule_id - 1, limit=1)
-        if not found or found[0].id != schedule_id or found[0].paused:
-            return False
-        schedule = found[0]
-        if bar(schedule.owner) is not None:  # What is missed meanwhile is up to `missed`.
-            return False
-        planned = plan(
-            schedule.id, schedule.spec, planned_until_ms=schedule.planned_until_ms, now_ms=now_ms
+    def _portion(
+        self, tx: Tx, *, after: tuple[int, int], ahead_ms: int, now_ms: int
+    ) -> tuple[int, int] | None:
+        """Plan some more, inside the transaction; gives where to go on, None: it is all done."""
+        page = schedules.to_plan(
+            tx.conn, until_ms=now_ms + ahead_ms, after=after, limit=limits.PLAN_SCHEDULES_MAX
         )
-        moved_ms = planned.planned_until_ms - schedule.planned_until_ms
-        if not planned.rows and moved_ms < limits.PLAN_STEP_MS:
-            return False
         before_ms = schedules.next_due_ms(tx.conn)
-        schedules.plan(tx.conn, schedule.id, ((r.nominal_ms, r.due_ms) for r in planned.rows))
-        schedules.planned_until(tx.conn, schedule.id, planned.planned_until_ms)
-        if before_ms != schedules.next_due_ms(tx.conn):
+        overdue, rows = False, 0
+        for schedule in page:
+            after = (schedule.planned_until_ms, schedule.id)
+            if bar(schedule.owner) is not None:  # What is missed meanwhile is up to `missed`.
+                continue
+            overdue = overdue or schedule.planned_until_ms < now_ms
+            rows += _plan(tx, schedule, ahead_ms=ahead_ms, now_ms=now_ms)
+            if rows >= limits.PLAN_ROWS_MAX:
+                break
+        if overdue or before_ms != schedules.next_due_ms(tx.conn):
             tx.touch(Change.PLAN)
-        return bool(planned.rows)
+        return after if page else None
+
+    def _plan_again(self, tx: Tx, *, now_ms: int) -> None:
+        """Forget what was planned by a clock that was ahead, inside the transaction.
+
+        Times that were seen to by such a clock are still to come. Those that have a run do not
+        start again.
+        """
+        seen_ms = settings.seen_ms(tx.conn)
+        beyond_ms = now_ms + limits.PLAN_AHEAD_MS + limits.PLAN_SKIP_MS + limits.PLAN_NEAR_MS
+        if seen_ms > now_ms + limits.CLOCK_STEP_MIN_MS:
+            settings.put_seen(tx.conn, now_ms)
+            beyond_ms = now_ms
+        again = schedules.plan_again(tx.conn, from_ms=now_ms, beyond_ms=beyond_ms)
+        if again:
+            LOG.warning(
+                "schedule.planned_again", schedules=again, reason="the wall clock was set back"
+            )
+            tx.touch(Change.PLAN)
 
 
-def _page(tx: Tx, *, after: int) -> list[schedules.Schedule]:
-    return schedules.listing(tx.conn, after=after, limit=limits.PAGE_MAX)
+def _plan(tx: Tx, schedule: Schedule, *, ahead_ms: int, now_ms: int) -> int:
+    """Plan more of one schedule; gives how many rows it took."""
+    planned = plan(
+        schedule.id,
+        schedule.spec,
+        planned_until_ms=schedule.planned_until_ms,
+        now_ms=now_ms,
+        ahead_ms=ahead_ms,
+    )
+    if planned.rows:
+        schedules.plan(tx.conn, schedule.id, ((r.nominal_ms, r.due_ms) for r in planned.rows))
+    if planned.planned_until_ms > schedule.planned_until_ms:
+        schedules.planned_until(tx.conn, schedule.id, planned.planned_until_ms)
+    return len(planned.rows)

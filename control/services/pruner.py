@@ -6,6 +6,7 @@ import structlog
 import trio
 
 from control.model import limits
+from control.model.clock import Clock
 from store import catalog, removal
 from store.removal import Removed
 from store.writer import Writer
@@ -14,19 +15,25 @@ LOG = structlog.get_logger("pruner")
 
 
 class Pruner:
-    """Looks once an hour; works in small portions, so that nobody waits for it."""
+    """Looks once an hour; works in small portions, so that nobody waits for it.
+
+    `may_forget`: whether the time of day may be trusted with it.
+    """
 
     def __init__(
         self,
         writer: Writer,
         keep_days: float,
-        now_ms: Callable[[], int],
+        clock: Clock,
+        may_forget: Callable[[], bool],
+        *,
         forget_logs: Callable[[Sequence[Removed]], Awaitable[None]],
         forget_facts: Callable[[int], Awaitable[None]],
     ) -> None:
         self._writer = writer
         self._keep_ms = round(keep_days * limits.DAY_MS)
-        self._now_ms = now_ms
+        self._clock = clock
+        self._may_forget = may_forget
         self._forget_logs = forget_logs
         self._forget_facts = forget_facts
 
@@ -34,7 +41,8 @@ class Pruner:
         """Serve until cancelled."""
         task_status.started()
         while True:
-            await self.run_once(self._now_ms())
+            if self._may_forget():  # Not by a clock that was set a moment ago.
+                await self.run_once(self._clock.wall_ms())
             await trio.sleep(limits.PRUNE_EVERY_S)
 
     async def run_once(self, now_ms: int) -> int:
@@ -50,7 +58,7 @@ class Pruner:
             if len(removed) < portion:
                 break
         while portion == await self._writer.insist(
-            lambda tx: catalog.forget(tx.conn, now_ms=now_ms, limit=portion)
+            lambda tx: catalog.forget(tx.conn, now_ms=self._clock.steady_ms(), limit=portion)
         ):
             pass
         await self._forget_facts(before_ms)

@@ -1,22 +1,33 @@
 """Owns the publisher: due `scheduled_runs` become runs, in one transaction with their removal."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Sequence
 from functools import partial
 
 import structlog
 import trio
 
-from control.core.planning import Decision, PlannedRun, Replace, Skip, Wait, decide_due
+from control.core.planning import (
+    Decision,
+    Replace,
+    Skip,
+    Start,
+    Wait,
+    decide_due,
+    depends_on_active,
+    idle_reason,
+)
 from control.core.rights import bar
 from control.model import limits
+from control.model.clock import Clock
 from control.model.errors import QueueFull
 from control.model.names import Change
-from control.model.rows import NewRun
-from control.model.states import Trigger
+from control.model.rows import Active, NewRun, PlannedRun
+from control.model.states import Missed, Overlap, Trigger
 from control.model.times import to_rfc3339
 from control.transactions.ledger import Ledger
-from store import clients, schedules
+from store import clients, schedules, settings
 from store.schedules import Schedule
 from store.writer import Tx, Writer
 
@@ -26,101 +37,166 @@ LOG = structlog.get_logger("publisher")
 class Publisher:
     """Starts what is due."""
 
-    def __init__(self, writer: Writer, ledger: Ledger, now_ms: Callable[[], int]) -> None:
+    def __init__(self, writer: Writer, ledger: Ledger, clock: Clock) -> None:
         self._writer = writer
         self._ledger = ledger
-        self._now_ms = now_ms
+        self._clock = clock
+        self._begin()
+
+    def _begin(self) -> None:
+        clock = self._clock
+        # Since when nothing has kept us from starting what is due, by the wall clock.
+        self._since_ms, self._ahead_ms = clock.wall_ms(), clock.ahead_ms()
+        self._expected_ms = clock.steady_ms()  # When we should look next.
+        # Until then results of runs from before our start may be on their way.
+        self._settled_ms = clock.steady_ms() + limits.OVERLAP_SETTLE_MS
+        # When to try again the schedules whose client is over a limit. Nobody else waits for it.
+        self._retry_ms: dict[int, int] = {}
+        self._delayed: set[int] = set()  # Logged as such, until they start something again.
+        self._last = 0  # The schedule that was served last: the others have their turn.
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled."""
+        self._begin()
         task_status.started()
+        ended: trio.Event | None = None
+        waiting = True
         while True:
             planned = self._writer.changed(Change.PLAN)
-            ended = self._writer.changed(Change.SCHEDULES)
-            now_ms = self._now_ms()
-            try:
-                more = await self.run_once(now_ms)
-            except QueueFull as full:
-                LOG.warning("schedule.delayed", reason=str(full))
-                await trio.sleep(full.retry_after_s)
+            if ended is None or ended.is_set():
+                ended, waiting = self._writer.changed(Change.SCHEDULES), True
+            now_ms = self._clock.wall_ms()
+            if await self.run_once(now_ms, waiting=waiting):
                 continue
-            if more:
-                continue
-            next_ms = await self._writer.insist(lambda tx: schedules.next_due_ms(tx.conn))
-            wait_s = math.inf if next_ms is None else max(next_ms - self._now_ms(), 0) / 1000
-            # A machine that was suspended has slept less than has passed.
-            with trio.move_on_after(min(wait_s, limits.CLOCK_LOOK_S)):
+            waiting = self._clock.steady_ms() < self._settled_ms
+            wait_ms = await self._wait_ms(now_ms)
+            self._expected_ms = self._clock.steady_ms() + math.ceil(wait_ms)
+            with trio.move_on_after(wait_ms / 1000):
                 await _either(planned, ended)
 
-    async def run_once(self, now_ms: int) -> bool:
-        """Start what is due now. True: there is more. Raises `QueueFull` when nothing fits."""
-        work = partial(self._start_due, now_ms=now_ms)
+    async def run_once(self, now_ms: int, *, waiting: bool = True) -> bool:
+        """Start what is due now. True: there is more.
+
+        `waiting`: also what waits for an earlier run to end.
+        """
+        self._notice_outage()
+        work = partial(self._start_due, now_ms=now_ms, waiting=waiting)
         return await self._writer.insist(work)
 
-    def _start_due(self, tx: Tx, *, now_ms: int) -> bool:
-        carried_out = 0
-        full: QueueFull | None = None
-        for schedule_id in schedules.due_schedules(tx.conn, now_ms):
+    async def _wait_ms(self, now_ms: int) -> float:
+        """For how long nothing is to be done by itself. Everything due until `now_ms` is done."""
+        next_ms = await self._writer.insist(lambda tx: schedules.next_due_ms(tx.conn, now_ms))
+        steady_ms = self._clock.steady_ms()
+        # A machine that was suspended has slept less than has passed.
+        waits = [limits.CLOCK_LOOK_S * 1000]
+        if next_ms is not None:
+            waits.append(next_ms - self._clock.wall_ms())
+        if steady_ms < self._settled_ms:
+            waits.append(self._settled_ms - steady_ms)
+        waits += [at_ms - steady_ms for at_ms in self._retry_ms.values()]
+        return max(min(waits), 0)
+
+    def _notice_outage(self) -> None:
+        """What was due while nobody could look, or in a time that the wall clock left out."""
+        late_ms = self._clock.steady_ms() - self._expected_ms
+        ahead_ms = self._clock.ahead_ms()
+        stepped_ms = abs(ahead_ms - self._ahead_ms)
+        if late_ms > limits.OUTAGE_MIN_MS or stepped_ms >= limits.CLOCK_STEP_MIN_MS:
+            self._since_ms, self._ahead_ms = self._clock.wall_ms(), ahead_ms
+        self._expected_ms = self._clock.steady_ms()
+
+    def _start_due(self, tx: Tx, *, now_ms: int, waiting: bool) -> bool:
+        steady_ms = self._clock.steady_ms()
+        found = schedules.due_schedules(tx.conn, now_ms, waiting=waiting)
+        self._retry_ms = {at: ms for at, ms in self._retry_ms.items() if ms > steady_ms}
+        turns = sorted(found, key=lambda schedule_id: (schedule_id <= self._last, schedule_id))
+        started, more, gone = 0, False, False
+        for schedule_id in turns:
+            if schedule_id in self._retry_ms:
+                continue
             schedule = schedules.get(tx.conn, schedule_id)
             if (problem := bar(schedule.owner)) is not None:
                 if schedules.hold(tx.conn, schedule_id):
                     LOG.info("schedule.held", schedule=schedule_id, reason=problem)
                 continue
-            rows = [
-                PlannedRun(nominal_ms=nominal_ms, due_ms=due_ms, waiting=on_purpose)
-                for nominal_ms, due_ms, on_purpose in schedules.due(tx.conn, schedule_id, now_ms)
-            ]
-            active = schedules.active_runs(tx.conn, schedule_id)
-            decisions = decide_due(
-                schedule.spec,
-                rows,
-                now_ms=now_ms,
-                late_after_ms=limits.MISSED_AFTER_MS,
-                active=len(active),
-            )
-            gone, refused = self._carry_out(tx, schedule, decisions, active, now_ms)
-            carried_out, full = carried_out + gone, refused or full
-            if carried_out >= limits.PUBLISH_PORTION_MAX:
-                return True
-        if full is not None and not carried_out:
-            raise full
-        return full is not None
+            count, rest = self._serve(tx, schedule, now_ms)
+            started, more, gone = started + count, more or rest, True
+            self._last = schedule_id
+            if started >= limits.PUBLISH_PORTION_MAX:
+                more = True
+                break
+        if gone:
+            settings.raise_seen(tx.conn, now_ms)
+        return more
+
+    def _serve(self, tx: Tx, schedule: Schedule, now_ms: int) -> tuple[int, bool]:
+        """Carry out what is decided of a schedule; how many runs started, and if there is more."""
+        spec = schedule.spec
+        if (
+            spec.missed is Missed.LAST
+            and schedule.planned_until_ms < now_ms
+            and not schedule.paused
+        ):
+            return 0, False  # The last one is not planned yet: the planner says when it is.
+        idle = idle_reason(spec, paused=schedule.paused, bar=None)
+        all_alike = idle is None and (spec.missed, spec.overlap) == (Missed.ALL, Overlap.ALLOW)
+        limit = limits.PUBLISH_EACH_MAX + 1 if all_alike else -1  # Each one starts.
+        rows = schedules.due(tx.conn, schedule.id, now_ms, limit)
+        if idle is not None:
+            rows = self._drop(tx, schedule, rows, idle)
+        active = schedules.active_runs(tx.conn, schedule.id)
+        if self._clock.steady_ms() < self._settled_ms and depends_on_active(spec, active):
+            return 0, False
+        decisions = decide_due(spec, rows, now_ms=now_ms, since_ms=self._since_ms, active=active)
+        return self._carry_out(tx, schedule, decisions, active, rows)
+
+    def _drop(
+        self, tx: Tx, schedule: Schedule, rows: Sequence[PlannedRun], reason: str
+    ) -> list[PlannedRun]:
+        """A schedule that starts nothing by itself: only what was asked for is left."""
+        own = [row.nominal_ms for row in rows if not row.backfill]
+        if own:
+            self._skip(tx, schedule, [Skip(nominal_ms=at_ms, reason=reason) for at_ms in own])
+        return [row for row in rows if row.backfill]
 
     def _carry_out(
         self,
         tx: Tx,
         schedule: Schedule,
         decisions: Sequence[Decision],
-        active: Sequence[int],
-        now_ms: int,
-    ) -> tuple[int, QueueFull | None]:
-        """Act on a portion of the decisions; gives how many rows are gone, and what stopped it.
+        active: Active,
+        rows: Sequence[PlannedRun],
+    ) -> tuple[int, bool]:
+        """Act on the decisions; gives how many runs started, and whether more are to start now.
 
         What fits into the queue is started, or a backlog larger than the queue would never be.
         """
-        gone = 0
-        # Those who wait come last: they must not use up the portion, time after time.
-        ordered = sorted(decisions, key=lambda decision: isinstance(decision, Wait))
-        for decision in ordered[: limits.PUBLISH_PORTION_MAX]:
-            if isinstance(decision, Wait):
-                schedules.told_to_wait(tx.conn, schedule.id, decision.nominal_ms)
-                continue
-            if isinstance(decision, Skip):
-                LOG.info("schedule.skipped", schedule=schedule.id, reason=decision.reason)
-            else:
-                if isinstance(decision, Replace):
-                    for run_id in active:
-                        reason = f"replaced by the run of {to_rfc3339(decision.nominal_ms)}"
-                        self._ledger.cancel_run(tx, run_id, reason, now_ms=now_ms)
-                try:
-                    self._submit(tx, schedule, decision.nominal_ms, now_ms)
-                except QueueFull as error:
-                    return gone, error
-            schedules.remove(tx.conn, schedule.id, decision.nominal_ms)
-            gone += 1
-        return gone, None
+        by_nominal = {row.nominal_ms: row for row in rows}
+        self._skip(tx, schedule, [each for each in decisions if isinstance(each, Skip)])
+        waits = [each.nominal_ms for each in decisions if isinstance(each, Wait)]
+        if fresh := [at_ms for at_ms in waits if not by_nominal[at_ms].waiting]:
+            schedules.let_wait(tx.conn, schedule.id, fresh)
+        starts = [each for each in decisions if isinstance(each, Start | Replace)]
+        started: list[int] = []
+        for decision in starts[: limits.PUBLISH_EACH_MAX]:
+            row = by_nominal[decision.nominal_ms]
+            try:
+                self._start(tx, schedule, row, active if isinstance(decision, Replace) else None)
+            except QueueFull as full:
+                self._delay(schedule, full)
+                break
+            started.append(row.nominal_ms)
+        if started:
+            self._delayed.discard(schedule.id)
+            schedules.remove(tx.conn, schedule.id, started)
+        more = len(started) < len(starts) and schedule.id not in self._retry_ms
+        return len(started), more
 
-    def _submit(self, tx: Tx, schedule: Schedule, nominal_ms: int, now_ms: int) -> None:
+    def _start(self, tx: Tx, schedule: Schedule, row: PlannedRun, replaced: Active | None) -> None:
+        now_ms = self._clock.wall_ms()
+        for run_id in replaced.planned if replaced else ():
+            reason = f"replaced by the run of {to_rfc3339(row.nominal_ms)}"
+            self._ledger.cancel_run(tx, run_id, reason, now_ms=now_ms)
         priority, max_running = clients.limits_of(tx.conn, schedule.client)
         new = NewRun(
             revision_id=schedule.revision_id,
@@ -131,9 +207,37 @@ class Publisher:
             created_ms=now_ms,
             input=schedule.spec.input,
             schedule_id=schedule.id,
-            scheduled_for_ms=nominal_ms,
+            scheduled_for_ms=row.nominal_ms,
         )
-        self._ledger.submit(tx, [new])
+        (run,) = self._ledger.submit(tx, [new])
+        if row.backfill:
+            schedules.note_backfill(tx.conn, run.id)
+
+    def _delay(self, schedule: Schedule, full: QueueFull) -> None:
+        """Its client is over a limit: it alone waits a while."""
+        self._retry_ms[schedule.id] = self._clock.steady_ms() + round(full.retry_after_s * 1000)
+        if schedule.id not in self._delayed:
+            self._delayed.add(schedule.id)
+            LOG.warning("schedule.delayed", schedule=schedule.id, reason=str(full))
+
+    def _skip(self, tx: Tx, schedule: Schedule, skips: Sequence[Skip]) -> None:
+        """Let rows go without a run, and say so: a line for each reason."""
+        if not skips:
+            return
+        schedules.remove(tx.conn, schedule.id, [each.nominal_ms for each in skips])
+        by_reason: defaultdict[str, list[int]] = defaultdict(list)
+        for each in skips:
+            by_reason[each.reason].append(each.nominal_ms)
+        for reason, nominals in by_reason.items():
+            LOG.info(
+                "schedule.skipped",
+                schedule=schedule.id,
+                pipeline=schedule.pipeline,
+                count=len(nominals),
+                first=to_rfc3339(min(nominals)),
+                last=to_rfc3339(max(nominals)),
+                reason=reason,
+            )
 
 
 async def _either(*events: trio.Event) -> None:

@@ -4,7 +4,7 @@ One transaction a batch: state, outputs, the next `task_runs`, and the receipts.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Final, Protocol, TypeVar
 
@@ -14,6 +14,7 @@ import trio
 from control.bus.base import Bus, Subscription
 from control.core.advance import Advance
 from control.model import limits
+from control.model.clock import Clock
 from control.model.errors import BusUnavailable
 from control.model.messages import Announce, CancelJob, Deadline, Finished, Progressed, Started
 from control.model.names import Group, Service, Topic
@@ -44,13 +45,13 @@ class Trigger:
         bus: Bus,
         writer: Writer,
         ledger: Ledger,
-        now_ms: Callable[[], int],
+        clock: Clock,
         jitter: Jitter,
     ) -> None:
         self._bus = bus
         self._writer = writer
         self._ledger = ledger
-        self._now_ms = now_ms
+        self._clock = clock
         self._jitter = jitter
         self._armed = trio.Event()
         self.refused = 0  # Results that did not count.
@@ -91,7 +92,7 @@ class Trigger:
     async def _serve(self, subscription: Subscription, topic: Topic) -> None:
         while True:
             deliveries = await subscription.receive()
-            now_ms = self._now_ms()
+            now_ms = self._clock.wall_ms()
             jitters = [self._jitter() for _ in deliveries]
             work = partial(
                 self._apply, topic=topic, deliveries=deliveries, jitters=jitters, now_ms=now_ms
@@ -170,20 +171,21 @@ class Trigger:
         while True:
             self._armed = trio.Event()
             next_ms = await self._writer.insist(lambda tx: runs.next_timer_ms(tx.conn))
-            wait_s = math.inf if next_ms is None else max(next_ms - self._now_ms(), 0) / 1000
+            left_ms = math.inf if next_ms is None else max(next_ms - self._clock.steady_ms(), 0)
             # A machine that was suspended has slept less than has passed.
-            with trio.move_on_after(min(wait_s, limits.CLOCK_LOOK_S)):
+            with trio.move_on_after(min(left_ms / 1000, limits.CLOCK_LOOK_S)):
                 await self._armed.wait()
                 continue
-            await self._writer.insist(partial(self._time, now_ms=self._now_ms()))
+            await self._writer.insist(self._time)
 
-    def _time(self, tx: Tx, *, now_ms: int) -> None:
+    def _time(self, tx: Tx) -> None:
         """Deadlines and retries that have come, inside the transaction."""
-        due = runs.timers_due(tx.conn, now_ms, limits.RECEIVE_RECORDS_MAX)
-        steps = self._ledger.load(tx, due, now_ms=now_ms)
+        steady_ms = self._clock.steady_ms()
+        due = runs.timers_due(tx.conn, steady_ms, limits.RECEIVE_RECORDS_MAX)
+        steps = self._ledger.load(tx, due, now_ms=self._clock.wall_ms())
         for step in steps.values():
             deadline_ms = step.run.deadline_ms
-            if deadline_ms is not None and deadline_ms <= now_ms:
+            if deadline_ms is not None and deadline_ms <= steady_ms:
                 step.time_out()
             else:
                 step.release_due()

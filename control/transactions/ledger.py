@@ -31,10 +31,14 @@ _Due = tuple[Advance, JobRow, tuple[int, ...]]
 
 
 class Ledger:
-    """What may be done to runs. `queue_size` bounds the jobs waiting, of all clients."""
+    """What may be done to runs. `queue_size` bounds the jobs waiting, of all clients.
 
-    def __init__(self, graphs: Graphs, queue_size: int) -> None:
+    `steady_ms`: the clock that deadlines and retries go by.
+    """
+
+    def __init__(self, graphs: Graphs, queue_size: int, steady_ms: Callable[[], int]) -> None:
         self._graphs = graphs
+        self._steady_ms = steady_ms
         self.queue_size = queue_size
         self.triggers_refused = 0  # Triggers that started nothing,
         self.last_refusal = ""  # and why the last one did not.
@@ -51,10 +55,12 @@ class Ledger:
 
     def _divide(self, tx: Tx, news: Sequence[NewRun]) -> list[Advance]:
         run_id, job_id = runs.next_ids(tx.conn)
+        steady_ms = self._steady_ms()
         steps: list[Advance] = []
         for new in news:
             graph = self._graphs.get(tx, new.revision_id)
-            steps.append(divide(new, graph, run_id=run_id, first_job_id=job_id))
+            step = divide(new, graph, run_id=run_id, first_job_id=job_id, steady_ms=steady_ms)
+            steps.append(step)
             run_id, job_id = run_id + 1, job_id + len(graph.stage_of)
         return steps
 
@@ -74,8 +80,9 @@ class Ledger:
 
     def load(self, tx: Tx, run_ids: Iterable[int], *, now_ms: int) -> dict[int, Advance]:
         """Runs to work on, by id; those that do not exist (any more) are missing."""
+        steady_ms = self._steady_ms()
         return {
-            run.id: Advance(run, self._graphs.get(tx, run.revision_id), now_ms)
+            run.id: Advance(run, self._graphs.get(tx, run.revision_id), now_ms, steady_ms)
             for run in runs.load(tx.conn, run_ids)
         }
 

@@ -1,5 +1,5 @@
 -- name: of_pipeline
-SELECT id, spec, paused, planned_until_ms FROM schedules WHERE pipeline = ? ORDER BY id
+SELECT id, spec FROM schedules WHERE pipeline = ? ORDER BY id
 
 -- name: next_id
 UPDATE counters SET last = last + 1 WHERE name = 'schedules' RETURNING last
@@ -8,7 +8,7 @@ UPDATE counters SET last = last + 1 WHERE name = 'schedules' RETURNING last
 INSERT INTO schedules (id, pipeline, spec, planned_until_ms, created_ms) VALUES (?, ?, ?, ?, ?)
 
 -- name: update
-UPDATE schedules SET spec = ?, planned_until_ms = ? WHERE id = ?
+UPDATE schedules SET spec = ?, planned_until_ms = min(planned_until_ms, ?) WHERE id = ?
 
 -- name: delete
 DELETE FROM schedules WHERE id = ?
@@ -17,8 +17,15 @@ DELETE FROM schedules WHERE id = ?
 UPDATE schedules SET paused = ?, planned_until_ms = ? WHERE id = ?
 
 -- name: forget_planned
--- Asked-for ones stay, and those whose time has come: nobody would plan them again.
+-- Those whose time has come stay, and those that were asked for: nobody would plan them again.
 DELETE FROM scheduled_runs WHERE schedule_id = ? AND backfill = 0 AND nominal_ms > ?
+
+-- name: forget_all
+DELETE FROM scheduled_runs WHERE schedule_id = ?
+
+-- name: due_count
+-- Whose time has come, or that were asked for: who drops them must say so.
+SELECT count(*) FROM scheduled_runs WHERE schedule_id = ? AND (due_ms <= ? OR backfill)
 
 -- name: of_client
 SELECT s.id FROM schedules AS s JOIN pipelines AS p ON p.name = s.pipeline
@@ -67,23 +74,49 @@ WHERE NOT EXISTS (
 )
 
 -- name: next_due
-SELECT min(due_ms) FROM scheduled_runs WHERE waiting = 0
+SELECT min(due_ms) FROM scheduled_runs WHERE waiting = 0 AND due_ms > ?
+
+-- name: to_plan
+-- Whose plan ends first comes first. A schedule that was planned a bit comes again.
+SELECT s.id, s.pipeline, s.spec, s.paused, s.planned_until_ms, p.revision_id, p.client_id,
+       c.role, c.enabled, NULL, NULL
+FROM schedules AS s JOIN pipelines AS p ON p.name = s.pipeline
+LEFT JOIN clients AS c ON c.client_id = p.client_id
+WHERE s.paused = 0 AND s.planned_until_ms < ?1 AND (s.planned_until_ms, s.id) > (?2, ?3)
+ORDER BY s.planned_until_ms, s.id LIMIT ?4
+
+-- name: unplan_beyond
+DELETE FROM scheduled_runs WHERE backfill = 0 AND nominal_ms > ?1 AND schedule_id IN (
+    SELECT id FROM schedules WHERE planned_until_ms > ?2)
+
+-- name: plan_from
+UPDATE schedules SET planned_until_ms = ?1 WHERE planned_until_ms > ?2
 
 -- name: due_schedules
-SELECT DISTINCT schedule_id FROM scheduled_runs WHERE due_ms <= ?
+SELECT DISTINCT schedule_id FROM scheduled_runs WHERE due_ms <= ? AND waiting = 0
+
+-- name: waiting_schedules
+SELECT DISTINCT schedule_id FROM scheduled_runs WHERE waiting = 1
 
 -- name: due
-SELECT nominal_ms, due_ms, waiting OR backfill FROM scheduled_runs
-WHERE schedule_id = ? AND due_ms <= ?
+SELECT nominal_ms, due_ms, waiting, backfill FROM scheduled_runs
+WHERE schedule_id = ?1 AND (due_ms <= ?2 OR waiting) ORDER BY nominal_ms LIMIT ?3
 
 -- name: wait
-UPDATE scheduled_runs SET waiting = 1 WHERE schedule_id = ? AND nominal_ms = ?
+UPDATE scheduled_runs SET waiting = 1
+WHERE schedule_id = ? AND nominal_ms IN (SELECT value FROM json_each(?)) AND waiting = 0
 
 -- name: remove
-DELETE FROM scheduled_runs WHERE schedule_id = ? AND nominal_ms = ?
+DELETE FROM scheduled_runs
+WHERE schedule_id = ? AND nominal_ms IN (SELECT value FROM json_each(?))
 
 -- name: active_runs
-SELECT id FROM runs WHERE schedule_id = ? AND state IN ('READY', 'IN_PROGRESS')
+SELECT r.id, r.scheduled_for_ms IS NULL, b.run_id IS NOT NULL
+FROM runs AS r LEFT JOIN backfill_runs AS b ON b.run_id = r.id
+WHERE r.schedule_id = ? AND r.state IN ('READY', 'IN_PROGRESS') ORDER BY r.id
+
+-- name: backfill_run
+INSERT INTO backfill_runs (run_id) VALUES (?)
 
 -- name: upcoming
 SELECT r.due_ms, r.schedule_id, r.nominal_ms, s.pipeline, r.waiting, r.backfill, p.client_id,

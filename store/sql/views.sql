@@ -54,8 +54,11 @@ SELECT coalesce(max(id), 0) FROM runs
 SELECT definition FROM revisions WHERE id = ?
 
 -- name: run_jobs
+-- Of a retry to come, `ready_ms` is by the steady clock: see control/model/clock.py.
 SELECT j.id, j.run_id, j.idx, j.state, j.reason, j.priority, j.attempt, j.worker, j.partition,
-       j.progress, o.output, j.error, r.created_ms, j.ready_ms, j.started_ms, j.finished_ms,
+       j.progress, o.output, j.error, r.created_ms, iif(j.delayed, j.ready_ms + coalesce(
+           (SELECT json_extract(value, '$.ahead_ms') FROM settings WHERE name = 'clock'), 0),
+       j.ready_ms), j.started_ms, j.finished_ms,
        j.exit_code, j.log_bytes, r.revision_id
 FROM runs AS r
 JOIN jobs AS j ON j.id BETWEEN r.first_job_id AND r.first_job_id + r.job_count - 1
@@ -64,7 +67,9 @@ WHERE r.id = ? AND j.id > ? ORDER BY j.id LIMIT ?
 
 -- name: job
 SELECT j.id, j.run_id, j.idx, j.state, j.reason, j.priority, j.attempt, j.worker, j.partition,
-       j.progress, o.output, j.error, r.created_ms, j.ready_ms, j.started_ms, j.finished_ms,
+       j.progress, o.output, j.error, r.created_ms, iif(j.delayed, j.ready_ms + coalesce(
+           (SELECT json_extract(value, '$.ahead_ms') FROM settings WHERE name = 'clock'), 0),
+       j.ready_ms), j.started_ms, j.finished_ms,
        j.exit_code, j.log_bytes, r.revision_id
 FROM jobs AS j JOIN runs AS r ON r.id = j.run_id LEFT JOIN outputs AS o ON o.job_id = j.id
 WHERE j.id = ?
@@ -72,7 +77,9 @@ WHERE j.id = ?
 -- name: jobs_among
 -- Without outputs: for live frames.
 SELECT j.id, j.run_id, j.idx, j.state, j.reason, j.priority, j.attempt, j.worker, j.partition,
-       j.progress, NULL, j.error, r.created_ms, j.ready_ms, j.started_ms, j.finished_ms,
+       j.progress, NULL, j.error, r.created_ms, iif(j.delayed, j.ready_ms + coalesce(
+           (SELECT json_extract(value, '$.ahead_ms') FROM settings WHERE name = 'clock'), 0),
+       j.ready_ms), j.started_ms, j.finished_ms,
        j.exit_code, j.log_bytes, r.revision_id
 FROM json_each(?) AS wanted JOIN jobs AS j ON j.id = wanted.value JOIN runs AS r ON r.id = j.run_id
 

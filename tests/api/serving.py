@@ -17,6 +17,7 @@ from control.api.server import Api
 from control.bus.embedded import EmbeddedBus
 from control.bus.journal import Journal
 from control.model.balancing import ClassChange, LoadOfPartition, Rules, Waits
+from control.model.clock import Clock
 from control.model.kinds import Kind, KindRegistry
 from control.model.names import Group, Metric, Topic
 from control.model.queues import Queues, WaitingClass, WaitingGroup, WaitingReason
@@ -169,6 +170,10 @@ class Healthy:
         """How the parts are."""
         return self.problems
 
+    def warnings(self) -> list[str]:
+        """Nothing."""
+        return []
+
     async def examine(self) -> list[CheckView]:
         """One check."""
         await trio.lowlevel.checkpoint()
@@ -230,7 +235,7 @@ async def serving(
     parts = Parts(
         reader=reader,
         writer=writer,
-        ledger=Ledger(Graphs(), queue_size),
+        ledger=Ledger(Graphs(), queue_size, lambda: NOW_MS),
         views=Views(Outlines()),
         bus=bus,
         gate=Gate(stored_logins(reader), offload, bytes(32)),
@@ -240,7 +245,7 @@ async def serving(
         reports=facts,
         logs=JobLogs(bus, files, offload),
         health=health,
-        now_ms=lambda: NOW_MS,
+        clock=Clock(lambda: NOW_MS, lambda: 0),
         random_bytes=lambda count: next(numbers).to_bytes(count, "big"),
         life="data.1",
     )

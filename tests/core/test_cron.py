@@ -82,6 +82,44 @@ def test_crons_of_every_form_fire(cron: str, first: str) -> None:
     assert to_rfc3339(found) == first
 
 
+def days(cron: str, month: str = "2026-08") -> list[int]:
+    """The days of a month on which it fires; the 1st of August 2026 is a Saturday."""
+    found = times(spec(cron), f"{month}-01T00:00:00Z", f"{month}-31T00:00:00Z")
+    first = times(spec(cron), "2026-07-31T23:59:59Z", "2026-08-01T00:00:00Z")
+    return [int(at[8:10]) for at in (*first, *found)]
+
+
+@pytest.mark.parametrize(
+    ("cron", "found"),
+    [
+        ("0 0 10 * MON", [3, 10, 17, 24, 31]),  # Both are restricted: one is enough.
+        ("0 0 11 * MON", [3, 10, 11, 17, 24, 31]),
+        ("0 0 15W * MON", [3, 10, 14, 17, 24, 31]),
+        ("0 0 1W * *", [3]),  # Not the last day of July.
+        ("0 0 30W * *", [31]),
+        ("0 0 1 * 5#2", [1, 14]),
+        ("0 0 1 * L5", [1, 28]),
+        ("0 0 L * L5", [28, 31]),
+        ("0 0 1 * 6#1", [1]),
+        ("0 0 1,2,3 * SUN#2,SAT#5", [1, 2, 3, 9, 29]),
+        ("0 0 1-31 * MON", list(range(1, 32))),
+        ("0 0 */3 * 7#4", []),  # One of them begins with `*`: both have to fit.
+        ("0 0 */2 * 7#4", [23]),
+        ("0 0 1-31/2 * 7#4", list(range(1, 32, 2))),
+        ("0 0 */1 * MON", [3, 10, 17, 24, 31]),
+        ("0 0 1 * */2", [1]),  # 0, 2, 4, and 6.
+        ("0 0 2,4 * */2", [2, 4]),
+        ("0 0 3 * */2", []),
+        ("0 0 ? * 0", [2, 9, 16, 23, 30]),
+        ("0 0 L * ?", [31]),
+        ("0 0 * * 5#5,L5", [28]),
+    ],
+)
+def test_the_two_fields_of_days_go_together_by_one_rule(cron: str, found: list[int]) -> None:
+    assert check_schedule(cron, "UTC") == []
+    assert days(cron) == found
+
+
 @pytest.mark.parametrize(
     ("cron", "words"),
     [
@@ -96,7 +134,8 @@ def test_crons_of_every_form_fire(cron: str, first: str) -> None:
         ("@reboot", "use one of @annually"),
         ("0 0 30 2 *", "never fires"),
         ("0 0 0 31 4,6 *", "never fires"),
-        ("0 0 15W * SUN", "never fires"),
+        ("0 0 30 2 */2", "never fires"),  # A day of the week that restricts nothing by itself.
+        ("0 0 31W 4 *", "never fires"),
         ("H * * * *", "drawn by chance"),
         ("r(0-30)/5 * * * *", "drawn by chance"),
         ("0 9-9 * * *", "write '9'"),

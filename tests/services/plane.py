@@ -19,19 +19,22 @@ from control.bus.peers import Arrival
 from control.core.policy import Policy
 from control.core.speed import partition_classes
 from control.model import limits
+from control.model.clock import Clock
 from control.model.errors import NotFound
 from control.model.names import Change
 from control.model.pipelines import JobSpec, Pipeline, ScheduleSpec, TriggerSpec
 from control.model.rows import NewRun, RunRow
 from control.model.states import Role, Trigger
 from control.services.balancer import BalancerService
+from control.services.clock_watch import ClockWatch
 from control.services.dispatcher import Dispatcher
 from control.services.planner import Planner
 from control.services.publisher import Publisher
 from control.services.trigger import Trigger as TriggerService
+from control.transactions import timetable
 from control.transactions.graphs import Graphs
 from control.transactions.ledger import Ledger
-from store import catalog, clients, runs, schedules
+from store import catalog, clients, runs, settings
 from store.bus_log import SqliteLogRows
 from store.state import open_state
 from store.writer import Tx, Writer
@@ -87,26 +90,40 @@ def pipeline(
 class Plane:
     """The parts of a control plane, wired as in `control.app`."""
 
-    def __init__(self, directory: Path, queue_size: int, jitter: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        queue_size: int,
+        jitter: Callable[[], float],
+        stepped_ms: int = 0,
+    ) -> None:
         self.path = directory / "state.db"
         self.conn = open_state(self.path)
         self.conn.execute("PRAGMA synchronous = OFF")  # Processes die here, machines do not.
         self.commits_left: int | None = None  # The plane dies in the commit after so many.
         self.died = trio.Event()
+        self.dropped = 0  # Runs that waited, by the last `put`.
         self.committed: Callable[[], None] = lambda: None  # Called between two commits.
         self.journal = Journal(SqliteLogRows())
         self.writer = Writer(self.conn, self._offload, self.journal)
         self.bus = EmbeddedBus(self.journal, self.writer.insist)
-        self.ledger = Ledger(Graphs(), queue_size)
+        self.stepped_ms = stepped_ms  # How far somebody has set the wall clock.
+        clock = self.clock = Clock(lambda: now_ms() + self.stepped_ms, now_ms)
+        record = settings.clock(self.conn)
+        clock.resume(record.ahead_ms)
+        self.clock_watch = ClockWatch(clock, self.writer, record)
+        self.ledger = Ledger(Graphs(), queue_size, clock.steady_ms)
         send, receive = trio.open_memory_channel[Arrival](limits.ARRIVALS_MAX)
         self.arrivals = send
-        self.trigger = TriggerService(self.bus, self.writer, self.ledger, now_ms, jitter)
-        self.planner = Planner(self.writer, now_ms)
-        self.publisher = Publisher(self.writer, self.ledger, now_ms)
+        self.trigger = TriggerService(self.bus, self.writer, self.ledger, clock, jitter)
+        self.planner = Planner(self.writer, clock.wall_ms)
+        self.publisher = Publisher(self.writer, self.ledger, clock)
         classes = partition_classes(PARTITIONS, 0.6)
-        self.dispatcher = Dispatcher("d", self.bus, classes, receive, now_ms)
+        self.dispatcher = Dispatcher("d", self.bus, classes, receive, clock)
         chance = random.Random(7).randbytes  # The same in each plane: a seed is always one run.
-        self.balancer = BalancerService(Policy(partitions=PARTITIONS), self.bus, now_ms, chance)
+        self.balancer = BalancerService(
+            Policy(partitions=PARTITIONS), self.bus, clock.wall_ms, chance
+        )
 
     async def _offload(self, sync_fn: Callable[[], T], /) -> T:
         await trio.lowlevel.checkpoint()
@@ -142,7 +159,9 @@ class Plane:
 
         def work(tx: Tx) -> int:
             put = catalog.put(tx.conn, definition, client, now_ms=now_ms())
-            schedules.sync(tx.conn, definition.name, definition.schedules, now_ms=now_ms())
+            self.dropped = timetable.sync(
+                tx.conn, definition.name, definition.schedules, now_ms=now_ms()
+            )
             tx.touch(Change.SCHEDULES)
             return put.revision_id
 
@@ -187,10 +206,14 @@ class Plane:
 
 @asynccontextmanager
 async def opened(
-    directory: Path, *, queue_size: int = 100_000, jitter: Callable[[], float] = lambda: 0.0
+    directory: Path,
+    *,
+    queue_size: int = 100_000,
+    jitter: Callable[[], float] = lambda: 0.0,
+    stepped_ms: int = 0,
 ) -> AsyncIterator[tuple[Plane, trio.Nursery]]:
     """A plane whose writer runs; services are started into the nursery."""
-    plane = Plane(directory, queue_size, jitter)
+    plane = Plane(directory, queue_size, jitter, stepped_ms)
     try:
         async with trio.open_nursery() as foundation:
             await foundation.start(plane.writer.run)

@@ -49,10 +49,11 @@ async def test_planning_goes_on_where_the_plane_died(
     async with opened(tmp_path) as (plane, nursery):
         plane.client("ann")
         await plane.put(often)
-        plane.commits_left = 2  # The page, one portion, and no more.
+        plane.commits_left = 6  # Of the next minutes, of the rest one portion, and no more.
         nursery.start_soon(plane.planner.run)
         await plane.died.wait()
         assert 0 < len(planned(plane)) < 48 * 180
     async with opened(tmp_path) as (plane, nursery):
         await nursery.start(plane.planner.run)
+        await trio.sleep(1)
         assert len(planned(plane)) == 48 * 180

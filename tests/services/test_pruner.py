@@ -36,7 +36,14 @@ async def test_what_ended_too_long_ago_goes(tmp_path: Path, autojump_clock: Mock
                 plane.ledger.cancel_run(tx, run_id, "by order", now_ms=now_ms())
 
         await plane.writer.write(end)
-        pruner = Pruner(plane.writer, 1.0, now_ms, forget_logs, forget_facts)
+        pruner = Pruner(
+            plane.writer,
+            1.0,
+            plane.clock,
+            lambda: plane.clock_watch.settled,
+            forget_logs=forget_logs,
+            forget_facts=forget_facts,
+        )
         await nursery.start(pruner.run)
         await trio.sleep(23 * 3_600)
         assert not logs

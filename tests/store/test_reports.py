@@ -104,9 +104,9 @@ def test_reports_equal_a_naive_computation(
     assert total.retries == len(seen) - len(final)
     assert total.throughput == pytest.approx(len(final) / (span_ms / 1000))
     busy = math.fsum(
-        min(took, (one.finished_ms - NOW_MS + span_ms) / 1000)
+        min(one.duration_seconds, (one.finished_ms - NOW_MS + span_ms) / 1000)
         for one in seen
-        if (took := one.duration_seconds) is not None
+        if one.duration_seconds is not None
     )
     assert total.busy_slots == pytest.approx(busy / (span_ms / 1000))
     assert near(total.wait, spread([w for one in final if (w := one.wait_seconds) is not None]))

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from control.model.pipelines import ScheduleSpec
+from control.transactions import timetable
 from store import catalog, schedules
 from store.schedules import Due
 from tests.store.world import NOW_MS, World, pipeline
@@ -14,7 +15,7 @@ def stored(world: World, name: str, client: str, *due: list[int]) -> int:
     definition = pipeline(name)
     revision = catalog.put(world.conn, definition, client, now_ms=NOW_MS).revision_id
     specs = [ScheduleSpec(cron=f"{n} * * * *", input=msgspec.Raw(b"{}")) for n in range(len(due))]
-    schedules.sync(world.conn, name, specs, now_ms=NOW_MS)
+    timetable.sync(world.conn, name, specs, now_ms=NOW_MS)
     made = schedules.listing(world.conn, after=0, limit=10, pipeline=name)
     for schedule, times in zip(made, due, strict=True):
         rows = [(at_ms, at_ms) for at_ms in times]

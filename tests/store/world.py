@@ -45,7 +45,7 @@ class World:
 
     def __init__(self, path: Path) -> None:
         self.conn = open_state(path)
-        self.ledger = Ledger(Graphs(), queue_size=100_000)
+        self.ledger = Ledger(Graphs(), queue_size=100_000, steady_ms=lambda: NOW_MS)
         self._journal = Journal(SqliteLogRows())
 
     def client(self, name: str, role: Role = Role.SUBMITTER) -> None:
