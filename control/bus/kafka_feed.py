@@ -5,7 +5,6 @@ inbox is full it pauses its partitions but goes on polling, because the client's
 errors come from there.
 """
 
-import base64
 import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
@@ -18,20 +17,20 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 
 from control.bus.kafka_client import error_of, in_words, passes
+from control.core.foreign import Foreign, dead_letter, read
 from control.model import limits
-from control.model.messages import DECODER, DeadLetter, Message
+from control.model.messages import Message
 from control.model.names import Topic
 from control.model.records import Delivery
 
 T = TypeVar("T")
 _PASSES_S: Final = 1.0
-_UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 
 
 class Batch(msgspec.Struct, frozen=True):
     """What one poll found, by partition and in order, and how far each log goes.
 
-    A record that cannot be read is there as a `DeadLetter`.
+    A foreign record is there as a `DeadLetter`.
     """
 
     deliveries: dict[int, list[Delivery]]
@@ -140,36 +139,18 @@ class Feed:
 
 
 def delivery_of(topic: Topic, message: KafkaMessage) -> Delivery:
-    """A message of Kafka's as one of ours."""
+    """A message of Kafka's as one of ours; a foreign one as its `DeadLetter`."""
     partition, offset, value = message.partition(), message.offset(), message.value() or b""
     assert partition is not None
     assert offset is not None
     decoded: Message
     try:
-        # As text: what stays undecoded inside must be valid UTF-8 as well.
-        decoded = DECODER.decode(value.decode())
-    except _UNREADABLE as failure:
-        decoded = _dead_letter(message, str(failure))
+        decoded = read(topic, value)
+    except Foreign as failure:
+        key, place = message.key(), (topic, partition, offset)
+        text = None if key is None else key.decode(errors="replace")
+        decoded = dead_letter(place, text, value, str(failure), message.timestamp()[1])
     return Delivery(decoded, topic, partition, offset)
-
-
-def _dead_letter(message: KafkaMessage, error: str) -> DeadLetter:
-    value = (message.value() or b"")[: limits.DEAD_LETTER_BYTES_MAX]
-    try:
-        text, encoding = value.decode(), "utf-8"
-    except UnicodeDecodeError:
-        text, encoding = base64.b64encode(value).decode(), "base64"
-    key = message.key()
-    return DeadLetter(
-        topic=message.topic() or "",
-        partition=message.partition() or 0,
-        offset=message.offset() or 0,
-        key=None if key is None else key.decode(errors="replace"),
-        value=text,
-        encoding=encoding,
-        error=error,
-        at_ms=message.timestamp()[1],
-    )
 
 
 def insist(call: Callable[[], T], trouble: Callable[[str], None]) -> T:

@@ -10,7 +10,7 @@ from control.core.graph import Graph
 from control.core.lifecycle import JOB, RUN, Event, after
 from control.core.retry import retry_delay_ms
 from control.model import limits
-from control.model.errors import Conflict
+from control.model.errors import Conflict, NotFound
 from control.model.messages import Finished, Started
 from control.model.rows import AttemptRow, JobRow, RunRow
 from control.model.states import FINAL, Outcome, State, When
@@ -21,7 +21,10 @@ _FAILED = frozenset({Outcome.FAILED, Outcome.TIMED_OUT})
 
 
 class Advance:
-    """One run's next step. The lists are what the shell has to store and to publish."""
+    """One run's next step. The lists are what the shell has to store and to publish.
+
+    What names a job that is not of this run raises `NotFound`, and changes nothing.
+    """
 
     def __init__(
         self, run: RunRow, graph: Graph, now_ms: int, steady_ms: int | None = None
@@ -41,9 +44,17 @@ class Advance:
         self.deadline_set = False  # The run has a (new) deadline to be watched.
         self.waiting_delta = 0  # How many more jobs wait (state READY) than before.
 
+    def job(self, job_id: int) -> JobRow:
+        """A job of this run; raises `NotFound` for any other."""
+        at = job_id - self.run.jobs[0].id
+        if not 0 <= at < len(self.run.jobs):
+            message = f"job {job_id} is not of run {self.run.id}"
+            raise NotFound(message)
+        return self.run.jobs[at]
+
     def started(self, message: Started) -> bool:
         """An attempt began. False: it is not the one that should run, and must be stopped."""
-        job = self._job(message.job_id)
+        job = self.job(message.job_id)
         if job.attempt != message.attempt or job.state in FINAL:
             return False
         if job.state == State.READY:
@@ -52,7 +63,7 @@ class Advance:
 
     def finished(self, message: Finished, *, jitter: float) -> bool:
         """An attempt ended. False: refused, because it does not count (any more)."""
-        job = self._job(message.job_id)
+        job = self.job(message.job_id)
         if job.attempt != message.attempt or job.state in FINAL:
             return False
         spec = self.graph.pipeline.jobs[job.idx]
@@ -90,7 +101,7 @@ class Advance:
 
     def progressed(self, job_id: int, attempt: int, progress: float) -> None:
         """An attempt told how far it is."""
-        job = self._job(job_id)
+        job = self.job(job_id)
         if job.attempt == attempt and job.state == State.IN_PROGRESS:
             job.progress = progress
             self.changed[job.idx] = job
@@ -115,7 +126,7 @@ class Advance:
 
     def cancel_job(self, job_id: int, reason: str) -> None:
         """End one job; what waits for it follows the rules of `when`."""
-        job = self._job(job_id)
+        job = self.job(job_id)
         if job.state in FINAL:
             message = f"job {job.id} is {job.state} already"
             raise Conflict(message)
@@ -323,6 +334,3 @@ class Advance:
         self._move_run(event, reason)
         self.run.finished_ms = self.now_ms
         self.ended = True
-
-    def _job(self, job_id: int) -> JobRow:
-        return self.run.jobs[job_id - self.run.jobs[0].id]

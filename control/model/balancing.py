@@ -2,6 +2,7 @@
 
 import msgspec
 
+from control.model.numbers import Instant, Partition
 from control.model.states import Speed
 
 
@@ -12,7 +13,7 @@ class LoadOfPartition(msgspec.Struct, frozen=True, kw_only=True):
     `oldest_ms`: since when its oldest job has been there.
     """
 
-    partition: int
+    partition: Partition
     speed: Speed
     slots: int
     running: int
@@ -20,14 +21,14 @@ class LoadOfPartition(msgspec.Struct, frozen=True, kw_only=True):
     expected_s: float
     ahead_s: float = 0.0
     window_s: float = 0.0
-    oldest_ms: int | None
+    oldest_ms: Instant | None
     workers: tuple[str, ...]
 
 
 class ClassChange(msgspec.Struct, frozen=True, kw_only=True):
     """The jobs of this name became slow, or fast again: by their durations, or by the threshold."""
 
-    at_ms: int
+    at_ms: Instant
     pipeline: str
     name: str
     speed: Speed
@@ -75,4 +76,4 @@ class Waits(msgspec.Struct, frozen=True, kw_only=True):
     ahead: int
     at_least: bool
     refused: str | None
-    refused_ms: int | None
+    refused_ms: Instant | None

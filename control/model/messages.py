@@ -5,25 +5,42 @@
 understand.
 """
 
-from typing import Final
+from typing import Annotated, Final
 
 import msgspec
-from msgspec import Raw
+from msgspec import Meta, Raw
 
 from control.model.balancing import LoadOfPartition, Rules, Waits
 from control.model.isolation import Isolation
 from control.model.names import Service
+from control.model.numbers import (
+    Attempt,
+    Count,
+    Epoch,
+    ExitCode,
+    Id,
+    Instant,
+    LogOffset,
+    Partition,
+    Priority,
+    Seconds,
+    Share,
+)
 from control.model.queues import Queues
 from control.model.states import Outcome, Role, Speed
 
+SCHEMA: Final = 1  # Of all messages; a newer one may have more fields, never others.
 NULL: Final = Raw(b"null")
 
-PriorityKey = tuple[int, int, int, int]
+SecretHash = Annotated[
+    str, Meta(pattern=r"^scrypt\$1\d\$\d\$\d\$([0-9a-f]{2}){1,64}\$([0-9a-f]{2}){1,64}$")
+]
+PriorityKey = tuple[Priority, Priority, Priority, Priority]
 """Client, run, stage, and job priority: the strict global order of CONTRACT.md section 3."""
 
 
 class _Message(msgspec.Struct, frozen=True, kw_only=True):
-    schema: int = 1
+    schema: int = SCHEMA
 
 
 class JobReady(_Message, frozen=True, kw_only=True, tag="job_ready"):
@@ -33,9 +50,9 @@ class JobReady(_Message, frozen=True, kw_only=True, tag="job_ready"):
     `{"run": …, "jobs": …}`. Times are UTC milliseconds, durations seconds.
     """
 
-    run_id: int
-    job_id: int
-    attempt: int
+    run_id: Id
+    job_id: Id
+    attempt: Attempt
     pipeline: str
     name: str
     stage: str
@@ -43,13 +60,13 @@ class JobReady(_Message, frozen=True, kw_only=True, tag="job_ready"):
     kind: str
     version: str
     order: PriorityKey
-    created_ms: int  # Of the run: later stages keep the place of their run.
-    ready_ms: int
-    stages_left: int = 1  # Of the run, this one counted.
-    retries_left: int = 0
-    lost: int = 0  # How many workers this job has lost so far.
-    timeout: float | None = None
-    max_running: int | None = None  # The client's.
+    created_ms: Instant  # Of the run: later stages keep the place of their run.
+    ready_ms: Instant
+    stages_left: Count = 1  # Of the run, this one counted.
+    retries_left: Count = 0
+    lost: Count = 0  # How many workers this job has lost so far.
+    timeout: Seconds | None = None
+    max_running: Count | None = None  # The client's.
     labels: tuple[str, ...] = ()
     work: Raw = NULL
     input: Raw = NULL
@@ -69,12 +86,12 @@ class Placed(_Message, frozen=True, kw_only=True, tag="placed"):
     """
 
     job: JobReady
-    partition: int
+    partition: Partition
     worker: str
     speed: Speed
-    expected: float  # Seconds.
-    epoch: int | None = None
-    nonce: int = 0
+    expected: Seconds  # Seconds.
+    epoch: Epoch | None = None
+    nonce: Epoch = 0
     owner: str = ""  # Empty: not known, so any client's worker of this name may have it.
 
     def epoch_at(self, place: int) -> int:
@@ -85,29 +102,29 @@ class Placed(_Message, frozen=True, kw_only=True, tag="placed"):
 class Started(_Message, frozen=True, kw_only=True, tag="started"):
     """An attempt began to execute."""
 
-    run_id: int
-    job_id: int
-    attempt: int
+    run_id: Id
+    job_id: Id
+    attempt: Attempt
     worker: str
-    partition: int
-    started_ms: int
+    partition: Partition
+    started_ms: Instant
 
 
 class Progressed(_Message, frozen=True, kw_only=True, tag="progressed"):
     """An attempt says how much is done: from 0 to 1."""
 
-    run_id: int
-    job_id: int
-    attempt: int
-    progress: float
+    run_id: Id
+    job_id: Id
+    attempt: Attempt
+    progress: Share
 
 
 class Finished(_Message, frozen=True, kw_only=True, tag="finished"):
     """How one attempt ended. Published together with the receipt of its `Placed`, so only once."""
 
-    run_id: int
-    job_id: int
-    attempt: int
+    run_id: Id
+    job_id: Id
+    attempt: Attempt
     pipeline: str
     name: str
     stage: str
@@ -115,19 +132,19 @@ class Finished(_Message, frozen=True, kw_only=True, tag="finished"):
     kind: str
     version: str
     worker: str
-    partition: int
+    partition: Partition
     speed: Speed
     outcome: Outcome
     final: bool  # False: it failed or was lost, and will be tried again.
-    expected: float  # Seconds the balancer had expected.
-    ready_ms: int
-    started_ms: int | None  # None: it never began.
-    finished_ms: int
-    wait_seconds: float
-    duration_seconds: float
-    exit_code: int | None = None
+    expected: Seconds  # Seconds the balancer had expected.
+    ready_ms: Instant
+    started_ms: Instant | None  # None: it never began.
+    finished_ms: Instant
+    wait_seconds: Seconds
+    duration_seconds: Seconds
+    exit_code: ExitCode | None = None
     error: str | None = None
-    log_bytes: int = 0
+    log_bytes: Count = 0
     input: Raw = NULL
     output: Raw = NULL
 
@@ -135,29 +152,29 @@ class Finished(_Message, frozen=True, kw_only=True, tag="finished"):
 class Skipped(_Message, frozen=True, kw_only=True, tag="skipped"):
     """A job ended without an attempt: it was cancelled before it began."""
 
-    run_id: int
-    job_id: int
-    attempt: int
+    run_id: Id
+    job_id: Id
+    attempt: Attempt
     pipeline: str
     name: str
     kind: str
     client: str
-    ready_ms: int
-    finished_ms: int
+    ready_ms: Instant
+    finished_ms: Instant
     reason: str
 
 
 class Hold(msgspec.Struct, frozen=True, kw_only=True):
     """A job that a dispatcher holds a lease for."""
 
-    job_id: int
-    attempt: int
+    job_id: Id
+    attempt: Attempt
     client: str
     pipeline: str
     name: str
     speed: Speed
-    expected: float
-    started_ms: int | None = None
+    expected: Seconds
+    started_ms: Instant | None = None
 
 
 class WorkerUp(_Message, frozen=True, kw_only=True, tag="worker_up"):
@@ -166,12 +183,12 @@ class WorkerUp(_Message, frozen=True, kw_only=True, tag="worker_up"):
     worker: str
     dispatcher: str
     host: str
-    slots: int
+    slots: Count
     labels: tuple[str, ...]
     kinds: tuple[tuple[str, tuple[str, ...]], ...]  # Names with versions.
-    partitions: tuple[int, ...]  # One for each slot.
+    partitions: tuple[Partition, ...]  # One for each slot.
     draining: bool
-    connected_ms: int
+    connected_ms: Instant
     holds: tuple[Hold, ...] = ()
     isolation: Isolation | None = None  # None: it does not say.
     client: str = ""  # Which one connected it; empty: an earlier version did not say.
@@ -191,14 +208,14 @@ class WorkerQuiet(_Message, frozen=True, kw_only=True, tag="worker_quiet"):
 
     worker: str
     dispatcher: str
-    since_ms: int | None
+    since_ms: Instant | None
 
 
 class Overran(_Message, frozen=True, kw_only=True, tag="overran"):
     """These jobs take far longer than expected; what waited behind them was called back."""
 
     worker: str
-    job_ids: tuple[int, ...]
+    job_ids: tuple[Id, ...]
 
 
 class DispatcherUp(_Message, frozen=True, kw_only=True, tag="dispatcher_up"):
@@ -208,7 +225,7 @@ class DispatcherUp(_Message, frozen=True, kw_only=True, tag="dispatcher_up"):
     """
 
     dispatcher: str
-    partitions: tuple[int, ...]
+    partitions: tuple[Partition, ...]
     workers: tuple[WorkerUp, ...]
     adrift: tuple[Hold, ...]
 
@@ -216,24 +233,24 @@ class DispatcherUp(_Message, frozen=True, kw_only=True, tag="dispatcher_up"):
 class LogChunk(_Message, frozen=True, kw_only=True, tag="log_chunk"):
     """Text of an attempt's log from byte `offset` on. A later offset than expected is a gap."""
 
-    job_id: int
-    attempt: int
-    offset: int
+    job_id: Id
+    attempt: Attempt
+    offset: LogOffset
     text: str
 
 
 class CancelJob(_Message, frozen=True, kw_only=True, tag="cancel_job"):
     """Take this job out of every queue; stop it where it runs."""
 
-    job_id: int
-    attempt: int
+    job_id: Id
+    attempt: Attempt
     reason: str
 
 
 class ReorderJob(_Message, frozen=True, kw_only=True, tag="reorder_job"):
     """A waiting job's place in the order changed."""
 
-    job_id: int
+    job_id: Id
     order: PriorityKey
 
 
@@ -245,16 +262,16 @@ class ClientChanged(_Message, frozen=True, kw_only=True, tag="client_changed"):
     """
 
     client: str
-    priority: int
-    max_running: int | None
+    priority: Priority
+    max_running: Count | None
     role: Role | None = None
-    secret_hash: str | None = None
+    secret_hash: SecretHash | None = None
 
 
 class SplitChanged(_Message, frozen=True, kw_only=True, tag="split_changed"):
     """This share of the partitions is for slow jobs from now on; None: it follows the mix."""
 
-    slow_share: float | None
+    slow_share: Share | None
 
 
 class DrainWorker(_Message, frozen=True, kw_only=True, tag="drain_worker"):
@@ -266,8 +283,8 @@ class DrainWorker(_Message, frozen=True, kw_only=True, tag="drain_worker"):
 class Deadline(_Message, frozen=True, kw_only=True, tag="deadline"):
     """A run must have ended by then."""
 
-    run_id: int
-    at_ms: int
+    run_id: Id
+    at_ms: Instant
 
 
 class Announce(_Message, frozen=True, kw_only=True, tag="announce"):
@@ -283,7 +300,7 @@ class Announce(_Message, frozen=True, kw_only=True, tag="announce"):
 class Learned(_Message, frozen=True, kw_only=True, tag="learned"):
     """Durations of earlier runs, in seconds, oldest first, by pipeline and job."""
 
-    durations: tuple[tuple[str, str, tuple[float, ...]], ...]
+    durations: tuple[tuple[str, str, tuple[Seconds, ...]], ...]
 
 
 class Loads(_Message, frozen=True, kw_only=True, tag="loads"):
@@ -299,13 +316,13 @@ class Loads(_Message, frozen=True, kw_only=True, tag="loads"):
 class AskWhy(_Message, frozen=True, kw_only=True, tag="ask_why"):
     """Why does this job wait? The balancer answers with `ToldWhy`."""
 
-    job_id: int
+    job_id: Id
 
 
 class ToldWhy(_Message, frozen=True, kw_only=True, tag="told_why"):
     """Why a job waits; None: it does not wait at the balancer."""
 
-    job_id: int
+    job_id: Id
     waits: Waits | None
 
 
@@ -315,32 +332,34 @@ class AskQueues(_Message, frozen=True, kw_only=True, tag="ask_queues"):
     The balancer answers with `ToldQueues`.
     """
 
-    limit: int
+    limit: Count
     client: str | None
 
 
 class ToldQueues(_Message, frozen=True, kw_only=True, tag="told_queues"):
     """What waits at the balancer, in `limit` groups at most."""
 
-    limit: int
+    limit: Count
     client: str | None
     queues: Queues
 
 
 class DeadLetter(_Message, frozen=True, kw_only=True, tag="dead_letter"):
-    """A record that nobody could read, and where it was found. `value`: its text, cut off.
+    """A record that nobody could use, and where it was found. `value`: its text, cut off.
 
-    What is no text stands there in base64, and `encoding` says so.
+    What is no text stands there in base64, and `encoding` says so. `size`: bytes of all of it; 0:
+    of an earlier version, which did not say. (Such a one names the topic with its prefix.)
     """
 
     topic: str
-    partition: int
-    offset: int
+    partition: Partition
+    offset: Count
     key: str | None
     value: str
     encoding: str
+    size: int = 0
     error: str
-    at_ms: int
+    at_ms: Instant
 
 
 Message = (

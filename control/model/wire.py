@@ -13,6 +13,7 @@ from msgspec import Meta, Raw
 
 from control.model import limits
 from control.model.isolation import Isolation
+from control.model.numbers import Attempt, Count, Epoch, ExitCode, Id, Instant, LogOffset
 from control.model.states import Outcome
 
 VERSION: Final = 1
@@ -21,17 +22,14 @@ SUBPROTOCOL: Final = "taskplane.worker.v1"
 Label = Annotated[str, Meta(min_length=1, max_length=limits.NAME_CHARS_MAX)]
 ShortText = Annotated[str, Meta(max_length=limits.NAME_CHARS_MAX)]
 Text = Annotated[str, Meta(max_length=limits.TEXT_CHARS_MAX)]
-Count = Annotated[int, Meta(ge=0, le=2**53)]  # What a database and JSON can carry.
-Instant = Annotated[int, Meta(ge=0, le=limits.TIME_MS_MAX)]  # UTC milliseconds.
-ExitCode = Annotated[int, Meta(ge=-(2**31), le=2**32)]
 
 
 class Lease(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """Who may report about which attempt. On the wire: `[job_id, attempt, epoch]`."""
 
-    job_id: int
-    attempt: int
-    epoch: int
+    job_id: Id
+    attempt: Attempt
+    epoch: Epoch
 
 
 class _Frame(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="t"):
@@ -76,7 +74,7 @@ class Log(_Frame, frozen=True, kw_only=True, tag="log"):
     """Text of an attempt's log; `offset` counts bytes, so that a gap shows."""
 
     lease: Lease
-    offset: Count
+    offset: LogOffset
     text: Annotated[str, Meta(max_length=limits.LOG_CHUNK_BYTES_MAX)]
 
 

@@ -132,10 +132,11 @@ class Dispatcher:
             await self._carry_out(out)
 
     def _classify(self, told: Loads, out: Outbox) -> None:
-        classes = [load.speed for load in told.loads]
-        if len(classes) == len(self._classes):  # Else it was set up otherwise than we are.
-            self._classes = classes
-            self.leases.classify(classes, out)
+        classes = {load.partition: load.speed for load in told.loads}
+        everywhere = range(len(self._classes))
+        if classes.keys() == set(everywhere):  # Else it was set up otherwise than we are.
+            self._classes = [classes[at] for at in everywhere]
+            self.leases.classify(self._classes, out)
 
     async def _expire(self) -> None:
         while True:

@@ -13,9 +13,10 @@ import trio
 
 from control.bus.base import Bus, Subscription
 from control.core.advance import Advance
+from control.core.foreign import set_aside
 from control.model import limits
 from control.model.clock import Clock
-from control.model.errors import BusUnavailable
+from control.model.errors import BusUnavailable, NotFound
 from control.model.messages import Announce, CancelJob, Deadline, Finished, Progressed, Started
 from control.model.names import Group, Service, Topic
 from control.model.records import Delivery, Record, receipts_of
@@ -133,12 +134,15 @@ class Trigger:
             step = steps.get(message.run_id)
             if step is None:
                 continue  # The run was deleted.
-            if isinstance(message, Finished):
-                self._finished(step, message, jitter, outputs)
-            elif isinstance(message, Started):
-                self._started(tx, step, message)
-            else:
-                step.progressed(message.job_id, message.attempt, message.progress)
+            try:
+                if isinstance(message, Finished):
+                    self._finished(step, message, jitter, outputs)
+                elif isinstance(message, Started):
+                    self._started(tx, step, message)
+                else:
+                    step.progressed(message.job_id, message.attempt, message.progress)
+            except NotFound as error:
+                self._set_aside(tx, delivery, message.run_id, str(error), now_ms)
         if outputs:
             runs.insert_outputs(tx.conn, outputs)
         changed = [step for step in steps.values() if step.changed]
@@ -159,13 +163,24 @@ class Trigger:
     def _started(self, tx: Tx, step: Advance, message: Started) -> None:
         if step.started(message):
             return
-        job = step.run.jobs[message.job_id - step.run.jobs[0].id]
+        job = step.job(message.job_id)
         if job.state == State.CANCELLED or message.attempt < job.attempt:
             # It was cancelled while it was on its way, or while no dispatcher held its lease.
             cancelled = job.attempt == message.attempt
             reason = job.reason if cancelled else "another attempt has taken its place"
             stop = CancelJob(job_id=job.id, attempt=message.attempt, reason=reason)
             tx.publish([Record(Topic.TASK_COMMANDS, stop, step.run.id)])
+
+    def _set_aside(self, tx: Tx, delivery: Delivery, key: int, error: str, now_ms: int) -> None:
+        """A record that names what is not there becomes a dead letter, in the transaction."""
+        LOG.warning(
+            "bus.dead_letter",
+            topic=delivery.topic,
+            partition=delivery.partition,
+            offset=delivery.offset,
+            error=error,
+        )
+        tx.publish([set_aside(delivery, key, error, now_ms)])
 
     async def _keep_time(self) -> None:
         while True:

@@ -151,7 +151,7 @@ class Ledger:
     def set_priority(self, tx: Tx, job_id: int, priority: int, *, now_ms: int) -> None:
         """Move a waiting job in the order; raises `NotFound` or `Conflict`."""
         step = self._one(tx, self._run_of(tx, job_id), now_ms)
-        job = step.run.jobs[job_id - step.run.jobs[0].id]
+        job = step.job(job_id)
         if job.state != State.READY:
             message = f"job {job_id} is {job.state}; its priority counts only while it is READY"
             raise Conflict(message)

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from control.bus.base import Bus, Subscription
 from control.model import limits
 from control.model.errors import BusUnavailable
-from control.model.messages import Deadline, LogChunk
+from control.model.messages import JobReady, LogChunk, Message, Placed
 from control.model.names import Group, Topic
 from control.model.records import Delivery, Receipts, Record
 from tests.conformance.buses import BUSES, OpenBus, kafka, log_rows
+from tests.core.leasing import placed
 
 JOBS, PLACED = Topic.TASK_RUNS, Topic.TASK_RUNS_LOAD_BALANCED
 
@@ -28,8 +29,17 @@ def open_bus(request: pytest.FixtureRequest) -> OpenBus:
     return BUSES[request.param]
 
 
+def message(topic: Topic, number: int) -> Message:
+    """One of those that belong there, with a number to know it by."""
+    if topic == PLACED:
+        return placed(number, "w")
+    if topic == JOBS:
+        return placed(number, "w").job
+    return LogChunk(job_id=number, attempt=1, offset=0, text="")
+
+
 def records(numbers: Sequence[int], topic: Topic = JOBS, partition: int = 0) -> list[Record]:
-    return [Record(topic, Deadline(run_id=n, at_ms=n), n, partition) for n in numbers]
+    return [Record(topic, message(topic, n), n, partition) for n in numbers]
 
 
 def receipts(found: Sequence[Delivery], group: Group = Group.BALANCER) -> list[Receipts]:
@@ -48,8 +58,11 @@ def receipts(found: Sequence[Delivery], group: Group = Group.BALANCER) -> list[R
 def numbers(found: Sequence[Delivery]) -> list[int]:
     got = []
     for delivery in found:
-        assert isinstance(delivery.message, Deadline)
-        got.append(delivery.message.run_id)
+        known = delivery.message
+        if isinstance(known, Placed):
+            known = known.job
+        assert isinstance(known, JobReady | LogChunk)
+        got.append(known.job_id)
     return got
 
 

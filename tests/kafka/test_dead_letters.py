@@ -34,7 +34,35 @@ GARBAGE = [
     b'{"type":"no_such_type","schema":1}',
     b'{"type":"placed","schema":1}',  # Nothing else that it needs.
     b"[" * 100_000,
+    b'{"type":"drain_worker","schema":2,"worker":"w"}',
+    b'{"type":"deadline","schema":1,"run_id":99999999999999999999,"at_ms":0}',
+    b'{"type":"deadline","schema":1,"run_id":-1,"at_ms":0}',
+    b'{"type":"dead_letter","schema":1}',
 ]
+# Well-formed, on the right topic, and of a job that is not of its run.
+STRAY = {
+    "type": "finished",
+    "run_id": 1,
+    "job_id": 1_000,
+    "attempt": 1,
+    "pipeline": "one",
+    "name": "job",
+    "stage": "run",
+    "client": "admin",
+    "kind": "Sleep",
+    "version": "1.0.0",
+    "worker": "w",
+    "partition": 0,
+    "speed": "fast",
+    "outcome": "done",
+    "final": True,
+    "expected": 1,
+    "ready_ms": 1,
+    "started_ms": 1,
+    "finished_ms": 1,
+    "wait_seconds": 0,
+    "duration_seconds": 0,
+}
 READ = [
     Topic.TASK_RUNS,
     Topic.TASK_RUNS_LOAD_BALANCED,
@@ -61,8 +89,10 @@ def throw(whole: Whole) -> int:
     for topic in READ:
         for value in GARBAGE:
             producer.produce(f"{whole.prefix}{topic}", value, key=b"some key")
+    results = f"{whole.prefix}{Topic.TASK_RUN_RESULTS}"
+    producer.produce(results, json.dumps(STRAY).encode(), key=b"1")
     assert producer.flush(PATIENCE_S) == 0
-    return len(READ) * len(GARBAGE)
+    return len(READ) * len(GARBAGE) + 1
 
 
 def run_to_its_end(whole: Whole) -> None:
@@ -112,6 +142,7 @@ def test_kcat_reads_all_topics_as_plain_json(whole: Whole) -> None:
 
 def test_garbage_is_set_aside_once_and_stops_nothing(whole: Whole) -> None:
     topics, prefix = Topics(whole.broker.address, whole.prefix), whole.prefix
+    run_to_its_end(whole)
     thrown = throw(whole)
     run_to_its_end(whole)
     deadline = time.monotonic() + PATIENCE_S
@@ -123,10 +154,10 @@ def test_garbage_is_set_aside_once_and_stops_nothing(whole: Whole) -> None:
     letters = [json.loads(letter.value() or b"") for letter in found]
     places = Counter((each["topic"], each["partition"], each["offset"]) for each in letters)
     assert len(letters) == len(places) == thrown
-    assert Counter(topic for topic, _, _ in places) == {
-        f"{prefix}{topic}": len(GARBAGE) for topic in READ
-    }
-    assert {each["key"] for each in letters} == {"some key"}
+    each_topic = dict.fromkeys(READ, len(GARBAGE))
+    each_topic[Topic.TASK_RUN_RESULTS] += 1
+    assert Counter(topic for topic, _, _ in places) == each_topic
+    assert {each["key"] for each in letters} == {"some key", "1"}
     assert whole.plane.said().count("bus.dead_letter") == thrown
     assert f"the newest 20 set aside in {prefix}task_dead_letters" in doctor(whole.directory)
 

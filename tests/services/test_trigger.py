@@ -2,18 +2,22 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 import trio.lowlevel
 from trio.testing import MockClock
 
 from control.bus.base import Subscription
+from control.core.foreign import read
 from control.model import limits
 from control.model.messages import (
     Announce,
     ClientChanged,
+    DeadLetter,
     Finished,
     JobReady,
+    Progressed,
     SplitChanged,
     Started,
 )
@@ -331,3 +335,45 @@ async def test_results_of_several_partitions_count_and_are_acknowledged(
         await trio.sleep(1)
         assert plane.run(1).state == State.DONE
         assert not plane.unread(Topic.TASK_RUN_RESULTS)
+
+
+@pytest.mark.parametrize("beside", [-1, 2, 10_000])
+async def test_what_names_a_job_of_another_run_is_set_aside_and_moves_nothing(
+    tmp_path: Path, autojump_clock: MockClock, beside: int
+) -> None:
+    async with opened(tmp_path) as (plane, nursery):
+        plane.client("ann")
+        await nursery.start(plane.trigger.run)
+        letters = await plane.bus.tail(Topic.TASK_DEAD_LETTERS)
+        hands = await Hands.join(plane)
+        run_id = (await plane.submit(pipeline("p", job("a"), job("b")), count=3))[1]
+        before, first = plane.runs(), plane.run(run_id).jobs[0].id
+        ready = await hands.take()
+        while ready.job_id != first:
+            ready = await hands.take()
+        wrong = msgspec.structs.replace(ready, job_id=first + beside)
+        started = Started(
+            run_id=run_id,
+            job_id=wrong.job_id,
+            attempt=1,
+            worker="w",
+            partition=0,
+            started_ms=now_ms(),
+        )
+        told = Progressed(run_id=run_id, job_id=wrong.job_id, attempt=1, progress=0.5)
+        await plane.bus.publish([Record(Topic.TASK_RUN_EVENTS, each) for each in (started, told)])
+        await hands.end(wrong, Outcome.DONE, output=msgspec.Raw(b"1"))
+        found = [each.message for each in await letters.receive()]
+        while len(found) < 3:
+            found += [each.message for each in await letters.receive()]
+        assert plane.runs() == before
+        for letter in found:
+            assert isinstance(letter, DeadLetter)
+            assert letter.error == f"job {wrong.job_id} is not of run {run_id}"
+            assert read(Topic(letter.topic), letter.value.encode()) in [
+                started,
+                told,
+                result(wrong, Outcome.DONE, output=msgspec.Raw(b"1")),
+            ]
+        await hands.end(ready, Outcome.DONE)
+        assert plane.run(run_id).jobs[0].state == State.DONE
