@@ -6,12 +6,19 @@ SELECT "table" || ' row ' || coalesce(rowid, '?') || ' names a missing row of ' 
 FROM pragma_foreign_key_check LIMIT 20
 
 -- name: waiting
-SELECT c.client_id || ' is said to have ' || c.waiting || ' waiting jobs, and has ' || count(j.id)
-FROM clients AS c
-LEFT JOIN runs AS r ON r.client_id = c.client_id AND r.state IN ('READY', 'IN_PROGRESS')
-LEFT JOIN jobs AS j ON j.id BETWEEN r.first_job_id AND r.first_job_id + r.job_count - 1
-    AND j.state = 'READY'
-GROUP BY c.client_id HAVING c.waiting <> count(j.id) LIMIT 20
+-- Open runs first, then their jobs by id, as CROSS JOIN and + say: an index that SQLite makes for the
+-- state alone finds all of 200,000 jobs for each run.
+WITH counted AS (
+    SELECT r.client_id, count(*) AS jobs
+    FROM runs AS r
+    CROSS JOIN jobs AS j ON j.id BETWEEN r.first_job_id AND r.first_job_id + r.job_count - 1
+    WHERE r.state IN ('READY', 'IN_PROGRESS') AND +j.state = 'READY'
+    GROUP BY r.client_id
+)
+SELECT c.client_id || ' is said to have ' || c.waiting || ' waiting jobs, and has '
+       || coalesce(n.jobs, 0)
+FROM clients AS c LEFT JOIN counted AS n ON n.client_id = c.client_id
+WHERE c.waiting <> coalesce(n.jobs, 0) LIMIT 20
 
 -- name: ended_with_open_jobs
 SELECT 'run ' || r.id || ' is ' || r.state || ', but its job ' || j.id || ' is ' || j.state
