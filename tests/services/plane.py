@@ -156,11 +156,12 @@ class Plane:
 
     async def put(self, definition: Pipeline, client: str = "ann") -> int:
         """Store a pipeline with its schedules; gives its revision's id."""
+        at_ms = self.clock.wall_ms()
 
         def work(tx: Tx) -> int:
-            put = catalog.put(tx.conn, definition, client, now_ms=now_ms())
+            put = catalog.put(tx.conn, definition, client, now_ms=at_ms)
             self.dropped = timetable.sync(
-                tx.conn, definition.name, definition.schedules, now_ms=now_ms()
+                tx.conn, definition.name, definition.schedules, now_ms=at_ms
             )
             tx.touch(Change.SCHEDULES)
             return put.revision_id
