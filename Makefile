@@ -14,7 +14,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo shots test unit test-kafka break lint types contracts coverage format clean
+.PHONY: help setup demo shots test unit test-kafka oracle break lint types contracts coverage format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' Makefile
@@ -49,6 +49,11 @@ unit: $(STAMP) ## The tests that start no process
 
 test-kafka: $(STAMP) ## The tests against a real Apache Kafka
 	@$(BIN)/python -m pytest -m kafka
+
+CASES ?= 10000
+
+oracle: $(STAMP) ## Play lives of schedules against a naive reference: CASES=10000
+	@$(BIN)/python -m pytest tests/services/test_schedules_by_oracle.py --schedule-cases=$(CASES)
 
 SECONDS ?= 300
 SEED ?= 1

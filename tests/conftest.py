@@ -17,7 +17,13 @@ settings.load_profile("taskplane")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--seed", type=int, help="run tests/sim with this seed only")
+    parser.addoption("--seed", type=int, help="run tests/sim, or schedules, with this seed only")
+    parser.addoption(
+        "--schedule-cases",
+        type=int,
+        default=500,
+        help="of tests/services/test_schedules_by_oracle.py",
+    )
     parser.addoption(
         "--hostile-seconds", type=float, help="how long each fuzzer of tests/hostile goes on"
     )

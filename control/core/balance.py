@@ -214,6 +214,13 @@ class Balancer:
             self._fleet.adrift(hold)
         self._workers_changed(changes)
 
+    def clock_set_back(self, now_ms: int) -> None:
+        """Re-rank: jobs of a time still to come would wait for all that come until then."""
+        for waiting in self.waiting.take_all():
+            created_ms = min(waiting.job.created_ms, now_ms)
+            job = msgspec.structs.replace(waiting.job, created_ms=created_ms)
+            self._add(job, waiting.place, waiting.put_back_s)
+
     # What follows.
 
     def assign(self, now_ms: int, limit: int) -> list[Assignment]:

@@ -169,7 +169,9 @@ def _dense_ms(spec: ScheduleSpec) -> int:
 
 def _past(spec: ScheduleSpec, *, after_ms: int, now_ms: int) -> list[int]:
     """The nominal times to make up for that passed before they could be planned."""
-    most = {Missed.NONE: 0, Missed.LAST: 1, Missed.ALL: limits.MISSED_ALL_MAX}[spec.missed]
+    if spec.missed is Missed.NONE:  # What was nearly seen in time is for `decide_due` to say.
+        after_ms = max(after_ms, now_ms - limits.LATE_MAX_MS)
+    most = 1 if spec.missed is Missed.LAST else limits.MISSED_ALL_MAX
     return cron.newest_nominal_times(spec, after_ms=after_ms, until_ms=now_ms, limit=most)
 
 

@@ -46,6 +46,7 @@ from control.model.records import Delivery, Record, receipts_of
 
 LOG = structlog.get_logger("balancer")
 _NONCE_BYTES: Final = 8  # Of each lease: 63 random bits are used.
+_AHEAD_MS: Final = limits.CLOCK_STEP_MIN_MS  # The clocks of two hosts may differ by so much.
 
 
 class BalancerService:
@@ -69,6 +70,7 @@ class BalancerService:
         """Forget what another balancer may know better by now; what was learned stays true."""
         self._core = Balancer(self._policy, self._core.estimates, self._core.threshold)
         self._wake = trio.Event()
+        self._last_ms = self._now_ms()
         # Places finished without a placement: they go with the next forward.
         self._finished: defaultdict[Topic, list[int]] = defaultdict(list)
         self._moved: list[Record] = []  # Jobs that come back with another place in the order.
@@ -138,6 +140,8 @@ class BalancerService:
 
     def _ready(self, delivery: Delivery) -> bool:
         message, place = delivery.message, delivery.place
+        if isinstance(message, JobReady) and message.created_ms > self._now() + _AHEAD_MS:
+            message = msgspec.structs.replace(message, created_ms=self._last_ms)
         if not isinstance(message, JobReady) or not self._core.submit(message, place):
             self._finished[Topic.TASK_RUNS].append(place)
         return True
@@ -195,13 +199,21 @@ class BalancerService:
                 return False  # Its own.
         return True
 
+    def _now(self) -> int:
+        """The wall clock; what waits is ranked again after it was set back."""
+        now_ms = self._now_ms()
+        if now_ms < self._last_ms - _AHEAD_MS:
+            self._core.clock_set_back(now_ms)
+        self._last_ms = now_ms
+        return now_ms
+
     # What follows.
 
     async def _forward(self) -> None:
         while True:
             await self._wake.wait()
             self._wake = trio.Event()
-            made = self._core.assign(self._now_ms(), limits.FRAME_MESSAGES_MAX)
+            made = self._core.assign(self._now(), limits.FRAME_MESSAGES_MAX)
             if len(made) == limits.FRAME_MESSAGES_MAX:
                 self._wake.set()
             if made:

@@ -36,20 +36,29 @@ class Planner:
         task_status.started()
         while True:
             changed = self._writer.changed(Change.SCHEDULES)
-            await self.run_once(changed)
-            with trio.move_on_after(limits.PLAN_EVERY_S):
-                await changed.wait()
+            if await self.run_once(changed):
+                with trio.move_on_after(limits.PLAN_EVERY_S):
+                    await changed.wait()
 
-    async def run_once(self, changed: trio.Event | None = None) -> None:
-        """Bring every schedule's plan up to 48 hours from now; less once `changed` is set."""
-        await self._writer.insist(partial(self._plan_again, now_ms=self._now_ms()))
+    async def run_once(self, changed: trio.Event | None = None) -> bool:
+        """Bring every schedule's plan up to 48 hours from now. False: not all of them.
+
+        The next minutes of all come first again once `changed` is set, or a minute has passed.
+        """
+        begin = trio.current_time()
+        now_ms = self._now_ms()
+        await self._writer.insist(partial(self._plan_again, now_ms=now_ms))
         for ahead_ms in (limits.PLAN_NEAR_MS, limits.PLAN_AHEAD_MS):
             after: tuple[int, int] | None = _BEGIN
             while after is not None:
-                work = partial(self._portion, after=after, ahead_ms=ahead_ms, now_ms=self._now_ms())
+                # Always the same time, or a plan of seconds would never be long enough.
+                work = partial(self._portion, after=after, ahead_ms=ahead_ms, now_ms=now_ms)
                 after = await self._writer.insist(work)
-                if ahead_ms > limits.PLAN_NEAR_MS and changed is not None and changed.is_set():
-                    return  # The next minutes of what has changed come first.
+                late = trio.current_time() - begin >= limits.PLAN_EVERY_S
+                late = late or (changed is not None and changed.is_set())
+                if late and ahead_ms > limits.PLAN_NEAR_MS:
+                    return False
+        return True
 
     def _portion(
         self, tx: Tx, *, after: tuple[int, int], ahead_ms: int, now_ms: int

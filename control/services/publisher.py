@@ -49,7 +49,7 @@ class Publisher:
         self._since_ms, self._ahead_ms = clock.wall_ms(), clock.ahead_ms()
         self._expected_ms = clock.steady_ms()  # When we should look next.
         # Until then results of runs from before our start may be on their way.
-        self._settled_ms = clock.steady_ms() + limits.OVERLAP_SETTLE_MS
+        self.settled_ms = clock.steady_ms() + limits.OVERLAP_SETTLE_MS
         # When to try again the schedules whose client is over a limit. Nobody else waits for it.
         self._retry_ms: dict[int, int] = {}
         self._delayed: set[int] = set()  # Logged as such, until they start something again.
@@ -68,7 +68,7 @@ class Publisher:
             now_ms = self._clock.wall_ms()
             if await self.run_once(now_ms, waiting=waiting):
                 continue
-            waiting = self._clock.steady_ms() < self._settled_ms
+            waiting = self._clock.steady_ms() < self.settled_ms
             wait_ms = await self._wait_ms(now_ms)
             self._expected_ms = self._clock.steady_ms() + math.ceil(wait_ms)
             with trio.move_on_after(wait_ms / 1000):
@@ -91,8 +91,8 @@ class Publisher:
         waits = [limits.CLOCK_LOOK_S * 1000]
         if next_ms is not None:
             waits.append(next_ms - self._clock.wall_ms())
-        if steady_ms < self._settled_ms:
-            waits.append(self._settled_ms - steady_ms)
+        if steady_ms < self.settled_ms:
+            waits.append(self.settled_ms - steady_ms)
         waits += [at_ms - steady_ms for at_ms in self._retry_ms.values()]
         return max(min(waits), 0)
 
@@ -145,7 +145,7 @@ class Publisher:
         if idle is not None:
             rows = self._drop(tx, schedule, rows, idle)
         active = schedules.active_runs(tx.conn, schedule.id)
-        if self._clock.steady_ms() < self._settled_ms and depends_on_active(spec, active):
+        if self._clock.steady_ms() < self.settled_ms and depends_on_active(spec, active):
             return 0, False
         decisions = decide_due(spec, rows, now_ms=now_ms, since_ms=self._since_ms, active=active)
         return self._carry_out(tx, schedule, decisions, active, rows)

@@ -87,13 +87,15 @@ ORDER BY s.planned_until_ms, s.id LIMIT ?4
 
 -- name: unplan_beyond
 DELETE FROM scheduled_runs WHERE backfill = 0 AND nominal_ms > ?1 AND schedule_id IN (
-    SELECT id FROM schedules WHERE planned_until_ms > ?2)
+    SELECT id FROM schedules WHERE planned_until_ms > ?2 AND paused = 0)
 
 -- name: plan_from
-UPDATE schedules SET planned_until_ms = ?1 WHERE planned_until_ms > ?2
+UPDATE schedules SET planned_until_ms = ?1 WHERE planned_until_ms > ?2 AND paused = 0
 
 -- name: due_schedules
-SELECT DISTINCT schedule_id FROM scheduled_runs WHERE due_ms <= ? AND waiting = 0
+-- The planner of queries would read all rows, by schedule: the distinct ones come in order then.
+SELECT DISTINCT schedule_id FROM scheduled_runs INDEXED BY scheduled_runs_due
+WHERE due_ms <= ? AND waiting = 0
 
 -- name: waiting_schedules
 SELECT DISTINCT schedule_id FROM scheduled_runs WHERE waiting = 1

@@ -102,6 +102,7 @@ class Plane:
         self.conn.execute("PRAGMA synchronous = OFF")  # Processes die here, machines do not.
         self.commits_left: int | None = None  # The plane dies in the commit after so many.
         self.died = trio.Event()
+        self.pause_s = 0.0  # That a commit takes.
         self.dropped = 0  # Runs that waited, by the last `put`.
         self.committed: Callable[[], None] = lambda: None  # Called between two commits.
         self.journal = Journal(SqliteLogRows())
@@ -126,7 +127,7 @@ class Plane:
         )
 
     async def _offload(self, sync_fn: Callable[[], T], /) -> T:
-        await trio.lowlevel.checkpoint()
+        await trio.sleep(self.pause_s)
         if self.commits_left is not None:
             self.commits_left -= 1
             if self.commits_left < 0:
@@ -156,11 +157,12 @@ class Plane:
 
     async def put(self, definition: Pipeline, client: str = "ann") -> int:
         """Store a pipeline with its schedules; gives its revision's id."""
+        at_ms = self.clock.wall_ms()
 
         def work(tx: Tx) -> int:
-            put = catalog.put(tx.conn, definition, client, now_ms=now_ms())
+            put = catalog.put(tx.conn, definition, client, now_ms=at_ms)
             self.dropped = timetable.sync(
-                tx.conn, definition.name, definition.schedules, now_ms=now_ms()
+                tx.conn, definition.name, definition.schedules, now_ms=at_ms
             )
             tx.touch(Change.SCHEDULES)
             return put.revision_id

@@ -260,3 +260,20 @@ async def test_a_used_key_is_known_for_a_day(tmp_path: Path, autojump_clock: Moc
         await trio.sleep(3_600)
         known = catalog.recall(plane.conn, "ann", "k", b"d", now_ms=clock.steady_ms())
         assert known == 7
+
+
+async def test_a_job_of_a_clock_that_was_ahead_does_not_wait_for_all_that_come(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with opened(tmp_path, stepped_ms=30 * DAY_MS) as (plane, nursery):
+        plane.client("ann")
+        await start(plane, nursery)
+        await plane.submit(pipeline("p"))
+        await trio.sleep(60)
+        plane.stepped_ms -= 30 * DAY_MS
+        await trio.sleep(60)
+        await plane.submit(pipeline("p"), count=3)
+        await trio.sleep(60)
+        peer = await connect(plane)
+        lease = await assigned(peer)
+        assert lease.job_id == 1

@@ -356,3 +356,25 @@ async def test_the_planner_is_there_before_it_has_planned(
         await trio.sleep(1)
         assert near[4] == 0  # Of all 200 the next minutes; of most the rest was still to come.
         assert len(near) > 20
+
+
+async def test_the_next_minutes_stay_planned_while_planning_takes_long(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with opened(tmp_path) as (plane, nursery):
+        plane.client("ann")
+        specs = tuple(ScheduleSpec(cron=f"*/{n} * * * *") for n in range(1, 31))
+        await plane.put(pipeline("p", schedules=specs))
+        # A disk as slow as that: 48 h of all take half an hour.
+        plane.pause_s = 20.0
+        least: list[int] = []
+
+        def look() -> None:
+            sql = "SELECT min(planned_until_ms) FROM schedules"
+            least.append(plane.conn.execute(sql).fetchone()[0] - now_ms())
+
+        plane.committed = look
+        await nursery.start(plane.planner.run)
+        await trio.sleep(40 * 60)
+        assert min(least[4:]) > 0
+        assert least[-1] >= limits.PLAN_AHEAD_MS - 2 * MINUTE_MS

@@ -1,11 +1,14 @@
 """Checks what is read of planned runs: when they are due, whose they are, how much at a time."""
 
+import re
+
 import msgspec
 import pytest
 
 from control.model.pipelines import ScheduleSpec
 from control.transactions import timetable
 from store import catalog, schedules
+from store.queries import Statements
 from store.schedules import Due
 from tests.store.world import NOW_MS, World, pipeline
 
@@ -54,3 +57,20 @@ def test_upcoming_runs_say_whose_they_are(world: World, revisions: tuple[int, in
         ("nightly", "ann", revisions[0]),
         ("weekly", "bob", revisions[1]),
     ]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["to_plan", "next_due", "due_schedules", "due", "active_runs", "unplan_beyond", "plan_from"],
+)
+def test_what_is_asked_each_second_or_minute_reads_only_what_is_due(
+    world: World, name: str
+) -> None:
+    text = Statements("schedules")[name]
+    steps = world.conn.execute(f"EXPLAIN QUERY PLAN {text}", (1,) * _parameters(text))
+    assert not [step[3] for step in steps if step[3].startswith("SCAN")]
+
+
+def _parameters(text: str) -> int:
+    numbered = {int(number) for number in re.findall(r"\?(\d)", text)}
+    return max(numbered) if numbered else text.count("?")
