@@ -55,7 +55,9 @@ class Leases:
         classes: Sequence[Speed],
         now_ms: int,
         partitions: frozenset[int] | None = None,
+        returning: Iterable[str] = (),
     ) -> None:
+        """`returning`: workers that were connected until this process was taken for dead."""
         self.name = name
         self.holdings = Holdings(classes, partitions)
         self.links = self.holdings.links
@@ -63,6 +65,9 @@ class Leases:
         # Until then a partition's records may be of leases whose workers are still to come.
         self._restart_ends_ms = now_ms + _ms(limits.RESTART_GRACE_S)
         self._settled_ms: dict[int, int] = {}  # Of partitions that came later.
+        # It was the process that was frozen, not they: they have as long as a silent worker has.
+        self._returning = frozenset(returning)
+        self._returned_ms = now_ms + _ms(limits.SILENCE_S)
         self._claims = Claims()
         self.others = Others(name, len(classes))
         self._looked_ms = now_ms
@@ -101,6 +106,8 @@ class Leases:
             grace_ms = self._settled_ms.get(partition, self._restart_ends_ms)
             if claim is not None or placed.epoch is not None:  # Somebody has had it.
                 grace_ms = now_ms + _ms(limits.RESTART_GRACE_S)
+            if placed.worker in self._returning:
+                grace_ms = max(grace_ms, self._returned_ms)
             if now_ms < grace_ms:
                 held.started_ms = now_ms  # Perhaps: nobody who is here knows.
                 self.holdings.set_adrift(held, grace_ms)
