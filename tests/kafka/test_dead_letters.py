@@ -22,7 +22,7 @@ from control.model.names import Topic
 
 pytestmark = [pytest.mark.kafka, pytest.mark.e2e, pytest.mark.slow]
 
-PATIENCE_S = 60.0
+PATIENCE_S = 240.0  # Only ends what would wait for ever.
 PIPELINE = {
     "name": "one",
     "stages": ["run"],
@@ -220,7 +220,7 @@ def test_what_was_set_aside_is_shown_replayed_and_dropped(whole: Whole) -> None:
     stray, cut = by_topic[Topic.TASK_RUN_RESULTS], by_topic[Topic.TASK_COMMANDS]
     assert stray.error == "job 1000 is not of run 1"
     assert cut.bytes == len(long)
-    assert f"value     {stray.value}" in dead_letters(whole, "show", str(stray.id)).stdout
+    assert stray.value in dead_letters(whole, "show", str(stray.id)).stdout
 
     # Of the long one the record itself is still there; and none is replayed with it.
     refused = dead_letters(whole, "replay", str(stray.id), str(cut.id))

@@ -28,7 +28,7 @@ from tests.core.leasing import placed
 
 pytestmark = pytest.mark.kafka
 
-PATIENCE_S = 90.0
+PATIENCE_S = 240.0  # Only ends what would wait for ever.
 JOBS, PLACED = Topic.TASK_RUNS, Topic.TASK_RUNS_LOAD_BALANCED
 
 
