@@ -77,6 +77,11 @@ class Process:
         """Whether it does."""
         return self._process is not None and self._process.poll() is None
 
+    def exit_code(self) -> int:
+        """Of the process that has ended."""
+        assert self._process is not None
+        return self._process.wait(STOP_S)
+
     def kill(self) -> None:
         """kill -9."""
         assert self._process is not None

@@ -44,6 +44,7 @@ _SWITCH_INTERVAL_S = 0.0001
 # Most of what is made is a batch's and dies with it: looking for cycles each 700 objects, among
 # 100,000 waiting jobs, would cost a tenth of the CPU.
 _GC_YOUNG = 50_000
+_INSTANCE_BYTES = 8
 _PRIVATE = 0o077  # Whatever is made here, by whichever library, is for its owner only.
 
 
@@ -64,7 +65,7 @@ class ControlPlane:
         )
         self._config = config
         self._umask = umask  # Of what is not ours: the files of jobs.
-        self._wiring = wiring_of(config, member)
+        self._wiring = wiring_of(config, member, os.urandom(_INSTANCE_BYTES).hex())
         self._state = StateHost(config, world, self._wiring, fair) if config.owns_state else None
         self._hands = Hands(config, world, self._wiring, member, state=self._state, fair=fair)
         self._api: Api | None = None
@@ -162,6 +163,7 @@ class ControlPlane:
             bootstrap.write_credentials(
                 config.directory, url=url, gateway=gateway, client_id=login[0], secret=login[1]
             )
+        await self._wiring.looked()
         sys.stderr.write(f"ready  api {url or '-'}  gateway {gateway or '-'}\n")
         sys.stderr.flush()
         return gateway

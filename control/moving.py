@@ -24,9 +24,10 @@ from control.bus.outbox import Outbox, records_of
 from control.core.moves import READERS, moved
 from control.draining import Embedded, drain
 from control.model import limits
+from control.model.bus_reports import DeadLetter
 from control.model.config import EMBEDDED, Config
 from control.model.errors import BusUnavailable, ConfigError
-from control.model.messages import DeadLetter, JobReady, Placed
+from control.model.messages import JobReady, Placed
 from control.model.names import FACTS_FILE, STATE_FILE, Topic
 from control.model.records import Record, receipts_of
 from control.state_host import World
@@ -70,6 +71,7 @@ class Move:
         self._cluster = Cluster(
             servers=config.brokers or "",
             member=bootstrap.member(config.directory, world.random_bytes),
+            instance=world.random_bytes(8).hex(),
             prefix=config.topic_prefix,
             properties=config.kafka,
         )

@@ -135,7 +135,7 @@ class StateHost:
         if self.life.jobs_to_publish:
             number = partial(attempt_in, self.life.epoch)
             runs = await self.writer.write(
-                lambda tx: self._ledger.publish_again(tx, number, now_ms=world.clock.steady_ms())
+                lambda tx: self._ledger.restart_open(tx, number, now_ms=world.clock.steady_ms())
             )
             LOG.warning("data.published_again", runs=runs)
         return await self.writer.write(

@@ -54,6 +54,9 @@ class Wiring(Protocol):
     async def start(self, nursery: trio.Nursery, writer: Writer | None) -> None:
         """Start what the bus itself needs."""
 
+    async def looked(self) -> None:
+        """Wait until the bus was checked, or is known not to answer now."""
+
     async def examine(self) -> Sequence[CheckView]:
         """What an operator should know of it."""
 
@@ -84,12 +87,15 @@ def first(group: BaseExceptionGroup[E]) -> E:
     return first(inner) if isinstance(inner, BaseExceptionGroup) else inner
 
 
-def wiring_of(config: Config, member: str) -> Wiring:
-    """The way to the bus of this config; raises `ConfigError`. `member`: this process's name."""
+def wiring_of(config: Config, member: str, instance: str) -> Wiring:
+    """The way to the bus of this config; raises `ConfigError`.
+
+    `member`: this process's name, the same at each start; `instance`: another one each time.
+    """
     if config.brokers is None:
         return _Embedded()
     require_client(config)
-    return _Kafka(config, member)
+    return _Kafka(config, member, instance)
 
 
 def require_client(config: Config) -> None:
@@ -130,6 +136,9 @@ class _Embedded:
     async def start(self, _nursery: trio.Nursery, _writer: Writer | None) -> None:
         await trio.lowlevel.checkpoint()
 
+    async def looked(self) -> None:
+        await trio.lowlevel.checkpoint()
+
     async def examine(self) -> Sequence[CheckView]:
         await trio.lowlevel.checkpoint()
         return []
@@ -138,7 +147,7 @@ class _Embedded:
 class _Kafka:
     spread = True
 
-    def __init__(self, config: Config, member: str) -> None:
+    def __init__(self, config: Config, member: str, instance: str) -> None:
         from control.bus.kafka import KafkaBus  # noqa: PLC0415 - It needs the extra.
         from control.bus.kafka_client import Cluster  # noqa: PLC0415
         from control.bus.outbox import Outbox, StateBus  # noqa: PLC0415
@@ -146,6 +155,7 @@ class _Kafka:
         cluster = Cluster(
             servers=config.brokers or "",
             member=member,
+            instance=instance,
             prefix=config.topic_prefix,
             properties=config.kafka,
         )
@@ -175,6 +185,9 @@ class _Kafka:
         await nursery.start(self._bus.run)
         if self._outbox is not None and writer is not None:
             nursery.start_soon(self._outbox.run, writer.insist)
+
+    async def looked(self) -> None:
+        await self._bus.looked()
 
     async def examine(self) -> Sequence[CheckView]:
         return await self._bus.examine()

@@ -101,11 +101,6 @@ def published(conn: sqlite3.Connection) -> None:
     conn.execute(_SQL["published"])
 
 
-def open_runs(conn: sqlite3.Connection, after: int, limit: int) -> list[int]:
-    """The oldest open runs behind this one."""
-    return [row[0] for row in conn.execute(_SQL["open_runs"], (after, limit))]
-
-
 class OpenJobs(msgspec.Struct, frozen=True):
     """Jobs that have not ended, as job ids and attempts."""
 

@@ -208,6 +208,11 @@ def next_timer_ms(conn: sqlite3.Connection) -> int | None:
     return at_ms
 
 
+def open_after(conn: sqlite3.Connection, run_id: int, limit: int) -> list[int]:
+    """The first runs with larger ids that have not ended, in order."""
+    return [row[0] for row in conn.execute(_SQL["open_after"], (run_id, limit))]
+
+
 def timers_due(conn: sqlite3.Connection, now_ms: int, limit: int) -> list[int]:
     """Runs with a deadline or a retry that has come."""
     return [row[0] for row in conn.execute(_SQL["timers_due"], (now_ms, limit))]

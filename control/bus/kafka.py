@@ -11,10 +11,11 @@ from typing import Final
 import structlog
 import trio
 import trio.lowlevel
-from confluent_kafka import TopicPartition
+from confluent_kafka import KafkaError, TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from control.bus.kafka_client import Cluster
+from control.bus.kafka_check import Check
+from control.bus.kafka_client import Cluster, in_words, is_no_topic
 from control.bus.kafka_examination import Examination
 from control.bus.kafka_feed import insist
 from control.bus.kafka_groups import ElectedMember, GroupSubscription, Member, SharingMember
@@ -23,8 +24,8 @@ from control.bus.kafka_tails import Tail, TailedTopic
 from control.bus.kafka_topics import Topics, layouts
 from control.bus.kafka_transactions import Piece, Transactions
 from control.model import limits
+from control.model.bus_reports import DeadLetter, RecordsLost
 from control.model.errors import PartitionsLost
-from control.model.messages import DeadLetter
 from control.model.names import Group, Topic
 from control.model.records import Delivery, Receipts, Record
 from control.model.views import CheckView
@@ -54,6 +55,8 @@ class KafkaBus:
         self._owns_state = owns_state
         self._members: dict[Group, Member] = {}
         self._tails: dict[Topic, TailedTopic] = {}
+        self._looked = trio.Event()  # It is known whether the cluster answers.
+        self._doubted = trio.Event()  # A topic seems to be gone.
         self._reachable = trio.Event()
         self._token: trio.lowlevel.TrioToken | None = None
         self._nursery: trio.Nursery | None = None
@@ -68,8 +71,10 @@ class KafkaBus:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 task_status.started()
-                await trio.to_thread.run_sync(self._reach)
+                check = partial(insist, Check(self.cluster, self._topics).run, self.trouble)
+                await trio.to_thread.run_sync(check)
                 self._heal()
+                self._looked.set()
                 self._reachable.set()
                 # Each tail's "from now on" comes before what we publish.
                 for tailed in list(self._tails.values()):
@@ -77,7 +82,9 @@ class KafkaBus:
                 self._writing = nursery
                 for transactions in self._transactions.values():
                     nursery.start_soon(transactions.run)
+                self._say_made()
                 nursery.start_soon(self._watch)
+                nursery.start_soon(self._guard)
                 nursery.start_soon(self._purge)
         finally:
             for transactions in self._transactions.values():  # Also those that never began.
@@ -90,6 +97,10 @@ class KafkaBus:
         if self._failing is None and late_s > 2 * limits.KAFKA_CALL_S:
             return f"{self.cluster.servers}: nothing could be committed for {late_s:.0f} s"
         return self._failing
+
+    async def looked(self) -> None:
+        """Wait until the cluster was checked, or is known not to answer now."""
+        await self._looked.wait()
 
     async def publish(self, records: Sequence[Record]) -> None:
         """Put records on their topics, in one transaction."""
@@ -170,7 +181,7 @@ class KafkaBus:
         await self._producer(group).commit(Piece())
 
     def set_aside(self, group: Group, garbage: Delivery) -> bool:
-        """Move a record that nobody can read to the dead letters, exactly once."""
+        """Move a foreign record to the dead letters, exactly once."""
         if _KEEPERS.get(garbage.topic) != group:
             return False
         receipts = Receipts(group, garbage.topic, garbage.partition, (garbage.offset,))
@@ -190,6 +201,35 @@ class KafkaBus:
         record = outgoing(Record(Topic.TASK_DEAD_LETTERS, garbage.message))
         self.hand_in(Piece((record,), receipts))
 
+    def records_lost(self, group: Group, topic: Topic, partition: int, below: int) -> None:
+        """Tell the state's owner, in the transaction that keeps where the group goes on."""
+        LOG.error(
+            "bus.records_lost",
+            topic=topic,
+            group=group,
+            partition=partition,
+            below=below,
+            next="what is open is published again",
+        )
+        self._tell_lost(
+            RecordsLost(topic=topic, group=group, partition=partition, below=below),
+            Receipts(group, topic, partition, ()),
+        )
+
+    def _tell_lost(self, message: RecordsLost, *receipts: Receipts) -> None:
+        record = outgoing(Record(Topic.TASK_RUN_EVENTS, message))
+        self.hand_in(Piece((record,), receipts))
+
+    def _say_made(self) -> None:
+        """Topics were missing: what was open in topics of their names before is lost."""
+        made = self._topics.take_made()
+        if made:
+            LOG.info("bus.topics_made", topics=", ".join(made))
+        for topic in made:
+            group = _KEEPERS.get(topic)
+            if group is not None:
+                self._tell_lost(RecordsLost(topic=topic, group=group, partition=0, below=0))
+
     def _producer_of(self, piece: Piece) -> Transactions:
         if piece.relayed is not None:
             return self._producer(OUTBOX)
@@ -202,16 +242,28 @@ class KafkaBus:
     def _producer(self, name: str) -> Transactions:
         found = self._transactions.get(name)
         if found is None:
-            found = Transactions(name, self.cluster, self._members, self.trouble)
+            found = Transactions(
+                name, self.cluster, self.partitions_of, self._members, self.trouble
+            )
             self._transactions[name] = found
             if self._writing is not None:
                 self._writing.start_soon(found.run)
         return found
 
-    def trouble(self, text: str) -> None:
+    def trouble(self, error: KafkaError) -> None:
         """A call or a connection failed; from any thread. It is tried again until it works."""
         assert self._token is not None
-        self._token.run_sync_soon(self._say, text)
+        self._token.run_sync_soon(self._say, in_words(error))
+        if is_no_topic(error):
+            self.doubt()
+
+    def doubt(self) -> None:
+        """A topic seems to be gone; from any thread. That is looked into."""
+        assert self._token is not None
+        self._token.run_sync_soon(self._doubt)
+
+    def _doubt(self) -> None:
+        self._doubted.set()
 
     def _say(self, text: str) -> None:
         if self._failing is None:
@@ -223,6 +275,7 @@ class KafkaBus:
             )
         self._failing = f"{self.cluster.servers}: {text}; trying again"
         self._troubled.set()
+        self._looked.set()
 
     def _heal(self) -> None:
         if self._failing is not None:
@@ -232,9 +285,37 @@ class KafkaBus:
     def _keeps(self, topic: Topic) -> bool:
         return self._owns_state and topic in {Topic.TASK_NEWS, Topic.TASK_RUN_LOGS}
 
-    def _reach(self) -> None:
-        admin = AdminClient(self.cluster.admin())
-        insist(partial(self._topics.ensure, admin), self.trouble)
+    async def _guard(self) -> None:
+        """When a topic seems to be gone, look; make it again, and begin anew with what it is now.
+
+        Groups and tails of a topic that was deleted know places in it that are others now.
+        """
+        admin, thread = AdminClient(self.cluster.admin()), trio.CapacityLimiter(1)
+        replaced = partial(self._replaced, admin)
+        while True:
+            await self._doubted.wait()
+            self._doubted = trio.Event()
+            changed = await trio.to_thread.run_sync(replaced, limiter=thread)
+            for topic in changed:
+                LOG.error("bus.topic_deleted", topic=topic, next="it was made again")
+                for member in list(self._members.values()):
+                    if any(topic == known for known, _ in member.lanes):
+                        member.lose()
+                if topic in self._tails:
+                    self._tails[topic].restart()
+            self._say_made()
+            await trio.sleep(limits.KAFKA_GUARD_S)  # The same error comes from many sides.
+
+    def _replaced(self, admin: AdminClient) -> list[Topic]:
+        if insist(partial(self._topics.are_the_same, admin), self.trouble):
+            return []
+        insist(partial(self._topics.ensure, admin), self._missing)
+        return insist(partial(self._topics.changed, admin), self.trouble)
+
+    def _missing(self, error: KafkaError) -> None:
+        """Of what is being made again it is known that it is missing."""
+        assert self._token is not None
+        self._token.run_sync_soon(self._say, in_words(error))
 
     async def _watch(self) -> None:
         """After trouble, look until the cluster answers again."""

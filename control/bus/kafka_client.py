@@ -6,6 +6,7 @@ rest on.
 
 import threading
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -17,7 +18,7 @@ from control.model.errors import ConfigError
 from control.model.names import Group, Topic
 
 Value = str | int | float | bool | Callable[[KafkaError], None]
-Trouble = Callable[[str], None]
+Trouble = Callable[[KafkaError], None]
 
 OURS: Final = frozenset(
     {
@@ -49,6 +50,48 @@ _PASSING: Final = frozenset(
         KafkaError.NOT_COORDINATOR,
     }
 )
+# A topic is not there, or not as long as it was.
+_NO_TOPIC: Final = frozenset(
+    {
+        KafkaError._UNKNOWN_PARTITION,  # noqa: SLF001
+        KafkaError._UNKNOWN_TOPIC,  # noqa: SLF001
+        KafkaError.UNKNOWN_TOPIC_OR_PART,
+        KafkaError.UNKNOWN_TOPIC_ID,
+        KafkaError.INCONSISTENT_TOPIC_ID,
+    }
+)
+_FENCED: Final = frozenset(
+    {
+        KafkaError._FENCED,  # noqa: SLF001
+        KafkaError.INVALID_PRODUCER_EPOCH,
+        KafkaError.PRODUCER_FENCED,
+    }
+)
+# No waiting mends these, and what an operator can do.
+_OPERATORS: Final = MappingProxyType(
+    {
+        KafkaError.CLUSTER_AUTHORIZATION_FAILED: "allow it: docs/scaling.md, Security",
+        KafkaError.GROUP_AUTHORIZATION_FAILED: "allow it: docs/scaling.md, Security",
+        KafkaError.TOPIC_AUTHORIZATION_FAILED: "allow it: docs/scaling.md, Security",
+        KafkaError.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "allow it: docs/scaling.md, Security",
+        KafkaError.SASL_AUTHENTICATION_FAILED: "check sasl.username and sasl.password",
+        KafkaError._AUTHENTICATION: "check sasl.username and sasl.password",  # noqa: SLF001
+        KafkaError.UNSUPPORTED_SASL_MECHANISM: "check sasl.mechanism",
+        KafkaError._SSL: "check security.protocol and the ssl. settings",  # noqa: SLF001
+        KafkaError.TOPIC_EXCEPTION: (
+            "two names may not differ in . and _ only: give another --topic-prefix"
+        ),
+        KafkaError.POLICY_VIOLATION: "the cluster's policy for new topics forbids it",
+        KafkaError.INVALID_CONFIG: "the cluster refuses a setting of a new topic",
+        KafkaError.INVALID_SESSION_TIMEOUT: (
+            "check session.timeout.ms, and the brokers' group.min.session.timeout.ms"
+        ),
+        KafkaError.INVALID_TRANSACTION_TIMEOUT: (
+            "check transaction.timeout.ms, and the brokers' transaction.max.timeout.ms"
+        ),
+        KafkaError.UNSUPPORTED_VERSION: "the brokers are too old: Kafka 4 is needed",
+    }
+)
 _LATE_S: Final = 1.0
 
 
@@ -56,12 +99,14 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
     """Where the bus is, and what it is called there.
 
     `member` names this process among all that use the cluster: the same after its restart, so
-    that what it left unfinished is ended at once, and no other living process's. `properties` are
-    the client's own settings, such as `security.protocol`.
+    that what it left unfinished is ended at once, and no other living process's. `instance` is
+    another one after each restart. `properties` are the client's own settings, such as
+    `security.protocol`.
     """
 
     servers: str
     member: str
+    instance: str = ""
     prefix: str = ""
     properties: Mapping[str, str] = {}
 
@@ -113,14 +158,13 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
             "transaction.timeout.ms": round(limits.TRANSACTION_S * 1000),
             "enable.idempotence": True,
             "acks": "all",
-            "partitioner": "murmur2_random",  # As the Java client's, for whoever else reads.
             "message.max.bytes": limits.RECORD_BYTES_MAX,
             "queue.buffering.max.messages": 1_000_000,
             "linger.ms": 0,  # A transaction is the batch.
             # Right after a commit the coordinator is busy for some milliseconds: with the default
             # of 100 ms, every transaction would take that long.
             "retry.backoff.ms": 2,
-            "error_cb": lambda error: trouble(in_words(error)),
+            "error_cb": trouble,
         }
         return settings | self.admin()
 
@@ -141,14 +185,16 @@ class Cluster(msgspec.Struct, frozen=True, kw_only=True):
             "group.id": group,
             "enable.auto.commit": False,
             "enable.auto.offset.store": False,
-            "auto.offset.reset": "earliest",
+            "auto.offset.reset": "error",  # What is gone is not passed over in silence.
             "isolation.level": "read_committed",
             "partition.assignment.strategy": "cooperative-sticky",
             "fetch.message.max.bytes": limits.RECORD_BYTES_MAX,
             "fetch.error.backoff.ms": 50,
             "fetch.queue.backoff.ms": 50,
             "queued.max.messages.kbytes": 16_384,
-            "error_cb": lambda error: trouble(in_words(error)),
+            # A topic that is gone is said to be at once: all were there when the process started.
+            "topic.metadata.propagation.max.ms": 1_000,
+            "error_cb": trouble,
         }
         if unhurried:
             settings["fetch.min.bytes"] = limits.RECEIVE_BUFFER_BYTES
@@ -165,6 +211,22 @@ def error_of(failure: KafkaException) -> KafkaError:
 def in_words(error: KafkaError) -> str:
     """An error as an operator reads it."""
     return f"{error.str()} ({error.name()})"
+
+
+def is_no_topic(error: KafkaError) -> bool:
+    """Whether a topic seems to be gone, or to be another one."""
+    return error.code() in _NO_TOPIC
+
+
+def is_fenced(failure: KafkaException) -> bool:
+    """Whether a producer of the same name took this one's place, or it was too slow."""
+    return error_of(failure).code() in _FENCED
+
+
+def to_be_mended(error: KafkaError, servers: str) -> ConfigError | None:
+    """What to say of an error that no waiting mends; None: it may be over soon."""
+    advice = _OPERATORS.get(error.code())
+    return None if advice is None else ConfigError(f"{servers}: {in_words(error)}; {advice}")
 
 
 def passes(error: KafkaError) -> bool:

@@ -1,19 +1,17 @@
 """Decides what `tpctl doctor` says of a Kafka cluster: brokers, members, set-aside records."""
 
 from collections.abc import Iterator
-from typing import Final
 
-import msgspec
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from control.bus.kafka_client import Cluster, error_of, in_words
+from control.bus.kafka_dead_letters import DeadLetters
+from control.bus.kafka_topics import Topics
 from control.model import limits
-from control.model.messages import DeadLetter
-from control.model.names import Group, Topic
+from control.model.errors import BusUnavailable
+from control.model.names import Group
 from control.model.views import CheckView
-
-_DECODER: Final = msgspec.json.Decoder(DeadLetter)
 
 
 class Examination:
@@ -30,6 +28,8 @@ class Examination:
             found.extend(self._checks())
         except KafkaException as failure:
             found.append(CheckView(check="bus", ok=False, detail=in_words(error_of(failure))))
+        except BusUnavailable as failure:
+            found.append(CheckView(check="bus", ok=False, detail=str(failure)))
         return found
 
     def _checks(self) -> Iterator[CheckView]:
@@ -39,6 +39,9 @@ class Examination:
         yield CheckView(check="bus", ok=True, detail=detail)
         yield self._members(admin, Group.BALANCER, "nothing new is started")
         yield self._members(admin, Group.DISPATCHER, "no worker is given anything")
+        wrong = list(Topics(self._cluster, self._partitions).wrong_settings(admin))
+        detail = "; ".join(wrong) or "all are as they must be"
+        yield CheckView(check="bus, topics", ok=not wrong, detail=detail)
         yield self._dead_letters()
 
     def _members(self, admin: AdminClient, group: Group, without: str) -> CheckView:
@@ -57,36 +60,15 @@ class Examination:
 
     def _dead_letters(self) -> CheckView:
         """How many records were set aside, and the newest ones."""
-        topic = self._cluster.topic(Topic.TASK_DEAD_LETTERS)
-        settings = self._cluster.consumer(self._cluster.group("doctor"), lambda _: None)
-        consumer = Consumer(settings | {"enable.partition.eof": True})
-        try:
-            place = TopicPartition(topic, 0)
-            low, high = consumer.get_watermark_offsets(place, timeout=limits.KAFKA_CALL_S)
-            # Each is a transaction of its own, whose mark takes an offset too.
-            first = max(low, high - 2 * limits.DEAD_LETTERS_SHOWN_MAX)
-            consumer.assign([TopicPartition(topic, 0, first)])
-            found = list(self._read(consumer)) if high > low else []
-        finally:
-            consumer.close()
-        shown = found[-limits.DEAD_LETTERS_SHOWN_MAX :]
-        if not shown:
-            return CheckView(
-                check="bus, dead letters", ok=True, detail="every record could be read"
-            )
+        check = "bus, dead letters"
+        left = DeadLetters(self._cluster).left()
+        if not left:
+            return CheckView(check=check, ok=True, detail="every record could be used")
+        newest = left[-limits.DEAD_LETTERS_SHOWN_MAX :]
         places = "; ".join(
             f"{letter.topic}[{letter.partition}]@{letter.offset}: {letter.error}"
-            for letter in reversed(shown)
+            for _, letter in reversed(newest)
         )
-        more = "the newest " if first > low else ""
-        detail = f"{more}{len(shown)} set aside in {topic}: {places}"
-        return CheckView(check="bus, dead letters", ok=False, detail=detail)
-
-    def _read(self, consumer: Consumer) -> Iterator[DeadLetter]:
-        while (message := consumer.poll(limits.KAFKA_CALL_S)) is not None:
-            if message.error() is not None:
-                return  # The end of the topic.
-            try:
-                yield _DECODER.decode(message.value() or b"")
-            except msgspec.MsgspecError:
-                continue  # Not written by us.
+        more = f"; the newest {len(newest)}" if len(newest) < len(left) else ""
+        detail = f"{len(left)} set aside (tpctl bus dead-letters list){more}: {places}"
+        return CheckView(check=check, ok=False, detail=detail)

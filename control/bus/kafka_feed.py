@@ -8,15 +8,15 @@ errors come from there.
 import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import msgspec
 import trio
 import trio.from_thread
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 
-from control.bus.kafka_client import error_of, in_words, passes
+from control.bus.kafka_client import Trouble, error_of, is_no_topic, passes
 from control.core.foreign import Foreign, dead_letter, read
 from control.model import limits
 from control.model.messages import Message
@@ -27,14 +27,27 @@ T = TypeVar("T")
 _PASSES_S: Final = 1.0
 
 
+class Troubled(Protocol):
+    """Who hears of what goes wrong; from any thread."""
+
+    def trouble(self, error: KafkaError) -> None:
+        """Something did not work; it is tried again."""
+
+    def doubt(self) -> None:
+        """A topic seems to be gone."""
+
+
 class Batch(msgspec.Struct, frozen=True):
     """What one poll found, by partition and in order, and how far each log goes.
+
+    `reached`: partitions of which all was found that is there, up to this offset.
 
     A foreign record is there as a `DeadLetter`.
     """
 
     deliveries: dict[int, list[Delivery]]
     ends: dict[int, int]
+    reached: dict[int, int] = {}
 
 
 class Inbox:
@@ -76,7 +89,10 @@ class Inbox:
 
 
 class Feed:
-    """Reads with one consumer until it is cancelled. `take` is called on the event loop."""
+    """Reads with one consumer until it is cancelled. `take` is called on the event loop.
+
+    `cut`: what it wanted to read next is no more in the log; it opens a new consumer after that.
+    """
 
     def __init__(
         self,
@@ -84,58 +100,89 @@ class Feed:
         open_consumer: Callable[[], Consumer],
         take: Callable[[Batch], None],
         room: threading.Event,
-        trouble: Callable[[str], None],
+        *,
+        cut: Callable[[], None],
+        bus: Troubled,
     ) -> None:
         self._topic = topic
         self._open = open_consumer
         self._take = take
         self._room = room
-        self._trouble = trouble
+        self._cut = cut
+        self._bus = bus
         self.opened = trio.Event()
+        self._another = threading.Event()  # The topic is another one now.
         self.closing = False  # Nobody waits for what happens to partitions then.
 
     async def run(self) -> None:
         """Serve until cancelled; then the consumer leaves its group."""
         await trio.to_thread.run_sync(self._read, limiter=trio.CapacityLimiter(1))
 
-    def _read(self) -> None:
-        consumer = insist(self._open, self._trouble)
-        try:
-            trio.from_thread.run_sync(self.opened.set)
-            paused = False
-            while True:
-                trio.from_thread.check_cancelled()
-                if paused == self._room.is_set():
-                    paused = not paused
-                    (consumer.pause if paused else consumer.resume)(consumer.assignment())
-                found = consumer.poll(limits.KAFKA_POLL_S)
-                if found is not None:
-                    rest = consumer.consume(limits.RECEIVE_RECORDS_MAX - 1, 0)
-                    self._hand_over(consumer, [found, *rest])
-        finally:
-            self.closing = True
-            consumer.close()
+    def restart(self) -> None:
+        """Open a new consumer: the topic is another one now."""
+        self._another.set()
 
-    def _hand_over(self, consumer: Consumer, found: Sequence[KafkaMessage]) -> None:
+    def _read(self) -> None:
+        again = False
+        while True:
+            self._another.clear()
+            consumer = insist(self._open, self._bus.trouble)
+            self.closing = False
+            try:
+                trio.from_thread.run_sync(self.opened.set)
+                if again:  # Whoever came before it was open may have missed something as well.
+                    trio.from_thread.run_sync(self._cut)
+                self._follow(consumer)
+            finally:
+                self.closing = True
+                consumer.close()
+            trio.from_thread.run_sync(self._cut)
+            again = True
+
+    def _follow(self, consumer: Consumer) -> None:
+        """Read until what comes next is no more there."""
+        paused = gone = False
+        while not (gone or self._another.is_set()):
+            trio.from_thread.check_cancelled()
+            if paused == self._room.is_set():
+                paused = not paused
+                (consumer.pause if paused else consumer.resume)(consumer.assignment())
+            found = consumer.poll(limits.KAFKA_POLL_S)
+            if found is not None:
+                rest = consumer.consume(limits.RECEIVE_RECORDS_MAX - 1, 0)
+                gone = self._hand_over(consumer, [found, *rest])
+
+    def _hand_over(self, consumer: Consumer, found: Sequence[KafkaMessage]) -> bool:
+        """Give what was found to the event loop. True: what would come next is gone."""
         deliveries: defaultdict[int, list[Delivery]] = defaultdict(list)
+        reached: dict[int, int] = {}
+        gone = False
         for message in found:
             error = message.error()
-            if error is not None:
-                if not passes(error):
-                    self._trouble(in_words(error))
-                continue
-            delivery = delivery_of(self._topic, message)
-            deliveries[delivery.partition].append(delivery)
-        if deliveries:
-            name = next(each.topic() for each in found if each.error() is None)
-            assert name is not None
+            if error is None:
+                delivery = delivery_of(self._topic, message)
+                deliveries[delivery.partition].append(delivery)
+            elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - Its name.
+                partition, offset = message.partition(), message.offset()
+                assert partition is not None
+                assert offset is not None
+                reached[partition] = offset
+            elif error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001
+                gone = True
+            elif is_no_topic(error):
+                self._bus.doubt()
+            elif not passes(error):
+                self._bus.trouble(error)
+        if deliveries or reached:
+            name = next(name for each in found if (name := each.topic()) is not None)
             ends = {
                 partition: consumer.get_watermark_offsets(
                     TopicPartition(name, partition), cached=True
                 )[1]
                 for partition in deliveries
             }
-            trio.from_thread.run_sync(self._take, Batch(deliveries, ends))
+            trio.from_thread.run_sync(self._take, Batch(deliveries, ends, reached))
+        return gone
 
 
 def delivery_of(topic: Topic, message: KafkaMessage) -> Delivery:
@@ -153,7 +200,7 @@ def delivery_of(topic: Topic, message: KafkaMessage) -> Delivery:
     return Delivery(decoded, topic, partition, offset)
 
 
-def insist(call: Callable[[], T], trouble: Callable[[str], None]) -> T:
+def insist(call: Callable[[], T], trouble: Trouble) -> T:
     """Call until the cluster answers; in a thread of trio's, so that it ends when cancelled."""
     pause_s = limits.KAFKA_POLL_S
     while True:
@@ -163,6 +210,6 @@ def insist(call: Callable[[], T], trouble: Callable[[str], None]) -> T:
         except KafkaException as failure:
             error = error_of(failure)
             if pause_s >= _PASSES_S or not passes(error):
-                trouble(in_words(error))
+                trouble(error)
         trio.from_thread.run(trio.sleep, pause_s)
         pause_s = min(2 * pause_s, limits.KAFKA_RETRY_MAX_S)

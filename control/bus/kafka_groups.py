@@ -6,21 +6,21 @@ partition of a topic to one of them, and that is the election. All other groups 
 owner of the state, of which there is one: they have no members, only progress.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Final, Protocol
 
 import structlog
 import trio
 import trio.from_thread
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from control.bus.kafka_client import Cluster
 from control.bus.kafka_feed import Batch, Feed, Inbox, insist
 from control.bus.kafka_progress import Lane
 from control.model import limits
+from control.model.bus_reports import DeadLetter
 from control.model.errors import PartitionsLost
-from control.model.messages import DeadLetter
 from control.model.names import Group, Topic
 from control.model.records import Delivery, Receipts
 
@@ -36,8 +36,11 @@ class Surroundings(Protocol):
     def cluster(self) -> Cluster:
         """Where the bus is."""
 
-    def trouble(self, text: str) -> None:
+    def trouble(self, error: KafkaError) -> None:
         """Something did not work; from any thread."""
+
+    def doubt(self) -> None:
+        """A topic seems to be gone; from any thread."""
 
     def partitions_of(self, topic: Topic) -> int:
         """How many partitions a topic has."""
@@ -46,7 +49,10 @@ class Surroundings(Protocol):
         """Wait until everything that a group's services handed in before is committed."""
 
     def set_aside(self, group: Group, garbage: Delivery) -> bool:
-        """Put a record that nobody can read where it is kept. False: another group does that."""
+        """Put a foreign record where it is kept. False: another group does that."""
+
+    def records_lost(self, group: Group, topic: Topic, partition: int, below: int) -> None:
+        """Records that this group had not finished were deleted: tell the state's owner."""
 
 
 class Member:
@@ -113,13 +119,21 @@ class Member:
 
     def _feed(self, subscription: "GroupSubscription", opened: Callable[[], Consumer]) -> Feed:
         inbox = subscription.inbox
-        return Feed(subscription.topic, opened, subscription.offer, inbox.room, self.bus.trouble)
+        return Feed(
+            subscription.topic,
+            opened,
+            subscription.offer,
+            inbox.room,
+            cut=self.lose,
+            bus=self.bus,
+        )
 
     def consumer(self) -> Consumer:
         """A new consumer of this group."""
         unhurried = self.group == Group.STATISTICS
         cluster = self.bus.cluster
-        return Consumer(cluster.consumer(self.name, self.bus.trouble, unhurried=unhurried))
+        settings = cluster.consumer(self.name, self.bus.trouble, unhurried=unhurried)
+        return Consumer(settings | {"enable.partition.eof": True})
 
     def start_soon(self, task: Callable[[], Awaitable[object]]) -> None:
         """Run a task until this member is lost."""
@@ -132,14 +146,20 @@ class Member:
         self.generation = self.generation or consumer.consumer_group_metadata()
         name = self.bus.cluster.topic(topic)
         everywhere = [TopicPartition(name, p) for p in range(self.bus.partitions_of(topic))]
-        # Any question about the topic: who begins to read without one waits for a second.
-        consumer.get_watermark_offsets(everywhere[0], timeout=limits.KAFKA_CALL_S)
         lanes = restored(consumer, everywhere)
+        # (Any question about the topic: who begins to read without one waits for a second.)
+        gone = begin_within(consumer, name, lanes)
         trio.from_thread.run_sync(
             self.lanes.update, {(topic, partition): lane for partition, lane in lanes.items()}
         )
+        trio.from_thread.run_sync(self.say_lost, topic, gone)
         consumer.assign([TopicPartition(name, p, lane.position) for p, lane in lanes.items()])
         return consumer
+
+    def say_lost(self, topic: Topic, gone: Mapping[int, int]) -> None:
+        """Records of these partitions, below these offsets, were deleted before they were done."""
+        for partition, below in gone.items():
+            self.bus.records_lost(self.group, topic, partition, below)
 
 
 class ElectedMember(Member):
@@ -155,7 +175,14 @@ class ElectedMember(Member):
 
     async def _start(self, subscription: "GroupSubscription") -> None:
         await self._elected.wait()
+        if self.lost:
+            raise PartitionsLost
         await super()._start(subscription)
+
+    def lose(self) -> None:
+        """As for any member; whoever still waits to be elected here starts over."""
+        super().lose()
+        self._elected.set()
 
     def _stand(self) -> None:
         consumer, closing = self.consumer(), False
@@ -202,7 +229,11 @@ class SharingMember(Member):
     def _assigned(self, consumer: Consumer, partitions: Sequence[TopicPartition]) -> None:
         self.generation = consumer.consumer_group_metadata()
         lanes = insist(partial(restored, consumer, partitions), self.bus.trouble)
+        topic = self._opening.topic
+        name = self.bus.cluster.topic(topic)
+        gone = insist(partial(begin_within, consumer, name, lanes), self.bus.trouble)
         trio.from_thread.run_sync(self._opening.gain, lanes)
+        trio.from_thread.run_sync(self.say_lost, topic, gone)
         consumer.incremental_assign(
             [
                 TopicPartition(place.topic, place.partition, lanes[place.partition].position)
@@ -268,6 +299,10 @@ class GroupSubscription:
                     ):
                         lane.finish((each.offset,))
             self.inbox.put(kept)
+        for partition, offset in batch.reached.items():
+            lane = self._member.lanes.get((self.topic, partition))
+            if lane is not None:
+                lane.reached_end(offset)
 
     def gain(self, lanes: dict[int, Lane]) -> None:
         """These partitions are ours now."""
@@ -316,6 +351,22 @@ def restored(consumer: Consumer, places: Sequence[TopicPartition]) -> dict[int, 
         trio.from_thread.run(trio.sleep, pause_s)
         found = committed(consumer, places)
     return {place.partition: Lane.restored(place.offset, place.metadata) for place in found}
+
+
+def begin_within(consumer: Consumer, name: str, lanes: Mapping[int, Lane]) -> dict[int, int]:
+    """Let lanes begin within what the logs have; blocks, raises `KafkaException`.
+
+    Gives the partitions of which unfinished records are gone, and below which offset.
+    """
+    gone = {}
+    for partition, lane in lanes.items():
+        place = TopicPartition(name, partition)
+        found = consumer.get_watermark_offsets(place, timeout=limits.KAFKA_CALL_S)
+        if found is None:
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))  # noqa: SLF001 - Its name.
+        if lane.begin_within(*found):
+            gone[partition] = found[0]
+    return gone
 
 
 def committed(consumer: Consumer, places: Sequence[TopicPartition]) -> list[TopicPartition]:

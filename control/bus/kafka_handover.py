@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, IsolationLevel, KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from control.bus.kafka import OUTBOX
-from control.bus.kafka_client import Cluster, error_of, in_words
+from control.bus.kafka_client import Cluster, Value, error_of, in_words
 from control.bus.kafka_feed import delivery_of, insist
 from control.bus.kafka_groups import restored
 from control.bus.kafka_producer import Relayed
@@ -27,6 +27,12 @@ from control.model.names import Group, Topic
 from control.model.records import Delivery
 
 T = TypeVar("T")
+# From where a group stands, or else from where the log begins, to its end.
+_READS_ALL: Final[dict[str, Value]] = {
+    "auto.offset.reset": "earliest",
+    "enable.partition.eof": True,
+    "fetch.wait.max.ms": 10,
+}
 _GROUPS: Final = tuple(dict.fromkeys(group for groups in READERS.values() for group in groups))
 
 
@@ -64,7 +70,7 @@ class Handover:
 
     def outbox(self) -> Relayed:
         """Whose records are there, and the last row of its outbox that is."""
-        known = Transactions(OUTBOX, self._cluster, {}, self._trouble)
+        known = Transactions(OUTBOX, self._cluster, lambda _: 1, {}, self._trouble)
         return known.kept_row(self._cluster.group(OUTBOX))
 
     def claim(self, known: Relayed, owner: str) -> None:
@@ -118,7 +124,7 @@ class Handover:
         settings = self._cluster.consumer(self._cluster.group("moving"), self._trouble)
         try:
             lanes = {group: self._lanes(topic, group) for group in READERS[topic]}
-            consumer = Consumer(settings | {"enable.partition.eof": True, "fetch.wait.max.ms": 10})
+            consumer = Consumer(settings | _READS_ALL)
             try:
                 yield from self._read(consumer, topic, lanes)
             finally:
@@ -203,8 +209,8 @@ class Handover:
     def _consumer(self, group: Group | str) -> Consumer:
         return Consumer(self._cluster.consumer(self._cluster.group(group), self._trouble))
 
-    def _trouble(self, text: str) -> None:
-        self._said = text
+    def _trouble(self, error: KafkaError) -> None:
+        self._said = in_words(error)
 
 
 def _left(delivery: Delivery, lanes: Mapping[Group, Mapping[int, Lane]]) -> Left:

@@ -13,9 +13,10 @@ import trio.from_thread
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 
-from control.bus.kafka_client import Cluster, Trouble, abandonable, error_of, in_words
+from control.bus.kafka_client import Cluster, Trouble, abandonable, error_of
 from control.bus.kafka_groups import Member, committed
 from control.bus.kafka_progress import Lane
+from control.core.headers import Headers, headers_of
 from control.model import limits
 from control.model.messages import ENCODER
 from control.model.names import Group, Topic
@@ -37,11 +38,14 @@ class Outgoing(NamedTuple):
     partition: int | None
     key: int | None
     value: bytes
+    headers: Headers
 
 
 def outgoing(record: Record) -> Outgoing:
     """Encode a record."""
-    return Outgoing(record.topic, record.partition, record.key, ENCODER.encode(record.message))
+    message = record.message
+    value, headers = ENCODER.encode(message), headers_of(message)
+    return Outgoing(record.topic, record.partition, record.key, value, headers)
 
 
 class Relayed(NamedTuple):
@@ -71,17 +75,23 @@ class Carry(NamedTuple):
     lane: Lane
     topic: Topic
     partition: int
-    records: list[tuple[int, bytes]]  # Their offsets now, and what they say.
+    records: list[tuple[int, Outgoing]]  # Their offsets now, and what is written.
 
 
 class TransactionalProducer:
     """One producer; `name` tells a process's producers apart."""
 
     def __init__(
-        self, name: str, cluster: Cluster, members: Mapping[Group, Member], trouble: Trouble
+        self,
+        name: str,
+        cluster: Cluster,
+        partitions_of: Callable[[Topic], int],
+        members: Mapping[Group, Member],
+        trouble: Trouble,
     ) -> None:
         self._name = name
         self._cluster = cluster
+        self._partitions_of = partitions_of
         self._members = members
         self._trouble = trouble
         self._producer: Producer | None = None
@@ -158,14 +168,20 @@ class TransactionalProducer:
         record: Outgoing,
         delivered: Callable[[KafkaError | None, KafkaMessage], None] | None = None,
     ) -> None:
+        partition = record.partition
+        if partition is None:
+            # Not by the client's choice: it would use partitions that somebody adds at once, and
+            # readers begin with them at their next start only.
+            partition = (record.key or 0) % self._partitions_of(record.topic)
         while True:
             try:
                 producer.produce(
                     self._cluster.topic(record.topic),
                     record.value,
                     None if record.key is None else str(record.key).encode(),
-                    -1 if record.partition is None else record.partition,
+                    partition,
                     on_delivery=delivered,
+                    headers=record.headers,
                 )
             except BufferError:  # The client's own queue is full: it empties while we wait.
                 trio.from_thread.check_cancelled()
@@ -182,8 +198,7 @@ class TransactionalProducer:
             if error is None and offset is not None:
                 places[old] = offset
 
-        for old, value in carry.records:
-            record = Outgoing(carry.topic, carry.partition, None, value)
+        for old, record in carry.records:
             self._produce(producer, record, partial(delivered, old))
         self._again(producer.flush)
         if len(places) < len(carry.records):
@@ -225,7 +240,7 @@ class TransactionalProducer:
                 error = error_of(failure)
                 if not error.retriable() or error.txn_requires_abort():
                     raise
-                self._trouble(in_words(error))
+                self._trouble(error)
             else:
                 return
 
@@ -249,8 +264,11 @@ class TransactionalProducer:
         found = producer.list_topics(timeout=limits.KAFKA_CALL_S).topics
         producer.begin_transaction()
         for topic in Topic:
-            for partition in found[self._cluster.topic(topic)].partitions:
-                self._produce(producer, Outgoing(topic, partition, None, b""))
+            known = found.get(self._cluster.topic(topic))
+            if known is None:  # Somebody has deleted it.
+                raise KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
+            for partition in known.partitions:
+                self._produce(producer, Outgoing(topic, partition, None, b"", []))
         while producer.flush(limits.KAFKA_POLL_S):
             trio.from_thread.check_cancelled()
         try:
@@ -261,7 +279,7 @@ class TransactionalProducer:
         # Otherwise its members would not have it from us: what counts is that it was touched.
         self._again(producer.abort_transaction)
 
-    def _heard(self, text: str) -> None:
+    def _heard(self, error: KafkaError) -> None:
         """A connection failed."""
         self._shaken = True
-        self._trouble(text)
+        self._trouble(error)

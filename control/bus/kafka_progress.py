@@ -21,6 +21,7 @@ class Lane:
     def __init__(self, start: int, tracker: OffsetTracker) -> None:
         self._tracker = tracker
         self._next = start  # What is delivered next, if nothing is missing in between.
+        self._known = True  # The group was here before.
         self.stored = start  # The watermark that is committed: below it everybody has finished.
         self._open: dict[int, Delivery] = {}  # Delivered and not finished, by offset.
         # Records that were published again: from the offset the service knows to the new one.
@@ -31,7 +32,9 @@ class Lane:
     def restored(cls, offset: int, text: str | None) -> "Lane":
         """The lane as it was committed; below 0: it never was."""
         if offset < 0:
-            return cls(0, OffsetTracker())
+            lane = cls(0, OffsetTracker())
+            lane._known = False
+            return lane
         # Committed by other means, such as Kafka's own tools, the offset is what counts.
         return cls(offset, _tracker(offset, text) or OffsetTracker(offset))
 
@@ -44,6 +47,34 @@ class Lane:
     def position(self) -> int:
         """From where to read."""
         return self._next
+
+    def begin_within(self, first: int, end: int) -> bool:
+        """The log has offsets from `first` to `end`; said before anything is read.
+
+        True: others have deleted records that the group had not finished, or the whole topic.
+        """
+        known, self._known = self._known, True
+        if not known:
+            self._start_at(first)
+            return False  # Whatever was there was not ours, or finished.
+        if self._next > end:
+            self._start_at(first)  # It is another log.
+            return True
+        if self._next >= first:
+            return False
+        # The first offset is open, or it would not be the watermark.
+        self._tracker.skip(self._next, first)
+        self._next = max(self._tracker.watermark, first)
+        return True
+
+    def reached_end(self, offset: int) -> None:
+        """All that is delivered below this offset was taken in: others are Kafka's own marks."""
+        if offset > self._next:
+            self._tracker.skip(self._next, offset)
+            self._next = offset
+
+    def _start_at(self, offset: int) -> None:
+        self._tracker, self._next, self.stored = OffsetTracker(offset), offset, offset
 
     def take_in(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """Those of a batch of this partition, in order, that are not finished."""

@@ -4,13 +4,13 @@ import weakref
 from typing import Final, Protocol
 
 import trio
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from control.bus.kafka_client import Cluster
 from control.bus.kafka_feed import Batch, Feed, Inbox
 from control.model import limits
+from control.model.bus_reports import DeadLetter
 from control.model.errors import BusUnavailable
-from control.model.messages import DeadLetter
 from control.model.names import Topic
 from control.model.records import Delivery, Receipts
 
@@ -32,8 +32,11 @@ class Following(Protocol):
     def cluster(self) -> Cluster:
         """Where the bus is."""
 
-    def trouble(self, text: str) -> None:
+    def trouble(self, error: KafkaError) -> None:
         """Something did not work; from any thread."""
+
+    def doubt(self) -> None:
+        """A topic seems to be gone; from any thread."""
 
     def partitions_of(self, topic: Topic) -> int:
         """How many partitions a topic has."""
@@ -52,7 +55,7 @@ class TailedTopic:
         # Weakly: a service that starts over takes new ones, and says no goodbye to the old.
         self._tails = weakref.WeakSet[Tail]()
         inbox = Inbox()  # Its room: a tail is told that it fell behind, so none ever waits.
-        self.feed = Feed(topic, self._opened, self._offer, inbox.room, bus.trouble)
+        self.feed = Feed(topic, self._opened, self._offer, inbox.room, cut=self._cut, bus=bus)
 
     def add(self, first: dict[int, int]) -> "Tail":
         """A tail of what comes at or after these offsets."""
@@ -67,6 +70,16 @@ class TailedTopic:
             return self._ends(consumer)
         finally:
             consumer.close()
+
+    def restart(self) -> None:
+        """The topic is another one now: read that, from its end; every tail has a gap."""
+        self._cut()
+        self.feed.restart()
+
+    def _cut(self) -> None:
+        for tail in list(self._tails):
+            tail.fall_behind()
+        self._tails.clear()
 
     def _opened(self) -> Consumer:
         consumer, name = self._consumer(), self._bus.cluster.topic(self._topic)
@@ -125,8 +138,13 @@ class Tail:
         self._inbox.put(deliveries)
         waiting = len(self._inbox) + end - deliveries[-1].offset - 1
         if waiting > limits.SUBSCRIPTION_RECORDS_MAX:
-            self.overrun = True
-            self._inbox.keep(lambda _: False)
+            self.fall_behind()
+
+    def fall_behind(self) -> None:
+        """It has missed something: whoever reads it is told, and takes a new one."""
+        self.overrun = True
+        self._inbox.keep(lambda _: False)
+        self._inbox.wake()
 
     async def receive(self) -> list[Delivery]:
         """Wait for records; at least one."""

@@ -1,14 +1,14 @@
 """Decides what each topic of the bus must be in a Kafka cluster, and makes or checks it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from typing import Final
 
 import msgspec
-from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic
 
-from control.bus.kafka_client import Cluster, error_of
+from control.bus.kafka_client import Cluster, error_of, is_no_topic
 from control.model import limits
 from control.model.errors import ConfigError
 from control.model.names import Topic
@@ -17,6 +17,7 @@ _DAY_MS: Final = limits.DAY_MS
 _FOR_EVER: Final = -1
 _REPLICAS_MAX: Final = 3
 _RUNS_PARTITIONS_MAX: Final = 4
+_DIVIDED: Final = Topic.TASK_RUNS_LOAD_BALANCED  # Has as many partitions as every process says.
 
 
 class Layout(msgspec.Struct, frozen=True):
@@ -54,75 +55,140 @@ class Topics:
     def __init__(self, cluster: Cluster, partitions: int) -> None:
         self._cluster = cluster
         self._layouts = layouts(partitions)
+        self._ids: dict[Topic, str] = {}
+        self._made: set[Topic] = set()
 
     def ensure(self, admin: AdminClient) -> None:
         """Blocks. Raises `ConfigError` for what an operator must mend, else `KafkaException`."""
         found = admin.list_topics(timeout=limits.KAFKA_CALL_S)
-        names = {self._cluster.topic(topic): layout for topic, layout in self._layouts.items()}
-        missing = [name for name in names if name not in found.topics]
+        names = {topic: self._cluster.topic(topic) for topic in self._layouts}
+        missing = [topic for topic, name in names.items() if name not in found.topics]
         if missing:
-            replicas = min(_REPLICAS_MAX, len(found.brokers))
-            self._make(admin, missing, names, replicas)
+            self._make(admin, missing, min(_REPLICAS_MAX, len(found.brokers)))
             raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE))  # Look once more.
-        for name, layout in names.items():
+        counts = {}
+        for topic, name in names.items():
             partitions = found.topics[name].partitions
-            self._check_partitions(name, layout, len(partitions))
             if any(partition.leader < 0 for partition in partitions.values()):
                 raise KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE))
-        self._check_settings(admin, list(names))
+            counts[topic] = len(partitions)
+        problems = [*self._wrong_counts(counts), *self.wrong_settings(admin)]
+        if problems:
+            raise ConfigError("; ".join(problems))
 
-    def _make(
-        self, admin: AdminClient, missing: Sequence[str], names: dict[str, Layout], replicas: int
-    ) -> None:
-        fresh = [
-            NewTopic(
+    def changed(self, admin: AdminClient) -> list[Topic]:
+        """The topics that were replaced by others of their names since this was asked last.
+
+        Blocks, raises `KafkaException`.
+        """
+        before, self._ids = self._ids, self._ids_now(admin)
+        return [topic for topic, found in self._ids.items() if before.get(topic, found) != found]
+
+    def are_the_same(self, admin: AdminClient) -> bool:
+        """Whether all topics are there, and none was replaced; blocks, raises `KafkaException`."""
+        try:
+            return self._ids_now(admin) == self._ids
+        except KafkaException as failure:
+            if is_no_topic(error_of(failure)):
+                return False
+            raise
+
+    def _ids_now(self, admin: AdminClient) -> dict[Topic, str]:
+        names = {self._cluster.topic(topic): topic for topic in self._layouts}
+        described = admin.describe_topics(
+            TopicCollection([*names]), request_timeout=limits.KAFKA_CALL_S
+        )
+        return {names[name]: str(future.result().topic_id) for name, future in described.items()}
+
+    def take_made(self) -> list[Topic]:
+        """The topics that this process has made since this was asked last."""
+        made, self._made = sorted(self._made), set()
+        return made
+
+    def wrong_settings(self, admin: AdminClient) -> Iterator[str]:
+        """What is wrong with the topics' settings, and the command that mends it; blocks."""
+        topics = {self._cluster.topic(topic): topic for topic in self._layouts}
+        resources = [ConfigResource(ConfigResource.Type.TOPIC, name) for name in topics]
+        described = admin.describe_configs(resources, request_timeout=limits.KAFKA_CALL_S)
+        for resource, future in described.items():
+            found = {name: entry.value for name, entry in future.result().items()}
+            yield from self._wrong(topics[resource.name], found)
+
+    def _wrong(self, topic: Topic, found: Mapping[str, str]) -> Iterator[str]:
+        name = self._cluster.topic(topic)
+        size = int(found["max.message.bytes"])
+        if size < limits.RECORD_BYTES_MAX:
+            yield self._mend(
+                f"the topic {name} takes records of {size} bytes only; allow more",
                 name,
-                num_partitions=names[name].partitions,
+                f"max.message.bytes={limits.RECORD_BYTES_MAX}",
+            )
+        if found["cleanup.policy"] != "delete":
+            yield self._mend(
+                f"the topic {name} is compacted, which deletes records that are needed",
+                name,
+                "cleanup.policy=delete",
+            )
+        if self._layouts[topic].retention_ms != _FOR_EVER:
+            return
+        for setting in ("retention.ms", "retention.bytes"):
+            if int(found[setting]) != _FOR_EVER:
+                yield self._mend(
+                    f"the topic {name} has {setting}={found[setting]}, which deletes jobs that "
+                    "wait; they are deleted when they are done",
+                    name,
+                    f"{setting}={_FOR_EVER}",
+                )
+
+    def _mend(self, problem: str, name: str, setting: str) -> str:
+        return (
+            f"{problem}: kafka-configs.sh --bootstrap-server {self._cluster.servers} --alter "
+            f"--entity-type topics --entity-name {name} --add-config {setting}"
+        )
+
+    def _make(self, admin: AdminClient, missing: Sequence[Topic], replicas: int) -> None:
+        fresh = {
+            self._cluster.topic(topic): NewTopic(
+                self._cluster.topic(topic),
+                num_partitions=self._layouts[topic].partitions,
                 replication_factor=replicas,
                 config={
-                    "retention.ms": str(names[name].retention_ms),
+                    "cleanup.policy": "delete",
+                    "retention.ms": str(self._layouts[topic].retention_ms),
                     "max.message.bytes": str(limits.RECORD_BYTES_MAX),
                     "min.insync.replicas": str(max(replicas - 1, 1)),
                 },
             )
-            for name in missing
-        ]
-        made: dict[str, Future[None]] = admin.create_topics(fresh)
-        for future in made.values():
+            for topic in missing
+        }
+        made: dict[str, Future[None]] = admin.create_topics([*fresh.values()])
+        for topic in missing:
             try:
-                future.result()
+                made[self._cluster.topic(topic)].result()
             except KafkaException as failure:
                 if error_of(failure).code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise  # Otherwise another process of ours was faster.
+            else:
+                self._made.add(topic)
 
-    def _check_partitions(self, name: str, layout: Layout, partitions: int) -> None:
-        if partitions == layout.partitions:
+    def _wrong_counts(self, counts: Mapping[Topic, int]) -> Iterator[str]:
+        """Where partitions are missing, or are more than the dispatchers divide.
+
+        Elsewhere more than there must be are left alone: nobody writes there.
+        """
+        divided = counts[_DIVIDED]
+        if divided > self._layouts[_DIVIDED].partitions:
+            yield (
+                f"the topic {self._cluster.topic(_DIVIDED)} has {divided} partitions, not "
+                f"{self._layouts[_DIVIDED].partitions}; start every process with --partitions "
+                f"{divided}"
+            )
             return
-        servers = self._cluster.servers
-        if partitions < layout.partitions:
-            mend = (
-                f"add them: kafka-topics.sh --bootstrap-server {servers} --alter --topic {name} "
-                f"--partitions {layout.partitions}"
-            )
-        else:
-            mend = (
-                f"start with --partitions {partitions}, or another prefix"
-                if layout.partitions > 1
-                else f"delete the topic while nothing runs: kafka-topics.sh --bootstrap-server "
-                f"{servers} --delete --topic {name}"
-            )
-        message = f"the topic {name} has {partitions} partitions, not {layout.partitions}; {mend}"
-        raise ConfigError(message)
-
-    def _check_settings(self, admin: AdminClient, names: Sequence[str]) -> None:
-        resources = [ConfigResource(ConfigResource.Type.TOPIC, name) for name in names]
-        for resource, future in admin.describe_configs(resources).items():
-            size = int(future.result()["max.message.bytes"].value)
-            if size < limits.RECORD_BYTES_MAX:
-                message = (
-                    f"the topic {resource.name} takes records of {size} bytes only; allow more: "
-                    f"kafka-configs.sh --bootstrap-server {self._cluster.servers} --alter "
-                    f"--entity-type topics --entity-name {resource.name} "
-                    f"--add-config max.message.bytes={limits.RECORD_BYTES_MAX}"
+        for topic, layout in self._layouts.items():
+            if counts[topic] < layout.partitions:
+                name = self._cluster.topic(topic)
+                yield (
+                    f"the topic {name} has {counts[topic]} partitions, not {layout.partitions}; "
+                    f"add them: kafka-topics.sh --bootstrap-server {self._cluster.servers} --alter "
+                    f"--topic {name} --partitions {layout.partitions}"
                 )
-                raise ConfigError(message)

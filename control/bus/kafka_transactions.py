@@ -7,7 +7,7 @@ progress it held start over from what Kafka has.
 """
 
 from collections import defaultdict, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import msgspec
@@ -15,7 +15,8 @@ import structlog
 import trio
 from confluent_kafka import KafkaException, TopicPartition
 
-from control.bus.kafka_client import Cluster, Trouble, error_of, in_words
+from control.bus.kafka_claim import check_claim
+from control.bus.kafka_client import Cluster, Trouble, error_of, is_fenced
 from control.bus.kafka_feed import insist
 from control.bus.kafka_groups import Member
 from control.bus.kafka_producer import (
@@ -25,12 +26,13 @@ from control.bus.kafka_producer import (
     Outgoing,
     Relayed,
     TransactionalProducer,
+    outgoing,
 )
 from control.model import limits
 from control.model.errors import PartitionsLost, Unavailable
-from control.model.messages import ENCODER, Message, Placed
+from control.model.messages import Placed
 from control.model.names import Group, Topic
-from control.model.records import Delivery, Receipts
+from control.model.records import Delivery, Receipts, Record
 
 LOG = structlog.get_logger("bus")
 
@@ -55,12 +57,17 @@ class Transactions:
     """Runs pieces in groups. One instance, one producer, one task; `name` tells them apart."""
 
     def __init__(
-        self, name: str, cluster: Cluster, members: Mapping[Group, Member], trouble: Trouble
+        self,
+        name: str,
+        cluster: Cluster,
+        partitions_of: Callable[[Topic], int],
+        members: Mapping[Group, Member],
+        trouble: Trouble,
     ) -> None:
         self._cluster = cluster
         self._members = members
         self._trouble = trouble
-        self._producer = TransactionalProducer(name, cluster, members, trouble)
+        self._producer = TransactionalProducer(name, cluster, partitions_of, members, trouble)
         self._waiting: deque[Piece] = deque()
         self._arrived = trio.Event()
         self._awaited = trio.Event()  # Somebody waits for one of them.
@@ -171,7 +178,8 @@ class Transactions:
                 if member.generation == refused.generation:
                     member.lose()
                 continue
-            except InDoubt:
+            except InDoubt as doubt:
+                await self._check_claim(doubt.__cause__)
                 await self._reopen()
                 pieces = await self._unless_relayed(pieces)
                 # Progress alone can be committed twice. What it was published with cannot.
@@ -181,7 +189,8 @@ class Transactions:
                     self._members[group].lose()
                 continue
             except KafkaException as failure:
-                self._trouble(in_words(error_of(failure)))
+                await self._check_claim(failure)
+                self._trouble(error_of(failure))
                 await trio.sleep(pause_s)
                 pause_s = min(2 * pause_s, limits.KAFKA_RETRY_MAX_S)
                 await self._reopen()
@@ -189,6 +198,15 @@ class Transactions:
             for piece in pieces:
                 piece.done.set()
             return
+
+    async def _check_claim(self, failure: BaseException | None) -> None:
+        """Raise `ConfigError` if it failed because another process has this one's name now.
+
+        A new producer, as follows otherwise, would stop that one in its turn.
+        """
+        if isinstance(failure, KafkaException) and is_fenced(failure):
+            check = partial(insist, partial(check_claim, self._cluster), self._trouble)
+            await trio.to_thread.run_sync(check)
 
     async def _reopen(self) -> None:
         """Even when nothing is left to be done: others wait for what was left open to be ended."""
@@ -238,7 +256,7 @@ class Transactions:
         self._carrying = set()
         for group, topic, partition in lanes:
             lane = self._members[group].lanes[topic, partition]
-            again = [(offset, ENCODER.encode(_once_more(each))) for offset, each in lane.too_long()]
+            again = [(offset, _once_more(each)) for offset, each in lane.too_long()]
             if again:
                 carries.append(Carry(lane, topic, partition, again))
                 self._carrying.add(group)
@@ -263,12 +281,12 @@ class Transactions:
                 committed.stored = watermark
 
 
-def _once_more(delivery: Delivery) -> Message:
+def _once_more(delivery: Delivery) -> Outgoing:
     """What is published again in place of an open record: a lease keeps its epoch."""
     message = delivery.message
     if isinstance(message, Placed) and message.epoch is None:
-        return msgspec.structs.replace(message, epoch=message.epoch_at(delivery.place))
-    return message
+        message = msgspec.structs.replace(message, epoch=message.epoch_at(delivery.place))
+    return outgoing(Record(delivery.topic, message, None, delivery.partition))
 
 
 def _stopped() -> Unavailable:

@@ -21,6 +21,7 @@ from control.bus.journal import Piece as Work
 from control.bus.kafka import OUTBOX, KafkaBus
 from control.bus.kafka_producer import Outgoing, Relayed, outgoing
 from control.bus.kafka_transactions import Piece
+from control.core.headers import headers_of
 from control.model import limits
 from control.model.messages import DECODER, ENCODER
 from control.model.names import Topic
@@ -79,6 +80,7 @@ class Outbox:
         fresh = []
         for portion in _portions([outgoing(r) for piece in pieces for r in piece.published]):
             self._last += 1
+            # Without headers: they follow from what the record says.
             body = ENCODER.encode([(*each[:3], Raw(each.value)) for each in portion])
             self._rows.append(conn, self._last, body)
             fresh.append((self._last, portion))
@@ -173,7 +175,8 @@ def records_of(body: bytes) -> list[Record]:
 
 
 def _decoded(body: bytes) -> list[Outgoing]:
-    return [Outgoing(*each[:3], bytes(each[3])) for each in _DECODER.decode(body)]
+    found = [(each, bytes(each[3])) for each in _DECODER.decode(body)]
+    return [Outgoing(*each[:3], value, headers_of(DECODER.decode(value))) for each, value in found]
 
 
 def _portions(records: list[Outgoing]) -> list[list[Outgoing]]:

@@ -1,18 +1,18 @@
-"""Owns the commands `tpctl bus …`: move a stopped data directory to Kafka, and back."""
+"""Owns the commands `tpctl bus …`: move a stopped data directory to Kafka, and back; and others."""
 
 from functools import partial
-from pathlib import Path
 from typing import Annotated
 
 import msgspec
 import typer
 
-from control.cli import columns
+from control.cli import columns, dead_letters
+from control.cli.bus_settings import bus_settings
 from control.cli.errors import Unreachable
 from control.cli.session import Session, command, group
 from control.cli.starting import ConfigFile, Partitions, TopicPrefix
-from control.model.config import Config, load_config
-from control.model.errors import BusUnavailable, ConfigError
+from control.model.config import Config
+from control.model.errors import BusUnavailable
 
 Cluster = Annotated[
     str | None,
@@ -26,6 +26,7 @@ def add_to(app: typer.Typer) -> None:
     """Register them."""
     bus = group("bus", "Move the jobs of a stopped control plane to Kafka, and back.", app)
     command(bus, "promote", example="tpctl bus promote kafka://kafka-1:9092")(promote)
+    dead_letters.add_to(bus)
     command(bus, "demote", example="tpctl bus demote kafka://kafka-1:9092")(demote)
 
 
@@ -41,7 +42,7 @@ def promote(
     Jobs that run go on at their workers meanwhile. Run it again if it was interrupted: it goes on
     where it was. The other settings come from where `tpctl up` takes them.
     """
-    settings = _settings(session, cluster, topic_prefix, partitions, config)
+    settings = bus_settings(session, cluster, topic_prefix, config, partitions)
     _carry_out(session, settings, back=False)
 
 
@@ -57,37 +58,12 @@ def demote(
     All control planes on that cluster with that prefix must be stopped. Jobs that run go on at
     their workers meanwhile. Run it again if it was interrupted.
     """
-    settings = _settings(session, cluster, topic_prefix, partitions, config)
+    settings = bus_settings(session, cluster, topic_prefix, config, partitions)
     _carry_out(session, settings, back=True)
 
 
-def _settings(
-    session: Session,
-    cluster: str | None,
-    topic_prefix: str | None,
-    partitions: int | None,
-    file: Path | None,
-) -> Config:
-    """Put together as for `tpctl up`; raises `ConfigError`."""
-    directory = session.world.data_dir
-    flags: dict[str, str | float | bool | None] = {
-        "data_dir": None if directory is None else str(directory),
-        "bus": cluster,
-        "topic_prefix": topic_prefix,
-        "partitions": partitions,
-    }
-    settings = load_config(flags, session.world.environ, file)
-    if settings.brokers is None:
-        message = "say where Kafka is, such as kafka://kafka-1:9092"
-        raise ConfigError(message)
-    return settings
-
-
 def _carry_out(session: Session, settings: Config, *, back: bool) -> None:
-    from control.wiring import require_client  # noqa: PLC0415 - see `starting`.
-
-    require_client(settings)
-    from control import app, moving  # noqa: PLC0415
+    from control import app, moving  # noqa: PLC0415 - see `starting`.
 
     app.log_to_stderr("warning")
     work = moving.demote if back else moving.promote

@@ -269,3 +269,18 @@ MOVED: Final[Columns] = (
     Column("PLACED", "placed", Look.NUMBER),
     Column("OTHER", "other", Look.NUMBER),
 )
+DEAD_LETTERS: Final[Columns] = (
+    Column("ID", "id", Look.ID),
+    Column("TOPIC", "topic"),
+    Column("PARTITION", "partition", Look.ID),
+    Column("OFFSET", "offset", Look.ID),
+    Column("WHEN", "at", Look.AGE),
+    Column("KEY", "key"),
+    Column("ERROR", "error"),
+)
+DEAD_LETTER: Final[Columns] = (
+    *DEAD_LETTERS,
+    Column("BYTES", "bytes", Look.BYTES),
+    Column("ENCODING", "encoding"),
+    Column("VALUE", "value"),
+)

@@ -11,12 +11,14 @@ from control.core.lifecycle import JOB, RUN, Event, after
 from control.core.retry import retry_delay_ms
 from control.model import limits
 from control.model.errors import Conflict, NotFound
-from control.model.messages import Finished, Started
+from control.model.messages import CancelJob, Finished, Started
 from control.model.rows import AttemptRow, JobRow, RunRow
 from control.model.states import FINAL, Outcome, State, When
 
 WAITS = "waits for a free slot"
 WAITS_FOR_JOBS = "waits for the jobs before it"
+_GONE = "its record was deleted from the bus"
+_REPLACED = "another attempt has taken its place"
 _FAILED = frozenset({Outcome.FAILED, Outcome.TIMED_OUT})
 
 
@@ -38,6 +40,7 @@ class Advance:
         self.released: list[JobRow] = []  # May run as soon as `ready_ms` has come.
         self.skipped: list[JobRow] = []  # Ended without an attempt.
         self.stopped: list[JobRow] = []  # Were with a worker (or on the way) and must be stopped.
+        self.superseded: list[CancelJob] = []  # Attempts that may still be on the bus somewhere.
         self.archived: list[AttemptRow] = []
         self.run_changed = False
         self.ended = False
@@ -183,6 +186,30 @@ class Advance:
         job.error = reason
         self._move(job, Event.FAIL, reason)
         self.released.remove(job)
+
+    def publish_again(self, *, begun: bool) -> None:
+        """Records of open jobs are gone from the bus: each gets a new attempt.
+
+        `begun`: also those that run, since how they end may be lost too. An older attempt that is
+        on its way after all is stopped, and its result does not count.
+        """
+        for job in self.run.jobs:
+            placed = job.state == State.READY and job.ready_ms is not None and not job.delayed
+            running = begun and job.state == State.IN_PROGRESS
+            if not placed and not running:
+                continue
+            stop = CancelJob(job_id=job.id, attempt=job.attempt, reason=_REPLACED)
+            self.superseded.append(stop)
+            if running:
+                job.error = _GONE
+                self._archive(job, Outcome.LOST)
+                self._move(job, Event.REPEAT, f"{_GONE}; {WAITS}")
+                self._clear(job)
+                job.ready_ms = self.now_ms
+            job.attempt += 1
+            job.reason = f"{_GONE}; {WAITS}"
+            self.changed[job.idx] = job
+            self.released.append(job)
 
     def settle(self) -> None:
         """Release or skip every job whose predecessors have ended; end the run after its last."""

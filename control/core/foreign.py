@@ -14,17 +14,16 @@ from typing import Final
 import msgspec
 
 from control.model import limits
+from control.model.bus_reports import SCHEMA, DeadLetter, RecordsLost
 from control.model.errors import Rejected
 from control.model.messages import (
     DECODER,
     ENCODER,
-    SCHEMA,
     Announce,
     AskQueues,
     AskWhy,
     CancelJob,
     ClientChanged,
-    DeadLetter,
     Deadline,
     DispatcherUp,
     DrainWorker,
@@ -55,7 +54,7 @@ CARRIES: Final[Mapping[Topic, frozenset[type]]] = MappingProxyType(
     {
         Topic.TASK_RUNS: frozenset({JobReady}),
         Topic.TASK_RUNS_LOAD_BALANCED: frozenset({Placed}),
-        Topic.TASK_RUN_EVENTS: frozenset({Started, Progressed}),
+        Topic.TASK_RUN_EVENTS: frozenset({Started, Progressed, RecordsLost}),
         Topic.TASK_RUN_RESULTS: _ENDS,
         Topic.QUERY_TASK_RUN_RESULTS: _ENDS,
         Topic.NOTIFICATION_TASK_RUN_RESULTS: _ENDS,

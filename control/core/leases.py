@@ -55,6 +55,7 @@ class Leases:
         classes: Sequence[Speed],
         now_ms: int,
         partitions: frozenset[int] | None = None,
+        returning: Iterable[str] = (),
     ) -> None:
         self.name = name
         self.holdings = Holdings(classes, partitions)
@@ -63,6 +64,8 @@ class Leases:
         # Until then a partition's records may be of leases whose workers are still to come.
         self._restart_ends_ms = now_ms + _ms(limits.RESTART_GRACE_S)
         self._settled_ms: dict[int, int] = {}  # Of partitions that came later.
+        # Of workers that were connected until we were taken for dead: as long as of silent ones.
+        self._returning = dict.fromkeys(returning, now_ms + _ms(limits.SILENCE_S))
         self._claims = Claims()
         self.others = Others(name, len(classes))
         self._looked_ms = now_ms
@@ -99,9 +102,10 @@ class Leases:
             out.frames[placed.worker].append(frame)
             self._give(held, placed.worker, out)
         elif not self._send_on(held, out):
-            grace_ms = self._settled_ms.get(partition, self._restart_ends_ms)
+            settled_ms = self._settled_ms.get(partition, self._restart_ends_ms)
             if claim is not None or placed.epoch is not None:  # Somebody has had it.
-                grace_ms = now_ms + _ms(limits.RESTART_GRACE_S)
+                settled_ms = now_ms + _ms(limits.RESTART_GRACE_S)
+            grace_ms = max(settled_ms, self._returning.get(placed.worker, 0))
             if now_ms < grace_ms:
                 held.started_ms = self._wall(now_ms)  # Perhaps: nobody who is here knows.
                 self.holdings.set_adrift(held, grace_ms)
@@ -156,9 +160,8 @@ class Leases:
 
     def drain(self, worker: str, out: Outbox) -> None:
         """Give a worker nothing new."""
-        link = self.links.get(worker)
-        if link is not None:
-            self._drained(link, out)
+        if worker in self.links:
+            self._drained(self.links[worker], out)
             out.frames[worker].append(wire.Drain())
 
     def announce(self, out: Outbox) -> None:
@@ -270,9 +273,8 @@ class Leases:
 
     def leaving(self, worker: str, out: Outbox) -> None:
         """A worker drains."""
-        link = self.links.get(worker)
-        if link is not None:
-            self._drained(link, out)
+        if worker in self.links:
+            self._drained(self.links[worker], out)
 
     # Time.
 

@@ -60,6 +60,7 @@ REBALANCE_S: Final = 30.0  # So long a group waits for members that a broker tak
 TRANSACTION_S: Final = 10.0  # So long may a dead process's transaction hold up its readers.
 KAFKA_CALL_S: Final = 5.0  # One try of a call that needs an answer.
 KAFKA_RETRY_MAX_S: Final = 5.0  # Between two tries while no broker answers; from a tenth, doubled.
+KAFKA_GUARD_S: Final = 1.0  # Between two looks whether a topic was deleted.
 KAFKA_POLL_S: Final = 0.1  # How soon a reading thread sees that it shall end.
 RECORD_BYTES_MAX: Final = 20 * MIB  # A job's whole input, its params, and its output.
 PROGRESS_CHARS_MAX: Final = 4_000  # A group's progress in a commit; brokers allow 4,096.

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta, Raw
 
 from control.model.balancing import LoadOfPartition, Rules, Waits
+from control.model.bus_reports import DeadLetter, RecordsLost, Versioned
 from control.model.isolation import Isolation
 from control.model.names import Service
 from control.model.numbers import (
@@ -29,7 +30,6 @@ from control.model.numbers import (
 from control.model.queues import Queues
 from control.model.states import Outcome, Role, Speed
 
-SCHEMA: Final = 1  # Of all messages; a newer one may have more fields, never others.
 NULL: Final = Raw(b"null")
 
 SecretHash = Annotated[
@@ -39,11 +39,7 @@ PriorityKey = tuple[Priority, Priority, Priority, Priority]
 """Client, run, stage, and job priority: the strict global order of CONTRACT.md section 3."""
 
 
-class _Message(msgspec.Struct, frozen=True, kw_only=True):
-    schema: int = SCHEMA
-
-
-class JobReady(_Message, frozen=True, kw_only=True, tag="job_ready"):
+class JobReady(Versioned, frozen=True, kw_only=True, tag="job_ready"):
     """A job whose predecessors have ended: it may run as soon as a slot is free.
 
     `work` is what only the worker reads: `{"params": …, "env": …}`. `input` is
@@ -77,7 +73,7 @@ class JobReady(_Message, frozen=True, kw_only=True, tag="job_ready"):
         return (self.pipeline, self.name)
 
 
-class Placed(_Message, frozen=True, kw_only=True, tag="placed"):
+class Placed(Versioned, frozen=True, kw_only=True, tag="placed"):
     """A job bound to a partition and a worker's slot.
 
     `nonce` is random, and the lease's epoch: only who was assigned the job can name its lease.
@@ -99,7 +95,7 @@ class Placed(_Message, frozen=True, kw_only=True, tag="placed"):
         return self.epoch if self.epoch is not None else self.nonce or place
 
 
-class Started(_Message, frozen=True, kw_only=True, tag="started"):
+class Started(Versioned, frozen=True, kw_only=True, tag="started"):
     """An attempt began to execute."""
 
     run_id: Id
@@ -110,7 +106,7 @@ class Started(_Message, frozen=True, kw_only=True, tag="started"):
     started_ms: Instant
 
 
-class Progressed(_Message, frozen=True, kw_only=True, tag="progressed"):
+class Progressed(Versioned, frozen=True, kw_only=True, tag="progressed"):
     """An attempt says how much is done: from 0 to 1."""
 
     run_id: Id
@@ -119,7 +115,7 @@ class Progressed(_Message, frozen=True, kw_only=True, tag="progressed"):
     progress: Share
 
 
-class Finished(_Message, frozen=True, kw_only=True, tag="finished"):
+class Finished(Versioned, frozen=True, kw_only=True, tag="finished"):
     """How one attempt ended. Published together with the receipt of its `Placed`, so only once."""
 
     run_id: Id
@@ -149,7 +145,7 @@ class Finished(_Message, frozen=True, kw_only=True, tag="finished"):
     output: Raw = NULL
 
 
-class Skipped(_Message, frozen=True, kw_only=True, tag="skipped"):
+class Skipped(Versioned, frozen=True, kw_only=True, tag="skipped"):
     """A job ended without an attempt: it was cancelled before it began."""
 
     run_id: Id
@@ -177,7 +173,7 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True):
     started_ms: Instant | None = None
 
 
-class WorkerUp(_Message, frozen=True, kw_only=True, tag="worker_up"):
+class WorkerUp(Versioned, frozen=True, kw_only=True, tag="worker_up"):
     """A worker connected, came back, or changed; replaces all that was known of it."""
 
     worker: str
@@ -195,7 +191,7 @@ class WorkerUp(_Message, frozen=True, kw_only=True, tag="worker_up"):
     instance: str = ""  # Of the process; empty: it is of an earlier version.
 
 
-class WorkerDown(_Message, frozen=True, kw_only=True, tag="worker_down"):
+class WorkerDown(Versioned, frozen=True, kw_only=True, tag="worker_down"):
     """A worker's socket closed or fell silent. Its jobs follow as LOST when the grace is over."""
 
     worker: str
@@ -203,7 +199,7 @@ class WorkerDown(_Message, frozen=True, kw_only=True, tag="worker_down"):
     reason: str
 
 
-class WorkerQuiet(_Message, frozen=True, kw_only=True, tag="worker_quiet"):
+class WorkerQuiet(Versioned, frozen=True, kw_only=True, tag="worker_quiet"):
     """A connected worker has said nothing since then; None: it speaks again."""
 
     worker: str
@@ -211,14 +207,14 @@ class WorkerQuiet(_Message, frozen=True, kw_only=True, tag="worker_quiet"):
     since_ms: Instant | None
 
 
-class Overran(_Message, frozen=True, kw_only=True, tag="overran"):
+class Overran(Versioned, frozen=True, kw_only=True, tag="overran"):
     """These jobs take far longer than expected; what waited behind them was called back."""
 
     worker: str
     job_ids: tuple[Id, ...]
 
 
-class DispatcherUp(_Message, frozen=True, kw_only=True, tag="dispatcher_up"):
+class DispatcherUp(Versioned, frozen=True, kw_only=True, tag="dispatcher_up"):
     """A dispatcher started or was asked to announce itself: all that it knows.
 
     Replaces everything known of this dispatcher. `adrift` are leases without a worker.
@@ -230,7 +226,7 @@ class DispatcherUp(_Message, frozen=True, kw_only=True, tag="dispatcher_up"):
     adrift: tuple[Hold, ...]
 
 
-class LogChunk(_Message, frozen=True, kw_only=True, tag="log_chunk"):
+class LogChunk(Versioned, frozen=True, kw_only=True, tag="log_chunk"):
     """Text of an attempt's log from byte `offset` on. A later offset than expected is a gap."""
 
     job_id: Id
@@ -239,7 +235,7 @@ class LogChunk(_Message, frozen=True, kw_only=True, tag="log_chunk"):
     text: str
 
 
-class CancelJob(_Message, frozen=True, kw_only=True, tag="cancel_job"):
+class CancelJob(Versioned, frozen=True, kw_only=True, tag="cancel_job"):
     """Take this job out of every queue; stop it where it runs."""
 
     job_id: Id
@@ -247,14 +243,14 @@ class CancelJob(_Message, frozen=True, kw_only=True, tag="cancel_job"):
     reason: str
 
 
-class ReorderJob(_Message, frozen=True, kw_only=True, tag="reorder_job"):
+class ReorderJob(Versioned, frozen=True, kw_only=True, tag="reorder_job"):
     """A waiting job's place in the order changed."""
 
     job_id: Id
     order: PriorityKey
 
 
-class ClientChanged(_Message, frozen=True, kw_only=True, tag="client_changed"):
+class ClientChanged(Versioned, frozen=True, kw_only=True, tag="client_changed"):
     """A client's limits changed; they hold for its waiting jobs too.
 
     `secret_hash` only of a client that may connect workers (`role`): dispatchers elsewhere let
@@ -268,26 +264,26 @@ class ClientChanged(_Message, frozen=True, kw_only=True, tag="client_changed"):
     secret_hash: SecretHash | None = None
 
 
-class SplitChanged(_Message, frozen=True, kw_only=True, tag="split_changed"):
+class SplitChanged(Versioned, frozen=True, kw_only=True, tag="split_changed"):
     """This share of the partitions is for slow jobs from now on; None: it follows the mix."""
 
     slow_share: Share | None
 
 
-class DrainWorker(_Message, frozen=True, kw_only=True, tag="drain_worker"):
+class DrainWorker(Versioned, frozen=True, kw_only=True, tag="drain_worker"):
     """Give this worker no new jobs; it leaves when the running ones have ended."""
 
     worker: str
 
 
-class Deadline(_Message, frozen=True, kw_only=True, tag="deadline"):
+class Deadline(Versioned, frozen=True, kw_only=True, tag="deadline"):
     """A run must have ended by then."""
 
     run_id: Id
     at_ms: Instant
 
 
-class Announce(_Message, frozen=True, kw_only=True, tag="announce"):
+class Announce(Versioned, frozen=True, kw_only=True, tag="announce"):
     """Somebody starts and knows nothing yet: tell what there is.
 
     Dispatchers answer with `DispatcherUp`; to a balancer or a dispatcher the state's owner tells
@@ -297,13 +293,13 @@ class Announce(_Message, frozen=True, kw_only=True, tag="announce"):
     by: Service
 
 
-class Learned(_Message, frozen=True, kw_only=True, tag="learned"):
+class Learned(Versioned, frozen=True, kw_only=True, tag="learned"):
     """Durations of earlier runs, in seconds, oldest first, by pipeline and job."""
 
     durations: tuple[tuple[str, str, tuple[Seconds, ...]], ...]
 
 
-class Loads(_Message, frozen=True, kw_only=True, tag="loads"):
+class Loads(Versioned, frozen=True, kw_only=True, tag="loads"):
     """Every partition's load, and the rules in force; said when they have changed.
 
     Dispatchers divide their workers' slots by the classes that are told here.
@@ -313,20 +309,20 @@ class Loads(_Message, frozen=True, kw_only=True, tag="loads"):
     rules: Rules
 
 
-class AskWhy(_Message, frozen=True, kw_only=True, tag="ask_why"):
+class AskWhy(Versioned, frozen=True, kw_only=True, tag="ask_why"):
     """Why does this job wait? The balancer answers with `ToldWhy`."""
 
     job_id: Id
 
 
-class ToldWhy(_Message, frozen=True, kw_only=True, tag="told_why"):
+class ToldWhy(Versioned, frozen=True, kw_only=True, tag="told_why"):
     """Why a job waits; None: it does not wait at the balancer."""
 
     job_id: Id
     waits: Waits | None
 
 
-class AskQueues(_Message, frozen=True, kw_only=True, tag="ask_queues"):
+class AskQueues(Versioned, frozen=True, kw_only=True, tag="ask_queues"):
     """What waits at the balancer, in groups? `client`: of this one only; None: of all.
 
     The balancer answers with `ToldQueues`.
@@ -336,30 +332,12 @@ class AskQueues(_Message, frozen=True, kw_only=True, tag="ask_queues"):
     client: str | None
 
 
-class ToldQueues(_Message, frozen=True, kw_only=True, tag="told_queues"):
+class ToldQueues(Versioned, frozen=True, kw_only=True, tag="told_queues"):
     """What waits at the balancer, in `limit` groups at most."""
 
     limit: Count
     client: str | None
     queues: Queues
-
-
-class DeadLetter(_Message, frozen=True, kw_only=True, tag="dead_letter"):
-    """A record that nobody could use, and where it was found. `value`: its text, cut off.
-
-    What is no text stands there in base64, and `encoding` says so. `size`: bytes of all of it; 0:
-    of an earlier version, which did not say. (Such a one names the topic with its prefix.)
-    """
-
-    topic: str
-    partition: Partition
-    offset: Count
-    key: str | None
-    value: str
-    encoding: str
-    size: int = 0
-    error: str
-    at_ms: Instant
 
 
 Message = (
@@ -389,6 +367,7 @@ Message = (
     | AskQueues
     | ToldQueues
     | DeadLetter
+    | RecordsLost
 )
 
 ENCODER: Final = msgspec.json.Encoder()

@@ -50,6 +50,7 @@ class Dispatcher:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled. May be called again after `PartitionsLost`: all starts anew."""
+        returning = [*self.leases.links]  # They live, whatever others have taken us for.
         for peer in (*self._peers.values(), *(each.peer for each in self._applicants.values())):
             peer.close()
         self._peers.clear()
@@ -60,7 +61,8 @@ class Dispatcher:
         news = await self._bus.tail(Topic.TASK_NEWS)
         # After this the bus is reached: what workers claim has its time from then on.
         await self._bus.publish([Record(Topic.TASK_COMMANDS, Announce(by=Service.DISPATCHER))])
-        self.leases = Leases(self._name, self._classes, self._clock.steady_ms(), placed.partitions)
+        now_ms = self._clock.steady_ms()
+        self.leases = Leases(self._name, self._classes, now_ms, placed.partitions, returning)
         self._admissions = Admissions(self.leases)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._place, placed)

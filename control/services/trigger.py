@@ -14,10 +14,19 @@ import trio
 from control.bus.base import Bus, Subscription
 from control.core.advance import Advance
 from control.core.foreign import set_aside
+from control.core.lost_records import begun_too
 from control.model import limits
+from control.model.bus_reports import RecordsLost
 from control.model.clock import Clock
 from control.model.errors import BusUnavailable, NotFound
-from control.model.messages import Announce, CancelJob, Deadline, Finished, Progressed, Started
+from control.model.messages import (
+    Announce,
+    CancelJob,
+    Deadline,
+    Finished,
+    Progressed,
+    Started,
+)
 from control.model.names import Group, Service, Topic
 from control.model.records import Delivery, Record, receipts_of
 from control.model.states import Outcome, State
@@ -94,6 +103,9 @@ class Trigger:
         while True:
             deliveries = await subscription.receive()
             now_ms = self._clock.wall_ms()
+            lost = [d for d in deliveries if isinstance(d.message, RecordsLost)]
+            if lost:
+                deliveries = [each for each in deliveries if each not in lost]
             jitters = [self._jitter() for _ in deliveries]
             work = partial(
                 self._apply, topic=topic, deliveries=deliveries, jitters=jitters, now_ms=now_ms
@@ -101,6 +113,34 @@ class Trigger:
             if await self._writer.insist(work):
                 self._armed.set()
             self._log_refusals()
+            if lost:
+                await self._publish_again(lost)
+
+    async def _publish_again(self, deliveries: Sequence[Delivery]) -> None:
+        """Records are gone from the bus: publish again what is open, in portions; then be done.
+
+        A crash in between begins anew: each job gets one more attempt, which replaces the last.
+        """
+        lost = [each.message for each in deliveries if isinstance(each.message, RecordsLost)]
+        begun, after, jobs = begun_too(lost), 0, 0
+        while begun is not None:
+            again = await self._writer.insist(
+                partial(
+                    self._ledger.publish_again,
+                    after=after,
+                    begun=begun,
+                    now_ms=self._clock.wall_ms(),
+                )
+            )
+            if again is None:
+                break
+            after, jobs = again.last_run_id, jobs + again.jobs
+        if jobs:
+            topics = ", ".join(sorted({each.topic for each in lost}))
+            LOG.warning("trigger.published_again", jobs=jobs, topics=topics)
+        places = [each.place for each in deliveries]
+        done = receipts_of(Group.TRIGGER, Topic.TASK_RUN_EVENTS, places)
+        await self._writer.insist(lambda tx: tx.ack(done))
 
     def _log_refusals(self) -> None:
         """Say now and then that triggers start nothing: of a circle there may be thousands."""

@@ -6,6 +6,7 @@ Each function runs inside one transaction of the writer: it reads what is true, 
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from msgspec import Raw
 
@@ -28,6 +29,13 @@ _NULL = b"null"
 _OUTPUTS_ALWAYS_FIT = limits.JOB_INPUT_BYTES_MAX // limits.OUTPUT_BYTES_MAX
 _Due = tuple[Advance, JobRow, tuple[int, ...]]
 """A job that may run, its run, and the places of the jobs that it has waited for."""
+
+
+class Again(NamedTuple):
+    """What was published again: up to which run, and how many jobs."""
+
+    last_run_id: int
+    jobs: int
 
 
 class Ledger:
@@ -111,13 +119,13 @@ class Ledger:
             messages += self._ends(step)
         tx.publish(messages)
 
-    def publish_again(self, tx: Tx, number: Callable[[int], int], *, now_ms: int) -> int:
-        """Publish every job that is open and waits for no other; gives how many runs are open.
+    def restart_open(self, tx: Tx, number: Callable[[int], int], *, now_ms: int) -> int:
+        """Run all that is open once more, after a restore; gives how many runs are open.
 
         `number`: as for `Advance.restart`.
         """
         after, count = 0, 0
-        while found := epoch.open_runs(tx.conn, after, limits.RECEIVE_RECORDS_MAX):
+        while found := runs.open_after(tx.conn, after, limits.PUBLISH_PORTION_MAX):
             steps = list(self.load(tx, found, now_ms=now_ms).values())
             for step in steps:
                 step.restart(number)
@@ -141,6 +149,20 @@ class Ledger:
         self._check_room(tx, _waiting_deltas([step]))
         self.save(tx, [step])
         return step
+
+    def publish_again(self, tx: Tx, after: int, *, begun: bool, now_ms: int) -> Again | None:
+        """Publish again what is open of some runs with ids above `after`; None: there are no more.
+
+        Records of it are gone from the bus.
+        """
+        run_ids = runs.open_after(tx.conn, after, limits.PUBLISH_PORTION_MAX)
+        steps = self.load(tx, run_ids, now_ms=now_ms)
+        for step in steps.values():
+            step.publish_again(begun=begun)
+        self.save(tx, list(steps.values()))
+        if not run_ids:
+            return None
+        return Again(run_ids[-1], sum(len(step.superseded) for step in steps.values()))
 
     def cancel_job(self, tx: Tx, job_id: int, reason: str, *, now_ms: int) -> None:
         """End one job; raises `NotFound` or `Conflict`."""
@@ -301,6 +323,7 @@ class Ledger:
             )
             for job in step.stopped
         ]
+        messages += [(Topic.TASK_COMMANDS, stop) for stop in step.superseded]
         if step.deadline_set and step.run.deadline_ms is not None:
             deadline = Deadline(run_id=key, at_ms=step.run.deadline_ms)
             messages.append((Topic.TASK_COMMANDS, deadline))

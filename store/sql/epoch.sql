@@ -34,9 +34,6 @@ UPDATE counters SET last = max(last, :last_id / 1000)
 -- name: published
 UPDATE data_epoch SET jobs_to_publish = 0
 
--- name: open_runs
-SELECT id FROM runs WHERE state IN ('READY', 'IN_PROGRESS') AND id > ? ORDER BY id LIMIT ?
-
 -- name: open_jobs
 SELECT j.id, j.attempt, j.state FROM runs r JOIN jobs j
     ON j.id >= r.first_job_id AND j.id < r.first_job_id + r.job_count

@@ -94,6 +94,9 @@ SELECT definition FROM revisions WHERE id = ?
 -- name: run_of_job
 SELECT run_id FROM jobs WHERE id = ?
 
+-- name: open_after
+SELECT id FROM runs WHERE state IN ('READY', 'IN_PROGRESS') AND id > ? ORDER BY id LIMIT ?
+
 -- name: next_timer
 -- What the trigger must wake up for: a deadline, or a retry that is due then.
 SELECT min(at_ms) FROM (

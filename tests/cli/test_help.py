@@ -26,7 +26,13 @@ COMMANDS = [
     (group, name)
     for group, _, names in (line.partition(":") for line in _COMMANDS.strip().splitlines())
     for name in names.split()
-] + [("doctor",), ("simulate",), ("tui",), ("up",)]
+] + [
+    *(("bus", "dead-letters", name) for name in ("list", "show", "replay", "drop")),
+    ("doctor",),
+    ("simulate",),
+    ("tui",),
+    ("up",),
+]
 _HEAVY = ("httpx", "trio", "duckdb", "litestar", "hypercorn", "croniter", "sqlite3", "yaml")
 
 

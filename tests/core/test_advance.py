@@ -10,7 +10,7 @@ from control.core.divide import divide, job_ready
 from control.core.graph import Graph
 from control.core.lifecycle import Event
 from control.model import limits
-from control.model.errors import Conflict, IllegalTransition
+from control.model.errors import Conflict, IllegalTransition, NotFound
 from control.model.messages import Finished, Started
 from control.model.pipelines import JobSpec, Pipeline
 from control.model.rows import JobRow, NewRun
@@ -43,6 +43,13 @@ def job(name: str, stage: str = "a", **settings: object) -> JobSpec:
 
 def row(step: Advance, name: str) -> JobRow:
     return step.run.jobs[step.graph.index[name]]
+
+
+def begin(step: Advance, name: str) -> Started:
+    found = row(step, name)
+    return Started(
+        run_id=7, job_id=found.id, attempt=found.attempt, worker="w", partition=0, started_ms=1_500
+    )
 
 
 def result(
@@ -288,3 +295,37 @@ def test_a_job_says_how_many_stages_its_run_still_has() -> None:
     step = start(job("first", "a"), job("second", "b", needs=[]), job("third", "c", needs=[]))
     said = [job_ready(step.run, step.graph, each, msgspec.Raw(b"{}")) for each in step.run.jobs]
     assert [each.stages_left for each in said] == [3, 2, 1]
+
+
+def test_jobs_whose_records_are_gone_get_a_new_attempt_and_the_old_one_is_stopped() -> None:
+    step = start(job("waits"), job("runs"), job("later", "b"), job("retries", retry_attempt=1))
+    step = again(step)
+    for name in ("runs", "retries"):
+        step.started(begin(step, name))
+    step.finished(result(step, "retries", Outcome.FAILED), jitter=0.0)
+    step = again(step)
+    step.publish_again(begun=False)
+    assert [each.idx for each in step.released] == [0, 3]
+    assert row(step, "waits").attempt == 2
+    assert row(step, "runs").state == State.IN_PROGRESS
+    assert [(each.job_id, each.attempt) for each in step.superseded] == [(100, 1), (103, 2)]
+
+    step = again(step)
+    step.publish_again(begun=True)
+    running = row(step, "runs")
+    assert (running.state, running.attempt, running.worker) == (State.READY, 2, None)
+    assert [(each.job_id, each.outcome) for each in step.archived] == [(101, Outcome.LOST)]
+    assert row(step, "later").attempt == 1  # It waits for others, and was nowhere.
+    assert running.lost == 0  # No worker was.
+    before = result(step, "runs")
+    assert not again(step).finished(msgspec.structs.replace(before, attempt=1), jitter=0.0)
+    for name in ("waits", "runs", "retries", "later"):
+        step = end(step, name)
+    assert step.run.state == State.DONE
+
+
+def test_a_job_of_another_run_is_not_one_of_the_first_from_the_end() -> None:
+    step = again(start(job("a"), job("b")))
+    for job_id in (99, 102, 98, 2**53):
+        with pytest.raises(NotFound, match=f"job {job_id} is not of run 7"):
+            step.job(job_id)

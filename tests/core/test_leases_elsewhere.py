@@ -175,3 +175,19 @@ def test_what_was_sent_on_waits_for_its_worker() -> None:
     leases.expire(out, 2 * LATER)
     assert [result.outcome for result in results(out)] == [Outcome.LOST]
     assert out.receipts == [place_of(9)]
+
+
+def test_workers_of_a_process_that_was_frozen_keep_their_jobs_as_long_as_silent_ones() -> None:
+    """They come back once it has closed their sockets, which may take longer than its start."""
+    leases = Leases("d", CLASSES, 0, frozenset(), returning=["w", "gone"])
+    out = Outbox()
+    leases.repartition(frozenset({0, 1}), out, 100)
+    for number, worker in enumerate(("w", "gone", "other"), 1):
+        leases.place(placed(number, worker), place_of(number), out, 100)
+    leases.expire(out := Outbox(), 100 + LATER)
+    assert [each.job_id for each in results(out)] == [3]  # It was not here before.
+
+    connect(leases, "w", Lease(1, 1, place_of(1)), now_ms=9_000)
+    leases.expire(out := Outbox(), 10_001)
+    assert [each.job_id for each in results(out)] == [2]
+    assert Lease(1, 1, place_of(1)) in leases.links["w"].holds

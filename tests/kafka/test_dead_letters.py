@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import pytest
 from confluent_kafka import Producer
 
@@ -21,7 +22,7 @@ from control.model.names import Topic
 
 pytestmark = [pytest.mark.kafka, pytest.mark.e2e, pytest.mark.slow]
 
-PATIENCE_S = 60.0
+PATIENCE_S = 240.0  # Only ends what would wait for ever.
 PIPELINE = {
     "name": "one",
     "stages": ["run"],
@@ -74,6 +75,20 @@ READ = [
 ]
 
 
+class Letter(msgspec.Struct, frozen=True):
+    """One as it is listed."""
+
+    id: int
+    topic: str
+    value: str
+    error: str
+    bytes: int | None
+
+
+class _Letters(msgspec.Struct):
+    items: list[Letter]
+
+
 class Whole(NamedTuple):
     """All services in one process, with a worker."""
 
@@ -103,6 +118,23 @@ def run_to_its_end(whole: Whole) -> None:
         deadline = time.monotonic() + PATIENCE_S
         while client.get(f"/v1/runs/{answer.json()['id']}").json()["state"] != "DONE":
             assert time.monotonic() < deadline
+
+
+def dead_letters(whole: Whole, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """What `tpctl bus dead-letters …` does."""
+    command = [str(Path(sys.executable).parent / "tpctl"), "bus", "dead-letters", *arguments]
+    command += ["--bus", f"kafka://{whole.broker.address}", "--topic-prefix", whole.prefix]
+    command += ["--data-dir", str(whole.directory)]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL
+    )
+
+
+def listed(whole: Whole) -> list[Letter]:
+    """Those that are left."""
+    found = dead_letters(whole, "list", "-o", "json")
+    assert found.returncode == 0, found.stderr
+    return msgspec.json.decode(found.stdout, type=_Letters).items
 
 
 def doctor(directory: Path) -> str:
@@ -141,7 +173,7 @@ def test_kcat_reads_all_topics_as_plain_json(whole: Whole) -> None:
 
 
 def test_garbage_is_set_aside_once_and_stops_nothing(whole: Whole) -> None:
-    topics, prefix = Topics(whole.broker.address, whole.prefix), whole.prefix
+    topics = Topics(whole.broker.address, whole.prefix)
     run_to_its_end(whole)
     thrown = throw(whole)
     run_to_its_end(whole)
@@ -159,10 +191,57 @@ def test_garbage_is_set_aside_once_and_stops_nothing(whole: Whole) -> None:
     assert Counter(topic for topic, _, _ in places) == each_topic
     assert {each["key"] for each in letters} == {"some key", "1"}
     assert whole.plane.said().count("bus.dead_letter") == thrown
-    assert f"the newest 20 set aside in {prefix}task_dead_letters" in doctor(whole.directory)
+    told = f"{thrown} set aside (tpctl bus dead-letters list); the newest 20: "
+    assert told in doctor(whole.directory)
 
     whole.plane.stop()
     whole.plane.start()  # What was set aside does not come again.
     run_to_its_end(whole)
     assert "bus.dead_letter" not in whole.plane.said()
     assert len(topics.records(Topic.TASK_DEAD_LETTERS)) == thrown
+
+
+def test_what_was_set_aside_is_shown_replayed_and_dropped(whole: Whole) -> None:
+    topics = Topics(whole.broker.address, whole.prefix)
+    run_to_its_end(whole)  # There is a run for the stray result.
+    before = {each.id for each in listed(whole)}
+    producer = Producer({"bootstrap.servers": whole.broker.address})
+    long = b'{"type":"drain_worker","schema":2,"worker":"%s"}' % (b"w" * 100_000)
+    for topic, value in (
+        (Topic.TASK_RUN_RESULTS, json.dumps(STRAY).encode()),
+        (Topic.TASK_COMMANDS, long),
+    ):
+        producer.produce(f"{whole.prefix}{topic}", value, key=b"1")
+    assert producer.flush(PATIENCE_S) == 0
+    deadline = time.monotonic() + PATIENCE_S
+    while len(found := [each for each in listed(whole) if each.id not in before]) < 2:
+        assert time.monotonic() < deadline
+    by_topic = {each.topic: each for each in found}
+    stray, cut = by_topic[Topic.TASK_RUN_RESULTS], by_topic[Topic.TASK_COMMANDS]
+    assert stray.error == "job 1000 is not of run 1"
+    assert cut.bytes == len(long)
+    assert stray.value in dead_letters(whole, "show", str(stray.id)).stdout
+
+    # Of the long one the record itself is still there; and none is replayed with it.
+    refused = dead_letters(whole, "replay", str(stray.id), str(cut.id))
+    assert refused.returncode == 4
+    assert f"dead letter {cut.id} cannot be used by this version either" in refused.stderr
+    assert "its schema is 2" in refused.stderr
+    results = len(topics.records(Topic.TASK_RUN_RESULTS))
+    assert dead_letters(whole, "replay", str(stray.id)).returncode == 0
+    assert len(topics.records(Topic.TASK_RUN_RESULTS)) == results + 1
+    while not any(each.value == stray.value and each.id > stray.id for each in listed(whole)):
+        assert time.monotonic() < deadline  # It is still of no run here.
+    assert stray.id not in {each.id for each in listed(whole)}
+    gone = dead_letters(whole, "replay", str(stray.id))
+    assert gone.returncode == 4
+    assert f"there is no dead letter {stray.id}" in gone.stderr
+
+    assert dead_letters(whole, "drop", "--all").returncode == 2  # Nobody could be asked.
+    assert dead_letters(whole, "drop", str(cut.id), "--yes").returncode == 0
+    left = listed(whole)
+    assert left
+    assert cut.id not in {each.id for each in left}
+    assert dead_letters(whole, "drop", "--all", "--yes").returncode == 0
+    assert listed(whole) == []
+    assert "every record could be used" in doctor(whole.directory)

@@ -30,6 +30,43 @@ def test_offsets_that_are_never_delivered_do_not_hold_the_watermark_back() -> No
     assert lane.committed()[0] == 8
 
 
+@pytest.mark.parametrize(
+    ("first", "end", "gone", "position"),
+    [
+        (0, 20, False, 10),  # As it was left.
+        (10, 20, False, 10),  # All that is gone was finished.
+        (12, 20, True, 12),
+        (15, 20, True, 16),  # 15 was finished.
+        (0, 5, True, 0),  # It is another log.
+        (3, 9, True, 3),
+    ],
+)
+def test_what_others_deleted_is_missed_if_it_was_open(
+    first: int, end: int, gone: bool, position: int
+) -> None:
+    lane = Lane.restored(-1, None)
+    lane.take_in([delivery(at) for at in range(20)])
+    lane.finish((*range(10), 15))
+    lane = Lane.restored(*lane.committed())
+    assert lane.begin_within(first, end) is gone
+    assert lane.position == position
+
+
+def test_a_group_that_was_never_there_misses_nothing() -> None:
+    lane = Lane.restored(-1, None)
+    assert not lane.begin_within(7, 9)
+    assert lane.position == 7
+
+
+def test_marks_at_the_end_of_a_log_are_nothing_that_can_be_missed() -> None:
+    lane = Lane.restored(-1, None)
+    lane.take_in([delivery(0)])
+    lane.finish((0,))
+    lane.reached_end(3)  # Two marks.
+    lane = Lane.restored(*lane.committed())
+    assert not lane.begin_within(3, 3)
+
+
 def test_a_log_that_was_cut_is_read_on_from_where_it_begins() -> None:
     lane = Lane.restored(5, None)
     assert numbers(lane.take_in([delivery(4_000_000_000)])) == [4_000_000_000]

@@ -16,9 +16,9 @@ from store import catalog
 from store.outlines import Outlines
 from store.views import Views
 from store.writer import Tx
+from tests.services.hands import Hands
 from tests.services.plane import Plane, job, now_ms, opened, pipeline
 from tests.services.test_dispatcher import assigned, connect, ended, start
-from tests.services.test_trigger import Hands
 
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS

@@ -14,8 +14,8 @@ from control.model.rows import NewRun, RunRow
 from control.model.states import Missed, Outcome, Overlap, State, Trigger
 from store import schedules
 from store.writer import Tx
+from tests.services.hands import Hands
 from tests.services.plane import EPOCH_MS, Plane, now_ms, opened, pipeline
-from tests.services.test_trigger import Hands
 
 MINUTE_MS = 60_000
 DAY_MS = 24 * 60 * MINUTE_MS

@@ -2,96 +2,27 @@
 
 from pathlib import Path
 
-import msgspec
 import pytest
 import trio
 import trio.lowlevel
+import trio.testing
 from trio.testing import MockClock
 
-from control.bus.base import Subscription
-from control.core.foreign import read
 from control.model import limits
 from control.model.messages import (
     Announce,
     ClientChanged,
-    DeadLetter,
-    Finished,
-    JobReady,
-    Progressed,
     SplitChanged,
     Started,
 )
-from control.model.names import Group, Service, Topic
+from control.model.names import Service, Topic
 from control.model.pipelines import TriggerSpec
-from control.model.records import Receipts, Record
-from control.model.states import Outcome, Speed, State, When
+from control.model.records import Record
+from control.model.states import Outcome, State, When
 from control.transactions import split
 from store.writer import Tx
-from tests.services.plane import Plane, job, now_ms, opened, pipeline
-
-
-def result(ready: JobReady, outcome: Outcome, **fields: object) -> Finished:
-    """How an attempt ended."""
-    values: dict[str, object] = {
-        "run_id": ready.run_id,
-        "job_id": ready.job_id,
-        "attempt": ready.attempt,
-        "pipeline": ready.pipeline,
-        "name": ready.name,
-        "stage": ready.stage,
-        "client": ready.client,
-        "kind": ready.kind,
-        "version": ready.version,
-        "worker": "w",
-        "partition": 0,
-        "speed": Speed.FAST,
-        "outcome": outcome,
-        "final": True,
-        "expected": 0.1,
-        "ready_ms": ready.ready_ms,
-        "started_ms": now_ms(),
-        "finished_ms": now_ms(),
-        "wait_seconds": 0.0,
-        "duration_seconds": 0.0,
-    }
-    return Finished(**(values | fields))  # type: ignore[arg-type]  # Each has its own type.
-
-
-class Hands:
-    """Stands for balancer and workers: takes jobs from the bus, and says how they ended."""
-
-    def __init__(self, plane: Plane, jobs: Subscription) -> None:
-        self.plane = plane
-        self._jobs = jobs
-        self._found: list[tuple[JobReady, int]] = []
-
-    @classmethod
-    async def join(cls, plane: Plane) -> "Hands":
-        return cls(plane, await plane.bus.subscribe(Topic.TASK_RUNS, Group.BALANCER))
-
-    async def take(self) -> JobReady:
-        """The next job that may run; it is acknowledged."""
-        while not self._found:
-            for delivery in await self._jobs.receive():
-                assert isinstance(delivery.message, JobReady)
-                self._found.append((delivery.message, delivery.offset))
-        ready, offset = self._found.pop(0)
-        receipts = Receipts(Group.BALANCER, Topic.TASK_RUNS, 0, [offset])
-        await self.plane.bus.forward([receipts], [])
-        return ready
-
-    async def nothing(self, seconds: float) -> None:
-        """No job may run for so long."""
-        with trio.move_on_after(seconds):
-            ready = await self.take()
-            pytest.fail(f"{ready} came")
-
-    async def end(self, ready: JobReady, outcome: Outcome, **fields: object) -> None:
-        """Say how it ended, and wait until that was read."""
-        ended = result(ready, outcome, **fields)
-        await self.plane.bus.publish([Record(Topic.TASK_RUN_RESULTS, ended, ready.run_id)])
-        while self.plane.unread(Topic.TASK_RUN_RESULTS):
-            await trio.lowlevel.checkpoint()
+from tests.services.hands import Hands, result
+from tests.services.plane import job, now_ms, opened, pipeline
 
 
 async def test_retries_come_when_their_delay_is_over(
@@ -335,45 +266,3 @@ async def test_results_of_several_partitions_count_and_are_acknowledged(
         await trio.sleep(1)
         assert plane.run(1).state == State.DONE
         assert not plane.unread(Topic.TASK_RUN_RESULTS)
-
-
-@pytest.mark.parametrize("beside", [-1, 2, 10_000])
-async def test_what_names_a_job_of_another_run_is_set_aside_and_moves_nothing(
-    tmp_path: Path, autojump_clock: MockClock, beside: int
-) -> None:
-    async with opened(tmp_path) as (plane, nursery):
-        plane.client("ann")
-        await nursery.start(plane.trigger.run)
-        letters = await plane.bus.tail(Topic.TASK_DEAD_LETTERS)
-        hands = await Hands.join(plane)
-        run_id = (await plane.submit(pipeline("p", job("a"), job("b")), count=3))[1]
-        before, first = plane.runs(), plane.run(run_id).jobs[0].id
-        ready = await hands.take()
-        while ready.job_id != first:
-            ready = await hands.take()
-        wrong = msgspec.structs.replace(ready, job_id=first + beside)
-        started = Started(
-            run_id=run_id,
-            job_id=wrong.job_id,
-            attempt=1,
-            worker="w",
-            partition=0,
-            started_ms=now_ms(),
-        )
-        told = Progressed(run_id=run_id, job_id=wrong.job_id, attempt=1, progress=0.5)
-        await plane.bus.publish([Record(Topic.TASK_RUN_EVENTS, each) for each in (started, told)])
-        await hands.end(wrong, Outcome.DONE, output=msgspec.Raw(b"1"))
-        found = [each.message for each in await letters.receive()]
-        while len(found) < 3:
-            found += [each.message for each in await letters.receive()]
-        assert plane.runs() == before
-        for letter in found:
-            assert isinstance(letter, DeadLetter)
-            assert letter.error == f"job {wrong.job_id} is not of run {run_id}"
-            assert read(Topic(letter.topic), letter.value.encode()) in [
-                started,
-                told,
-                result(wrong, Outcome.DONE, output=msgspec.Raw(b"1")),
-            ]
-        await hands.end(ready, Outcome.DONE)
-        assert plane.run(run_id).jobs[0].state == State.DONE
