@@ -4,6 +4,8 @@ import os
 import random
 import signal
 import time
+from contextlib import closing
+from typing import Final
 
 import structlog
 import trio
@@ -27,6 +29,7 @@ from workers.spool import Spool
 from workers.work import AnyKind
 
 _log = structlog.get_logger()
+_EXIT_ORPHANED: Final = 1
 
 
 class Worker:
@@ -90,6 +93,8 @@ class Worker:
             async with trio.open_nursery() as nursery:
                 await nursery.start(self._executor.run)
                 await nursery.start(self._watch_signals, nursery.cancel_scope)
+                if self._config.parent is not None:
+                    nursery.start_soon(_end_with, self._config.parent)
                 await nursery.start(self._link.run)
                 await self._link.idle.wait()
                 with trio.move_on_after(limits.GRACE_S):
@@ -146,6 +151,22 @@ class Worker:
         scope.cancel()
 
 
+async def _end_with(parent: int) -> None:
+    """End this process at once when that one, which has started it, is gone, however it ended.
+
+    As after a kill, guards end what runs, and the next start finds the results. It must be at once:
+    whoever takes over gives the same jobs to others.
+    """
+    try:
+        ended = os.pidfd_open(parent)
+    except ProcessLookupError:
+        ended = -1
+    if ended >= 0 and os.getppid() == parent:
+        await trio.lowlevel.wait_readable(ended)
+    _log.error("worker.killed", reason="the control plane that started it is gone")
+    os._exit(_EXIT_ORPHANED)
+
+
 def run_worker(config: WorkerConfig, registry: KindRegistry) -> bool:
     """Run a worker to its end: True when it drained; raises ConfigError or NotWelcome."""
     keep_memory_private()
@@ -159,9 +180,10 @@ def run_worker(config: WorkerConfig, registry: KindRegistry) -> bool:
     )
     hidden = HiddenPaths([home.directory, *config.hidden])
     try:
-        launcher, isolation = choose_launcher(config.isolation, hidden)
-        _say(isolation, launcher.closed_directories())
-        return trio.run(Worker(config, kinds, home, launcher, isolation).run)
+        launcher, isolation = choose_launcher(config.isolation, hidden, home.mark)
+        with closing(launcher):
+            _say(isolation, launcher.closed_directories())
+            return trio.run(Worker(config, kinds, home, launcher, isolation).run)
     finally:
         hidden.close()
         home.close()

@@ -47,6 +47,9 @@ class Process(Protocol):
     async def wait(self) -> int:
         """Sleep until it has ended."""
 
+    async def settle(self) -> None:
+        """Kill it and what it has started; returns when all is gone. To be called once."""
+
 
 class Launcher(Protocol):
     """Starts the processes of jobs, isolated as the worker's operator wants them."""
@@ -60,11 +63,13 @@ class Launcher(Protocol):
         env: Mapping[str, str],
         output: int,
         pass_fds: Collection[int] = (),
+        adopts: bool = False,
     ) -> Process:
         """Start a process in a group of its own; raises OSError or ValueError.
 
         `directory`: what of the worker's files it may use; `output`: the descriptor that gets its
-        stdout and stderr. Its stdin is empty.
+        stdout and stderr. Its stdin is empty. `adopts`: what it starts and loses its parent becomes
+        its own child (Linux).
         """
 
 

@@ -1,5 +1,7 @@
 """Owns the kind `Python`: calls a function in a child interpreter, kept for the next call.
 
+A child in which a call has left a thread, a process, or another environment is ended.
+
 A crash, `exit()`, or a stop costs that child and nothing else. Children are shared only by jobs of
 one client with the same interpreter, path, and environment; module globals live as long as their
 child. Each child has a directory, and the jobs that it runs have theirs in it.
@@ -78,6 +80,7 @@ class _Reply(msgspec.Struct, frozen=True, kw_only=True):
     output: Raw = Raw(b"")  # Empty: there is none.
     error: str | None = None
     stale: bool = False  # A module has changed since the child loaded it: ask another child.
+    leaves: bool = False  # Something of the call stays: the child must not be used again.
 
 
 _reply = msgspec.json.Decoder(_Reply)
@@ -124,8 +127,7 @@ class _Child:
     async def aclose(self) -> None:
         """Kill it and everything it started."""
         with trio.CancelScope(shield=True):
-            signal_group(self.process, signal.SIGKILL)
-            await self.process.wait()
+            await self.process.settle()
             await self._requests.aclose()
             await self._replies.aclose()
         os.close(self.output)
@@ -206,11 +208,11 @@ class Python(Kind[PythonParams]):
             )
             reply = await child.call(request, report)
         finally:
-            if reply is None or reply.stale:
+            if reply is None or reply.stale or reply.leaves:
                 await child.aclose()
             else:
                 await remove_directory(directory)
-        if not reply.stale:
+        if not (reply.stale or reply.leaves):
             self._idle[child] = key
             if len(self._idle) > limits.PYTHON_IDLE_MAX:
                 oldest, _ = self._idle.popitem(last=False)
@@ -246,6 +248,7 @@ async def _start(key: Key, job: Job) -> _Child:
             env=inherited_environment() | dict(env),
             output=output,
             pass_fds=(requests, replies),
+            adopts=True,
         )
     except BaseException as error:
         for pipe in ours:
