@@ -35,15 +35,12 @@ from control.model.wire import (
 )
 from workers.logs import LogBuffer
 
-# Shares of limits.FRAME_MESSAGES_MAX and limits.FRAME_BYTES_MAX that one message may use; JSON
-# can make six bytes of one byte of log text.
+# Shares of limits.FRAME_MESSAGES_MAX that one message may use.
 _OTHER_MAX: Final = 50
 _BEGAN_MAX: Final = 500
 _PROGRESS_MAX: Final = 50
 _LOGS_MAX: Final = 400
-_LOG_BYTES_MAX: Final = 1 * limits.MIB
 _RESULTS_MAX: Final = 1_000
-_RESULT_BYTES_MAX: Final = 8 * limits.MIB
 
 
 class Phase(Enum):
@@ -184,6 +181,7 @@ class WorkerProtocol:
     def disconnected(self) -> None:
         """Note that the connection is gone; jobs go on."""
         self.phase = Phase.DISCONNECTED
+        self.logs.take_back()
         self._to_send.clear()
         self._other.clear()
 
@@ -218,7 +216,7 @@ class WorkerProtocol:
         if self.phase is not Phase.OPEN:
             return None
         encode = wire.ENCODER.encode
-        logs = [encode(log) for log in self.logs.take(_LOGS_MAX, _LOG_BYTES_MAX)]
+        logs = [encode(log) for log in self.logs.take(_LOGS_MAX, limits.MESSAGE_BYTES)]
         results = self._take_results()
         parts, self._other = self._other[:_OTHER_MAX], self._other[_OTHER_MAX:]
         for lease in list(self._untold)[:_BEGAN_MAX]:
@@ -234,7 +232,7 @@ class WorkerProtocol:
         results: list[bytes] = []
         behind_logs: list[Lease] = []
         size = 0
-        while self._to_send and len(results) < _RESULTS_MAX and size < _RESULT_BYTES_MAX:
+        while self._to_send and len(results) < _RESULTS_MAX and size < limits.MESSAGE_BYTES:
             lease = self._to_send.popleft()
             frame = self._results.get(lease)
             if frame is None:
@@ -258,6 +256,7 @@ class WorkerProtocol:
             case Ack() if self.phase is Phase.OPEN:
                 for lease in frame.leases:
                     self._results.pop(lease, None)
+                    self.logs.arrived(lease)  # It was sent before the result.
                 events.append(Forgotten(frame.leases))
             case Cancel() if self.phase is Phase.OPEN:
                 self._cancelled(frame, events, now_ms)
