@@ -30,6 +30,7 @@ from control.model.wire import (
     Leaving,
     Progress,
     Refused,
+    Sick,
     TakeBack,
     Welcome,
 )
@@ -93,6 +94,7 @@ class WorkerProtocol:
         self.logs = logs
         self.phase = Phase.DISCONNECTED
         self.draining = False
+        self.sick = ""  # Why attempts cannot be started.
         self._identity = identity
         self._queued: OrderedDict[Lease, Assign] = OrderedDict()
         self._running: dict[Lease, int] = {}  # Value: when it began.
@@ -141,6 +143,25 @@ class WorkerProtocol:
             return
         self._progress.pop(ended.lease, None)
         self._finish(ended)
+
+    def give_back(self, lease: Lease) -> None:
+        """Hand a running attempt back: nothing of it has been done."""
+        self._untold.pop(lease, None)
+        self._progress.pop(lease, None)
+        self.logs.forget(lease)
+        if self._running.pop(lease, None) is not None:
+            self._say(HandedBack(leases=(lease,)))
+
+    def fall_sick(self, reason: str) -> None:
+        """Say that attempts cannot be started; until `recover` all that have not begun go back."""
+        self.sick = reason[: limits.TEXT_CHARS_MAX]
+        self._say(Sick(reason=self.sick))
+        self._hand_back(tuple(self._queued))
+
+    def recover(self) -> None:
+        """Take attempts again."""
+        self.sick = ""
+        self._say(Sick(reason=""))
 
     def drain(self) -> None:
         """Take nothing new, and give back what has not begun."""
@@ -289,6 +310,8 @@ class WorkerProtocol:
         self._to_send = deque(lease for lease in self._results if lease not in unkept)
         if self.draining:
             self._say(Leaving())
+        if self.sick:
+            self._say(Sick(reason=self.sick))
         events.append(frame)
 
     def _assigned(self, frame: Assign) -> None:
@@ -297,7 +320,7 @@ class WorkerProtocol:
             return  # Said twice; we are at it.
         if lease in self._results:
             self._to_send.append(lease)  # The gateway does not know that it is done.
-        elif self.draining or len(self._queued) >= self._queue_max:
+        elif self.draining or self.sick or len(self._queued) >= self._queue_max:
             self._say(HandedBack(leases=(lease,)))
         else:
             self._queued[lease] = frame

@@ -11,7 +11,7 @@ from control.core.lifecycle import JOB, RUN, Event, after
 from control.core.retry import retry_delay_ms
 from control.model import limits
 from control.model.errors import Conflict
-from control.model.messages import Finished, Started
+from control.model.messages import Finished, Started, Unstarted
 from control.model.rows import AttemptRow, JobRow, RunRow
 from control.model.states import FINAL, Outcome, State, When
 
@@ -45,6 +45,18 @@ class Advance:
         if job.state == State.READY:
             self._start(job, message.worker, message.partition, message.started_ms)
         return True
+
+    def unstarted(self, message: Unstarted) -> None:
+        """An attempt did not begin after all; it waits for another worker already."""
+        job = self._job(message.job_id)
+        if (job.attempt, job.state, job.worker) == (
+            message.attempt,
+            State.IN_PROGRESS,
+            message.worker,
+        ):
+            why = f"worker {message.worker} could not start it: {message.reason}"
+            self._move(job, Event.REPEAT, f"{why}; {WAITS}")
+            self._clear(job)
 
     def finished(self, message: Finished, *, jitter: float) -> bool:
         """An attempt ended. False: refused, because it does not count (any more)."""

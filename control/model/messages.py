@@ -93,6 +93,16 @@ class Started(_Message, frozen=True, kw_only=True, tag="started"):
     started_ms: int
 
 
+class Unstarted(_Message, frozen=True, kw_only=True, tag="unstarted"):
+    """An attempt that had been said to begin did not: its worker has handed it back."""
+
+    run_id: int
+    job_id: int
+    attempt: int
+    worker: str
+    reason: str
+
+
 class Progressed(_Message, frozen=True, kw_only=True, tag="progressed"):
     """An attempt says how much is done: from 0 to 1."""
 
@@ -176,6 +186,12 @@ class WorkerUp(_Message, frozen=True, kw_only=True, tag="worker_up"):
     isolation: Isolation | None = None  # None: it does not say.
     client: str = ""  # Which one connected it; empty: an earlier version did not say.
     instance: str = ""  # Of the process; empty: it is of an earlier version.
+    sick: str = ""  # Why it cannot start attempts; empty: it can.
+
+    @property
+    def takes_new(self) -> bool:
+        """Whether it may be given new jobs."""
+        return not (self.draining or self.sick)
 
 
 class WorkerDown(_Message, frozen=True, kw_only=True, tag="worker_down"):
@@ -347,6 +363,7 @@ Message = (
     JobReady
     | Placed
     | Started
+    | Unstarted
     | Progressed
     | Finished
     | Skipped

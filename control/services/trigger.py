@@ -15,7 +15,15 @@ from control.bus.base import Bus, Subscription
 from control.core.advance import Advance
 from control.model import limits
 from control.model.errors import BusUnavailable
-from control.model.messages import Announce, CancelJob, Deadline, Finished, Progressed, Started
+from control.model.messages import (
+    Announce,
+    CancelJob,
+    Deadline,
+    Finished,
+    Progressed,
+    Started,
+    Unstarted,
+)
 from control.model.names import Group, Service, Topic
 from control.model.records import Delivery, Record, receipts_of
 from control.model.states import Outcome, State
@@ -26,6 +34,7 @@ from store.writer import Tx, Writer
 
 LOG = structlog.get_logger("trigger")
 T = TypeVar("T")
+_OF_RUNS = Started | Unstarted | Progressed | Finished
 _TOLD: Final = frozenset({Service.BALANCER, Service.DISPATCHER})
 
 
@@ -121,13 +130,13 @@ class Trigger:
         wanted = {
             delivery.message.run_id
             for delivery in deliveries
-            if isinstance(delivery.message, Started | Progressed | Finished)
+            if isinstance(delivery.message, _OF_RUNS)
         }
         steps = self._ledger.load(tx, wanted, now_ms=now_ms)
         outputs: list[tuple[int, str]] = []
         for delivery, jitter in zip(deliveries, jitters, strict=True):
             message = delivery.message
-            if not isinstance(message, Started | Progressed | Finished):
+            if not isinstance(message, _OF_RUNS):
                 continue
             step = steps.get(message.run_id)
             if step is None:
@@ -136,6 +145,8 @@ class Trigger:
                 self._finished(step, message, jitter, outputs)
             elif isinstance(message, Started):
                 self._started(tx, step, message)
+            elif isinstance(message, Unstarted):
+                step.unstarted(message)
             else:
                 step.progressed(message.job_id, message.attempt, message.progress)
         if outputs:

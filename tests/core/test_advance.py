@@ -11,7 +11,7 @@ from control.core.graph import Graph
 from control.core.lifecycle import Event
 from control.model import limits
 from control.model.errors import Conflict, IllegalTransition
-from control.model.messages import Finished, Started
+from control.model.messages import Finished, Started, Unstarted
 from control.model.pipelines import JobSpec, Pipeline
 from control.model.rows import JobRow, NewRun
 from control.model.states import FINAL, Outcome, Speed, State, When
@@ -269,3 +269,28 @@ def test_a_job_says_how_many_stages_its_run_still_has() -> None:
     step = start(job("first", "a"), job("second", "b", needs=[]), job("third", "c", needs=[]))
     said = [job_ready(step.run, step.graph, each, msgspec.Raw(b"{}")) for each in step.run.jobs]
     assert [each.stages_left for each in said] == [3, 2, 1]
+
+
+def test_an_attempt_that_did_not_begin_after_all_waits_again() -> None:
+    step = start(job("a1"))
+    step.settle()
+    at = row(step, "a1")
+
+    def began(worker: str) -> Started:
+        return Started(
+            run_id=7, job_id=at.id, attempt=1, worker=worker, partition=0, started_ms=1_500
+        )
+
+    step = again(step)
+    assert step.started(began("w1"))
+    waiting = step.waiting_delta
+    late = Unstarted(run_id=7, job_id=at.id, attempt=1, worker="w0", reason="no disk")
+    step.unstarted(late)
+    assert at.state == State.IN_PROGRESS
+    step.unstarted(msgspec.structs.replace(late, worker="w1"))
+    assert (at.state, at.worker, at.started_ms, at.attempt) == (State.READY, None, None, 1)
+    assert at.reason == "worker w1 could not start it: no disk; waits for a free slot"
+    assert (at.failures, at.lost, step.waiting_delta) == (0, 0, waiting + 1)
+    assert not step.released  # Whoever got it back has put it on its way already.
+    assert step.started(began("w2"))
+    assert at.worker == "w2"

@@ -22,6 +22,7 @@ from workers.executor import Executor
 from workers.kinds.sleep import Sleep
 from workers.logs import LogBuffer
 from workers.protocol import Assigned, Identity, Stop, WorkerProtocol
+from workers.trouble import starting
 
 
 class ProbeParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -60,6 +61,9 @@ class Probe(Kind[ProbeParams]):
             case "files":
                 (job.directory / "deep").mkdir()
                 (job.directory / "deep" / "file").touch()
+            case "sick":
+                with starting("the probe"):
+                    raise OSError(28, "full")
             case "talk":
                 await report.log("hello\n")
                 await report.progress(0.5)

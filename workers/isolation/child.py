@@ -1,5 +1,6 @@
 """Owns what the worker holds of a process that a guard has started for it."""
 
+import errno
 import json
 import os
 import signal
@@ -81,7 +82,8 @@ class GuardedProcess:
             return message
         if open_still:
             return None
-        return {"errno": None, "error": "what starts processes was killed", "path": None}
+        words = "what starts processes was killed"
+        return {"errno": errno.ECONNRESET, "error": words, "path": None}
 
     def _read(self) -> bool:
         """Take in what is there. False: no more comes."""

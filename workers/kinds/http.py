@@ -17,6 +17,7 @@ from control.model.errors import JobFailed
 from control.model.kinds import Job, Kind, Reporter, Result
 from control.model.surroundings.base import Surroundings
 from control.model.surroundings.http import BODY, HEADERS, QUERY, URL
+from workers.trouble import WorkerTrouble, of_exhaustion
 
 _BODY_SHOWN_CHARS: Final = 500
 _TOO_LARGE: Final = f"the answer's body has more than {limits.OUTPUT_BYTES_MAX} bytes"
@@ -90,6 +91,8 @@ class HTTP(Kind[HTTPParams]):
             ) as response:
                 body = await _read(response)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.CookieConflict) as error:
+            if isinstance(error, httpx.ConnectError) and (trouble := of_exhaustion(error)):
+                raise WorkerTrouble(f"no connection could be opened: {trouble}") from error
             raise JobFailed(f"the request failed: {_reason(error)}") from error
         except (UnicodeError, ValueError) as error:
             raise JobFailed(f"the request cannot be sent: {error}") from error
