@@ -16,7 +16,7 @@ from control.api.ports import Health, Parts
 from control.api.server import Api
 from control.model.config import Config
 from control.model.errors import StoreFailed
-from control.model.kinds import installed_kinds
+from control.model.kinds import KindRegistry, installed_kinds
 from control.model.names import FACTS_FILE, LOGS_FOLDER, STATE_FILE, Service
 from control.services.balancer import BalancerService
 from control.services.job_logs import JobLogs
@@ -37,6 +37,13 @@ from store.views import Views
 from store.writer import Writer
 
 LOG = structlog.get_logger("control")
+
+
+def _kinds() -> KindRegistry:
+    found = installed_kinds()
+    for each in found.broken:
+        LOG.warning("kind.missing", kind=each.name, distribution=each.distribution, why=each.why)
+    return found
 
 
 class World(msgspec.Struct, frozen=True):
@@ -95,7 +102,7 @@ class StateHost:
             views=Views(Outlines()),
             bus=self.bus,
             gate=self.gate,
-            kinds=installed_kinds(),
+            kinds=_kinds(),
             offload=self._fair.lanes.computing,
             fair=self._fair,
             balancing=self._elsewhere or balancer,

@@ -203,16 +203,26 @@ def _say(isolation: Isolation, closed: list[str]) -> None:
 
 def chosen_kinds(config: WorkerConfig, registry: KindRegistry) -> dict[tuple[str, str], AnyKind]:
     """Make one instance of every version of the kinds to execute; raises ConfigError."""
+    for each in registry.broken:
+        _log.warning("kind.missing", kind=each.name, distribution=each.distribution, why=each.why)
     unknown = sorted(set(config.kinds) - set(registry.names()))
     if unknown:
+        if why := registry.missing(unknown[0]):
+            raise ConfigError(why)
         known = ", ".join(registry.names())
         msg = f"no kind {unknown[0]!r} is installed here; there are: {known}"
         raise ConfigError(msg)
-    return {
-        (name, version): registry.get(name, version)()
-        for name in config.kinds or registry.names()
-        for version in registry.versions(name)
-    }
+    made: dict[tuple[str, str], AnyKind] = {}
+    for name in config.kinds or registry.names():
+        for version in registry.versions(name):
+            try:
+                made[name, version] = registry.get(name, version)()
+            except Exception as error:  # A plugin's; the others do not depend on it.
+                _log.exception("kind.missing", kind=name, version=version)
+                if config.kinds:
+                    msg = f"the kind {name} {version} cannot be used: {error}"
+                    raise ConfigError(msg) from error
+    return made
 
 
 def _versions(kinds: dict[tuple[str, str], AnyKind]) -> dict[str, tuple[str, ...]]:
