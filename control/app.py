@@ -24,7 +24,7 @@ from control.admission.fair_use import FairUse
 from control.admission.loop_watch import LoopWatch
 from control.api.server import Api
 from control.hands import Hands
-from control.local_worker import check_local_worker, run_local_worker
+from control.local_worker import LocalWorker, check_local_worker
 from control.model import limits
 from control.model.clock import system_clock
 from control.model.config import Config
@@ -64,7 +64,7 @@ class ControlPlane:
             allowed_hosts=(*config.allowed_hosts, config.listen_address.host),
         )
         self._config = config
-        self._umask = umask  # Of what is not ours: the files of jobs.
+        self._worker = LocalWorker(config, umask)
         self._wiring = wiring_of(config, member, os.urandom(_INSTANCE_BYTES).hex())
         self._state = StateHost(config, world, self._wiring, fair) if config.owns_state else None
         self._hands = Hands(config, world, self._wiring, member, state=self._state, fair=fair)
@@ -86,6 +86,8 @@ class ControlPlane:
                 found["statistics"] = self._state.statistics.failing or _stuck(
                     "a batch of facts", self._fair.lanes.facts.oldest_s(), limits.STUCK_STATISTICS_S
                 )
+        if self._config.workers:
+            found["worker"] = self._worker.failing
         if self._wiring.spread:
             found["bus"] = self._wiring.failing and (
                 f"{self._wiring.failing}; runs are accepted until QUEUE_SIZE is reached, and go on "
@@ -135,9 +137,7 @@ class ControlPlane:
                     gateway = await self._open(doors, login)
                     async with trio.open_nursery() as hands:  # Drained while it can still report.
                         if self._config.workers and gateway is not None:
-                            hands.start_soon(
-                                run_local_worker, self._config, gateway, worker_login, self._umask
-                            )
+                            hands.start_soon(self._worker.run, gateway, worker_login)
                         await stop.wait()
                         LOG.info("control.stopping")
                         hands.cancel_scope.cancel()

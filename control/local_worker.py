@@ -10,7 +10,7 @@ import os
 import pwd
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -54,44 +54,84 @@ def check_local_worker(config: Config) -> None:
         raise ConfigError(message)
 
 
-async def run_local_worker(
-    config: Config, gateway: str, login: tuple[str, str] | None, umask: int
-) -> None:
-    """Run the worker until cancelled, then drain it. Raises `ConfigError`.
+class LocalWorker:
+    """The worker of this process: started, started again when it ends by itself, drained."""
 
-    `login`: its client id and secret; None: the state is elsewhere, so an operator has made them.
-    `umask`: what its jobs shall have; ours is stricter.
-    """
-    client_id, secret = login or _operators(config)
-    command = [sys.executable, "-P", "-m", "workers", "--url", gateway, "--credentials", "-"]
-    command += ["--slots", str(config.workers), "--name", _NAME, "--data-dir", config.data_dir]
-    command += ["--isolation", config.worker_isolation]
-    if config.secret_file is not None:
-        command += ["--hide", config.secret_file]
-    user: pwd.struct_passwd | None = None
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(_SECRETS)}
-    if config.worker_user is not None:
-        user = _user(config.worker_user)
-        state = _state_of(user, config.directory)
-        environ = _environ_of(user, environ)
-        command += ["--state-dir", str(state)]
-        await trio.to_thread.run_sync(_try_out, user, environ, _TRY_DIRECTORY, str(state))
-    text = f"client_id = {json.dumps(client_id)}\nclient_secret = {json.dumps(secret)}\n"
-    # A Ctrl-C goes to all of a terminal's foreground; the worker gets one SIGTERM, from us.
-    await trio.run_process(
-        command,
-        stdin=text.encode(),
-        check=False,
-        deliver_cancel=_drain,
-        start_new_session=True,
-        env=environ,
-        user=user and user.pw_uid,
-        group=user and user.pw_gid,
-        extra_groups=user and [],
-        cwd=user and "/",
-        umask=umask,
-    )
-    LOG.error("worker.ended", reason="the local worker ended by itself")
+    def __init__(self, config: Config, umask: int) -> None:
+        """`umask`: what its jobs shall have; ours is stricter."""
+        self._config = config
+        self._umask = umask
+        self.failing: str | None = None  # What is wrong, in words; None: it runs.
+
+    async def run(self, gateway: str, login: tuple[str, str] | None) -> None:
+        """Have it run until cancelled, then drain it. Raises `ConfigError`.
+
+        `login`: its client id and secret; None: the state is elsewhere, so an operator has made
+        them.
+        """
+        start = await self._starter(gateway, login)
+        pause_s = limits.WORKER_AGAIN_MIN_S
+        while True:
+            began = trio.current_time()
+            try:
+                reason = _end_of(await start())
+            except OSError as error:  # This process has no descriptor left, or the system no room.
+                reason = f"cannot be started: {error.strerror}"
+            if trio.current_time() - began > limits.WORKER_AGAIN_MAX_S:
+                pause_s = limits.WORKER_AGAIN_MIN_S
+            self.failing = f"the local worker {reason}; it is started again in {pause_s:g} s"
+            LOG.error("worker.ended", reason=self.failing)
+            await trio.sleep(pause_s)
+            self.failing = None
+            pause_s = min(2 * pause_s, limits.WORKER_AGAIN_MAX_S)
+
+    async def _starter(
+        self, gateway: str, login: tuple[str, str] | None
+    ) -> Callable[[], Awaitable[int]]:
+        """What runs it once, and gives how it ended, as of a process. Raises `ConfigError`."""
+        config = self._config
+        client_id, secret = login or _operators(config)
+        command = [sys.executable, "-P", "-m", "workers", "--url", gateway, "--credentials", "-"]
+        command += ["--slots", str(config.workers), "--name", _NAME, "--data-dir", config.data_dir]
+        command += ["--isolation", config.worker_isolation]
+        if config.secret_file is not None:
+            command += ["--hide", config.secret_file]
+        if sys.platform == "linux":
+            command += ["--parent", str(os.getpid())]
+        user: pwd.struct_passwd | None = None
+        environ = {name: each for name, each in os.environ.items() if not name.startswith(_SECRETS)}
+        if config.worker_user is not None:
+            user = _user(config.worker_user)
+            state = _state_of(user, config.directory)
+            environ = _environ_of(user, environ)
+            command += ["--state-dir", str(state)]
+            await trio.to_thread.run_sync(_try_out, user, environ, _TRY_DIRECTORY, str(state))
+        text = f"client_id = {json.dumps(client_id)}\nclient_secret = {json.dumps(secret)}\n"
+
+        async def run_once() -> int:
+            # A Ctrl-C goes to all of a terminal's foreground; the worker gets one SIGTERM, from us.
+            ended = await trio.run_process(
+                command,
+                stdin=text.encode(),
+                check=False,
+                deliver_cancel=_drain,
+                start_new_session=True,
+                env=environ,
+                user=user and user.pw_uid,
+                group=user and user.pw_gid,
+                extra_groups=user and [],
+                cwd=user and "/",
+                umask=self._umask,
+            )
+            return ended.returncode
+
+        return run_once
+
+
+def _end_of(returncode: int) -> str:
+    if returncode < 0:
+        return f"was killed by signal {-returncode}"
+    return f"ended with exit code {returncode}"
 
 
 def _operators(config: Config) -> tuple[str, str]:

@@ -18,7 +18,7 @@ from control.core.epochs import attempt_in, last_id_before
 from control.model.clock import Clock
 from control.model.config import Config
 from control.model.errors import StoreFailed
-from control.model.kinds import installed_kinds
+from control.model.kinds import KindRegistry, installed_kinds
 from control.model.life import Lost
 from control.model.messages import Finished, Skipped
 from control.model.names import FACTS_FILE, LOGS_FOLDER, STATE_FILE, Group, Service, Topic
@@ -44,6 +44,13 @@ from store.views import Views
 from store.writer import Tx, Writer
 
 LOG = structlog.get_logger("control")
+
+
+def _kinds() -> KindRegistry:
+    found = installed_kinds()
+    for each in found.broken:
+        LOG.warning("kind.missing", kind=each.name, distribution=each.distribution, why=each.why)
+    return found
 
 
 class World(msgspec.Struct, frozen=True):
@@ -116,7 +123,7 @@ class StateHost:
             views=Views(Outlines()),
             bus=self.bus,
             gate=self.gate,
-            kinds=installed_kinds(),
+            kinds=_kinds(),
             offload=self._fair.lanes.computing,
             fair=self._fair,
             balancing=self._elsewhere or balancer,

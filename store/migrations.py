@@ -290,6 +290,12 @@ def m005_schedules(db: sqlite_utils.Database) -> None:
         db.execute(statement)
 
 
+@STATE()
+def m006_endings(db: sqlite_utils.Database) -> None:
+    """How a run ends that was cancelled or timed out, once its clean-up jobs have ended."""
+    db.execute("ALTER TABLE runs ADD COLUMN ending TEXT CHECK (ending IN ('cancel', 'fail'))")
+
+
 def migrate(conn: sqlite3.Connection) -> None:
     """Bring the database up to date; each migration is one transaction."""
     STATE.apply(sqlite_utils.Database(conn))

@@ -119,6 +119,7 @@ def save_runs(conn: sqlite3.Connection, runs: Sequence[RunRow]) -> None:
                 run.started_ms,
                 run.finished_ms,
                 run.deadline_ms,
+                run.ending,
             )
             for run in runs
         ],

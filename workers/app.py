@@ -3,6 +3,8 @@
 import os
 import random
 import signal
+from contextlib import closing
+from typing import Final
 
 import structlog
 import trio
@@ -27,6 +29,7 @@ from workers.spool import Spool
 from workers.work import AnyKind
 
 _log = structlog.get_logger()
+_EXIT_ORPHANED: Final = 1
 
 
 class Worker:
@@ -91,6 +94,8 @@ class Worker:
             async with trio.open_nursery() as nursery:
                 await nursery.start(self._executor.run)
                 await nursery.start(self._watch_signals, nursery.cancel_scope)
+                if self._config.parent is not None:
+                    nursery.start_soon(_end_with, self._config.parent)
                 await nursery.start(self._link.run)
                 await self._link.idle.wait()
                 with trio.move_on_after(limits.GRACE_S):
@@ -147,6 +152,22 @@ class Worker:
         scope.cancel()
 
 
+async def _end_with(parent: int) -> None:
+    """End this process at once when that one, which has started it, is gone, however it ended.
+
+    As after a kill, guards end what runs, and the next start finds the results. It must be at once:
+    whoever takes over gives the same jobs to others.
+    """
+    try:
+        ended = os.pidfd_open(parent)
+    except ProcessLookupError:
+        ended = -1
+    if ended >= 0 and os.getppid() == parent:
+        await trio.lowlevel.wait_readable(ended)
+    _log.error("worker.killed", reason="the control plane that started it is gone")
+    os._exit(_EXIT_ORPHANED)
+
+
 def run_worker(config: WorkerConfig, registry: KindRegistry) -> bool:
     """Run a worker to its end: True when it drained; raises ConfigError or NotWelcome."""
     keep_memory_private()
@@ -160,9 +181,10 @@ def run_worker(config: WorkerConfig, registry: KindRegistry) -> bool:
     )
     hidden = HiddenPaths([home.directory, *config.hidden])
     try:
-        launcher, isolation = choose_launcher(config.isolation, hidden)
-        _say(isolation, launcher.closed_directories())
-        return trio.run(Worker(config, kinds, home, launcher, isolation).run)
+        launcher, isolation = choose_launcher(config.isolation, hidden, home.mark)
+        with closing(launcher):
+            _say(isolation, launcher.closed_directories())
+            return trio.run(Worker(config, kinds, home, launcher, isolation).run)
     finally:
         hidden.close()
         home.close()
@@ -182,16 +204,26 @@ def _say(isolation: Isolation, closed: list[str]) -> None:
 
 def chosen_kinds(config: WorkerConfig, registry: KindRegistry) -> dict[tuple[str, str], AnyKind]:
     """Make one instance of every version of the kinds to execute; raises ConfigError."""
+    for each in registry.broken:
+        _log.warning("kind.missing", kind=each.name, distribution=each.distribution, why=each.why)
     unknown = sorted(set(config.kinds) - set(registry.names()))
     if unknown:
+        if why := registry.missing(unknown[0]):
+            raise ConfigError(why)
         known = ", ".join(registry.names())
         msg = f"no kind {unknown[0]!r} is installed here; there are: {known}"
         raise ConfigError(msg)
-    return {
-        (name, version): registry.get(name, version)()
-        for name in config.kinds or registry.names()
-        for version in registry.versions(name)
-    }
+    made: dict[tuple[str, str], AnyKind] = {}
+    for name in config.kinds or registry.names():
+        for version in registry.versions(name):
+            try:
+                made[name, version] = registry.get(name, version)()
+            except Exception as error:  # A plugin's; the others do not depend on it.
+                _log.exception("kind.missing", kind=name, version=version)
+                if config.kinds:
+                    msg = f"the kind {name} {version} cannot be used: {error}"
+                    raise ConfigError(msg) from error
+    return made
 
 
 def _versions(kinds: dict[tuple[str, str], AnyKind]) -> dict[str, tuple[str, ...]]:

@@ -74,6 +74,9 @@ Isolated = Annotated[
 Hide = Annotated[
     list[Path] | None, typer.Option(help="A path that no job may see. May be repeated.")
 ]
+Parent = Annotated[
+    int | None, typer.Option(min=1, hidden=True, help="End when this process, our parent, ends.")
+]
 Level = Annotated[LogLevel, typer.Option(help="On stderr.")]
 
 
@@ -90,6 +93,7 @@ def tpworker(
     credentials: Credentials = None,
     isolation: Isolated = None,
     hide: Hide = None,
+    parent: Parent = None,
     log_level: Level = LogLevel.INFO,
 ) -> None:
     """Execute jobs for a control plane.
@@ -110,6 +114,7 @@ def tpworker(
         credentials=credentials,
         isolation=isolation,
         hide=hide or (),
+        parent=parent,
     )
     try:
         config = load_config(flags, os.environ, socket.gethostname())

@@ -47,6 +47,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     state_dir: Path | None = None
     isolation: IsolationMode = IsolationMode.AUTO
     hidden: tuple[Path, ...] = ()  # From jobs, besides the worker's own directory.
+    parent: int | None = None  # A process that has started this one, which ends with it.
 
 
 class Flags(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +63,7 @@ class Flags(msgspec.Struct, frozen=True, kw_only=True):
     credentials: Path | None = None  # A file, or "-": standard input.
     isolation: IsolationMode | None = None
     hide: Sequence[Path] = ()
+    parent: int | None = None
 
 
 def load_config(flags: Flags, environ: Mapping[str, str], host: str) -> WorkerConfig:
@@ -99,6 +101,7 @@ def load_config(flags: Flags, environ: Mapping[str, str], host: str) -> WorkerCo
         former_workers_dir=data_dir / "workers",
         state_dir=flags.state_dir,
         isolation=flags.isolation or _isolation(environ),
+        parent=flags.parent,
         hidden=tuple(_secret_places(flags, environ, data_dir, credentials)),
     )
 

@@ -23,6 +23,7 @@ from workers.directories import remove_directory
 from workers.doorbell import Doorbell
 from workers.logs import AttemptLog
 from workers.protocol import WorkerProtocol
+from workers.trouble import WorkerTrouble, starting
 from workers.work import AnyKind, WorkReader
 
 _log = structlog.get_logger()
@@ -87,11 +88,14 @@ class Executor:
         self._waking = False  # A slot was woken and has not looked at the queue yet.
         self._begun = 0
         self._begun_at_pulse = 0
+        self._fell_sick = trio.Event()
+        self._sick_s = limits.SICK_MIN_S  # For how long, the next time.
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Execute until cancelled; running attempts are then stopped and not reported."""
         try:
             async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._recover)
                 for slot in self._slots:
                     nursery.start_soon(self._serve, slot)
                 task_status.started()
@@ -160,6 +164,9 @@ class Executor:
         result, error = _NOTHING, None
         try:
             result = await self._execute(assign, log)
+        except WorkerTrouble as trouble:
+            self._give_back(slot, assign, str(trouble))
+            return
         except JobFailed as failure:
             result, error = Result(exit_code=failure.exit_code), str(failure)
         except Exception as bug:  # noqa: BLE001 - A kind's bug costs its attempt, no more.
@@ -196,11 +203,32 @@ class Executor:
         report = _Reporter(log, self._protocol, self._bell)
         if not kind.wants_directory:
             return _checked(await kind.run(job, work.params, report))
-        directory.mkdir(mode=0o700)
+        with starting("the attempt's directory"):
+            directory.mkdir(mode=0o700)
         try:
             return _checked(await kind.run(job, work.params, report))
         finally:
             await remove_directory(directory)
+
+    def _give_back(self, slot: _Slot, assign: Assign, trouble: str) -> None:
+        """The worker is to blame: the attempt goes to another, and more are taken a while later."""
+        slot.spent = True  # Its deadline may be set.
+        slot.assign = slot.log = None
+        if not self._protocol.sick:
+            _log.error("worker.sick", reason=trouble, pause_s=self._sick_s)
+            self._protocol.fall_sick(trouble)
+            self._fell_sick.set()
+        self._protocol.give_back(assign.lease)
+        self._bell.ring()
+
+    async def _recover(self) -> None:
+        while True:
+            await self._fell_sick.wait()
+            self._fell_sick = trio.Event()
+            await trio.sleep(self._sick_s)
+            self._sick_s = min(2 * self._sick_s, limits.SICK_MAX_S)
+            self._protocol.recover()
+            self._bell.ring()
 
     def _end_stopped(self, slot: _Slot, assign: Assign, broke: str | None) -> None:
         """End an attempt whose scope was cancelled: by an order, or else by its time-out."""
@@ -227,6 +255,8 @@ class Executor:
             log_bytes=slot.log.size,
             output=result.output,
         )
+        if outcome is Outcome.DONE and not self._protocol.sick:
+            self._sick_s = limits.SICK_MIN_S
         slot.assign = slot.log = None
         self._protocol.end(ended)
         self._bell.ring()

@@ -4,7 +4,9 @@ Whoever holds the lock is the worker of that name; a restarted worker finds its 
 """
 
 import fcntl
+import hashlib
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -14,8 +16,10 @@ from control.model import limits
 from control.model.errors import ConfigError
 from control.model.names import RESULTS_FILE
 from workers.directories import remove_tree
+from workers.isolation.leftovers import end_leftovers
 
 _LOCK: Final = "lock"
+_MARK_CHARS: Final = 16
 
 
 class Home:
@@ -30,7 +34,11 @@ class Home:
         self.jobs = directory / "jobs"
         self._lock = lock
         self._passing = passing
-        # What is in there belonged to attempts of a worker that is dead.
+        # Of the processes of this directory's workers: a job's environment tells nothing else.
+        self.mark = hashlib.sha256(os.fsencode(directory)).hexdigest()[:_MARK_CHARS]
+        # What runs, and what is in there, belonged to attempts of a worker that is dead.
+        if sys.platform == "linux":
+            end_leftovers(self.mark)
         remove_tree(self.jobs)
         self.jobs.mkdir(mode=0o700, exist_ok=True)
 

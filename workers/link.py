@@ -6,6 +6,7 @@ sent as soon as a gateway has welcomed the worker.
 
 import base64
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final
 
 import structlog
@@ -22,8 +23,10 @@ from wsproto.utilities import LocalProtocolError
 
 from control.model import limits, wire
 from control.model.errors import ProtocolError, TaskplaneError, Unavailable
+from control.model.websocket_pieces import pieces_of
 from control.model.wire import Refused, Welcome
 from workers.doorbell import Doorbell
+from workers.live_stream import LiveStream
 from workers.protocol import Event, Forgotten, Phase, WorkerProtocol
 from workers.spool import Spool
 
@@ -71,6 +74,8 @@ class Link:
         self._now_ms = now_ms
         self._random = random
         self._to_send = Doorbell()
+        self._to_confirm = Doorbell()
+        self._sent = 0  # The last taking of log text that was sent to its end.
         self.url = urls[0]  # Of the gateway that welcomed us last.
         self._welcomed = False  # Ever.
         self._tries = 0  # Since the last welcome.
@@ -134,8 +139,10 @@ class Link:
                 disconnect_timeout=limits.ACK_S,
                 receive_buffer_size=_RECEIVE_BYTES,
             ) as socket:
+                # From now on every byte counts.
+                stream = socket._stream = LiveStream(socket._stream)  # noqa: SLF001
                 try:
-                    await self._serve(socket, url)
+                    await self._serve(socket, stream, url)
                 finally:
                     if socket.closed:  # Then it believes that there is nothing left to close.
                         await trio.aclose_forcefully(socket._stream)  # noqa: SLF001 - As above.
@@ -152,8 +159,8 @@ class Link:
         finally:
             self._protocol.disconnected()
 
-    async def _serve(self, socket: WebSocketConnection, url: str) -> None:
-        await socket.send_message(self._protocol.hello(self._now_ms()))
+    async def _serve(self, socket: WebSocketConnection, stream: LiveStream, url: str) -> None:
+        await _send(socket, self._protocol.hello(self._now_ms()))
         ends: list[TaskplaneError] = []
         try:
             with trio.fail_after(limits.SILENCE_S):
@@ -162,8 +169,13 @@ class Link:
             ends.append(error)
         else:
             async with trio.open_nursery() as nursery:
-                for task in (self._receive, self._send, self._beat):
-                    nursery.start_soon(_until_it_ends, task, socket, url, nursery, ends)
+                for task in (
+                    partial(self._receive, socket, url),
+                    partial(self._send, socket),
+                    partial(self._confirm, socket),
+                    partial(self._beat, stream),
+                ):
+                    nursery.start_soon(_until_it_ends, task, nursery, ends)
                 await self.finished.wait()
                 nursery.cancel_scope.cancel()
         if not ends:
@@ -189,24 +201,37 @@ class Link:
             self._deliver(event)
         self._bell.ring()
 
-    async def _send(self, socket: WebSocketConnection, _url: str) -> None:
+    async def _send(self, socket: WebSocketConnection) -> None:
         while True:
             while (message := self._protocol.take()) is not None:
-                await socket.send_message(message)
+                await _send(socket, message)
+                self._sent = self._protocol.logs.taken
+                if self._protocol.logs.is_under_way:
+                    self._to_confirm.ring()
             self._look_whether_done(sent=True)
             await self._to_send.wait()
 
-    async def _beat(self, socket: WebSocketConnection, _url: str) -> None:
+    async def _confirm(self, socket: WebSocketConnection) -> None:
+        """Find out what has arrived: the gateway answers a ping when it has all before it."""
+        while True:
+            await self._to_confirm.wait()
+            sent = self._sent  # Of a message that is being sent, only pieces are before the ping.
+            await socket.ping()
+            self._protocol.logs.all_arrived(sent)
+            self._look_whether_done(sent=True)
+
+    async def _beat(self, stream: LiveStream) -> None:
         """Tell the gateway that the job loop lives, and find out whether the gateway does."""
         while True:
             await trio.sleep(limits.HEARTBEAT_S)
+            if stream.silent_s() > limits.SILENCE_S:
+                raise trio.TooSlowError
             if self._pulse():
                 self._protocol.beat(self._now_ms())
                 self._to_send.ring()
             else:
                 _log.error("link.job_loop_stuck")
-            with trio.fail_after(limits.SILENCE_S):
-                await socket.ping()
+            self._to_confirm.ring()
 
     def _look_whether_done(self, *, sent: bool) -> None:
         if self._protocol.draining and self._protocol.idle:
@@ -233,16 +258,21 @@ class Link:
             _log.warning("link.down", gateway=url, error=trouble)
 
 
+async def _send(socket: WebSocketConnection, message: bytes) -> None:
+    for piece in pieces_of(message):
+        if socket.closed:
+            raise ConnectionClosed(socket.closed)
+        await socket._send(piece)  # noqa: SLF001 - The library sends whole messages only.
+
+
 async def _until_it_ends(
-    task: Callable[[WebSocketConnection, str], Awaitable[None]],
-    socket: WebSocketConnection,
-    url: str,
+    task: Callable[[], Awaitable[None]],
     nursery: trio.Nursery,
     ends: list[TaskplaneError],
 ) -> None:
     """Run one task of a connection; the first to fail says why, and ends the others."""
     try:
-        await task(socket, url)
+        await task()
     except ProtocolError as error:
         ends.append(error)
     except ConnectionClosed:

@@ -1,9 +1,12 @@
 """Decides what of an attempt's log is kept, and owns the log text that is not sent yet.
 
-Nothing is dropped in silence: a cut line says how much it lost, an attempt over its limit says so
-in its last line, and offsets count what was dropped while the link was slow, so that gaps show.
+Nothing is dropped in silence: a cut line says how much it lost, a log over its limit where and how
+much, and offsets count what was dropped while the link was slow, so that gaps show.
 """
 
+import re
+from collections import deque
+from collections.abc import Iterable
 from typing import Final
 
 import trio
@@ -13,55 +16,79 @@ from control.model.wire import Lease, Log
 from workers.doorbell import Doorbell
 
 _BYTES_PER_CHAR_MAX: Final = 4
+_LINES: Final = re.compile(r"[^\r\n]*(?:[\r\n]|$)")
 
 
 class LogTrimmer:
-    """Cuts one attempt's log to the limits of a line and of the whole."""
+    """Cuts one attempt's log to the limits of a line and of the whole, of which both ends stay.
+
+    A carriage return begins another line: that is how progress bars write over themselves.
+    """
 
     def __init__(
         self,
         line_bytes_max: int = limits.LOG_LINE_BYTES_MAX,
-        attempt_bytes_max: int = limits.LOG_ATTEMPT_BYTES_MAX,
+        head_bytes_max: int = limits.LOG_HEAD_BYTES_MAX,
+        tail_bytes_max: int = limits.LOG_TAIL_BYTES_MAX,
     ) -> None:
         self._line_bytes_max = line_bytes_max
-        self._attempt_bytes_left = attempt_bytes_max
+        self._head_bytes_left = head_bytes_max
+        self._tail_bytes_max = tail_bytes_max
         self._line_bytes = 0  # Of the line being written.
         self._line_cut = 0
-        self._cut = 0  # After the attempt's limit.
+        self._tail: deque[bytes] = deque()  # What came after the head, as much as is kept of it.
+        self._tail_bytes = 0
+        self._cut = 0  # Between the two.
 
     def feed(self, text: str) -> str:
-        """Return what of the text goes into the log."""
+        """Return what of the text goes into the log now."""
         data = text.encode()
-        size = len(data)
-        if self._cut:
-            self._cut += size
-            return ""
-        lines = data.split(b"\n")
+        lines = data.replace(b"\r", b"\n").split(b"\n")
         first = self._line_bytes + len(lines[0])
         if self._line_cut or max(first, *map(len, lines)) > self._line_bytes_max:
-            text = "".join(map(self._line, text.splitlines(keepends=True)))
-            size = len(text.encode())
+            text = "".join(map(self._line, _LINES.findall(text)))
+            data = text.encode()
         else:
             self._line_bytes = first if len(lines) == 1 else len(lines[-1])
-        if size <= self._attempt_bytes_left:
-            self._attempt_bytes_left -= size
+        if not self._tail and len(data) <= self._head_bytes_left:
+            self._head_bytes_left -= len(data)
             return text
-        kept = _first_bytes(text, self._attempt_bytes_left)
-        self._cut += size - len(kept.encode())
-        self._attempt_bytes_left = 0
-        return kept
+        head = _first_bytes(text, self._head_bytes_left)
+        self._head_bytes_left = 0
+        self._put_aside(data[len(head.encode()) :])
+        return head
 
     def finish(self) -> str:
-        """Return the last words: what the limits have cost, if anything."""
+        """Return the last words: the end of the log, and what the limits have cost, if anything."""
         last = self._end_line("") if self._line_cut else ""
-        if self._cut:
-            last += f"\n[… log limit reached: {self._cut} more bytes were dropped]\n"
-        return last
+        if not self._tail:
+            return last
+        self._put_aside(last.encode())
+        tail = b"".join(self._tail)
+        over = max(len(tail) - self._tail_bytes_max, 0)
+        tail = tail[over:]
+        if not self._cut + over:
+            return tail.decode(errors="ignore")  # It just fits.
+        # The first line is not whole, if there are others.
+        begin = tail.find(b"\n") + 1
+        left_out = self._cut + over + begin
+        note = f"\n[… log limit reached: {left_out} bytes are left out here]\n"
+        return note + tail[begin:].decode(errors="ignore")
+
+    def _put_aside(self, data: bytes) -> None:
+        if not data:
+            return
+        self._tail.append(data)
+        self._tail_bytes += len(data)
+        while self._tail_bytes - len(self._tail[0]) >= self._tail_bytes_max:
+            gone = len(self._tail.popleft())
+            self._tail_bytes -= gone
+            self._cut += gone
 
     def _line(self, line: str) -> str:
         """Cut one line, or a part of one that goes on in the next text."""
-        ending = "\n" if line.endswith("\n") else ""
-        body = line.removesuffix("\n")
+        ending = line[-1:] if line.endswith(("\n", "\r")) else ""
+        body = line.removesuffix(ending)
         room = 0 if self._line_cut else max(0, self._line_bytes_max - self._line_bytes)
         kept = _first_bytes(body, room)
         self._line_bytes += len(kept.encode())
@@ -75,27 +102,36 @@ class LogTrimmer:
 
 
 class LogBuffer:
-    """Log text of all attempts that waits to be sent, in order for each attempt."""
+    """Log text of all attempts that waits to be sent, or to arrive, in order for each attempt."""
 
     def __init__(self, bell: Doorbell, bytes_max: int = limits.LOG_BUFFER_BYTES_MAX) -> None:
         self._bell = bell
         self._bytes_max = bytes_max
         self._bytes = 0
         self._waiting: dict[Lease, list[Log]] = {}
+        self._under_way: dict[Lease, list[tuple[int, Log]]] = {}  # With the number of its taking.
         self._room = trio.lowlevel.ParkingLot()
+        self.taken = 0  # How often something was taken.
 
     def __contains__(self, lease: Lease) -> bool:
+        """Whether text of it waits to be sent."""
         return lease in self._waiting
 
     def __bool__(self) -> bool:
-        return bool(self._waiting)
+        """Whether text waits to be sent, or is not known to have arrived."""
+        return bool(self._waiting or self._under_way)
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether text was sent that is not known to have arrived."""
+        return bool(self._under_way)
 
     def has_room(self, size: int) -> bool:
         """Tell whether so many bytes fit."""
         return self._bytes + size <= self._bytes_max
 
     async def wait_for_room(self) -> None:
-        """Sleep until something was sent."""
+        """Sleep until something has arrived."""
         await self._room.park()
 
     def add(self, lease: Lease, offset: int, text: str, size: int) -> None:
@@ -108,26 +144,53 @@ class LogBuffer:
         self._bell.ring()
 
     def take(self, frames_max: int, bytes_max: int) -> list[Log]:
-        """Remove and return frames to send, merged where they follow each other."""
+        """Return frames to send, merged where they follow each other; they wait for `arrived`."""
         taken: list[Log] = []
         size = 0
+        self.taken += bool(self._waiting)
         while self._waiting and len(taken) < frames_max and size < bytes_max:
             lease = next(iter(self._waiting))
             frames = _merge(self._waiting.pop(lease))
             while frames and len(taken) < frames_max and size < bytes_max:
                 taken.append(frames.pop(0))
+                self._under_way.setdefault(lease, []).append((self.taken, taken[-1]))
                 size += len(taken[-1].text.encode())
             if frames:
                 self._waiting[lease] = frames
-        self._bytes -= size
-        if taken:
-            self._room.unpark_all()
         return taken
 
+    def all_arrived(self, taken: int) -> None:
+        """What was taken up to this number has arrived."""
+        for lease, frames in list(self._under_way.items()):
+            later = [each for each in frames if each[0] > taken]
+            self._release(frame for number, frame in frames if number <= taken)
+            if later:
+                self._under_way[lease] = later
+            else:
+                del self._under_way[lease]
+
+    def arrived(self, lease: Lease) -> None:
+        """What was taken of an attempt has arrived."""
+        if frames := self._under_way.pop(lease, None):
+            self._release(frame for _, frame in frames)
+
+    def take_back(self) -> None:
+        """The connection is gone: what may not have arrived waits again; it may come twice."""
+        for lease, frames in self._under_way.items():
+            again = [frame for _, frame in frames]
+            self._waiting[lease] = again + self._waiting.get(lease, [])
+        self._under_way.clear()
+
     def forget(self, lease: Lease) -> None:
-        """Drop what waits of an attempt that is no longer ours."""
-        gone = self._waiting.pop(lease, ())
-        self._bytes -= sum(len(frame.text.encode()) for frame in gone)
+        """Drop what is here of an attempt that is no longer ours."""
+        self._release(self._waiting.pop(lease, ()))
+        self.arrived(lease)
+
+    def _release(self, frames: Iterable[Log]) -> None:
+        size = sum(len(frame.text.encode()) for frame in frames)
+        if size:
+            self._bytes -= size
+            self._room.unpark_all()
 
 
 class AttemptLog:
@@ -163,7 +226,7 @@ class AttemptLog:
         if self._dropped:
             last += f"\n[… the link was slow: {self._dropped} bytes were dropped]\n"
         if last:
-            # Small and the last: it goes in even when the buffer is full.
+            # The last, and of limited size: it goes in even when the buffer is full.
             size = len(last.encode())
             self._buffer.add(self.lease, self.size, last, size)
             self.size += size

@@ -30,20 +30,18 @@ from control.model.wire import (
     Leaving,
     Progress,
     Refused,
+    Sick,
     TakeBack,
     Welcome,
 )
 from workers.logs import LogBuffer
 
-# Shares of limits.FRAME_MESSAGES_MAX and limits.FRAME_BYTES_MAX that one message may use; JSON
-# can make six bytes of one byte of log text.
+# Shares of limits.FRAME_MESSAGES_MAX that one message may use.
 _OTHER_MAX: Final = 50
 _BEGAN_MAX: Final = 500
 _PROGRESS_MAX: Final = 50
 _LOGS_MAX: Final = 400
-_LOG_BYTES_MAX: Final = 1 * limits.MIB
 _RESULTS_MAX: Final = 1_000
-_RESULT_BYTES_MAX: Final = 8 * limits.MIB
 
 
 class Phase(Enum):
@@ -96,6 +94,7 @@ class WorkerProtocol:
         self.logs = logs
         self.phase = Phase.DISCONNECTED
         self.draining = False
+        self.sick = ""  # Why attempts cannot be started.
         self._identity = identity
         self._queued: OrderedDict[Lease, Assign] = OrderedDict()
         self._running: dict[Lease, int] = {}  # Value: when it began.
@@ -145,6 +144,25 @@ class WorkerProtocol:
         self._progress.pop(ended.lease, None)
         self._finish(ended)
 
+    def give_back(self, lease: Lease) -> None:
+        """Hand a running attempt back: nothing of it has been done."""
+        self._untold.pop(lease, None)
+        self._progress.pop(lease, None)
+        self.logs.forget(lease)
+        if self._running.pop(lease, None) is not None:
+            self._say(HandedBack(leases=(lease,)))
+
+    def fall_sick(self, reason: str) -> None:
+        """Say that attempts cannot be started; until `recover` all that have not begun go back."""
+        self.sick = reason[: limits.TEXT_CHARS_MAX]
+        self._say(Sick(reason=self.sick))
+        self._hand_back(tuple(self._queued))
+
+    def recover(self) -> None:
+        """Take attempts again."""
+        self.sick = ""
+        self._say(Sick(reason=""))
+
     def drain(self) -> None:
         """Take nothing new, and give back what has not begun."""
         if self.draining:
@@ -184,6 +202,7 @@ class WorkerProtocol:
     def disconnected(self) -> None:
         """Note that the connection is gone; jobs go on."""
         self.phase = Phase.DISCONNECTED
+        self.logs.take_back()
         self._to_send.clear()
         self._other.clear()
 
@@ -218,7 +237,7 @@ class WorkerProtocol:
         if self.phase is not Phase.OPEN:
             return None
         encode = wire.ENCODER.encode
-        logs = [encode(log) for log in self.logs.take(_LOGS_MAX, _LOG_BYTES_MAX)]
+        logs = [encode(log) for log in self.logs.take(_LOGS_MAX, limits.MESSAGE_BYTES)]
         results = self._take_results()
         parts, self._other = self._other[:_OTHER_MAX], self._other[_OTHER_MAX:]
         for lease in list(self._untold)[:_BEGAN_MAX]:
@@ -234,7 +253,7 @@ class WorkerProtocol:
         results: list[bytes] = []
         behind_logs: list[Lease] = []
         size = 0
-        while self._to_send and len(results) < _RESULTS_MAX and size < _RESULT_BYTES_MAX:
+        while self._to_send and len(results) < _RESULTS_MAX and size < limits.MESSAGE_BYTES:
             lease = self._to_send.popleft()
             frame = self._results.get(lease)
             if frame is None:
@@ -258,6 +277,7 @@ class WorkerProtocol:
             case Ack() if self.phase is Phase.OPEN:
                 for lease in frame.leases:
                     self._results.pop(lease, None)
+                    self.logs.arrived(lease)  # It was sent before the result.
                 events.append(Forgotten(frame.leases))
             case Cancel() if self.phase is Phase.OPEN:
                 self._cancelled(frame, events, now_ms)
@@ -290,6 +310,8 @@ class WorkerProtocol:
         self._to_send = deque(lease for lease in self._results if lease not in unkept)
         if self.draining:
             self._say(Leaving())
+        if self.sick:
+            self._say(Sick(reason=self.sick))
         events.append(frame)
 
     def _assigned(self, frame: Assign) -> None:
@@ -298,7 +320,7 @@ class WorkerProtocol:
             return  # Said twice; we are at it.
         if lease in self._results:
             self._to_send.append(lease)  # The gateway does not know that it is done.
-        elif self.draining or len(self._queued) >= self._queue_max:
+        elif self.draining or self.sick or len(self._queued) >= self._queue_max:
             self._say(HandedBack(leases=(lease,)))
         else:
             self._queued[lease] = frame

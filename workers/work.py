@@ -3,15 +3,17 @@
 Most work has no template and is read in one step, straight into the kind's params.
 """
 
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 import msgspec
+import msgspec.inspect
 
 from control.model.errors import JobFailed
 from control.model.kinds import Kind
 from control.model.surroundings.base import DATA
 from control.model.surroundings.environment import ENVIRONMENT
 from control.model.templates import Renderer
+from control.model.values import Json
 from control.model.wire import Assign
 
 P = TypeVar("P")
@@ -30,8 +32,31 @@ class _Unread(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     env: dict[str, str] = {}
 
 
+_NONE: Final = msgspec.inspect.NoneType()
 _unread = msgspec.json.Decoder(_Unread)
 _data = msgspec.json.Decoder(dict[str, Any])
+
+
+def _is_text(kind: msgspec.inspect.Type) -> bool:
+    """Whether a param of this type holds texts and nothing else that is a value."""
+    match kind:
+        case msgspec.inspect.UnionType(types=types):
+            return all(_is_text(each) or each == _NONE for each in types)
+        case msgspec.inspect.ListType(item_type=inner) | msgspec.inspect.DictType(value_type=inner):
+            return _is_text(inner)
+    return isinstance(kind, msgspec.inspect.StrType)
+
+
+def _as_text(value: Json) -> Json:
+    """Numbers, true, and false as they are written, wherever they are in the value."""
+    match value:
+        case bool() | int() | float():
+            return msgspec.json.encode(value).decode()
+        case list():
+            return [_as_text(each) for each in value]
+        case dict():
+            return {key: _as_text(each) for key, each in value.items()}
+    return value
 
 
 class WorkReader:
@@ -42,6 +67,9 @@ class WorkReader:
         self._decoder: msgspec.json.Decoder[Work[msgspec.Struct]] = msgspec.json.Decoder(
             Work[kind.params]  # type: ignore[name-defined]
         )
+        struct = msgspec.inspect.type_info(kind.params)
+        assert isinstance(struct, msgspec.inspect.StructType)
+        self._texts = {each.encode_name for each in struct.fields if _is_text(each.type)}
 
     def read(self, assign: Assign) -> Work[msgspec.Struct]:
         """Return what to execute; raises JobFailed, in words, when it does not fit."""
@@ -63,6 +91,8 @@ class WorkReader:
             name: around.get(name, DATA).fill_in(value, unread.params, renderer)
             for name, value in unread.params.items()
         }
+        for name in self._texts & params.keys():
+            params[name] = _as_text(params[name])
         env = ENVIRONMENT.fill_in(dict(unread.env), {}, renderer)
         assert isinstance(env, dict)
         return msgspec.json.encode({"params": params, "env": env | renderer.variables})

@@ -51,6 +51,8 @@ class MeteredStream(trio.abc.Stream):
         self._holding = 0  # Of the message that is arriving.
         self._due = trio.current_time() + limits.CONNECTION_HEAD_S
         self._reading = trio.CancelScope()
+        self.alive_s = trio.current_time()  # When a message, or much of one, has come last.
+        self._alive_bytes = 0  # Of messages, until then.
 
     @property
     def host(self) -> str:
@@ -88,6 +90,7 @@ class MeteredStream(trio.abc.Stream):
                     await self.send_all(CLOSE_TOO_LARGE)
             await trio.aclose_forcefully(self._stream)
             return b""
+        self._note_life()
         await self._hold()
         return data
 
@@ -110,12 +113,19 @@ class MeteredStream(trio.abc.Stream):
             self._taken += self._held.popleft().shares
         self.handled()
 
+    def _note_life(self) -> None:
+        come = self._meter.payload_bytes
+        ended = self._meter.announced == 0 and come > self._alive_bytes
+        if ended or come - self._alive_bytes >= limits.LIFE_BYTES_MIN:
+            self._alive_bytes, self.alive_s = come, trio.current_time()
+
     async def _hold(self) -> None:
         """Before more of a large message is read there has to be room for all of it."""
-        announced = self._meter.announced
-        if announced == 0:
+        if self._holding and self._meter.ended:  # Only the first of them may have begun before.
+            self._held[-1].size = self._meter.ended[0]
             self._holding = 0
-        elif announced > max(limits.BODY_FREE_BYTES, self._holding):
+        announced = self._meter.announced
+        if announced > max(limits.BODY_FREE_BYTES, self._holding):
             if self._holding == 0:
                 self._held.append(_Arriving())
             missing, self._holding = announced - self._holding, announced

@@ -42,7 +42,7 @@ def show_worker(
         host=info.host,
         dispatcher=info.dispatcher,
         state="lost" if lost else "draining" if info.draining else "connected",
-        reason=lost.reason if lost else "",
+        reason=lost.reason if lost else info.sick,
         slots=info.slots,
         labels=info.labels,
         kinds=dict(info.kinds),
@@ -52,6 +52,7 @@ def show_worker(
         silent_since=None if silent_since_ms is None else to_rfc3339(silent_since_ms),
         lost_at=to_rfc3339(lost.at_ms) if lost else None,
         isolation=info.isolation,
+        sick=info.sick or None,
     )
 
 

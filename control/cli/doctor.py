@@ -77,7 +77,7 @@ def _examine(session: Session) -> Iterator[Check]:
         yield Check(check="settings", ok=False, detail=str(error))
         return
     yield _credentials_file(session, login.file)
-    yield _kinds()
+    yield from _kinds()
     reachable = yield from _server(session)
     if reachable:
         yield from _inside(session)
@@ -114,15 +114,15 @@ def _credentials_file(session: Session, file: Path) -> Check:
     return Check(check=name, ok=True, detail=f"{file}, as {session.login.client_id}")
 
 
-def _kinds() -> Check:
+def _kinds() -> Iterator[Check]:
     from control.cli import offline  # noqa: PLC0415 - it loads every kind.
 
-    try:
-        names = offline.kinds().names()
-    except (ConfigError, ImportError) as error:
-        return Check(check="kinds", ok=False, detail=str(error))
+    kinds = offline.kinds()
+    names = kinds.names()
     detail = ", ".join(names) if names else "none is installed here"
-    return Check(check="kinds", ok=bool(names), detail=detail)
+    yield Check(check="kinds", ok=bool(names), detail=detail)
+    for each in kinds.broken:
+        yield Check(check=f"kind {each.name}", ok=False, detail=str(each))
 
 
 def _server(session: Session) -> Generator[Check, None, bool]:
@@ -164,6 +164,10 @@ def _inside(session: Session) -> Iterator[Check]:
         slots = sum(slots for row in workers if isinstance(slots := row.get("slots"), int))
         detail = f"{len(workers)} connected, {slots} slots" if workers else "none is connected"
         yield Check(check="workers", ok=bool(workers), detail=detail)
+        for worker in workers:
+            if sick := worker.get("sick"):
+                detail = f"it can start no jobs, which go to others: {sick}"
+                yield Check(check=f"worker {worker.get('id')}", ok=False, detail=detail)
         yield from map(_isolation, workers)
     try:
         found = session.api.get("/v1/doctor")

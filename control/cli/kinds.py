@@ -29,6 +29,8 @@ def list_kinds(session: Session) -> None:
         summary = registry.get(name, versions[-1]).summary
         rows.append({"name": name, "versions": [*versions], "summary": summary})
     session.out.list(rows, columns.KINDS, "name")
+    for each in registry.broken:
+        session.out.say(f"tpctl: {each}")
 
 
 def show(

@@ -87,6 +87,8 @@ def find_kind(registry: KindRegistry, name: str, version: str | None) -> type[Ki
     by_folded = {known.casefold(): known for known in registry.names()}
     known = by_folded.get(name.casefold())
     if known is None:
+        if why := registry.missing(name):
+            raise NotFound(why)
         message = f"no kind {name} is installed here; there are {', '.join(registry.names())}"
         raise NotFound(message)
     versions = registry.versions(known)

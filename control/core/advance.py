@@ -11,7 +11,7 @@ from control.core.lifecycle import JOB, RUN, Event, after
 from control.core.retry import retry_delay_ms
 from control.model import limits
 from control.model.errors import Conflict, NotFound
-from control.model.messages import CancelJob, Finished, Started
+from control.model.messages import CancelJob, Finished, Started, Unstarted
 from control.model.rows import AttemptRow, JobRow, RunRow
 from control.model.states import FINAL, Outcome, State, When
 
@@ -64,6 +64,18 @@ class Advance:
             self._start(job, message.worker, message.partition, message.started_ms)
         return True
 
+    def unstarted(self, message: Unstarted) -> None:
+        """An attempt did not begin after all; it waits for another worker already."""
+        job = self.job(message.job_id)
+        if (job.attempt, job.state, job.worker) == (
+            message.attempt,
+            State.IN_PROGRESS,
+            message.worker,
+        ):
+            why = f"worker {message.worker} could not start it: {message.reason}"
+            self._move(job, Event.REPEAT, f"{why}; {WAITS}")
+            self._clear(job)
+
     def finished(self, message: Finished, *, jitter: float) -> bool:
         """An attempt ended. False: refused, because it does not count (any more)."""
         job = self.job(message.job_id)
@@ -110,22 +122,16 @@ class Advance:
             self.changed[job.idx] = job
 
     def cancel(self, reason: str) -> None:
-        """End the run now: everything that has not ended is cancelled."""
+        """End the run, but for its clean-up jobs (`when: always`); a second time, with them."""
         if self.run.state in FINAL:
             message = f"run {self.run.id} is {self.run.state} already"
             raise Conflict(message)
-        for job in self.run.jobs:
-            if job.state not in FINAL:
-                self._cancel(job, reason)
-        self._end(Event.CANCEL, reason)
+        self._break_off(Event.CANCEL, reason)
 
     def time_out(self) -> None:
         """The whole run took too long."""
         reason = f"the run's time-out of {self.graph.pipeline.timeout:g} s was reached"
-        for job in self.run.jobs:
-            if job.state not in FINAL:
-                self._cancel(job, reason)
-        self._end(Event.FAIL, reason)
+        self._break_off(Event.FAIL, reason)
 
     def cancel_job(self, job_id: int, reason: str) -> None:
         """End one job; what waits for it follows the rules of `when`."""
@@ -241,6 +247,24 @@ class Advance:
         if not open_jobs:
             self._conclude(good)
 
+    def _break_off(self, event: Event, reason: str) -> None:
+        """Cancel what has not ended. The first time clean-up jobs stay; the run waits for them."""
+        first, specs = self.run.ending is None, self.graph.pipeline.jobs
+        stay = False
+        for job in self.run.jobs:
+            if job.state in FINAL:
+                continue
+            if first and specs[job.idx].when == When.ALWAYS:
+                stay = True
+            else:
+                self._cancel(job, reason)
+        if not stay:
+            self._end(event, reason)
+            return
+        self.run.ending, self.run.reason = event.value, reason
+        self.run.deadline_ms = None  # It has passed, or no longer matters.
+        self.run_changed = True
+
     def _release(self, job: JobRow, *, bad: bool) -> None:
         when = self.graph.pipeline.jobs[job.idx].when
         if when == When.ON_SUCCESS and bad:
@@ -266,6 +290,9 @@ class Advance:
         jobs, specs = self.run.jobs, self.graph.pipeline.jobs
         failed = [job for job in jobs if job.state == State.ERROR]
         self.run.allowed_failures = sum(specs[job.idx].allow_failure for job in failed)
+        if self.run.ending is not None:
+            self._end(Event(self.run.ending), self.run.reason)
+            return
         fatal = [job for job in failed if not specs[job.idx].allow_failure]
         if fatal:
             more = f" (and {len(fatal) - 1} more)" if len(fatal) > 1 else ""
@@ -284,7 +311,8 @@ class Advance:
         self._move(job, Event.START, f"runs on {worker}" if worker else "starts")
         if self.run.state == State.READY:
             self.run.started_ms = started_ms
-            self._move_run(Event.START, "in progress")
+            why = "in progress" if self.run.ending is None else self.run.reason
+            self._move_run(Event.START, why)
 
     def _again(self, job: JobRow, message: Finished, delay_ms: int, why: str) -> None:
         self._archive(job, message.outcome)
@@ -359,5 +387,6 @@ class Advance:
 
     def _end(self, event: Event, reason: str) -> None:
         self._move_run(event, reason)
+        self.run.ending = None
         self.run.finished_ms = self.now_ms
         self.ended = True

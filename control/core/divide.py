@@ -41,6 +41,7 @@ def divide(
         schedule_id=new.schedule_id,
         depth=new.depth,
         root_run_id=run_id if new.root_run_id is None else new.root_run_id,
+        ending=None,
         jobs=[
             JobRow(
                 id=first_job_id + idx,

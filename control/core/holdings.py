@@ -1,13 +1,14 @@
 """Keeps what a dispatcher has: partitions, connected workers, leases, and what belongs together."""
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 
 import msgspec
 
 from control.core.claims import is_foreign
-from control.core.results import hold_of
+from control.core.results import clock_skew_ms, hold_of
 from control.core.speed import slot_partitions
+from control.model import limits
 from control.model.messages import DispatcherUp, Placed, WorkerUp
 from control.model.states import Speed
 from control.model.wire import Lease
@@ -36,6 +37,12 @@ class Link(msgspec.Struct):
     info: WorkerUp
     skew_ms: int  # What to add to its clock.
     holds: dict[Lease, Held] = {}
+    clock_ms: deque[int] = msgspec.field(default_factory=lambda: deque(maxlen=limits.CLOCK_SAMPLES))
+
+    def hear_clock(self, difference_ms: int) -> None:
+        """It has said what its clock shows: how much earlier than ours when that arrived."""
+        self.clock_ms.append(difference_ms)
+        self.skew_ms = clock_skew_ms(self.clock_ms)
 
     def up(self) -> WorkerUp:
         """What to tell of it."""

@@ -28,7 +28,8 @@ def check_kind(
         return None
     versions = kinds.versions(kind)
     if not versions:
-        hint = findings.suggest(kind, kinds.names()) or "no kinds are installed here"
+        hint = kinds.missing(kind) or findings.suggest(kind, kinds.names())
+        hint = hint or "no kinds are installed here"
         findings.add((*path, "kind"), f"there is no kind {show(kind)}", hint)
         return None
     version = job.get("version", versions[-1])

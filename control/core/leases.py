@@ -20,13 +20,13 @@ from control.core.others import Others, gives_way
 from control.core.outbox import Outbox
 from control.core.results import (
     assign_frame,
-    clock_skew_ms,
     instant_ms,
     log_record,
     lost_frame,
     progressed_message,
     result_records,
     started_message,
+    unstarted_message,
 )
 from control.model import limits, wire
 from control.model.messages import (
@@ -207,7 +207,8 @@ class Leases:
             client=client,
             instance=hello.instance,
         )
-        link = Link(info=info, skew_ms=clock_skew_ms(now_ms - hello.now_ms))
+        link = Link(info=info, skew_ms=0)
+        link.hear_clock(now_ms - hello.now_ms)
         self.links[name] = link
         # What this batch had for its former connection would come before the welcome.
         welcome = wire.Welcome(version=wire.VERSION, dispatcher=self.name, drop=tuple(drop))
@@ -269,7 +270,26 @@ class Leases:
         for lease in leases:
             held = self._held.get(lease)
             if held is not None and held.worker == worker:
+                if held.started_ms is not None:
+                    info = self.links[worker].info
+                    message = unstarted_message(
+                        held.placed, worker, info.sick or "it did not begin"
+                    )
+                    out.event(message, message.run_id)
                 self._hand_back(held, out)
+
+    def sick(self, worker: str, reason: str, out: Outbox) -> None:
+        """A worker cannot start attempts, or (no reason) can again."""
+        link = self.links.get(worker)
+        if link is not None and link.info.sick != reason:
+            link.info = msgspec.structs.replace(link.info, sick=reason)
+            out.news(link.up())
+
+    def beat(self, worker: str, sent_ms: int, now_ms: int) -> None:
+        """A worker lives, and its clock said this when it said so."""
+        link = self.links.get(worker)
+        if link is not None:
+            link.hear_clock(now_ms - sent_ms)
 
     def leaving(self, worker: str, out: Outbox) -> None:
         """A worker drains."""

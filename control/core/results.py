@@ -1,9 +1,19 @@
 """Decides what is said about a lease: to the worker, to the balancer, and at its end."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from control.model import limits, wire
-from control.model.messages import Finished, Hold, JobReady, LogChunk, Placed, Progressed, Started
+from control.model.messages import (
+    Finished,
+    Hold,
+    JobReady,
+    LogChunk,
+    Placed,
+    Progressed,
+    Started,
+    Unstarted,
+)
 from control.model.names import Topic
 from control.model.records import Record
 from control.model.states import Outcome
@@ -55,6 +65,14 @@ def started_message(placed: Placed, worker: str, started_ms: int) -> Started:
         worker=worker,
         partition=placed.partition,
         started_ms=started_ms,
+    )
+
+
+def unstarted_message(placed: Placed, worker: str, reason: str) -> Unstarted:
+    """That the attempt did not begin after all, for the state's owner."""
+    job = placed.job
+    return Unstarted(
+        run_id=job.run_id, job_id=job.job_id, attempt=job.attempt, worker=worker, reason=reason
     )
 
 
@@ -137,6 +155,12 @@ def instant_ms(stated_ms: int, earliest_ms: int, latest_ms: int) -> int:
     return max(min(stated_ms, latest_ms), earliest_ms)
 
 
-def clock_skew_ms(difference_ms: int) -> int:
-    """What to add to a worker's clock. Small differences are mostly the network's delay."""
-    return difference_ms if abs(difference_ms) > limits.CLOCK_SKEW_MIN_MS else 0
+def clock_skew_ms(differences_ms: Sequence[int]) -> int:
+    """What to add to a worker's clock.
+
+    `differences_ms`: how much later, by our clock, each of its latest messages arrived than it was
+    sent by its own. The way of a message only adds to that, so the smallest is the nearest. Small
+    ones are mostly the network's delay.
+    """
+    least_ms = min(differences_ms)
+    return least_ms if abs(least_ms) > limits.CLOCK_SKEW_MIN_MS else 0

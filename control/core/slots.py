@@ -71,7 +71,7 @@ class Worker:
 
     def __init__(self, info: WorkerUp, classes: Sequence[Speed]) -> None:
         self.info = info
-        self.draining = info.draining
+        self.draining = not info.takes_new
         self.slowness = 1.0  # How many times as long it takes; above 1 it is a straggler.
         self.entry = 0  # The last offer of its window.
         self.lanes: dict[int, Lane] = {}

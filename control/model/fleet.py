@@ -47,7 +47,11 @@ class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description="Lost ones are listed for ten minutes.", examples=["connected"]),
     ]
     reason: Annotated[
-        str, Meta(description="Why it was lost; empty otherwise.", examples=["silent for 10 s"])
+        str,
+        Meta(
+            description="Why it was lost, or can start no jobs; empty otherwise.",
+            examples=["silent for 10 s"],
+        ),
     ]
     slots: Annotated[int, Meta(description="Jobs it runs at once.", examples=[4])]
     labels: Annotated[tuple[str, ...], Meta(description="What it has.", examples=[["gpu"]])]
@@ -67,6 +71,13 @@ class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
     isolation: Annotated[
         Isolation | None,
         Meta(description="What its jobs can and cannot reach; null: it does not say."),
+    ] = None
+    sick: Annotated[
+        str | None,
+        Meta(
+            description="Why it can start no jobs now; they go to others. Null: it is well.",
+            examples=["No space left on device"],
+        ),
     ] = None
 
 

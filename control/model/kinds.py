@@ -5,19 +5,22 @@ entry-point group `taskplane.kinds`; the control plane uses its params Struct to
 does not fit, the worker calls `run`.
 """
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import ClassVar, Generic, Protocol, TypeVar
+from typing import ClassVar, Final, Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
 from control.model.errors import ConfigError
 from control.model.names import KINDS_ENTRY_POINTS
 from control.model.surroundings.base import Surroundings
+from control.model.text import clean
 
 P = TypeVar("P", bound=msgspec.Struct)
+_VERSION: Final = re.compile(r"\d{1,9}\.\d{1,9}\.\d{1,9}")
 
 
 class Reporter(Protocol):
@@ -47,6 +50,9 @@ class Process(Protocol):
     async def wait(self) -> int:
         """Sleep until it has ended."""
 
+    async def settle(self) -> None:
+        """Kill it and what it has started; returns when all is gone. To be called once."""
+
 
 class Launcher(Protocol):
     """Starts the processes of jobs, isolated as the worker's operator wants them."""
@@ -60,11 +66,13 @@ class Launcher(Protocol):
         env: Mapping[str, str],
         output: int,
         pass_fds: Collection[int] = (),
+        adopts: bool = False,
     ) -> Process:
         """Start a process in a group of its own; raises OSError or ValueError.
 
         `directory`: what of the worker's files it may use; `output`: the descriptor that gets its
-        stdout and stderr. Its stdin is empty.
+        stdout and stderr. Its stdin is empty. `adopts`: what it starts and loses its parent becomes
+        its own child (Linux).
         """
 
 
@@ -116,11 +124,32 @@ class Kind(ABC, Generic[P]):
         return
 
 
+class BrokenKind(NamedTuple):
+    """A kind that is installed, but cannot be used."""
+
+    name: str  # Of its entry point.
+    distribution: str
+    why: str
+
+    def __str__(self) -> str:
+        """All of it, in words."""
+        return f"the kind {self.name} of {self.distribution} cannot be used: {self.why}"
+
+
 class KindRegistry:
     """The kinds found, by name and version; the newest version is a job's default."""
 
-    def __init__(self, kinds: Mapping[str, Mapping[str, type[Kind[msgspec.Struct]]]]) -> None:
+    def __init__(
+        self,
+        kinds: Mapping[str, Mapping[str, type[Kind[msgspec.Struct]]]],
+        broken: Sequence[BrokenKind] = (),
+    ) -> None:
         self._kinds = kinds
+        self.broken = tuple(broken)
+
+    def missing(self, name: str) -> str | None:
+        """Why a kind of this name is not here, if it is known."""
+        return next((str(each) for each in self.broken if each.name == name), None)
 
     def names(self) -> list[str]:
         """Every kind's name, sorted."""
@@ -141,12 +170,41 @@ def version_key(version: str) -> tuple[int, ...]:
 
 
 def installed_kinds() -> KindRegistry:
-    """Load every kind that an installed distribution names; raises ConfigError."""
+    """Load every kind that an installed distribution names; those that cannot be are `broken`."""
     found: dict[str, dict[str, type[Kind[msgspec.Struct]]]] = {}
-    for entry in entry_points(group=KINDS_ENTRY_POINTS):
-        loaded = entry.load()
-        if not (isinstance(loaded, type) and issubclass(loaded, Kind)):
-            msg = f"the entry point {entry.name!r} of {KINDS_ENTRY_POINTS} is not a Kind class"
-            raise ConfigError(msg)
-        found.setdefault(loaded.name, {})[loaded.version] = loaded
-    return KindRegistry(found)
+    broken: list[BrokenKind] = []
+    for entry in sorted(entry_points(group=KINDS_ENTRY_POINTS), key=lambda each: each.name):
+        try:
+            _add(_loaded(entry), found)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - Whatever an import may raise.
+            distribution = entry.dist.name if entry.dist is not None else "an unknown distribution"
+            why = (
+                str(error) if isinstance(error, ConfigError) else f"{type(error).__name__}: {error}"
+            )
+            broken.append(BrokenKind(entry.name, distribution, clean(why)))
+    return KindRegistry(found, broken)
+
+
+def _add(
+    kind: type[Kind[msgspec.Struct]], found: dict[str, dict[str, type[Kind[msgspec.Struct]]]]
+) -> None:
+    other = found.setdefault(kind.name, {}).setdefault(kind.version, kind)
+    if other is not kind:
+        raise ConfigError(f"{other.__module__} has {kind.name} {kind.version} already")
+
+
+def _loaded(entry: EntryPoint) -> type[Kind[msgspec.Struct]]:
+    """The class of an entry point; raises ConfigError, and whatever its module raises."""
+    loaded = entry.load()
+    if not (isinstance(loaded, type) and issubclass(loaded, Kind)):
+        raise ConfigError(f"{entry.value} is not a Kind class")
+    for field in ("name", "version", "summary"):
+        if not isinstance(getattr(loaded, field, None), str):
+            raise ConfigError(f"{entry.value} has no {field}")
+    if not _VERSION.fullmatch(loaded.version):
+        raise ConfigError(f"{entry.value} has the version {loaded.version!r}; write it like 1.0.0")
+    params = getattr(loaded, "params", None)
+    if not (isinstance(params, type) and issubclass(params, msgspec.Struct)):
+        raise ConfigError(f"the params of {entry.value} are no msgspec.Struct")
+    msgspec.json.Decoder(params)  # Raises when it has a field of a type that cannot be read.
+    return loaded

@@ -82,6 +82,11 @@ EVENT_STREAMS_MAX: Final = 64
 LISTENERS_CHECKED_S: Final = 30.0  # Whether a listener may still listen.
 FRAME_BYTES_MAX: Final = 32 * MIB
 RECEIVE_BUFFER_BYTES: Final = 256 * KIB
+# What is ready goes out in messages of about this size, and messages in pieces of that: what is
+# urgent waits for one of them at most.
+MESSAGE_BYTES: Final = 64 * KIB
+PIECE_BYTES: Final = 16 * KIB
+LIFE_BYTES_MIN: Final = 1 * KIB  # Of a message that is arriving: so much more is a sign of life.
 FRAME_MESSAGES_MAX: Final = 2_000
 ARRIVALS_MAX: Final = 64  # Messages of workers that the dispatcher has not read yet.
 
@@ -89,6 +94,7 @@ ARRIVALS_MAX: Final = 64  # Messages of workers that the dispatcher has not read
 HEARTBEAT_S: Final = 2.0
 QUIET_S: Final = 3.0  # A worker that says nothing for so long is spoken of,
 SILENCE_S: Final = 10.0  # and one that says nothing for so long is lost.
+CLOCK_SAMPLES: Final = 16  # Of a worker's clock: its last heartbeats.
 CLOCK_SKEW_MIN_MS: Final = 50  # Smaller differences of clocks are left alone.
 RECONNECT_GRACE_S: Final = 0.5  # A worker whose socket closed has so long to come back.
 RESTART_GRACE_S: Final = 2.0  # After a start: how long workers have to claim what they run.
@@ -107,9 +113,13 @@ GRACE_S: Final = 10.0
 SHELL_KILL_S: Final = 5.0  # Between SIGTERM and SIGKILL of a job's process group.
 RECONNECT_MIN_S: Final = 0.1  # A worker's pause after the first failed connection; then doubled.
 RECONNECT_MAX_S: Final = 1.0  # Less than RESTART_GRACE_S, so that its leases are still there.
+SICK_MIN_S: Final = 1.0  # A worker that could not start an attempt tries again; then doubled,
+SICK_MAX_S: Final = 60.0  # to this; from the beginning when one has started.
 SPOOL_BYTES_MAX: Final = 16 * MIB  # Acknowledged results a spool may hold until it is rewritten.
 SLOT_BURST_S: Final = 0.005  # How long one slot may work off jobs that never wait.
 PYTHON_IDLE_MAX: Final = 32  # Child interpreters kept for the next call.
+WORKER_AGAIN_MIN_S: Final = 0.2  # Before the local worker is started again; then doubled,
+WORKER_AGAIN_MAX_S: Final = 30.0  # to this; from the beginning when it has lived longer.
 WORKER_NAMES_MAX: Final = 64  # Workers of one host that take numbered names by themselves.
 HTTP_CONNECT_S: Final = 30.0
 ISOLATION_CHARS_MAX: Final = 256  # Of a line in which a worker says what its jobs can reach,
@@ -118,6 +128,9 @@ ISOLATION_LINES_MAX: Final = 16  # and such lines of one kind.
 # Logs of attempts.
 LOG_LINE_BYTES_MAX: Final = 16 * KIB
 LOG_ATTEMPT_BYTES_MAX: Final = 4 * MIB
+LOG_TAIL_BYTES_MAX: Final = 512 * KIB  # Of that, the end of a log that is longer; a worker has it
+# in memory until its attempt ends. Between head and end there is room for words.
+LOG_HEAD_BYTES_MAX: Final = LOG_ATTEMPT_BYTES_MAX - LOG_TAIL_BYTES_MAX - 4 * KIB
 LOG_CHUNK_BYTES_MAX: Final = 64 * KIB
 LOG_OFFSET_MAX: Final = 10**15 - 1  # What the line about a gap in a log can say.
 LOG_BUFFER_BYTES_MAX: Final = 8 * MIB  # A worker's log text that the gateway has not taken yet.

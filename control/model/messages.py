@@ -106,6 +106,16 @@ class Started(Versioned, frozen=True, kw_only=True, tag="started"):
     started_ms: Instant
 
 
+class Unstarted(Versioned, frozen=True, kw_only=True, tag="unstarted"):
+    """An attempt that had been said to begin did not: its worker has handed it back."""
+
+    run_id: Id
+    job_id: Id
+    attempt: Attempt
+    worker: str
+    reason: str
+
+
 class Progressed(Versioned, frozen=True, kw_only=True, tag="progressed"):
     """An attempt says how much is done: from 0 to 1."""
 
@@ -189,6 +199,12 @@ class WorkerUp(Versioned, frozen=True, kw_only=True, tag="worker_up"):
     isolation: Isolation | None = None  # None: it does not say.
     client: str = ""  # Which one connected it; empty: an earlier version did not say.
     instance: str = ""  # Of the process; empty: it is of an earlier version.
+    sick: str = ""  # Why it cannot start attempts; empty: it can.
+
+    @property
+    def takes_new(self) -> bool:
+        """Whether it may be given new jobs."""
+        return not (self.draining or self.sick)
 
 
 class WorkerDown(Versioned, frozen=True, kw_only=True, tag="worker_down"):
@@ -344,6 +360,7 @@ Message = (
     JobReady
     | Placed
     | Started
+    | Unstarted
     | Progressed
     | Finished
     | Skipped

@@ -68,6 +68,7 @@ ENV_RUN_ID: Final = "TP_RUN_ID"
 ENV_JOB_ID: Final = "TP_JOB_ID"
 ENV_JOB_NAME: Final = "TP_JOB_NAME"
 ENV_ATTEMPT: Final = "TP_ATTEMPT"
+ENV_MARK: Final = "TP_WORKER_MARK"  # Whose processes they are, if their worker dies.
 ENV_VALUE_PREFIX: Final = "TP_VALUE_"  # A value that a template inserts into a Shell command.
 
 STATE_FILE: Final = "state.db"

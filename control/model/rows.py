@@ -61,6 +61,8 @@ class RunRow(msgspec.Struct, array_like=True):
     schedule_id: int | None
     depth: int
     root_run_id: int  # The run whose triggers led to this one; its own id where none did.
+    # How it ends once its clean-up jobs have: "cancel" or "fail"; None: as its jobs do.
+    ending: str | None
     jobs: list[JobRow]
 
 

@@ -104,6 +104,12 @@ class Leaving(_Frame, frozen=True, kw_only=True, tag="drain"):
     """The worker takes no new attempts and goes when the running ones have ended."""
 
 
+class Sick(_Frame, frozen=True, kw_only=True, tag="sick"):
+    """The worker cannot start attempts, and why; it hands them back. Empty: it can again."""
+
+    reason: Text
+
+
 class Beat(_Frame, frozen=True, kw_only=True, tag="beat"):
     """The worker's job loop is alive; sent every `limits.HEARTBEAT_S`."""
 
@@ -168,7 +174,7 @@ class Drain(_Frame, frozen=True, kw_only=True, tag="drain"):
     """Take nothing new, finish what runs, then leave."""
 
 
-FromWorker = Hello | Began | Progress | Log | Ended | HandedBack | Leaving | Beat
+FromWorker = Hello | Began | Progress | Log | Ended | HandedBack | Leaving | Sick | Beat
 ToWorker = Welcome | Refused | Assign | Ack | Cancel | TakeBack | Drain
 
 ENCODER: Final = msgspec.json.Encoder()

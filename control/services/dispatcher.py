@@ -271,11 +271,14 @@ class Dispatcher:
                     leases.handed_back(worker, frame.leases, out)
                 case wire.Leaving():
                     leases.leaving(worker, out)
+                case wire.Sick(reason=reason):
+                    LOG.warning("worker.sick", worker=worker, reason=reason or "well again")
+                    leases.sick(worker, reason, out)
                 case wire.Hello():
                     LOG.warning("worker.dropped", worker=worker, reason="a second hello")
                     peer.close()
-                case wire.Beat():
-                    pass  # Hearing it was the point.
+                case wire.Beat(now_ms=sent_ms):
+                    leases.beat(worker, sent_ms, now_ms)
 
     async def _carry_out(self, out: Outbox) -> None:
         """Publish, then tell the workers. Assignments need not wait for what is published here."""

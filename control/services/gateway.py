@@ -6,6 +6,7 @@ they are told). A full channel stops reading from the sockets: TCP tells the wor
 
 import base64
 import binascii
+import math
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextvars import ContextVar
 
@@ -32,6 +33,7 @@ from control.model.errors import Busy, Unavailable
 from control.model.messages import NULL
 from control.model.names import Bound
 from control.model.states import Outcome, Role
+from control.model.websocket_pieces import pieces_of
 
 LOG = structlog.get_logger("gateway")
 Authenticate = Callable[[str, str, str], Awaitable[Role | None]]
@@ -40,6 +42,7 @@ Authenticate = Callable[[str, str, str], Awaitable[Role | None]]
 Raises `Busy`, `Unavailable`.
 """
 
+_SILENT = f"nothing was heard of it for {limits.SILENCE_S:g} s"
 _MAY_WORK = frozenset({Role.WORKER, Role.ADMIN})
 
 
@@ -191,27 +194,42 @@ class Gateway:
             frames = received
 
     async def _hear(self, socket: WebSocketConnection, peer: Peer) -> list[wire.FromWorker] | str:
-        """The next frames, or why there are none; says so when they are late."""
-        with trio.move_on_after(limits.QUIET_S):
-            return await _receive(socket)
-        await self._arrivals.send(Quiet(peer))
-        return await _receive(socket, limits.SILENCE_S - limits.QUIET_S)
+        """The next frames, or why there are none; says so when they are late.
+
+        Of a message that takes its time, what has come of it counts.
+        """
+        stream, began_s = _STREAM.get(), trio.current_time()
+        late_s = began_s + limits.QUIET_S
+        is_quiet = False
+        while True:
+            with trio.move_on_at(late_s):
+                return await _receive(socket, math.inf)
+            patience_s = limits.SILENCE_S if is_quiet else limits.QUIET_S
+            late_s = max(began_s, stream.alive_s) + patience_s
+            if trio.current_time() < late_s:
+                continue
+            if is_quiet:
+                return _SILENT
+            await self._arrivals.send(Quiet(peer))
+            is_quiet = True
+            late_s += limits.SILENCE_S - limits.QUIET_S
 
 
 async def _send(socket: WebSocketConnection, peer: Peer, done: trio.CancelScope) -> None:
     try:
         while frames := await peer.take():
             for message in _messages(frames):
-                await socket.send_message(message)
-    except ConnectionClosed:
+                for piece in pieces_of(message):
+                    await socket._send(piece)  # noqa: SLF001 - The library sends whole messages only.
+    except (ConnectionClosed, LocalProtocolError):
         pass
     done.cancel("nothing more can be sent")
 
 
 def _messages(frames: Sequence[wire.ToWorker]) -> Iterator[bytes]:
-    """The frames as few messages, none larger than a worker takes."""
+    """The frames as few messages, none much larger than is good for what waits behind it."""
     message = wire.ENCODER.encode(frames)
-    if len(message) <= limits.FRAME_BYTES_MAX or len(frames) == 1:
+    if len(message) <= limits.MESSAGE_BYTES or len(frames) == 1:
         yield message
         return
     half = len(frames) // 2
@@ -227,7 +245,7 @@ async def _receive(
         with trio.fail_after(patience_s):
             message = await socket.get_message()
     except trio.TooSlowError:
-        return f"nothing was heard of it for {limits.SILENCE_S:g} s"
+        return _SILENT
     except ConnectionClosed:
         return "the connection was closed"
     try:

@@ -26,6 +26,7 @@ from control.model.messages import (
     Finished,
     Progressed,
     Started,
+    Unstarted,
 )
 from control.model.names import Group, Service, Topic
 from control.model.records import Delivery, Record, receipts_of
@@ -37,6 +38,7 @@ from store.writer import Tx, Writer
 
 LOG = structlog.get_logger("trigger")
 T = TypeVar("T")
+_OF_RUNS = Started | Unstarted | Progressed | Finished
 _TOLD: Final = frozenset({Service.BALANCER, Service.DISPATCHER})
 
 
@@ -163,13 +165,13 @@ class Trigger:
         wanted = {
             delivery.message.run_id
             for delivery in deliveries
-            if isinstance(delivery.message, Started | Progressed | Finished)
+            if isinstance(delivery.message, _OF_RUNS)
         }
         steps = self._ledger.load(tx, wanted, now_ms=now_ms)
         outputs: list[tuple[int, str]] = []
         for delivery, jitter in zip(deliveries, jitters, strict=True):
             message = delivery.message
-            if not isinstance(message, Started | Progressed | Finished):
+            if not isinstance(message, _OF_RUNS):
                 continue
             step = steps.get(message.run_id)
             if step is None:
@@ -179,6 +181,8 @@ class Trigger:
                     self._finished(step, message, jitter, outputs)
                 elif isinstance(message, Started):
                     self._started(tx, step, message)
+                elif isinstance(message, Unstarted):
+                    step.unstarted(message)
                 else:
                     step.progressed(message.job_id, message.attempt, message.progress)
             except NotFound as error:

@@ -20,7 +20,7 @@ SELECT json_group_array(json_array(
     r.id, r.revision_id, r.pipeline, r.client_id, coalesce(c.priority, 10), c.max_running,
     r.state, r.reason, r.priority, r.trigger, r.allowed_failures, r.created_ms, r.started_ms,
     r.finished_ms, r.deadline_ms, r.schedule_id, r.depth,
-    coalesce(r.root_run_id, r.id),
+    coalesce(r.root_run_id, r.id), r.ending,
     (SELECT json_group_array(json_array(
         j.id, j.idx, j.state, j.reason, j.priority, j.attempt, j.failures, j.lost, j.worker,
         j.partition, j.progress, j.error, j.exit_code, j.log_bytes, j.ready_ms,
@@ -44,8 +44,9 @@ WHERE jobs.id = v.column1
 -- name: save_runs
 UPDATE runs SET
     state = v.column2, reason = v.column3, priority = v.column4, allowed_failures = v.column5,
-    started_ms = v.column6, finished_ms = v.column7, deadline_ms = v.column8
-FROM (VALUES /* rows */ (?, ?, ?, ?, ?, ?, ?, ?)) AS v
+    started_ms = v.column6, finished_ms = v.column7, deadline_ms = v.column8,
+    ending = v.column9
+FROM (VALUES /* rows */ (?, ?, ?, ?, ?, ?, ?, ?, ?)) AS v
 WHERE runs.id = v.column1
 
 -- name: insert_outputs

@@ -11,7 +11,7 @@ from control.core.graph import Graph
 from control.core.lifecycle import Event
 from control.model import limits
 from control.model.errors import Conflict, IllegalTransition, NotFound
-from control.model.messages import Finished, Started
+from control.model.messages import Finished, Started, Unstarted
 from control.model.pipelines import JobSpec, Pipeline
 from control.model.rows import JobRow, NewRun
 from control.model.states import FINAL, Outcome, Speed, State, When
@@ -329,3 +329,120 @@ def test_a_job_of_another_run_is_not_one_of_the_first_from_the_end() -> None:
     for job_id in (99, 102, 98, 2**53):
         with pytest.raises(NotFound, match=f"job {job_id} is not of run 7"):
             step.job(job_id)
+
+
+def test_an_attempt_that_did_not_begin_after_all_waits_again() -> None:
+    step = start(job("a1"))
+    step.settle()
+    at = row(step, "a1")
+
+    def began(worker: str) -> Started:
+        return Started(
+            run_id=7, job_id=at.id, attempt=1, worker=worker, partition=0, started_ms=1_500
+        )
+
+    step = again(step)
+    assert step.started(began("w1"))
+    waiting = step.waiting_delta
+    late = Unstarted(run_id=7, job_id=at.id, attempt=1, worker="w0", reason="no disk")
+    step.unstarted(late)
+    assert at.state == State.IN_PROGRESS
+    step.unstarted(msgspec.structs.replace(late, worker="w1"))
+    assert (at.state, at.worker, at.started_ms, at.attempt) == (State.READY, None, None, 1)
+    assert at.reason == "worker w1 could not start it: no disk; waits for a free slot"
+    assert (at.failures, at.lost, step.waiting_delta) == (0, 0, waiting + 1)
+    assert not step.released  # Whoever got it back has put it on its way already.
+    assert step.started(began("w2"))
+    assert at.worker == "w2"
+
+
+def cleaning(**settings: object) -> Advance:
+    """A run whose first job is at work, with clean-up after it and a job that nobody gets to."""
+    step = start(
+        job("work"),
+        job("next", stage="b"),
+        job("wipe", stage="c", when="always"),
+        job("report", stage="d", when="always"),
+        job("alarm", stage="d", when="on_failure"),
+        **settings,  # type: ignore[arg-type]
+    )
+    step.settle()
+    step = again(step)
+    found = row(step, "work")
+    assert step.started(
+        Started(run_id=7, job_id=found.id, attempt=1, worker="w", partition=0, started_ms=1_500)
+    )
+    return again(step)
+
+
+def states(step: Advance) -> dict[str, str]:
+    return {name: row(step, name).state.value for name in step.graph.index}
+
+
+@pytest.mark.parametrize("timed_out", [False, True])
+def test_clean_up_runs_after_a_cancellation_or_a_time_out(timed_out: bool) -> None:
+    step = cleaning(timeout=5.0)
+    if timed_out:
+        step.time_out()
+    else:
+        step.cancel("cancelled by ann")
+    reason = step.run.reason
+    assert [each.id for each in step.stopped] == [row(step, "work").id]
+    step.settle()
+    assert step.run.state == State.IN_PROGRESS
+    assert step.run.deadline_ms is None
+    assert [each.id for each in step.released] == [row(step, "wipe").id]
+    for name in ("wipe", "report"):
+        step = again(step)
+        step.finished(result(step, name), jitter=0)
+        step.settle()
+    assert states(step) == {
+        "work": "CANCELLED",
+        "next": "CANCELLED",
+        "wipe": "DONE",
+        "report": "DONE",
+        "alarm": "CANCELLED",
+    }
+    assert step.run.state == (State.ERROR if timed_out else State.CANCELLED)
+    assert (step.run.reason, step.run.ending) == (reason, None)
+    assert step.ended
+
+
+def test_clean_up_that_fails_changes_nothing_about_how_the_run_ends() -> None:
+    step = cleaning()
+    step.cancel("cancelled by ann")
+    step.settle()
+    step = again(step)
+    step.finished(result(step, "wipe", Outcome.FAILED), jitter=0)
+    step.settle()
+    step = again(step)
+    step.finished(result(step, "report"), jitter=0)
+    step.settle()
+    assert (step.run.state, step.run.reason) == (State.CANCELLED, "cancelled by ann")
+
+
+def test_clean_up_can_be_cancelled_as_well() -> None:
+    step = cleaning()
+    step.cancel("cancelled by ann")
+    step.settle()
+    step = again(step)
+    step.cancel("cancelled by bob")
+    assert step.run.state == State.CANCELLED
+    assert set(states(step).values()) == {"CANCELLED"}
+    with pytest.raises(Conflict):
+        step.cancel("once more")
+
+
+def test_a_run_that_was_broken_off_can_be_retried() -> None:
+    step = cleaning()
+    step.cancel("cancelled by ann")
+    step.settle()
+    for name in ("wipe", "report"):
+        step = again(step)
+        step.finished(result(step, name), jitter=0)
+        step.settle()
+    step = again(step)
+    step.retry()
+    step.settle()
+    assert step.run.state == State.IN_PROGRESS
+    assert row(step, "work").state == State.READY

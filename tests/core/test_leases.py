@@ -11,7 +11,7 @@ from control.core.leases import Leases
 from control.core.outbox import Outbox
 from control.model import limits, wire
 from control.model.isolation import Isolation
-from control.model.messages import CancelJob, Overran, Started, WorkerUp
+from control.model.messages import CancelJob, Overran, Started, Unstarted, WorkerUp
 from control.model.names import Topic
 from control.model.states import Outcome, Speed
 from control.model.wire import Lease
@@ -343,3 +343,38 @@ def test_a_worker_cannot_say_that_it_began_before_the_job_was_there() -> None:
     leases.ended("w", ended(lease), out, 2_000)
     (result,) = results(out)
     assert 0 <= (result.started_ms or 0) <= 2_000
+
+
+def test_a_clock_is_judged_by_the_message_that_was_fastest() -> None:
+    leases = Leases("d", CLASSES, 0)
+    out = Outbox()
+    leases.connected(hello("w", now_ms=100_000), out, 101_900)  # Its hello took 1.8 s.
+    (lease,) = assigned(place(leases, 1, "w", 1), "w")
+    leases.beat("w", 104_000, 104_100)
+    leases.beat("w", 106_000, 106_900)
+    leases.began("w", wire.Began(lease=lease, started_ms=107_000), out, 107_105)
+    (started,) = [r.message for r in out.records if isinstance(r.message, Started)]
+    assert started.started_ms == 107_100
+    for number in range(limits.CLOCK_SAMPLES):  # It was set, or drifts.
+        leases.beat("w", 200_000 + number, 203_000 + number)
+    assert leases.links["w"].skew_ms == 3_000
+
+
+def test_what_a_sick_worker_hands_back_has_not_begun() -> None:
+    leases = Leases("d", CLASSES, 0)
+    connect(leases, "w")
+    begun, waiting = (assigned(place(leases, job, "w", job), "w")[0] for job in (1, 2))
+    leases.began("w", wire.Began(lease=begun, started_ms=1), Outbox(), 50)
+    out = Outbox()
+    leases.sick("w", "no space left", out)
+    leases.handed_back("w", [begun, waiting], out)
+    (news,) = [r.message for r in out.records if isinstance(r.message, WorkerUp)]
+    assert news.sick == "no space left"
+    assert not news.takes_new
+    assert len([r for r in out.records if r.topic == Topic.TASK_RUNS]) == 2
+    (unstarted,) = [r.message for r in out.records if isinstance(r.message, Unstarted)]
+    assert (unstarted.job_id, unstarted.worker, unstarted.reason) == (1, "w", "no space left")
+    well = Outbox()
+    leases.sick("w", "", well)
+    (news,) = [r.message for r in well.records if isinstance(r.message, WorkerUp)]
+    assert news.takes_new

@@ -80,6 +80,24 @@ def test_a_value_does_not_choose_the_scheme(text: str) -> None:
         url(text, "http")
 
 
+@pytest.mark.parametrize("port", ["0", "65536", "99999", "9" * 5000])
+def test_a_port_that_is_none_is_refused(port: str) -> None:
+    for host in ("example.com", "user:1@example.com", "[::1]"):
+        (problem,) = URL.problems(f"http://{host}:{port}/x:1", {})
+        assert "is no port" in problem.message
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("http://example.com:65535", "http://example.com/a:99999", "http://x?a=http://b:99999"),
+        *("http://[::1]/", "http://[::99999]", "http://a:${{ run.port }}/", "http://u:99999@x/"),
+    ],
+)
+def test_what_only_looks_like_a_port_is_fine(url: str) -> None:
+    assert not list(URL.problems(url, {}))
+
+
 @pytest.mark.parametrize("value", ["a\r\nX-Evil: 1", "a\nb", "a\0b", "\x7f"])
 def test_a_value_stays_in_its_header_line(value: str) -> None:
     renderer = Renderer({"run": {"x": value}})

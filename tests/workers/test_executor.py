@@ -22,6 +22,7 @@ from workers.executor import Executor
 from workers.kinds.sleep import Sleep
 from workers.logs import LogBuffer
 from workers.protocol import Assigned, Identity, Stop, WorkerProtocol
+from workers.trouble import starting
 
 
 class ProbeParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -29,6 +30,9 @@ class ProbeParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     command: Annotated[str, Meta(min_length=1)]
     number: int = 0
+    words: list[str] | str | None = None
+    texts: dict[str, str] = {}
+    free: str | int = ""
 
 
 class Probe(Kind[ProbeParams]):
@@ -57,6 +61,9 @@ class Probe(Kind[ProbeParams]):
             case "files":
                 (job.directory / "deep").mkdir()
                 (job.directory / "deep" / "file").touch()
+            case "sick":
+                with starting("the probe"):
+                    raise OSError(28, "full")
             case "talk":
                 await report.log("hello\n")
                 await report.progress(0.5)
@@ -272,3 +279,24 @@ async def test_the_pulse_stops_when_work_waits_for_slots_that_rest(
         made.executor.wake()
         await wait_all_tasks_blocked()
         assert made.executor.pulse()
+
+
+async def test_places_of_texts_take_any_scalar(tmp_path: Path, autojump_clock: MockClock) -> None:
+    values = {"n": 5, "half": 0.5, "yes": True, "nothing": None, "list": [1, "a", False]}
+    async with bench(tmp_path) as made:
+        params = {
+            "command": "talk",
+            "words": "${{ run.list }}",
+            "texts": {name: f"${{{{ run.{name} }}}}" for name in ("n", "half", "yes")},
+            "free": "${{ run.n }}",
+        }
+        made.receive(assign(1, params, kind="Probe", job_input={"run": values, "jobs": {}}))
+        assert (await made.result(1)).error is None
+        ((_, read),) = made.probe.jobs
+        assert read.words == ["1", "a", "false"]
+        assert read.texts == {"n": "5", "half": "0.5", "yes": "true"}
+        assert read.free == 5
+        params["words"] = "${{ run.nothing }}"
+        made.receive(assign(2, params, kind="Probe", job_input={"run": values, "jobs": {}}))
+        await made.result(2)
+        assert made.probe.jobs[1][1].words is None

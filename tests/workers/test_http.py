@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from urllib.parse import quote, unquote
 
 import pytest
 
@@ -40,6 +41,9 @@ class Handler(BaseHTTPRequestHandler):
                 "text/plain; charset=latin-1",
                 "grün".encode("latin-1"),
             )
+        elif path.startswith("/charset/"):
+            headers["content-type"] = f"text/plain; charset={unquote(path.split('/')[2])}"
+            content = b"gr\xc3\xbcn \\ud800"
         elif path == "/liar":
             content = b"{not json"
         elif path == "/big":
@@ -170,3 +174,53 @@ async def test_an_answer_is_bounded_while_it_is_decoded(server: str, http: Runs)
             await http(url=f"{server}/coded/{codings}/{100 * limits.MIB}")
     with pytest.raises(JobFailed, match="coding 'br'"):
         await http(url=f"{server}/coded/br/10")
+
+
+@pytest.mark.parametrize(
+    ("url", "query", "path"),
+    [
+        ("/echo?a=1", {"b": 2}, "/echo?a=1&b=2"),
+        ("/echo?a=1", {"a": [2, True]}, "/echo?a=1&a=2&a=true"),
+        ("/echo?a=%2F+x&&c", {"b": "ü &"}, "/echo?a=%2F+x&&c&b=%C3%BC+%26"),
+        ("/echo?", {"b": ""}, "/echo?b="),
+        ("/echo?a=1#part", {"b": 2}, "/echo?a=1&b=2"),
+        ("/echo?a=1", {}, "/echo?a=1"),
+    ],
+)
+async def test_the_query_of_the_url_stays(
+    http: Runs, server: str, url: str, query: dict[str, object], path: str
+) -> None:
+    answer = await http(url=server + url, query=query)
+    assert isinstance(answer, dict)
+    assert answer["body"]["path"] == path
+
+
+@pytest.mark.parametrize(
+    "charset",
+    [
+        *("utf-8,gbk", "none", "", "x y", "undefined", "idna", "zlib", "rot13", "hex"),
+        *("unicode_escape", "raw_unicode_escape", "mbcs", "a" * 1000, '"', "punycode"),
+    ],
+)
+async def test_an_answer_in_a_charset_that_is_none_is_an_answer(
+    http: Runs, server: str, charset: str
+) -> None:
+    answer = await http(url=f"{server}/charset/{quote(charset, safe='')}", method="POST")
+    assert isinstance(answer, dict)
+    assert answer["status"] == 200
+    assert isinstance(answer["body"], str)
+    if charset not in {"punycode", "hex"}:
+        assert answer["body"].startswith("grün")
+
+
+async def test_a_failure_without_words_has_those_of_its_cause(
+    http: Runs,
+) -> None:
+    with pytest.raises(JobFailed, match=r"^the request failed: ConnectError: .*refused"):
+        await http(url="http://127.0.0.1:1/")
+
+
+@pytest.mark.parametrize("port", [99_999, 65_536])
+async def test_a_port_that_is_none_is_refused_in_words(http: Runs, port: int) -> None:
+    with pytest.raises(JobFailed, match=f"{port}.* 65535"):
+        await http(url=f"http://127.0.0.1:{port}/")

@@ -6,14 +6,15 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Protocol
 
 import pytest
 import trio
 
 from control.model.errors import ConfigError
 from control.model.isolation import IsolationMode
-from control.model.kinds import Launcher
 from workers.isolation import landlock
 from workers.isolation.hidden import HiddenPaths, directories_above
 from workers.isolation.launcher import IsolatingLauncher, can_cover, choose_launcher
@@ -41,7 +42,11 @@ class Site:
         for file in (self.secret, self.results, self.other / "output.json"):
             file.write_text("s3cret")
         self.hidden = HiddenPaths([self.data, self.worker, root / "not there"])
-        self.launcher: Launcher = IsolatingLauncher(self.hidden, abi=ABI, covers=covers)
+        self.launcher = IsolatingLauncher(self.hidden, abi=ABI, covers=covers)
+
+    def close(self) -> None:
+        self.launcher.close()
+        self.hidden.close()
 
     async def run(self, *command: str, cwd: Path | None = None) -> tuple[int, str]:
         """Run a command as a job; gives its exit code and what it printed."""
@@ -58,7 +63,9 @@ class Site:
             os.close(writes)
         with trio.fail_after(60):
             printed = await trio.to_thread.run_sync(_read_all, reads)
-            return await process.wait(), printed
+            code = await process.wait()
+            await process.settle()
+            return code, printed
 
 
 def _read_all(descriptor: int) -> str:
@@ -66,14 +73,27 @@ def _read_all(descriptor: int) -> str:
         return file.read()
 
 
+class Sites(Protocol):
+    """Makes a site, which ends with the test."""
+
+    def __call__(self, *, covers: bool) -> Site: ...
+
+
+@pytest.fixture
+def sites(tmp_path: Path) -> Iterator[Sites]:
+    with ExitStack() as stack:
+
+        def make(*, covers: bool) -> Site:
+            if covers and not can_cover():
+                pytest.skip("only root may mount, and not everywhere")
+            return stack.enter_context(closing(Site(tmp_path, covers=covers)))
+
+        yield make
+
+
 @pytest.fixture(params=["allow list", "covered"])
-def site(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Site]:
-    covers = request.param == "covered"
-    if covers and not can_cover():
-        pytest.skip("only root may mount, and not everywhere")
-    found = Site(tmp_path, covers=covers)
-    yield found
-    found.hidden.close()
+def site(sites: Sites, request: pytest.FixtureRequest) -> Site:
+    return sites(covers=request.param == "covered")
 
 
 @needs_landlock
@@ -116,6 +136,7 @@ async def test_two_jobs_cannot_touch_each_other(site: Site) -> None:
     finally:
         os.killpg(victim.pid, 9)
         assert await victim.wait() == -9
+        await victim.settle()
         os.close(reads)
 
 
@@ -152,11 +173,9 @@ async def test_the_network_is_there(site: Site) -> None:
 
 @needs_landlock
 async def test_where_mounts_are_at_hand_hiding_costs_the_directories_above_nothing(
-    tmp_path: Path,
+    tmp_path: Path, sites: Sites
 ) -> None:
-    if not can_cover():
-        pytest.skip("only root may mount, and not everywhere")
-    site = Site(tmp_path, covers=True)
+    site = sites(covers=True)
     command = f"ls / > /dev/null && ls {tmp_path}/share && touch {tmp_path}/share/made"
     code, printed = await site.run("sh", "-ec", command)
     assert (code, printed) == (0, "beside\nplane\n")
@@ -165,11 +184,9 @@ async def test_where_mounts_are_at_hand_hiding_costs_the_directories_above_nothi
 
 @needs_landlock
 async def test_a_relative_directory_is_not_what_is_covered(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    sites: Sites, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not can_cover():
-        pytest.skip("only root may mount, and not everywhere")
-    site = Site(tmp_path, covers=True)
+    site = sites(covers=True)
     monkeypatch.chdir(site.data)
     code, printed = await site.run("cat", "credentials.toml", cwd=Path())
     assert code != 0
@@ -177,10 +194,8 @@ async def test_a_relative_directory_is_not_what_is_covered(
 
 
 @needs_landlock
-async def test_temporary_files_have_a_place_where_their_usual_one_is_closed(
-    tmp_path: Path,
-) -> None:
-    site = Site(tmp_path, covers=False)
+async def test_temporary_files_have_a_place_where_their_usual_one_is_closed(sites: Sites) -> None:
+    site = sites(covers=False)
     assert isinstance(site.launcher, IsolatingLauncher)
     reads, writes = os.pipe()
     process = await site.launcher.start(
@@ -192,6 +207,7 @@ async def test_temporary_files_have_a_place_where_their_usual_one_is_closed(
     )
     os.close(writes)
     assert await process.wait() == 0
+    await process.settle()
     assert _read_all(reads) == f"{site.own}/tmp\n"
     assert str(site.data.parent) in site.launcher.closed_directories()
 
@@ -218,8 +234,8 @@ def test_what_is_inside_another_hidden_one_closes_nothing_more(tmp_path: Path) -
 
 
 @needs_landlock
-def test_a_thread_that_was_restricted_leaves_the_others_as_they_are(tmp_path: Path) -> None:
-    site = Site(tmp_path, covers=False)
+def test_what_a_job_gives_up_others_have(sites: Sites) -> None:
+    site = sites(covers=False)
     trio.run(site.run, "true")
     assert site.secret.read_text() == "s3cret"
     assert subprocess.run(["cat", site.secret], check=True, capture_output=True).stdout
@@ -233,6 +249,7 @@ def test_what_is_isolated_is_said(mode: IsolationMode) -> None:
     assert len(said.isolated) == 4
     assert "network" in said.open[0]
     assert bool(said.warnings) == (os.geteuid() == 0)
+    launcher.close()
 
 
 def test_without_isolation_that_is_said_too() -> None:
@@ -240,6 +257,7 @@ def test_without_isolation_that_is_said_too() -> None:
     assert not isinstance(launcher, IsolatingLauncher)
     assert said.isolated == ()
     assert "switched off" in said.warnings[0]
+    launcher.close()
 
 
 @pytest.mark.skipif(ABI >= landlock.ABI_SCOPES, reason="this kernel has all that is needed")

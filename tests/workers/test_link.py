@@ -24,7 +24,9 @@ from workers.spool import Spool
 class Side:
     """The worker's side: a link, with a test in the place of the executor."""
 
-    def __init__(self, directory: Path, *urls: str) -> None:
+    def __init__(
+        self, directory: Path, *urls: str, client: tuple[str, str] = ("ada", "pass:word")
+    ) -> None:
         self.events: list[Event] = []
         self.bell = Doorbell()
         self.log_bell = Doorbell()
@@ -34,8 +36,8 @@ class Side:
         self.alive = True
         self.link = Link(
             urls=urls,
-            client_id="ada",
-            client_secret="pass:word",
+            client_id=client[0],
+            client_secret=client[1],
             protocol=self.protocol,
             spool=self.spool,
             bell=self.bell,

@@ -14,12 +14,12 @@ from control.model.errors import JobFailed
 from tests.workers.kind_runs import Runs
 from workers.isolation import landlock
 from workers.isolation.hidden import HiddenPaths
-from workers.isolation.launcher import IsolatingLauncher, can_cover
+from workers.isolation.launcher import GuardedLauncher, IsolatingLauncher, can_cover
 from workers.kinds import python_child
 from workers.kinds.python import Python
 
-MODULE = """
-import ctypes, math, os, sys, time
+MODULE = r"""
+import _thread, ctypes, math, os, signal, subprocess, sys, threading, time
 COUNT = 0
 def add(a, b=1): return {"sum": a + b}
 def pid():
@@ -49,6 +49,55 @@ def forks():
     if os.fork() == 0:
         time.sleep(300)
     os._exit(9)
+def leave_thread():
+    threading.Thread(target=time.sleep, args=(300,), daemon=True).start()
+    return os.getpid()
+def leave_raw_thread():
+    begun = threading.Event()
+    _thread.start_new_thread(lambda: begun.set() or time.sleep(300), ())
+    begun.wait()
+    return os.getpid()
+def leave_process():
+    subprocess.Popen(["sleep", "300"])
+    return os.getpid()
+def leave_daemon():
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            time.sleep(300)
+        os._exit(0)
+    os.wait()
+    return os.getpid()
+def leave_variable():
+    os.environ["LEFT"] = "x"
+    return os.getpid()
+def leave_umask():
+    os.umask(0o777)
+    return os.getpid()
+def leave_alarm():
+    signal.alarm(1)
+    return os.getpid()
+def leave_handler():
+    signal.signal(signal.SIGUSR1, lambda *_: None)
+    return os.getpid()
+def leave_stdout():
+    sys.stdout = open(os.devnull, "w")
+    return os.getpid()
+def leave_and_fail():
+    leave_thread()
+    raise ValueError(os.getpid())
+def own_thread():
+    thread = threading.Thread(target=time.sleep, args=(0,))
+    thread.start()
+    thread.join()
+    subprocess.run(["true"], check=True)
+    os.environ["LEFT"] = "x"
+    del os.environ["LEFT"]
+    return os.getpid()
+def half(): return ["fine", "\ud83d"]
+def half_key(): return {"\udc80": 1}
+def raise_half(): raise ValueError("no \ud83d")
+def unicode(): return "\u00e9\u2028\U0001f600"
 class Deep:
     @staticmethod
     def er(): return "deep"
@@ -114,6 +163,7 @@ async def test_a_child_may_use_its_own_directory_only(tmp_path: Path) -> None:
     with pytest.raises(JobFailed, match=r"PermissionError|FileNotFoundError"):
         await runs(call="mod:read", args=[f"{state}/secret"], path=str(code))
     await runs.kind.aclose()
+    launcher.close()
     hidden.close()
 
 
@@ -213,3 +263,63 @@ def test_the_child_is_python_3_8_and_needs_nothing() -> None:
         )
     }
     assert imported <= set(sys.stdlib_module_names)
+
+
+@pytest.fixture
+async def guarded(tmp_path: Path) -> AsyncIterator[Runs]:
+    """As `python`, with the launcher that a worker has."""
+    if sys.platform != "linux":
+        pytest.skip("guards need Linux")
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "mod.py").write_text(MODULE)
+    launcher = GuardedLauncher()
+    runs = Runs(Python(), tmp_path, launcher)  # type: ignore[arg-type]
+    yield runs
+    await runs.kind.aclose()
+    launcher.close()
+
+
+LEAVING = [line[4:-3] for line in MODULE.splitlines() if line.startswith("def leave_")]
+
+
+@pytest.mark.parametrize("function", sorted({*LEAVING} - {"leave_and_fail"}))
+async def test_a_child_in_which_something_stays_is_not_used_again(
+    guarded: Runs, function: str
+) -> None:
+    left = await call(guarded, function)
+    after = await call(guarded, "pid")
+    assert isinstance(after, list)
+    assert after[0] != left
+    assert not await trio.Path(f"/proc/{left}").exists()
+    assert await call(guarded, "env", args=["LEFT"]) is None
+
+
+async def test_a_call_that_fails_leaves_nothing_either(guarded: Runs) -> None:
+    with pytest.raises(JobFailed, match="ValueError: ") as caught:
+        await call(guarded, "leave_and_fail")
+    after = await call(guarded, "pid")
+    assert isinstance(after, list)
+    assert str(after[0]) not in str(caught.value)
+
+
+async def test_a_call_that_cleans_up_leaves_its_child_for_others(guarded: Runs) -> None:
+    first = await call(guarded, "own_thread")
+    after = await call(guarded, "pid")
+    assert isinstance(after, list)
+    assert after[0] == first
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        ("half", r"half of a surrogate pair: .*\\ud83d"),
+        ("half_key", r"half of a surrogate pair: .*\\udc80"),
+        ("raise_half", r"^ValueError: no \\ud83d$"),
+    ],
+)
+async def test_half_a_character_is_an_error_in_words(
+    python: Runs, function: str, words: str
+) -> None:
+    with pytest.raises(JobFailed, match=words):
+        await call(python, function)
+    assert await call(python, "unicode") == "\u00e9\u2028\U0001f600"

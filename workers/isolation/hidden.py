@@ -30,6 +30,10 @@ class HiddenPaths:
         self._held: dict[Path, _Held] = {}
         self._lock = threading.Lock()  # Each process is started by a thread of its own.
 
+    def names(self) -> list[str]:
+        """The paths as they were named, existing or not."""
+        return list(map(str, self._paths))
+
     def current(self) -> list[str]:
         """Where those that exist are now, without what is inside another one of them."""
         found: set[str] = set()

@@ -1,4 +1,4 @@
-"""Owns the system calls of Landlock, by which a Linux thread gives up rights for good.
+"""Owns the system calls of Landlock, by which a Linux process gives up rights for good.
 
 See landlock(7) and the kernel's Documentation/userspace-api/landlock.rst. Written here because the
 one binding on the package index has been a pre-release for years and knows neither the scopes nor
@@ -54,12 +54,10 @@ def abi() -> int:
     return max(version, 0)
 
 
-def restrict_thread(version: int, allowed: Iterable[tuple[int, bool]]) -> None:
-    """Let this thread, and all that it starts, use only files at or beneath these; raises OSError.
+def make_ruleset(version: int, allowed: Iterable[tuple[int, bool]]) -> int:
+    """A ruleset's descriptor: only files at or beneath these may be used; raises OSError.
 
-    `allowed`: descriptors (O_PATH does), and whether each is a directory. It can be undone by
-    nobody: call it in a thread that ends soon. Programs with set-user-id bits gain nothing any
-    more.
+    `allowed`: descriptors (O_PATH does), and whether each is a directory.
     """
     assert _libc is not None
     rights = _RIGHTS[min(version, max(_RIGHTS))]
@@ -71,13 +69,23 @@ def restrict_thread(version: int, allowed: Iterable[tuple[int, bool]]) -> None:
         for descriptor, is_directory in allowed:
             rule = _RULE.pack(rights if is_directory else rights & _FILE_RIGHTS, descriptor)
             _checked(_libc.syscall(_ADD_RULE, ruleset, _PATH_BENEATH, rule, 0))
-        _checked(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-        if os.geteuid() == 0:
-            for capability in _PIERCING:  # A program that root starts does not get them back.
-                _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
-        _checked(_libc.syscall(_RESTRICT_SELF, ruleset, 0))
-    finally:
+    except BaseException:
         os.close(ruleset)
+        raise
+    return ruleset
+
+
+def restrict_process(ruleset: int) -> None:
+    """Let this process, of one thread, and all that it starts, keep to a ruleset; raises OSError.
+
+    It can be undone by nobody. Programs with set-user-id bits gain nothing any more.
+    """
+    assert _libc is not None
+    _checked(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+    if os.geteuid() == 0:
+        for capability in _PIERCING:  # A program that root starts does not get them back.
+            _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
+    _checked(_libc.syscall(_RESTRICT_SELF, ruleset, 0))
 
 
 def _checked(result: int) -> int:

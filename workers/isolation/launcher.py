@@ -1,29 +1,40 @@
 """Decides how a job's process is kept apart from the worker, its secrets, and other jobs.
 
-Rights are given up by the thread that starts the process: a fresh one each time, because a thread
-never gets them back. So neither code between fork and exec nor a second program is needed.
+On Linux a small process starts them (`spawner.py`), each under a guard that outlives what it guards
+(`guard.py`). Rights are given up between fork and exec there.
 """
 
+import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from functools import partial
+from array import array
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, TypeVar
 
 import trio
 
+from control.model import limits
 from control.model.errors import ConfigError
 from control.model.isolation import ALWAYS_OPEN, Isolation, IsolationMode
 from control.model.kinds import Process
-from workers.isolation import landlock, mounts, seccomp
-from workers.isolation.child import ChildProcess
-from workers.isolation.hidden import HiddenPaths, OpenEntries, directories_above
+from control.model.names import ENV_MARK
+from workers.isolation import landlock, mounts, seccomp, spawner
+from workers.isolation.child import GuardedProcess
+from workers.isolation.hidden import HiddenPaths, directories_above
+from workers.isolation.spawner import HEADER
 
 T = TypeVar("T")
-_TEMPORARY: Final = "TMPDIR"
+# What the process that starts processes needs of the worker's environment.
+_FOR_PYTHON: Final = (
+    *("PATH", "PYTHONPATH", "PYTHONHOME", "PYTHONUTF8", "LD_LIBRARY_PATH"),
+    *("LANG", "LC_ALL", "LC_CTYPE", "TZ"),
+)
 _AS_ROOT: Final = (
     "jobs run as root, whom this contains only in part: give `tpctl up --worker-user NAME`, or "
     "start tpworker as another user"
@@ -39,12 +50,41 @@ _LIMITS: Final = "limits and priorities of other processes"
 _SCOPED: Final = "signals to other processes, and their abstract sockets"
 
 
+class _OpenProcess:
+    """A process without a guard: what leaves its group is not ended with it."""
+
+    def __init__(self, process: trio.Process) -> None:
+        self._process = process
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.returncode
+
+    def poll(self) -> int | None:
+        return self._process.poll()
+
+    async def wait(self) -> int:
+        return await self._process.wait()
+
+    async def settle(self) -> None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        await self.wait()
+
+
 class OpenLauncher:
-    """Starts the processes of jobs without anything between them and the worker's user."""
+    """Starts the processes of jobs with nothing between them and the worker's user."""
 
     def closed_directories(self) -> list[str]:
         """The directories that jobs can neither list nor make something in: none."""
         return []
+
+    def close(self) -> None:
+        """Nothing is left to close."""
 
     async def start(
         self,
@@ -55,9 +95,10 @@ class OpenLauncher:
         env: Mapping[str, str],
         output: int,
         pass_fds: Collection[int] = (),
+        adopts: bool = False,  # noqa: ARG002 - As above.
     ) -> Process:
         """Start a process; raises OSError or ValueError."""
-        return await trio.lowlevel.open_process(
+        process = await trio.lowlevel.open_process(
             command,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -67,20 +108,37 @@ class OpenLauncher:
             env=env,
             start_new_session=True,
         )
+        return _OpenProcess(process)
 
 
-class IsolatingLauncher:
-    """Starts each process in a Landlock domain of its own. `covers`: whether mounts are at hand."""
+class GuardedLauncher:
+    """Starts each process under a guard, so that nothing of it outlives its attempt or worker.
 
-    def __init__(self, hidden: HiddenPaths, *, abi: int, covers: bool) -> None:
-        self._hidden = hidden
-        self._abi = abi
-        self._covers = covers
-        self._entries = OpenEntries()
+    The process that starts the guards is started here, and again if it was killed.
+    """
+
+    def __init__(self, settings: Mapping[str, object] | None = None, *, mark: str = "") -> None:
+        """`settings`: of the spawner; None: nothing is hidden, nothing given up.
+
+        `mark`: by which processes are known as this worker's in their environment.
+        """
+        self._mark = {ENV_MARK: mark} if mark else {}
+        self._settings = json.dumps(settings or {"hidden": [], "abi": 0, "covers": False})
+        self._lock = trio.Lock()  # One order after the other.
+        self._begin()
 
     def closed_directories(self) -> list[str]:
-        """The directories that jobs can neither list nor make something in."""
-        return [] if self._covers else sorted(directories_above(self._hidden.current()))
+        """The directories that jobs can neither list nor make something in: none."""
+        return []
+
+    def close(self) -> None:
+        """End all that was started from here; returns when it is gone, or will not go."""
+        self._orders.close()
+        try:
+            self._spawner.wait(limits.GRACE_S)
+        except subprocess.TimeoutExpired:
+            self._spawner.kill()
+            self._spawner.wait()
 
     async def start(
         self,
@@ -91,68 +149,80 @@ class IsolatingLauncher:
         env: Mapping[str, str],
         output: int,
         pass_fds: Collection[int] = (),
+        adopts: bool = False,
     ) -> Process:
         """Start a process to which only `directory` is open of what is hidden.
 
         Raises OSError or ValueError.
         """
-        work = partial(
-            self._start,
-            command,
-            directory=directory,
-            cwd=cwd,
-            env=dict(env),
-            output=output,
-            pass_fds=pass_fds,
-        )
-        return ChildProcess(await trio.to_thread.run_sync(_in_fresh_thread, work))
+        order = {
+            "command": [os.fspath(each) for each in command],
+            "directory": str(directory),
+            "cwd": f"{Path.cwd() / cwd}",
+            "env": {**env, **self._mark},
+            "targets": list(pass_fds),
+            "adopts": adopts,
+        }
+        ours, theirs = socket.socketpair()
+        with theirs:
+            try:
+                await self._send(order, [theirs.fileno(), output, *pass_fds])
+            except BaseException:
+                ours.close()
+                raise
+        process = GuardedProcess(ours)
+        await process.begin()
+        return process
 
-    def _start(
-        self,
-        command: Sequence[str],
-        *,
-        directory: Path,
-        cwd: Path | str,
-        env: dict[str, str],
-        output: int,
-        pass_fds: Collection[int],
-    ) -> subprocess.Popen[bytes]:
-        hidden = self._hidden.current()
-        if self._covers:
-            mounts.leave_shared_mounts()
-            mounts.cover(hidden, directory)
-            hidden = []
-        else:
-            _provide_temporary(env, directory, directories_above(hidden))
-        landlock.restrict_thread(self._abi, self._allowed(hidden, directory))
-        seccomp.restrict_thread()
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            pass_fds=tuple(pass_fds),
-            cwd=cwd,
-            env=env,
-            start_new_session=True,
-        )
+    async def _send(self, order: Mapping[str, object], descriptors: Sequence[int]) -> None:
+        data = json.dumps(order).encode()
+        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", descriptors))
+        async with self._lock:
+            with trio.CancelScope(shield=True):  # Half an order would spoil the next one.
+                if self._spawner.poll() is not None:
+                    self._orders.close()
+                    self._begin()
+                orders = trio.socket.from_stdlib_socket(self._orders)
+                await orders.sendmsg([HEADER.pack(len(data))], [rights])
+                while data:
+                    data = data[await orders.send(data) :]
 
-    def _allowed(self, hidden: Sequence[str], directory: Path) -> Iterator[tuple[int, bool]]:
-        whole = directory if hidden else "/"
-        descriptor = os.open(whole, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            yield descriptor, True
-        finally:
-            os.close(descriptor)
-        yield from self._entries.open(hidden)
+    def _begin(self) -> None:
+        self._orders, theirs = socket.socketpair()
+        with theirs:
+            number = theirs.fileno()
+            self._spawner = subprocess.Popen(
+                [sys.executable, "-P", "-m", spawner.__name__, str(number), self._settings],
+                pass_fds=(number,),
+                stdin=subprocess.DEVNULL,
+                # Jobs of the same user might read what it has.
+                env={name: os.environ[name] for name in _FOR_PYTHON if name in os.environ},
+                start_new_session=True,
+            )
 
 
-Launcher = OpenLauncher | IsolatingLauncher
+class IsolatingLauncher(GuardedLauncher):
+    """Starts each process in a Landlock domain of its own. `covers`: whether mounts are at hand."""
+
+    def __init__(self, hidden: HiddenPaths, *, abi: int, covers: bool, mark: str = "") -> None:
+        super().__init__({"hidden": hidden.names(), "abi": abi, "covers": covers}, mark=mark)
+        self._hidden = hidden
+        self._covers = covers
+
+    def closed_directories(self) -> list[str]:
+        """The directories that jobs can neither list nor make something in."""
+        return [] if self._covers else sorted(directories_above(self._hidden.current()))
 
 
-def choose_launcher(mode: IsolationMode, hidden: HiddenPaths) -> tuple[Launcher, Isolation]:
+Launcher = OpenLauncher | GuardedLauncher
+
+
+def choose_launcher(
+    mode: IsolationMode, hidden: HiddenPaths, mark: str = ""
+) -> tuple[Launcher, Isolation]:
     """The launcher for what is asked and what this kernel has, and what that means, in words.
 
+    `mark`: see `GuardedLauncher`.
     Raises ConfigError where more is asked for than there is.
     """
     missing = lacking()
@@ -164,7 +234,8 @@ def choose_launcher(mode: IsolationMode, hidden: HiddenPaths) -> tuple[Launcher,
         off = ("isolation is switched off",) if mode is IsolationMode.NONE else tuple(missing)
         if os.geteuid() == 0:
             off += (_AS_ROOT,)
-        return OpenLauncher(), Isolation(
+        launcher = GuardedLauncher(mark=mark) if sys.platform == "linux" else OpenLauncher()
+        return launcher, Isolation(
             open=(_FILES, _PROCESSES, _SCOPED, _LIMITS, *ALWAYS_OPEN), warnings=off
         )
     covers = can_cover()
@@ -173,7 +244,7 @@ def choose_launcher(mode: IsolationMode, hidden: HiddenPaths) -> tuple[Launcher,
     warnings = list(missing)
     if os.geteuid() == 0:
         warnings.append(_AS_ROOT)
-    launcher = IsolatingLauncher(hidden, abi=abi, covers=covers)
+    launcher = IsolatingLauncher(hidden, abi=abi, covers=covers, mark=mark)
     home = os.path.expanduser("~")
     if home in launcher.closed_directories():
         warnings.append(_HOME_CLOSED.format(home=home))
@@ -205,14 +276,6 @@ def can_cover() -> bool:
     except OSError:
         return False
     return True
-
-
-def _provide_temporary(env: dict[str, str], directory: Path, closed: set[str]) -> None:
-    """Give the job a directory for temporary files where the usual one is closed to it."""
-    if os.path.realpath(env.get(_TEMPORARY) or "/tmp") in closed:
-        own = directory / "tmp"
-        own.mkdir(mode=0o700, exist_ok=True)
-        env[_TEMPORARY] = str(own)
 
 
 def _in_fresh_thread(work: Callable[[], T]) -> T:

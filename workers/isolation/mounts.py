@@ -1,4 +1,4 @@
-"""Owns how a thread covers directories with empty ones, which needs the rights of root.
+"""Owns how a process covers directories with empty ones, which needs the rights of root.
 
 Where this is possible, hiding a directory costs the ones above it nothing. Landlock keeps jobs from
 uncovering them: inside of it nothing can be mounted or unmounted.

@@ -17,9 +17,11 @@ from control.model.errors import JobFailed
 from control.model.kinds import Job, Kind, Reporter, Result
 from control.model.surroundings.base import Surroundings
 from control.model.surroundings.http import BODY, HEADERS, QUERY, URL
+from workers.trouble import WorkerTrouble, of_exhaustion
 
 _BODY_SHOWN_CHARS: Final = 500
 _TOO_LARGE: Final = f"the answer's body has more than {limits.OUTPUT_BYTES_MAX} bytes"
+_REASONS_SHOWN: Final = 3  # What failed, and two reasons: of some errors only the cause has any.
 _GZIP_OR_ZLIB: Final = 32 + zlib.MAX_WBITS  # Whichever its header says.
 Status = Annotated[int, Meta(ge=100, le=599)]
 
@@ -38,7 +40,7 @@ class HTTPParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         dict[str, str], Meta(description="Header fields.", examples=[{"accept": "text/csv"}])
     ] = {}
     query: Annotated[
-        dict[str, str | int | float | bool | list[str | int | float]],
+        dict[str, str | int | float | bool | list[str | int | float | bool]],
         Meta(description="Added to the URL's query.", examples=[{"page": 1}]),
     ] = {}
     body: Annotated[
@@ -83,18 +85,18 @@ class HTTP(Kind[HTTPParams]):
         try:
             async with client.stream(
                 params.method.upper(),
-                params.url,
-                params=params.query or None,
+                _url(params),
                 headers=headers,
                 content=content,
             ) as response:
                 body = await _read(response)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.CookieConflict) as error:
-            msg = f"the request failed: {type(error).__name__}: {error}"
-            raise JobFailed(msg) from error
+            if isinstance(error, httpx.ConnectError) and (trouble := of_exhaustion(error)):
+                raise WorkerTrouble(f"no connection could be opened: {trouble}") from error
+            raise JobFailed(f"the request failed: {_reason(error)}") from error
         except (UnicodeError, ValueError) as error:
             raise JobFailed(f"the request cannot be sent: {error}") from error
-        text = body.decode(response.charset_encoding or "utf-8", errors="replace")
+        text = _text(body, response.charset_encoding)
         if not _expected(response.status_code, params.expect):
             shown = text[:_BODY_SHOWN_CHARS] + ("…" if len(text) > _BODY_SHOWN_CHARS else "")
             msg = f"the answer was {response.status_code} {response.reason_phrase}: {shown}"
@@ -121,6 +123,41 @@ def _make_client() -> httpx.AsyncClient:
         limits=httpx.Limits(max_connections=None, max_keepalive_connections=32),
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
     )
+
+
+def _url(params: HTTPParams) -> httpx.URL:
+    """The URL with `query` after the query that it has itself, which stays as it is written."""
+    for problem in URL.problems(params.url, {}):
+        raise JobFailed(f"the request cannot be sent: {problem.message}; {problem.hint}")
+    url = httpx.URL(params.url)
+    if not params.query:
+        return url
+    added = str(httpx.QueryParams(params.query)).encode()
+    return url.copy_with(query=b"&".join(filter(None, (url.query, added))))
+
+
+def _text(body: bytes, charset: str | None) -> str:
+    """The body as text: of its charset, if there is such a one, else of UTF-8."""
+    try:
+        text = body.decode(charset or "utf-8", errors="replace")
+        text.encode()  # A codec for programs' texts may make of it what is none.
+    except (LookupError, ValueError):
+        return body.decode("utf-8", errors="replace")
+    return text
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong; some errors say it only in what has caused them."""
+    words = [type(error).__name__]
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, BaseExceptionGroup):  # Of several addresses that were tried.
+            cause = cause.exceptions[0]
+        reason = (isinstance(cause, OSError) and cause.strerror) or str(cause)
+        if reason and reason not in words[-1]:
+            words.append(reason)
+        cause = cause.__cause__ or cause.__context__
+    return ": ".join(words[:_REASONS_SHOWN])
 
 
 def _content(params: HTTPParams) -> tuple[bytes | None, dict[str, str]]:

@@ -103,7 +103,7 @@ class OutputPump:
 
 
 async def end_group(process: Process, pump: OutputPump) -> None:
-    """Leave nothing of a process and its children: ask if it still runs, then kill.
+    """Leave nothing of a process and what it started: ask if it still runs, then kill.
 
     Children that were asked have time to end until the output is closed: a dead child that nobody
     has buried yet still counts as a member of its group.
@@ -114,12 +114,13 @@ async def end_group(process: Process, pump: OutputPump) -> None:
             await process.wait()
             while _group_lives(process.pid) and not pump.ended:  # noqa: ASYNC110 - Nothing tells when a group is gone.
                 await trio.sleep(_GROUP_POLL_S)
-    signal_group(process, signal.SIGKILL)
-    await process.wait()
+    await process.settle()
 
 
 def signal_group(process: Process, number: signal.Signals) -> None:
-    """Signal a process that leads its group, and all its children in it."""
+    """Signal a process that leads its group, and all its children in it, unless it has ended."""
+    if process.poll() is not None:
+        return  # Its number may be another's.
     # Gone, or (for a child with another user's rights) not ours to signal.
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, number)

@@ -1,5 +1,7 @@
 """Owns the kind `Python`: calls a function in a child interpreter, kept for the next call.
 
+A child in which a call has left a thread, a process, or another environment is ended.
+
 A crash, `exit()`, or a stop costs that child and nothing else. Children are shared only by jobs of
 one client with the same interpreter, path, and environment; module globals live as long as their
 child. Each child has a directory, and the jobs that it runs have theirs in it.
@@ -32,6 +34,7 @@ from workers.kinds.processes import (
     launcher_of,
     signal_group,
 )
+from workers.trouble import starting
 
 _CHILD: Final = find_spec("workers.kinds.python_child")
 _REPLY_BYTES_MAX: Final = limits.OUTPUT_BYTES_MAX + 64 * limits.KIB
@@ -78,6 +81,7 @@ class _Reply(msgspec.Struct, frozen=True, kw_only=True):
     output: Raw = Raw(b"")  # Empty: there is none.
     error: str | None = None
     stale: bool = False  # A module has changed since the child loaded it: ask another child.
+    leaves: bool = False  # Something of the call stays: the child must not be used again.
 
 
 _reply = msgspec.json.Decoder(_Reply)
@@ -124,8 +128,7 @@ class _Child:
     async def aclose(self) -> None:
         """Kill it and everything it started."""
         with trio.CancelScope(shield=True):
-            signal_group(self.process, signal.SIGKILL)
-            await self.process.wait()
+            await self.process.settle()
             await self._requests.aclose()
             await self._replies.aclose()
         os.close(self.output)
@@ -176,10 +179,10 @@ class Python(Kind[PythonParams]):
         path = (params.path,) if isinstance(params.path, str) else tuple(params.path)
         python = params.python or sys.executable
         key = (job.client, python, path, tuple(sorted(job.env.items())))
-        child = self._take_idle(key) or await _start(key, job)
+        child = self._take_idle(key) or await _start_child(key, job)
         reply = await self._call(child, key, job, params, report)
         if reply.stale:
-            reply = await self._call(await _start(key, job), key, job, params, report)
+            reply = await self._call(await _start_child(key, job), key, job, params, report)
         if not bytes(reply.output):
             raise JobFailed(reply.error)
         return Result(output=reply.output)
@@ -196,7 +199,8 @@ class Python(Kind[PythonParams]):
         reply = None
         directory = child.directory / f"{job.job_id}-{job.attempt}"
         try:
-            directory.mkdir(mode=0o700)
+            with starting("the call"):
+                directory.mkdir(mode=0o700)
             request = _Request(
                 call=params.call,
                 args=params.args,
@@ -206,11 +210,11 @@ class Python(Kind[PythonParams]):
             )
             reply = await child.call(request, report)
         finally:
-            if reply is None or reply.stale:
+            if reply is None or reply.stale or reply.leaves:
                 await child.aclose()
             else:
                 await remove_directory(directory)
-        if not reply.stale:
+        if not (reply.stale or reply.leaves):
             self._idle[child] = key
             if len(self._idle) > limits.PYTHON_IDLE_MAX:
                 oldest, _ = self._idle.popitem(last=False)
@@ -225,20 +229,25 @@ class Python(Kind[PythonParams]):
         return None
 
 
+async def _start_child(key: Key, job: Job) -> _Child:
+    """Start a child interpreter; raises JobFailed if there is none, or WorkerTrouble."""
+    with starting(f"the interpreter {key[1]}"):
+        return await _start(key, job)
+
+
 async def _start(key: Key, job: Job) -> _Child:
-    """Start a child interpreter; raises JobFailed if there is none."""
     _, python, path, env = key
     assert _CHILD is not None
     assert _CHILD.origin is not None
     directory = Path(tempfile.mkdtemp(prefix="python-", dir=job.directory))
     ours: list[int] = []
     theirs: list[int] = []
-    for reads in (False, True, True):
-        read_end, write_end = os.pipe()
-        ours.append(read_end if reads else write_end)
-        theirs.append(write_end if reads else read_end)
-    requests, replies, output = theirs
     try:
+        for reads in (False, True, True):
+            read_end, write_end = os.pipe()
+            ours.append(read_end if reads else write_end)
+            theirs.append(write_end if reads else read_end)
+        requests, replies, output = theirs
         process = await launcher_of(job).start(
             [python, "-u", _CHILD.origin, str(requests), str(replies), *path],
             directory=directory,
@@ -246,14 +255,12 @@ async def _start(key: Key, job: Job) -> _Child:
             env=inherited_environment() | dict(env),
             output=output,
             pass_fds=(requests, replies),
+            adopts=True,
         )
-    except BaseException as error:
+    except BaseException:
         for pipe in ours:
             os.close(pipe)
         await remove_directory(directory)
-        if isinstance(error, OSError | ValueError):
-            msg = f"the interpreter {python} could not be started: {error}"
-            raise JobFailed(msg) from error
         raise
     finally:
         for pipe in theirs:

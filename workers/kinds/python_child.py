@@ -8,6 +8,7 @@ another pipe; stdout and stderr belong to the user's code. When the worker is go
 
 from __future__ import annotations
 
+import _thread
 import importlib
 import json
 import os
@@ -19,6 +20,8 @@ import traceback
 
 # Types are in comments only where 3.8 could not read them.
 _times: dict[str, float] = {}
+_OWN_THREADS = 1  # Of those that Python has started: the one that reads requests.
+_TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 
 
 class _Refusal(Exception):
@@ -39,24 +42,29 @@ def _call(request: dict) -> str:  # type: ignore[type-arg]
         raise _Refusal(msg)
     value = function(*request["args"], **request["kwargs"])
     try:
-        output = json.dumps(value, allow_nan=False)
+        output = json.dumps(value, allow_nan=False, ensure_ascii=False)
+        output.encode()
+    except UnicodeEncodeError as error:
+        part = output[max(error.start - 20, 0) : error.end + 20]
+        msg = f"the function returned text with half of a surrogate pair: {part}"
+        raise _Refusal(msg) from None
     except (TypeError, ValueError, RecursionError) as error:
         msg = f"the function returned what is not JSON: {error}"
         raise _Refusal(msg) from None
-    if len(output) > request["output_bytes_max"]:
-        msg = f"the output has {len(output)} bytes; at most {request['output_bytes_max']} are kept"
+    size = len(output.encode())
+    if size > request["output_bytes_max"]:
+        msg = f"the output has {size} bytes; at most {request['output_bytes_max']} are kept"
         raise _Refusal(msg)
     return output
 
 
 def _handle(request: dict) -> str:  # type: ignore[type-arg]
     """Make one call; return the line that says how it ended."""
-    os.environ.update(request["env"])
     os.chdir(request["directory"])
     try:
         return '{"output":' + _call(request) + "}"
     except _Refusal as refusal:
-        return json.dumps({"error": str(refusal)})
+        return json.dumps({"error": _escaped(str(refusal))})
     except SystemExit:
         raise
     except BaseException as error:  # noqa: BLE001 - Whatever the user's code raises is its result.
@@ -65,11 +73,40 @@ def _handle(request: dict) -> str:  # type: ignore[type-arg]
         while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
             trace = trace.tb_next
         traceback.print_exception(kind, error, trace)
-        return json.dumps({"error": f"{type(error).__name__}: {error}".rstrip(": ")})
+        return json.dumps({"error": _escaped(f"{type(error).__name__}: {error}".rstrip(": "))})
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
         os.chdir("/")
+
+
+def _escaped(text: str) -> str:
+    """The text with what is no character (half of a surrogate pair) written as an escape."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _surroundings() -> tuple[object, ...]:
+    """What a call can change for the calls after it, and nobody would know."""
+    mask = os.umask(0)
+    os.umask(mask)
+    handlers = [signal.getsignal(number) for number in signal.valid_signals()]
+    timers = [signal.getitimer(timer)[0] > 0 for timer in _TIMERS]
+    return dict(os.environ), mask, handlers, timers, sys.stdin, sys.stdout, sys.stderr
+
+
+def _still_runs() -> bool:
+    """Tell whether something of the call still runs: a thread of Python's, or a process.
+
+    Processes that have lost their parent are our children: see `adopts` of the worker's launchers.
+    """
+    # Counts those that `threading` does not know, too.
+    if _thread._count() > _OWN_THREADS:  # noqa: SLF001
+        return True
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
 
 
 def _changed() -> bool:
@@ -111,7 +148,11 @@ def main() -> None:
     threading.Thread(target=_read, args=(requests, lines), daemon=True).start()
     while True:
         request = json.loads(lines.get())
+        os.environ.update(request["env"])
+        before = _surroundings()
         reply = '{"stale":true}' if _changed() else _handle(request)
+        if _surroundings() != before or _still_runs():
+            reply = reply[:-1] + ',"leaves":true}'
         _note_modules()
         data = reply.encode() + b"\n"
         while data:

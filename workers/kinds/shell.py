@@ -23,6 +23,7 @@ from workers.kinds.processes import (
     job_environment,
     launcher_of,
 )
+from workers.trouble import starting
 
 _Argument = Annotated[str, Meta(max_length=limits.PIPELINE_BYTES_MAX)]
 
@@ -58,10 +59,11 @@ class Shell(Kind[ShellParams]):
 
     async def run(self, job: Job, params: ShellParams, report: Reporter) -> Result:
         """Run the command to its end; SIGTERM and then SIGKILL when cancelled."""
-        (job.directory / "input.json").write_bytes(job.input)
-        (job.directory / "work").mkdir()
         output = job.directory / "output.json"
-        process, pipe = await _start(job, params, output)
+        with starting("the command"):
+            (job.directory / "input.json").write_bytes(job.input)
+            (job.directory / "work").mkdir()
+            process, pipe = await _start(job, params, output)
         try:
             pump = OutputPump(pipe, report)
             async with trio.open_nursery() as nursery:
@@ -82,7 +84,7 @@ class Shell(Kind[ShellParams]):
 
 
 async def _start(job: Job, params: ShellParams, output: Path) -> tuple[Process, int]:
-    """Start the command; returns it, and the pipe of its stdout and stderr."""
+    """Start the command; returns it, and the pipe of its output. Raises what launchers raise."""
     given = params.command
     command = ["/bin/sh", "-c", given] if isinstance(given, str) else given
     # As UTF-8, whatever this host's locale is: values arrive byte for byte.
@@ -99,9 +101,6 @@ async def _start(job: Job, params: ShellParams, output: Path) -> tuple[Process, 
             env=env,
             output=child_end,
         )
-    except (OSError, ValueError) as error:
-        os.close(pipe)
-        raise JobFailed(f"the command could not be started: {error}") from error
     except BaseException:
         os.close(pipe)
         raise

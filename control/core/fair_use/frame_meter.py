@@ -38,9 +38,12 @@ class FrameMeter:
         self._header = bytearray()
         self._skip = 0
         self._message = 0
+        self._is_control = False  # The frame that is skipped is a ping or the like.
         self._ends = False  # The frame that is skipped is its message's last one.
         self._compressed = False
         self._too_large = False
+        self.ended: list[int] = []  # The sizes of messages that ended in what was fed last.
+        self.payload_bytes = 0  # Of all messages so far, without pings and the like.
 
     @property
     def announced(self) -> int:
@@ -50,10 +53,12 @@ class FrameMeter:
     def feed(self, data: bytes) -> Verdict:
         """Look at the next bytes; once a message is too large, so is all that follows."""
         at, end = 0, len(data)
+        self.ended = []
         while at < end and not self._too_large:
             if self._skip:
                 step = min(self._skip, end - at)
                 self._skip -= step
+                self.payload_bytes += 0 if self._is_control else step
                 at += step
                 self._end_frame()
                 continue
@@ -79,7 +84,8 @@ class FrameMeter:
             length = int.from_bytes(self._header[2:10], "big")
         self._header.clear()
         self._skip = length
-        if first & _CONTROL:
+        self._is_control = bool(first & _CONTROL)
+        if self._is_control:
             self._too_large = length > self.largest
             return
         self._compressed = self._compressed or bool(first & _COMPRESSED)
@@ -91,4 +97,5 @@ class FrameMeter:
 
     def _end_frame(self) -> None:
         if self._ends and not self._skip and not self._too_large:
+            self.ended.append(self._message)
             self._message, self._compressed, self._ends = 0, False, False

@@ -19,6 +19,7 @@ from control.model.values import Json, cut, show
 _HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9.])?|\[[0-9A-Fa-f:.]+\]")
 _HOST_PORT: Final = re.compile(rf"(?:{_HOST.pattern}):[0-9]{{1,5}}")
 _PORT: Final = re.compile(r"[0-9]{1,5}")
+_WRITTEN_PORT: Final = re.compile(r"[A-Za-z]+://[^/?#{}]*:([0-9]+)(?=[/?#]|$)")
 _DOTS: Final = frozenset((".", ".."))
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _JSON_BODY: Final = re.compile(r"\s*[\[{]")
@@ -30,8 +31,17 @@ class Url(Surroundings):
     """The URL of a request. A value that is all of it is a URL; else it is encoded as a part."""
 
     def problems(self, value: Json, params: Mapping[str, Json]) -> Iterator[Misplaced]:  # noqa: ARG002 - The interface of all surroundings.
-        """A template that would choose the scheme, which decides how the rest is read."""
-        if not isinstance(value, str) or OPENING not in value or is_whole(value):
+        """A template that would choose the scheme, which decides how the rest is read.
+
+        And a port that is written, but is none.
+        """
+        if not isinstance(value, str) or is_whole(value):
+            return
+        port = _WRITTEN_PORT.match(value)
+        if port is not None and not 0 < int(port[1][:9]) <= limits.PORT_MAX:
+            message = f"{cut(port[1])} is no port"
+            yield Misplaced((), message, f"write one from 1 to {limits.PORT_MAX}")
+        if OPENING not in value:
             return
         for reference in _readable(value):
             template = cut(value[reference.start : reference.end])

@@ -1,0 +1,224 @@
+"""Owns one attempt's processes, from a process that is their ancestor: none of them outlives it.
+
+The guard is the subreaper (prctl(2)) of what it starts: whatever loses its parent in there becomes
+its child, in whichever session it is. It reports how the first process ended, and ends all others
+when the worker closes the channel, or has died, which closes it too. Linux only; one thread only.
+"""
+
+import ctypes
+import fcntl
+import json
+import os
+import select
+import signal
+import socket
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, NamedTuple, NoReturn
+
+from control.model import limits
+from workers.isolation import landlock, mounts, seccomp
+
+_PR_SET_PDEATHSIG: Final = 1
+_PR_SET_CHILD_SUBREAPER: Final = 36
+_CANNOT_START: Final = 127
+# Python ignores or handles these; a program shall find them as any other does.
+_RESTORED: Final = ("SIGPIPE", "SIGXFSZ", "SIGINT", "SIGTERM", "SIGHUP", "SIGCHLD")
+
+_libc: Final = ctypes.PyDLL(None, use_errno=True)
+
+
+class Rights(NamedTuple):
+    """What an attempt's processes give up before their program begins."""
+
+    ruleset: int  # Of Landlock.
+    covered: Sequence[str]  # Paths that mounts hide,
+    directory: str  # but for this one.
+    covers: bool
+
+
+class Order(NamedTuple):
+    """A program to start. Descriptors: as they are here, `targets`: as the program finds them."""
+
+    command: Sequence[str]
+    cwd: str
+    env: dict[str, str]
+    output: int
+    passed: Sequence[int]
+    targets: Sequence[int]
+    rights: Rights | None
+    adopts: bool
+
+
+def adopt_orphans() -> None:
+    """Let processes below this one that lose their parent become its children."""
+    _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def guard(order: Order, channel: socket.socket) -> None:
+    """Start the program, report its number and its end, and end what it has left."""
+    adopt_orphans()
+    wakeups = wakeup_pipe()
+    reads, writes = os.pipe()
+    guard_pid = os.getpid()
+    try:
+        leader = os.fork()
+    except OSError as error:
+        report_failure(channel, error)
+        return
+    if leader == 0:
+        _become(order, writes, guard_pid)
+    for descriptor in {writes, order.output, *order.passed}:
+        os.close(descriptor)
+    with open(reads, "rb") as failures:
+        failure = failures.read()
+    with suppress(BrokenPipeError):
+        channel.sendall(failure or b'{"pid":%d}\n' % leader)
+        if not failure:
+            _watch(leader, channel, wakeups)
+    end_descendants(wakeups)
+
+
+def report_failure(channel: socket.socket, error: BaseException) -> None:
+    """Say why nothing was started."""
+    with suppress(BrokenPipeError):
+        channel.sendall(_described(error))
+
+
+def end_descendants(wakeups: int, kept: Collection[int] = ()) -> None:
+    """Kill all processes below this one, however they are nested, but not these children.
+
+    `wakeups`: readable when a child has ended. What no signal ends is left alone after a while.
+    """
+    while _reap():
+        stopped: set[int] = set()
+        while fresh := set(_descendants(kept)) - stopped:
+            _signal_all(fresh, signal.SIGSTOP)  # What is stopped starts nothing new meanwhile.
+            stopped |= fresh
+        _signal_all(stopped, signal.SIGKILL)
+        if not stopped or not select.select([wakeups], [], [], limits.SHELL_KILL_S)[0]:
+            return
+        drain(wakeups)
+
+
+def wakeup_pipe() -> int:
+    """A descriptor that is readable when a signal has come."""
+    reads, writes = os.pipe()
+    for end in (reads, writes):
+        os.set_blocking(end, False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)  # What nobody handles wakes nobody.
+    signal.set_wakeup_fd(writes, warn_on_full_buffer=False)
+    return reads
+
+
+def drain(wakeups: int) -> None:
+    """Let it be readable again only when another signal comes."""
+    with suppress(BlockingIOError):
+        os.read(wakeups, 4096)
+
+
+def _reap() -> bool:
+    """Bury dead children. False: there are no others."""
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+        return True
+    return False
+
+
+def _watch(leader: int, channel: socket.socket, wakeups: int) -> None:
+    """Report the leader's end; returns when the worker needs its processes no more."""
+    poll = select.poll()
+    poll.register(channel, select.POLLIN)
+    poll.register(wakeups, select.POLLIN)
+    while True:
+        with suppress(ChildProcessError):
+            while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                if ended[0] == leader:
+                    code = os.waitstatus_to_exitcode(ended[1])
+                    channel.sendall(b'{"returncode":%d}\n' % code)
+        ready = {descriptor for descriptor, _ in poll.poll()}
+        if channel.fileno() in ready:
+            return
+        drain(wakeups)
+
+
+def _become(order: Order, writes: int, guard_pid: int) -> NoReturn:
+    """Turn this process into the program, or say why that cannot be."""
+    try:
+        os.setsid()
+        if order.rights is not None:
+            _give_up(order.rights)
+        if order.adopts:
+            adopt_orphans()
+        _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != guard_pid:
+            os._exit(_CANNOT_START)
+        above = max(order.targets, default=2) + 1
+        output, writes, *passed = (
+            fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, max(above, 3))
+            for each in (order.output, writes, *order.passed)
+        )
+        os.dup2(os.open(os.devnull, os.O_RDWR), 0)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        for source, target in zip(passed, order.targets, strict=True):
+            os.dup2(source, target)
+        os.chdir(order.cwd)
+        signal.set_wakeup_fd(-1)
+        for name in _RESTORED:
+            signal.signal(getattr(signal, name), signal.SIG_DFL)
+        _execute(order)
+    except BaseException as error:  # noqa: BLE001 - Whoever gave the order hears of it.
+        os.write(writes, _described(error))
+    os._exit(_CANNOT_START)
+
+
+def _give_up(rights: Rights) -> None:
+    if rights.covers:
+        mounts.leave_shared_mounts()
+        mounts.cover(rights.covered, Path(rights.directory))
+    landlock.restrict_process(rights.ruleset)
+    seccomp.restrict_thread()
+
+
+def _execute(order: Order) -> None:
+    try:
+        os.execvpe(order.command[0], list(order.command), order.env)
+    except OSError as error:
+        # Not the last of the places where it was looked for.
+        raise OSError(error.errno, error.strerror, order.command[0]) from error
+
+
+def _described(error: BaseException) -> bytes:
+    number = error.errno if isinstance(error, OSError) else None
+    words = error.strerror if isinstance(error, OSError) else str(error)
+    path = error.filename if isinstance(error, OSError) else None
+    return json.dumps({"errno": number, "error": words, "path": path}).encode() + b"\n"
+
+
+def _descendants(kept: Collection[int]) -> Iterator[int]:
+    """All processes below this one, but not these children and what is below them."""
+    children: dict[int, list[int]] = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit() and (parent := _parent_of(name)) is not None:
+            children.setdefault(parent, []).append(int(name))
+    below = [pid for pid in children.get(os.getpid(), ()) if pid not in kept]
+    while below:
+        pid = below.pop()
+        yield pid
+        below += children.get(pid, ())
+
+
+def _parent_of(name: str) -> int | None:
+    with suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:
+        return int(file.read().rpartition(b")")[2].split()[1])
+    return None
+
+
+def _signal_all(pids: Collection[int], number: signal.Signals) -> None:
+    for pid in pids:
+        # Gone, or of another user's rights.
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
