@@ -18,6 +18,7 @@ from control.core.claims import Claim, Claims, is_foreign
 from control.core.holdings import Held, Holdings, Link
 from control.core.others import Others, gives_way
 from control.core.outbox import Outbox
+from control.core.overruns import call_back
 from control.core.results import (
     assign_frame,
     instant_ms,
@@ -27,16 +28,15 @@ from control.core.results import (
     result_records,
     started_message,
     unstarted_message,
+    worker_up,
 )
 from control.model import limits, wire
 from control.model.messages import (
     CancelJob,
     JobReady,
     Message,
-    Overran,
     Placed,
     WorkerDown,
-    WorkerUp,
 )
 from control.model.names import Topic
 from control.model.records import Record
@@ -193,20 +193,8 @@ class Leases:
             for lease, held in previous.holds.items():
                 if lease not in kept:
                     self._set_adrift(held, now_ms)  # It has forgotten it.
-        info = WorkerUp(
-            worker=name,
-            dispatcher=self.name,
-            host=hello.host,
-            slots=hello.slots,
-            labels=hello.labels,
-            kinds=tuple(sorted(hello.kinds.items())),
-            partitions=self.holdings.divide(hello.slots),
-            draining=hello.draining,
-            connected_ms=self._wall(now_ms),
-            isolation=hello.isolation,
-            client=client,
-            instance=hello.instance,
-        )
+        partitions = self.holdings.divide(hello.slots)
+        info = worker_up(hello, self.name, client, partitions, self._wall(now_ms))
         link = Link(info=info, skew_ms=0)
         link.hear_clock(now_ms - hello.now_ms)
         self.links[name] = link
@@ -315,7 +303,7 @@ class Leases:
                 out.frames[claim.worker].append(wire.Cancel(lease=lease, reason=_ENDED))
         self._looked_ms = now_ms
         for name, link in self.links.items():
-            self._call_back(name, link, now_ms - _ms(limits.OVERRUN_S), out)
+            call_back(name, link, now_ms - _ms(limits.OVERRUN_S), out)
 
     def next_ms(self) -> int | None:
         """When to call `expire` next; None: not before something happens."""
@@ -326,23 +314,6 @@ class Leases:
         if any(len(link.holds) > link.info.slots for link in self.links.values()):
             due.append(self._looked_ms + _ms(limits.OVERRUN_S))
         return min(due, default=None)
-
-    def _call_back(self, name: str, link: Link, late_ms: int, out: Outbox) -> None:
-        if len(link.holds) <= link.info.slots:
-            return
-        late = [
-            held
-            for held in link.holds.values()
-            if held.started_ms is None and held.since_ms <= late_ms and not held.overrun
-        ]
-        if not late:
-            return
-        for held in late:
-            held.overrun = True
-        out.frames[name].append(wire.TakeBack(leases=tuple(held.lease for held in late)))
-        running = [held for held in link.holds.values() if held.started_ms is not None]
-        job_ids = tuple(held.lease.job_id for held in running)
-        out.news(Overran(worker=name, job_ids=job_ids))
 
     def _give(self, held: Held, worker: str, out: Outbox) -> None:
         self.holdings.give(held, worker)

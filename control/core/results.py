@@ -13,6 +13,7 @@ from control.model.messages import (
     Progressed,
     Started,
     Unstarted,
+    WorkerUp,
 )
 from control.model.names import Topic
 from control.model.records import Record
@@ -164,3 +165,27 @@ def clock_skew_ms(differences_ms: Sequence[int]) -> int:
     """
     least_ms = min(differences_ms)
     return least_ms if abs(least_ms) > limits.CLOCK_SKEW_MIN_MS else 0
+
+
+def worker_up(
+    hello: wire.Hello,
+    dispatcher: str,
+    client: str,
+    partitions: tuple[int, ...],
+    connected_ms: int,
+) -> WorkerUp:
+    """What is announced of a worker that has connected. `partitions`: of its slots."""
+    return WorkerUp(
+        worker=hello.worker,
+        dispatcher=dispatcher,
+        host=hello.host,
+        slots=hello.slots,
+        labels=hello.labels,
+        kinds=tuple(sorted(hello.kinds.items())),
+        partitions=partitions,
+        draining=hello.draining,
+        connected_ms=connected_ms,
+        isolation=hello.isolation,
+        client=client,
+        instance=hello.instance,
+    )
