@@ -213,7 +213,7 @@ class Life:
     def backfill(self, begin_ms: int, end_ms: int) -> None:
         """A person asks for the nominal times of a stretch that have no run."""
         for nominal_ms in fires(self.spec, begin_ms - 1, end_ms):
-            if not self._has(nominal_ms) and nominal_ms not in self.waiting + self.asked_for:
+            if not self._has(nominal_ms) and nominal_ms not in self.waiting:
                 self.asked_for.append(nominal_ms)
         self._decide(self.now_ms, [], outage=False)
 
@@ -227,7 +227,9 @@ class Life:
         return [run for run in self.runs if run.open and run.kind in kinds]
 
     def _has(self, nominal_ms: int) -> bool:
-        return any(run.nominal_ms == nominal_ms for run in self.runs)
+        """It has run, or will because a person asked for it."""
+        found = any(run.nominal_ms == nominal_ms for run in self.runs)
+        return found or nominal_ms in self.asked_for
 
     def _decide(self, now_ms: int, fresh: Sequence[tuple[int, int]], *, outage: bool) -> None:
         kept = [each for each in fresh if not self._is_missed(each, now_ms, outage=outage)]
