@@ -21,6 +21,7 @@ _SECOND_MS: Final = 1_000
 _MINUTE_MS: Final = 60 * _SECOND_MS
 _DAY_MS: Final = 1_440 * _MINUTE_MS
 _LATE_MS: Final = 60 * _SECOND_MS  # Later is missed.
+_WAITING_MAX: Final = 1_000  # Of `overlap: queue`.
 
 
 def fires(spec: ScheduleSpec, after_ms: int, until_ms: int) -> list[int]:
@@ -245,6 +246,7 @@ class Life:
         rows = [nominal_ms for _, nominal_ms in sorted([*old, *kept])]
         for at, nominal_ms in enumerate(rows):
             self._planned(nominal_ms, last=at == len(rows) - 1)
+        del self.waiting[_WAITING_MAX:]
         asked_for, self.asked_for = sorted(self.asked_for), []
         for nominal_ms in asked_for:
             self._asked_for(nominal_ms)
