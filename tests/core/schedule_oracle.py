@@ -21,6 +21,7 @@ _SECOND_MS: Final = 1_000
 _MINUTE_MS: Final = 60 * _SECOND_MS
 _DAY_MS: Final = 1_440 * _MINUTE_MS
 _LATE_MS: Final = 60 * _SECOND_MS  # Later is missed.
+_WAITING_MAX: Final = 1_000  # Of `overlap: queue`.
 
 
 def fires(spec: ScheduleSpec, after_ms: int, until_ms: int) -> list[int]:
@@ -213,7 +214,7 @@ class Life:
     def backfill(self, begin_ms: int, end_ms: int) -> None:
         """A person asks for the nominal times of a stretch that have no run."""
         for nominal_ms in fires(self.spec, begin_ms - 1, end_ms):
-            if not self._has(nominal_ms) and nominal_ms not in self.waiting + self.asked_for:
+            if not self._has(nominal_ms) and nominal_ms not in self.waiting:
                 self.asked_for.append(nominal_ms)
         self._decide(self.now_ms, [], outage=False)
 
@@ -227,7 +228,9 @@ class Life:
         return [run for run in self.runs if run.open and run.kind in kinds]
 
     def _has(self, nominal_ms: int) -> bool:
-        return any(run.nominal_ms == nominal_ms for run in self.runs)
+        """It has run, or will because a person asked for it."""
+        found = any(run.nominal_ms == nominal_ms for run in self.runs)
+        return found or nominal_ms in self.asked_for
 
     def _decide(self, now_ms: int, fresh: Sequence[tuple[int, int]], *, outage: bool) -> None:
         kept = [each for each in fresh if not self._is_missed(each, now_ms, outage=outage)]
@@ -243,6 +246,7 @@ class Life:
         rows = [nominal_ms for _, nominal_ms in sorted([*old, *kept])]
         for at, nominal_ms in enumerate(rows):
             self._planned(nominal_ms, last=at == len(rows) - 1)
+        del self.waiting[_WAITING_MAX:]
         asked_for, self.asked_for = sorted(self.asked_for), []
         for nominal_ms in asked_for:
             self._asked_for(nominal_ms)
