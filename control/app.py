@@ -23,6 +23,7 @@ from control.admission.door import connections_of, raise_descriptor_limit
 from control.admission.fair_use import FairUse
 from control.admission.loop_watch import LoopWatch
 from control.api.server import Api
+from control.api.status import Status
 from control.hands import Hands
 from control.local_worker import LocalWorker, check_local_worker
 from control.model import limits
@@ -71,6 +72,10 @@ class ControlPlane:
         self._api: Api | None = None
         if self._state is not None and Service.API in config.services:
             self._api = self._state.api(self._hands.balancer, self)
+        self._status: Status | None = None
+        if self._api is None:
+            at = config.metrics_address
+            self._status = Status(self, fair, host=at.host, port=at.port)
         self._api_ended = trio.Event()
         self._loop = LoopWatch()
 
@@ -97,18 +102,29 @@ class ControlPlane:
 
     def counts(self) -> Mapping[Metric, float]:
         """What the parts have counted, for Prometheus."""
-        refused = self._hands.dispatcher.leases.refused
+        leases, services = self._hands.dispatcher.leases, self._config.services
+        found: dict[Metric, float] = {Metric.REFUSED: leases.refused}
+        if Service.DISPATCHER in services:
+            found[Metric.LEASES] = len(leases.holdings.held)
+        if self._wiring.outbox_rows is not None:
+            found[Metric.OUTBOX] = self._wiring.outbox_rows
+        if self._api is None:
+            found |= self._hands.states()
         if self._state is None:
-            return {Metric.REFUSED: refused}
-        return {
+            return found
+        return found | {
             Metric.COMMITS: self._state.writer.commits,
-            Metric.REFUSED: refused + self._state.trigger.refused,
+            Metric.REFUSED: leases.refused + self._state.trigger.refused,
             Metric.TRIGGERS_REFUSED: self._state.trigger.triggers_refused,
         }
 
     def warnings(self) -> Sequence[str]:
         """What is not down, but an operator should know."""
         return self._state.clock_watch.warnings() if self._state is not None else ()
+
+    def lags(self) -> Mapping[tuple[str, str], int]:
+        """How many records groups of this process have not finished, by group and topic."""
+        return self._wiring.lags()
 
     async def examine(self) -> Sequence[CheckView]:
         """What an operator should know of the data, the clock, and the bus."""
@@ -159,12 +175,16 @@ class ControlPlane:
         if self._api is not None:
             port = await doors.start(self._serve_api, self._api)
             url = f"http://{_reachable(config.listen_address.host)}:{port}"
+        metrics = ""
+        if self._status is not None:
+            port = await doors.start(self._status.run)
+            metrics = f"  metrics http://{_reachable(config.metrics_address.host)}:{port}"
         if login is not None:
             bootstrap.write_credentials(
                 config.directory, url=url, gateway=gateway, client_id=login[0], secret=login[1]
             )
         await self._wiring.looked()
-        sys.stderr.write(f"ready  api {url or '-'}  gateway {gateway or '-'}\n")
+        sys.stderr.write(f"ready  api {url or '-'}  gateway {gateway or '-'}{metrics}\n")
         sys.stderr.flush()
         return gateway
 

@@ -11,7 +11,7 @@ from control.core.speed import partition_classes
 from control.model import limits
 from control.model.config import Config
 from control.model.errors import ConfigError, Unauthenticated
-from control.model.names import Service
+from control.model.names import Metric, Service
 from control.model.states import Role
 from control.services.balancer import BalancerService
 from control.services.dispatcher import Dispatcher
@@ -55,6 +55,17 @@ class Hands:
         self.dispatcher = Dispatcher(member, bus, classes, receive, world.clock)
         address = config.gateway_address
         self._gateway = Gateway(address.host, address.port, self._role_of, send, fair)
+
+    def states(self) -> dict[Metric, float]:
+        """What there is here now, for Prometheus."""
+        found: dict[Metric, float] = {}
+        if Service.DISPATCHER in self._config.services:
+            links = self.dispatcher.leases.links.values()
+            found[Metric.WORKERS] = len(links)
+            found[Metric.SLOTS] = sum(link.info.slots for link in links)
+        if Service.BALANCER in self._config.services:
+            found[Metric.WAITING] = self.balancer.waiting
+        return found
 
     async def start(self, nursery: trio.Nursery) -> None:
         """Start what this process shall have.

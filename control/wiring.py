@@ -5,7 +5,7 @@ bus's log, or an outbox), and whether the balancer and the dispatchers are in th
 """
 
 import sqlite3
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 import structlog
@@ -53,6 +53,13 @@ class Wiring(Protocol):
 
     async def start(self, nursery: trio.Nursery, writer: Writer | None) -> None:
         """Start what the bus itself needs."""
+
+    def lags(self) -> Mapping[tuple[str, str], int]:
+        """How many records groups of this process have not finished, by group and topic."""
+
+    @property
+    def outbox_rows(self) -> int | None:
+        """Rows that are committed and not on the bus yet; None: there is no outbox."""
 
     async def looked(self) -> None:
         """Wait until the bus was checked, or is known not to answer now."""
@@ -112,6 +119,7 @@ def require_client(config: Config) -> None:
 class _Embedded:
     spread = False
     failing = None
+    outbox_rows = None
 
     def __init__(self) -> None:
         self._journal = Journal(SqliteLogRows())
@@ -135,6 +143,9 @@ class _Embedded:
 
     async def start(self, _nursery: trio.Nursery, _writer: Writer | None) -> None:
         await trio.lowlevel.checkpoint()
+
+    def lags(self) -> Mapping[tuple[str, str], int]:
+        return {}
 
     async def looked(self) -> None:
         await trio.lowlevel.checkpoint()
@@ -185,6 +196,13 @@ class _Kafka:
         await nursery.start(self._bus.run)
         if self._outbox is not None and writer is not None:
             nursery.start_soon(self._outbox.run, writer.insist)
+
+    def lags(self) -> Mapping[tuple[str, str], int]:
+        return self._bus.lags()
+
+    @property
+    def outbox_rows(self) -> int | None:
+        return None if self._outbox is None else self._outbox.rows
 
     async def looked(self) -> None:
         await self._bus.looked()

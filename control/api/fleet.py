@@ -133,7 +133,9 @@ class Fleet:
             Metric.STREAMS: self._events.listeners,
         }
         limited = self._parts.fair.tally.counts
-        return Answer(body=self._metrics.render(gauges, self._parts.health.counts(), limited))
+        health = self._parts.health
+        body = self._metrics.render(gauges, health.counts(), limited, health.lags())
+        return Answer(body=body)
 
 
 HEALTH: Final = Operation(

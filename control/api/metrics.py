@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from control.model.messages import Finished
 from control.model.names import Bound, Effect, Metric
@@ -16,6 +16,15 @@ _COUNTED: Final = {
     Metric.REFUSED: "Results that came late or twice, and did not count.",
     Metric.TRIGGERS_REFUSED: "Triggers that started nothing: over a bound, or not allowed.",
 }
+_STATES: Final = {
+    Metric.WAITING: "Jobs that wait at this process's balancer, while it is the active one.",
+    Metric.WORKERS: "Workers that are connected to this process.",
+    Metric.SLOTS: "Slots of workers that are connected to this process.",
+    Metric.LEASES: "Jobs that workers have from this process's dispatcher.",
+    Metric.OUTBOX: "Rows that are committed and not on the bus yet.",
+}
+Lags = Mapping[tuple[str, str], int]
+"""How many records of a topic a group of this process has not finished: (group, topic)."""
 
 
 class Metrics:
@@ -77,12 +86,14 @@ class Metrics:
         gauges: Mapping[Metric, float],
         counts: Mapping[Metric, float],
         limited: Mapping[tuple[Bound, Effect], int],
+        lags: Lags,
     ) -> bytes:
         """Everything, as Prometheus reads it."""
         for name, value in gauges.items():
             self._gauges[name].set(value)
         self._counts.now = dict(counts)
         self._counts.limited = dict(limited)
+        self._counts.lags = dict(lags)
         return generate_latest(self.registry)
 
 
@@ -92,8 +103,9 @@ class _Counts:
     def __init__(self) -> None:
         self.now: dict[Metric, float] = {}
         self.limited: dict[tuple[Bound, Effect], int] = {}
+        self.lags: Lags = {}
 
-    def collect(self) -> Iterable[CounterMetricFamily]:
+    def collect(self) -> Iterable[CounterMetricFamily | GaugeMetricFamily]:
         for name, words in _COUNTED.items():
             yield CounterMetricFamily(name, words, value=self.now.get(name, 0))
         limited = CounterMetricFamily(
@@ -103,3 +115,38 @@ class _Counts:
             for effect in Effect:
                 limited.add_metric((bound, effect), self.limited.get((bound, effect), 0))
         yield limited
+        for name in (Metric.LEASES, Metric.OUTBOX):
+            if name in self.now:
+                yield GaugeMetricFamily(name, _STATES[name], value=self.now[name])
+        yield _lag(self.lags)
+
+
+class _Process:
+    """What a process without an API tells of its parts."""
+
+    def __init__(self, counts: Mapping[Metric, float], lags: Lags) -> None:
+        self._counts = counts
+        self._lags = lags
+
+    def collect(self) -> Iterable[CounterMetricFamily | GaugeMetricFamily]:
+        for name, value in self._counts.items():
+            if name in _COUNTED:
+                yield CounterMetricFamily(name, _COUNTED[name], value=value)
+            else:
+                yield GaugeMetricFamily(name, _STATES[name], value=value)
+        yield _lag(self._lags)
+
+
+def render_process(counts: Mapping[Metric, float], lags: Lags) -> bytes:
+    """What a process without an API tells, as Prometheus reads it."""
+    registry = CollectorRegistry()
+    registry.register(_Process(counts, lags))
+    return generate_latest(registry)
+
+
+def _lag(lags: Lags) -> GaugeMetricFamily:
+    words = "Records that a group of this process has not finished."
+    family = GaugeMetricFamily(Metric.LAG, words, labels=("group", "topic"))
+    for (group, topic), count in sorted(lags.items()):
+        family.add_metric((group, topic), count)
+    return family

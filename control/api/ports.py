@@ -127,6 +127,9 @@ class Health(Protocol):
     def counts(self) -> Mapping[Metric, float]:
         """What the parts have counted, for Prometheus."""
 
+    def lags(self) -> Mapping[tuple[str, str], int]:
+        """How many records groups of this process have not finished, by group and topic."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Parts:

@@ -46,13 +46,13 @@ class Api:
 
     async def run(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until closed or cancelled; `started` gives the port."""
-        listener = _listen(self._host, self._port)
+        listener = listen(self._host, self._port, "--listen")
         port: int = listener.getsockname()[1]
         async with trio.open_nursery() as nursery:
             await nursery.start(self.live.run)
             await nursery.start(self.events.run)
             context = WorkerContext(None)
-            serve = partial(self._serve, context, _config())
+            serve = partial(self._serve, context, http_config())
             async with trio.open_nursery() as handlers:
                 async with trio.open_nursery() as accepting:
                     accepting.start_soon(
@@ -75,7 +75,8 @@ class Api:
         await Connection(app, config, context, guest, self._tally).run()
 
 
-def _config() -> Config:
+def http_config() -> Config:
+    """How connections are served."""
     config = Config()
     config.loglevel = "WARNING"
     config.keep_alive_max_requests = 1_000_000
@@ -85,8 +86,8 @@ def _config() -> Config:
     return config
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    """Take the address before anything else starts; raises `ConfigError`."""
+def listen(host: str, port: int, flag: str) -> socket.socket:
+    """Take the address before anything else starts; raises `ConfigError`, which names the flag."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, kind, protocol, _, address = found[0]
@@ -102,7 +103,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.bind(address)
     except OSError as error:
         where = f"cannot listen on {host}:{port}: {error.strerror}"
-        message = f"{where}; give --listen another one (port 0: a free one)"
+        message = f"{where}; give {flag} another one (port 0: a free one)"
         raise ConfigError(message) from error
     listener.listen(_BACKLOG)
     listener.setblocking(False)

@@ -4,6 +4,7 @@ Reading and writing happen in threads; here they meet. While no broker answers, 
 and goes on by itself; `failing` says what is wrong.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from typing import Final
@@ -162,6 +163,14 @@ class KafkaBus:
         if found.note not in {"", owner}:
             raise self.cluster.of_another()
         return found.row
+
+    def lags(self) -> dict[tuple[str, str], int]:
+        """How many records groups of this process have not finished, by group and topic."""
+        found: Counter[tuple[str, str]] = Counter()
+        for group, member in self._members.items():
+            for (topic, _), lane in member.lanes.items():
+                found[group, topic] += 0 if member.lost else lane.unfinished
+        return dict(found)
 
     async def examine(self) -> list[CheckView]:
         """What an operator should know: brokers, members, records that nobody could read."""

@@ -2,15 +2,17 @@
 
 from collections.abc import Iterator
 
-from confluent_kafka import KafkaException
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from control.bus.kafka_client import Cluster, error_of, in_words
 from control.bus.kafka_dead_letters import DeadLetters
+from control.bus.kafka_groups import begin_within, restored
 from control.bus.kafka_topics import Topics
+from control.core.moves import READERS
 from control.model import limits
 from control.model.errors import BusUnavailable
-from control.model.names import Group
+from control.model.names import Group, Topic
 from control.model.views import CheckView
 
 
@@ -39,6 +41,7 @@ class Examination:
         yield CheckView(check="bus", ok=True, detail=detail)
         yield self._members(admin, Group.BALANCER, "nothing new is started")
         yield self._members(admin, Group.DISPATCHER, "no worker is given anything")
+        yield self._left_to_do()
         wrong = list(Topics(self._cluster, self._partitions).wrong_settings(admin))
         detail = "; ".join(wrong) or "all are as they must be"
         yield CheckView(check="bus, topics", ok=not wrong, detail=detail)
@@ -58,6 +61,31 @@ class Examination:
         detail = f"{len(members)} share {sum(held)} of {self._partitions} partitions"
         return CheckView(check=check, ok=sum(held) == self._partitions, detail=detail)
 
+    def _left_to_do(self) -> CheckView:
+        """How many records each group has not finished, as far as it has committed what it did.
+
+        Kafka's own marks count until then; a process's metrics do not have them.
+        """
+        found = []
+        for group in Group:
+            consumer = Consumer(self._cluster.consumer(self._cluster.group(group), _ignore))
+            try:
+                topics = [topic for topic, readers in READERS.items() if group in readers]
+                counts = [
+                    f"up to {self._unfinished(consumer, topic)} of {topic}" for topic in topics
+                ]
+            finally:
+                consumer.close()
+            found.append(f"{group}: {', '.join(counts)}")
+        return CheckView(check="bus, left to do", ok=True, detail="; ".join(found))
+
+    def _unfinished(self, consumer: Consumer, topic: Topic) -> int:
+        name = self._cluster.topic(topic)
+        partitions = consumer.list_topics(name, timeout=limits.KAFKA_CALL_S).topics[name].partitions
+        lanes = restored(consumer, [TopicPartition(name, at) for at in partitions])
+        begin_within(consumer, name, lanes)
+        return sum(lane.unfinished for lane in lanes.values())
+
     def _dead_letters(self) -> CheckView:
         """How many records were set aside, and the newest ones."""
         check = "bus, dead letters"
@@ -72,3 +100,7 @@ class Examination:
         more = f"; the newest {len(newest)}" if len(newest) < len(left) else ""
         detail = f"{len(left)} set aside (tpctl bus dead-letters list){more}: {places}"
         return CheckView(check=check, ok=False, detail=detail)
+
+
+def _ignore(_: KafkaError) -> None:
+    """A call that fails says so itself."""

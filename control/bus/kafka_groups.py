@@ -291,6 +291,7 @@ class GroupSubscription:
             if lane is None:
                 continue  # Given up meanwhile.
             fresh = lane.take_in(deliveries)
+            lane.ends_at(batch.ends[partition])
             kept = [each for each in fresh if type(each.message) is not DeadLetter]
             if len(kept) < len(fresh):
                 for each in fresh:

@@ -21,6 +21,7 @@ class Lane:
     def __init__(self, start: int, tracker: OffsetTracker) -> None:
         self._tracker = tracker
         self._next = start  # What is delivered next, if nothing is missing in between.
+        self._end = start  # Of the log, as it was seen last.
         self._known = True  # The group was here before.
         self.stored = start  # The watermark that is committed: below it everybody has finished.
         self._open: dict[int, Delivery] = {}  # Delivered and not finished, by offset.
@@ -44,6 +45,16 @@ class Lane:
         return offset < 0 or _tracker(offset, text) is not None
 
     @property
+    def unfinished(self) -> int:
+        """How many records are left, as far as the end of the log is known."""
+        tracker = self._tracker
+        return max(self._end - tracker.watermark - tracker.finished_above, 0)
+
+    def ends_at(self, offset: int) -> None:
+        """The log goes so far."""
+        self._end = offset
+
+    @property
     def position(self) -> int:
         """From where to read."""
         return self._next
@@ -54,6 +65,7 @@ class Lane:
         True: others have deleted records that the group had not finished, or the whole topic.
         """
         known, self._known = self._known, True
+        self._end = end
         if not known:
             self._start_at(first)
             return False  # Whatever was there was not ours, or finished.
@@ -69,6 +81,7 @@ class Lane:
 
     def reached_end(self, offset: int) -> None:
         """All that is delivered below this offset was taken in: others are Kafka's own marks."""
+        self._end = offset
         if offset > self._next:
             self._tracker.skip(self._next, offset)
             self._next = offset

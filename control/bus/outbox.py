@@ -68,6 +68,11 @@ class Outbox:
         self._arrived = trio.Event()
         self.emptied = trio.Event()  # All rows of some moment are relayed.
 
+    @property
+    def rows(self) -> int:
+        """How many rows are committed and not relayed."""
+        return max((self._last or 0) - self._relayed, 0)
+
     # In the writer's thread.
 
     def persist(self, conn: sqlite3.Connection, pieces: Sequence[Work]) -> Callable[[], None]:

@@ -37,6 +37,10 @@ Listen = Annotated[
 GatewayAt = Annotated[
     str | None, typer.Option(help="Where workers connect. Default: 127.0.0.1:8701.")
 ]
+MetricsAt = Annotated[
+    str | None,
+    typer.Option(help="Health and metrics of a process without the API. Default: 127.0.0.1:0."),
+]
 Directory = Annotated[
     Path | None, typer.Option(help="Where everything is kept. Default: TP_DATA_DIR.")
 ]
@@ -96,6 +100,7 @@ def up(
     *,
     listen: Listen = None,
     gateway: GatewayAt = None,
+    metrics: MetricsAt = None,
     data_dir: Directory = None,
     config: ConfigFile = None,
     partitions: Partitions = None,
@@ -124,6 +129,7 @@ def up(
     flags: dict[str, str | float | bool | None] = {
         "listen": listen,
         "gateway": gateway,
+        "metrics": metrics,
         "data_dir": None if directory is None else str(directory),
         "partitions": partitions,
         "workers": workers,

@@ -33,6 +33,12 @@ class OffsetTracker:
         low = self._bits[0]
         return self._base + (~low & (low + 1)).bit_length() - 1
 
+    @property
+    def finished_above(self) -> int:
+        """How many offsets above the watermark are finished."""
+        set_bits = int.from_bytes(self._bits, "little").bit_count()
+        return set_bits - (self.watermark - self._base)
+
     def is_finished(self, offset: int) -> bool:
         """Whether this offset is finished."""
         at = offset - self._base

@@ -48,6 +48,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     data_dir: str
     listen: str = "127.0.0.1:8700"
     gateway: str = "127.0.0.1:8701"
+    metrics: str = "127.0.0.1:0"  # Of a process without the API, which has them itself.
     bus: str = EMBEDDED
     topic_prefix: Annotated[
         str, Meta(pattern=r"^[A-Za-z0-9._-]*$", max_length=_TOPIC_PREFIX_CHARS_MAX)
@@ -87,6 +88,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def gateway_address(self) -> Address:
         """Where workers connect."""
         return parse_address(self.gateway)
+
+    @property
+    def metrics_address(self) -> Address:
+        """Where a process without the API tells of its health."""
+        return parse_address(self.metrics)
 
     @property
     def directory(self) -> Path:
@@ -168,6 +174,7 @@ def _converted(source: str, name: str, value: object, wanted: object) -> object:
 def _check(config: Config) -> None:
     parse_address(config.listen)
     parse_address(config.gateway)
+    parse_address(config.metrics)
     if not config.services:
         message = f"--services: name at least one of {', '.join(Service)}"
         raise ConfigError(message)

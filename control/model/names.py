@@ -95,6 +95,9 @@ class Metric(StrEnum):
     # Counted by other parts, and handed to the API.
     COMMITS = "taskplane_store_commits"
     REFUSED = "taskplane_results_refused"
+    LEASES = "taskplane_leases"
+    OUTBOX = "taskplane_outbox_rows"
+    LAG = "taskplane_bus_unfinished_records"  # By group and topic.
     TRIGGERS_REFUSED = "taskplane_triggers_refused"
     LIMITED = "taskplane_limited"  # What a bound delayed or refused, by bound and effect.
 

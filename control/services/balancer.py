@@ -97,6 +97,11 @@ class BalancerService:
             await self._bus.publish([Record(Topic.TASK_COMMANDS, Announce(by=Service.BALANCER))])
             task_status.started()
 
+    @property
+    def waiting(self) -> int:
+        """How many jobs wait here."""
+        return len(self._core.waiting.jobs)
+
     def partitions(self) -> Sequence[LoadOfPartition]:
         """Every partition's load."""
         return self._core.partitions()

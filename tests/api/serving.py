@@ -183,6 +183,10 @@ class Healthy:
         """Two counters."""
         return {Metric.COMMITS: 7, Metric.REFUSED: 1}
 
+    def lags(self) -> Mapping[tuple[str, str], int]:
+        """Of one group."""
+        return {("trigger", "task_run_results"): 3}
+
 
 class Serving:
     """The API that runs, and clients of every role to call it with."""

@@ -51,3 +51,10 @@ def test_damaged_progress_is_refused(progress: bytes) -> None:
 def test_text_that_is_no_progress_is_refused() -> None:
     with pytest.raises(Rejected, match="not a consumer group's progress"):
         OffsetTracker.decode(b"hello")
+
+
+@given(st.sets(st.integers(0, 300)))
+def test_what_is_finished_above_the_watermark_is_counted(finished: set[int]) -> None:
+    tracker = OffsetTracker()
+    tracker.finish(finished)
+    assert tracker.finished_above == sum(offset >= tracker.watermark for offset in finished)

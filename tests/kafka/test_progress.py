@@ -52,6 +52,17 @@ def test_what_others_deleted_is_missed_if_it_was_open(
     assert lane.position == position
 
 
+def test_what_is_left_to_do_is_counted_without_what_is_finished_out_of_order() -> None:
+    lane = Lane.restored(-1, None)
+    lane.begin_within(0, 10)
+    assert lane.unfinished == 10
+    lane.take_in([delivery(at) for at in range(10)])
+    lane.finish((0, 1, 5, 9))
+    lane.ends_at(12)
+    assert lane.unfinished == 8
+    assert Lane.restored(*lane.committed()).unfinished == 0  # Until the log's end is known.
+
+
 def test_a_group_that_was_never_there_misses_nothing() -> None:
     lane = Lane.restored(-1, None)
     assert not lane.begin_within(7, 9)
