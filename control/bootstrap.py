@@ -165,15 +165,23 @@ def ensure_admin(
 ) -> tuple[str, str]:
     """The client id and secret that go into credentials.toml, inside the transaction.
 
-    Those in the file stay as long as they work. Otherwise (the first start, or the file is gone)
-    the client `admin` gets a new secret: whoever can write here is the owner.
+    Those in the file stay. Where there are none (the first start, or the file or its client is gone)
+    the client `admin` gets a new secret: whoever can write here is the owner. A secret that was
+    rotated, so that the one in the file is refused, is not rotated once more.
     """
     client_id, secret = stored_credentials(directory / CREDENTIALS_FILE)
     login = clients.login(tx.conn, client_id) if client_id else None
-    if login is not None and matches(secret, login.secret_hash):
+    if login is not None:
+        if not matches(secret, login.secret_hash):
+            LOG.warning(
+                "credentials.refused",
+                client=client_id,
+                reason=f"the secret in {CREDENTIALS_FILE} is not the client's: put the right one "
+                f"there, or delete the file and start again for a new secret of {ADMIN}",
+            )
         return client_id, secret
     if clients.login(tx.conn, ADMIN) is not None:
-        LOG.warning("admin.rotated", reason=f"{CREDENTIALS_FILE} was missing or out of date")
+        LOG.warning("admin.rotated", reason=f"there were no credentials in {CREDENTIALS_FILE}")
     return ADMIN, _new_secret(tx, ADMIN, Role.ADMIN, now_ms=now_ms, random_bytes=random_bytes)
 
 
@@ -225,6 +233,21 @@ def write_credentials(
     # A JSON string is a TOML basic string.
     text = "".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items() if value)
     write_private(directory / CREDENTIALS_FILE, text)
+
+
+def note_rotated(directory: Path, client_id: str, secret: str) -> None:
+    """Write a client's new secret into credentials.toml, if it is the client's. Raises OSError."""
+    path = directory / CREDENTIALS_FILE
+    stored, _ = stored_credentials(path)
+    if stored == client_id:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        write_credentials(
+            directory,
+            url=values.get("url"),
+            gateway=values.get("gateway"),
+            client_id=client_id,
+            secret=secret,
+        )
 
 
 def write_private(path: Path, text: str) -> None:

@@ -133,6 +133,7 @@ class StateHost:
             clock=world.clock,
             random_bytes=world.random_bytes,
             life=f"{self._data_id}.{self.life.epoch}",
+            note_rotated=partial(bootstrap.note_rotated, self._config.directory),
         )
         return Api(parts, host=listen.host, port=listen.port, version=version("taskplane"))
 

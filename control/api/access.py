@@ -4,6 +4,7 @@ import sqlite3
 from typing import Annotated, Final
 
 import msgspec
+import structlog
 from msgspec import UNSET, Meta
 
 from control.api.auth import hash_secret, make_secret
@@ -18,6 +19,8 @@ from control.transactions import terms
 from store import catalog, clients, schedules
 from store.clients import Terms
 from store.writer import Tx
+
+LOG = structlog.get_logger("api")
 
 _BODY: Final = (400, 413, 415, 422)
 _NEW: Final = msgspec.json.Decoder(NewClient)
@@ -133,6 +136,10 @@ class Access:
 
         client = await self._parts.writer.write(work)
         self._parts.gate.forget()
+        try:
+            await self._parts.fair.lanes.files(lambda: self._parts.note_rotated(client_id, secret))
+        except OSError as error:  # Whoever asked has it, and writes it where it is needed.
+            LOG.warning("credentials.unwritten", client=client_id, reason=str(error))
         return _with_secret(client, secret)
 
     async def _hooks(self, call: Call) -> Answer:

@@ -150,6 +150,8 @@ class Parts:
     clock: Clock
     random_bytes: Callable[[int], bytes]
     life: str  # Which data these are, and which life of them.
+    note_rotated: Callable[[str, str], None]
+    """Keeps a client's new secret where the control plane keeps its own; may raise OSError."""
     fair: FairUse = field(default_factory=FairUse)
 
     def now_ms(self) -> int:

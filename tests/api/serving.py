@@ -252,6 +252,7 @@ async def serving(
         clock=Clock(lambda: NOW_MS, lambda: 0),
         random_bytes=lambda count: next(numbers).to_bytes(count, "big"),
         life="data.1",
+        note_rotated=lambda _client, _secret: None,
     )
     api = Api(parts, host="127.0.0.1", port=0, version="0.1.0")
     async with trio.open_nursery() as nursery:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import shutil
 import sqlite3
 import subprocess
@@ -155,3 +156,20 @@ def test_a_backup_that_is_not_whole_is_refused_and_nothing_is_moved(tmp_path: Pa
     assert (refused.returncode, "was interrupted" in refused.stderr) == (2, True)
     assert tpctl(data, "restore", str(backup), "--yes").returncode == 0
     assert not (data / "restoring").exists()
+
+
+def test_a_rotated_admin_stays_rotated(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with running(data):
+        shown = tpctl(data, "client", "rotate", "admin", "-o", "json")
+        secret = json.loads(shown.stdout)["client_secret"]
+        assert tpctl(data, "client", "list").returncode == 0  # By what is in the file now.
+    with running(data) as plane:
+        answer = plane.client.get("/v1/clients", auth=("admin", secret))
+        assert answer.status_code == 200
+    stale = (data / "credentials.toml").read_text().replace(secret, "x" * 40)
+    (data / "credentials.toml").write_text(stale)
+    with running(data) as plane:  # Whose secret was rotated elsewhere is not rotated once more.
+        assert plane.client.get("/v1/clients").status_code == 401
+        answer = plane.client.get("/v1/clients", auth=("admin", secret))
+        assert answer.status_code == 200
