@@ -18,6 +18,7 @@ from control.core.claims import Claim, Claims, is_foreign
 from control.core.holdings import Held, Holdings, Link
 from control.core.others import Others, gives_way
 from control.core.outbox import Outbox
+from control.core.overruns import call_back
 from control.core.results import (
     assign_frame,
     instant_ms,
@@ -33,7 +34,6 @@ from control.model.messages import (
     CancelJob,
     JobReady,
     Message,
-    Overran,
     Placed,
     WorkerDown,
     WorkerUp,
@@ -203,7 +203,7 @@ class Leases:
             client=client,
             instance=hello.instance,
         )
-        link = Link(info=info, skew_ms=0)
+        link = Link(info=info)
         link.hear_clock(now_ms - hello.now_ms)
         self.links[name] = link
         # What this batch had for its former connection would come before the welcome.
@@ -283,9 +283,8 @@ class Leases:
 
     def beat(self, worker: str, sent_ms: int, now_ms: int) -> None:
         """A worker lives, and its clock said this when it said so."""
-        link = self.links.get(worker)
-        if link is not None:
-            link.hear_clock(now_ms - sent_ms)
+        if worker in self.links:
+            self.links[worker].hear_clock(now_ms - sent_ms)
 
     def leaving(self, worker: str, out: Outbox) -> None:
         """A worker drains."""
@@ -313,7 +312,7 @@ class Leases:
         self._looked_ms = now_ms
         late_ms = now_ms - _ms(limits.OVERRUN_S)
         for name, link in self.links.items():
-            self._call_back(name, link, late_ms, out)
+            call_back(name, link, late_ms, out)
 
     def next_ms(self) -> int | None:
         """When to call `expire` next; None: not before something happens."""
@@ -324,23 +323,6 @@ class Leases:
         if any(len(link.holds) > link.info.slots for link in self.links.values()):
             due.append(self._looked_ms + _ms(limits.OVERRUN_S))
         return min(due, default=None)
-
-    def _call_back(self, name: str, link: Link, late_ms: int, out: Outbox) -> None:
-        if len(link.holds) <= link.info.slots:
-            return
-        late = [
-            held
-            for held in link.holds.values()
-            if held.started_ms is None and held.since_ms <= late_ms and not held.overrun
-        ]
-        if not late:
-            return
-        for held in late:
-            held.overrun = True
-        out.frames[name].append(wire.TakeBack(leases=tuple(held.lease for held in late)))
-        running = [held for held in link.holds.values() if held.started_ms is not None]
-        job_ids = tuple(held.lease.job_id for held in running)
-        out.news(Overran(worker=name, job_ids=job_ids))
 
     def _give(self, held: Held, worker: str, out: Outbox) -> None:
         self.holdings.give(held, worker)
