@@ -14,6 +14,7 @@ from control.core import cron
 from control.core.cron import check_schedule
 from control.core.definitions import parse_pipeline
 from control.core.documents import Document, read_json, read_yaml
+from control.core.shapes import IN_QUOTES
 from control.model.errors import Invalid, NotFound, Problem
 from control.model.kinds import Kind, KindRegistry, installed_kinds
 from control.model.pipelines import Pipeline, ScheduleSpec
@@ -65,6 +66,7 @@ def read_bytes(name: str) -> bytes:
 def with_lines(error: Invalid, document: Document, prefix: str) -> Invalid:
     """A server's problems with what was sent as JSON, with the lines of the YAML it came from."""
     lines = {write_path(path): line for path, line in document.lines.items()}
+    written = {write_path(path): text for path, text in document.written.items()}
     problems = []
     for problem in error.problems:
         path = problem.path.removeprefix(prefix).removeprefix(".")
@@ -72,7 +74,10 @@ def with_lines(error: Invalid, document: Document, prefix: str) -> Invalid:
         while line is None and place:
             place = place[: max(place.rfind("."), place.rfind("["), 0)]
             line = lines.get(place)
-        problems.append(Problem(path=path, message=problem.message, hint=problem.hint, line=line))
+        hint = problem.hint
+        if hint is not None and hint.startswith(IN_QUOTES) and path in written:
+            hint = f'{IN_QUOTES}"{written[path]}"'  # The server has seen a number only.
+        problems.append(Problem(path=path, message=problem.message, hint=hint, line=line))
     problems.sort(key=lambda problem: problem.line or 0)
     return Invalid(tuple(problems), str(error) if len(problems) != 1 else None)
 

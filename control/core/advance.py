@@ -223,26 +223,29 @@ class Advance:
             return
         jobs, graph = self.run.jobs, self.graph
         open_jobs = 0
-        stage, earlier_open, earlier_bad = 0, False, False
-        stage_open, stage_bad = False, False
+        stage, earlier_open, stage_open = 0, False, False
+        earlier_bad: int | None = None  # The first job of earlier stages that did not succeed.
+        stage_bad: int | None = None
         good = [True] * len(jobs)
         for idx in graph.order:
             if graph.stage_of[idx] != stage:
                 stage = graph.stage_of[idx]
-                earlier_open, earlier_bad = earlier_open or stage_open, earlier_bad or stage_bad
-                stage_open = stage_bad = False
+                earlier_open = earlier_open or stage_open
+                earlier_bad = stage_bad if earlier_bad is None else earlier_bad
+                stage_open, stage_bad = False, None
             needed = graph.needs[idx]
             if needed is None:
                 waits, bad = earlier_open, earlier_bad
             else:
                 waits = any(jobs[other].state not in FINAL for other in needed)
-                bad = not all(good[other] for other in needed)
+                bad = next((other for other in needed if not good[other]), None)
             job = jobs[idx]
             if job.state == State.READY and job.ready_ms is None and not waits:
-                self._release(job, bad=bad)
-            good[idx] = self._is_good(job, bad=bad)
+                self._release(job, bad)
+            good[idx] = self._is_good(job, bad=bad is not None)
             stage_open = stage_open or job.state not in FINAL
-            stage_bad = stage_bad or not good[idx]
+            if stage_bad is None and not good[idx]:
+                stage_bad = idx
             open_jobs += job.state not in FINAL
         if not open_jobs:
             self._conclude(good)
@@ -265,11 +268,13 @@ class Advance:
         self.run.deadline_ms = None  # It has passed, or no longer matters.
         self.run_changed = True
 
-    def _release(self, job: JobRow, *, bad: bool) -> None:
-        when = self.graph.pipeline.jobs[job.idx].when
-        if when == When.ON_SUCCESS and bad:
-            self._skip(job, "a job before it did not succeed")
-        elif when == When.ON_FAILURE and not bad:
+    def _release(self, job: JobRow, bad: int | None) -> None:
+        """Let a job run, or skip it; `bad`: a job before it that did not succeed."""
+        specs = self.graph.pipeline.jobs
+        when = specs[job.idx].when
+        if when == When.ON_SUCCESS and bad is not None:
+            self._skip(job, f"a job before it did not succeed: {specs[bad].name}")
+        elif when == When.ON_FAILURE and bad is None:
             self._skip(job, "it runs only on failure, and nothing before it failed")
         else:
             job.ready_ms = self.now_ms

@@ -29,7 +29,11 @@ def parse_pipeline(
     """Read a pipeline file; raises Invalid with every problem found."""
     document = read_yaml(body) if yaml else read_json(body)
     return pipeline_from_value(
-        document.value, kinds=kinds, check_schedule=check_schedule, lines=document.lines
+        document.value,
+        kinds=kinds,
+        check_schedule=check_schedule,
+        lines=document.lines,
+        written=document.written,
     )
 
 
@@ -39,13 +43,14 @@ def pipeline_from_value(
     kinds: KindRegistry,
     check_schedule: CheckSchedule,
     lines: Mapping[Path, int] | None = None,
+    written: Mapping[Path, str] | None = None,
     path: Path = (),
 ) -> Pipeline:
     """Take a pipeline from plain values; raises Invalid with every problem found.
 
     `path` is where the pipeline stands in what the user sent; problems' paths start with it.
     """
-    findings = Findings(lines)
+    findings = Findings(lines, written)
     check_plain(value, path, findings)
     findings.raise_if_any()
     if not isinstance(value, dict):

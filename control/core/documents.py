@@ -24,21 +24,26 @@ _JSON_NESTING: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
 
 
 class Document(msgspec.Struct, frozen=True, kw_only=True):
-    """A document's value, and the line (from 1) of each place in it; JSON has no lines."""
+    """A document's value, and the line (from 1) of each place in it; JSON has no lines.
+
+    `written`: what YAML takes for a number, true, or false, as it stands there (0644, 1.10).
+    """
 
     value: Json
     lines: Mapping[Path, int]
+    written: Mapping[Path, str] = {}
 
 
 def read_yaml(body: bytes) -> Document:
     """Read one YAML document; raises Invalid with every problem found."""
     root = read_nodes(_text_of(body))
     lines: dict[Path, int] = {}
+    written: dict[Path, str] = {}
     findings = Findings(lines)
-    value = YamlValues(lines, findings).value(root, ())
+    value = YamlValues(lines, written, findings).value(root, ())
     check_plain(value, (), findings)
     findings.raise_if_any()
-    return Document(value=value, lines=lines)
+    return Document(value=value, lines=lines, written=written)
 
 
 def read_json(body: bytes) -> Document:

@@ -15,9 +15,17 @@ _LISTED_MAX: Final = 12
 
 
 class Findings:
-    """The problems found so far; `lines` tells where a place stands in the source."""
+    """The problems found so far; `lines` tells where a place stands in the source.
 
-    def __init__(self, lines: Mapping[Path, int] | None = None) -> None:
+    `written`: what stands there, where the value does not tell.
+    """
+
+    def __init__(
+        self,
+        lines: Mapping[Path, int] | None = None,
+        written: Mapping[Path, str] | None = None,
+    ) -> None:
+        self.written = written or {}
         self._lines = {} if lines is None else lines  # May fill up later.
         self._problems: list[Problem] = []
         self._more = False

@@ -35,7 +35,7 @@ class Link(msgspec.Struct):
     """A connected worker."""
 
     info: WorkerUp
-    skew_ms: int  # What to add to its clock.
+    skew_ms: int = 0  # What to add to its clock.
     holds: dict[Lease, Held] = {}
     clock_ms: deque[int] = msgspec.field(default_factory=lambda: deque(maxlen=limits.CLOCK_SAMPLES))
 

@@ -195,7 +195,7 @@ class Leases:
                     self._set_adrift(held, now_ms)  # It has forgotten it.
         partitions = self.holdings.divide(hello.slots)
         info = worker_up(hello, self.name, client, partitions, self._wall(now_ms))
-        link = Link(info=info, skew_ms=0)
+        link = Link(info=info)
         link.hear_clock(now_ms - hello.now_ms)
         self.links[name] = link
         # What this batch had for its former connection would come before the welcome.
@@ -275,9 +275,8 @@ class Leases:
 
     def beat(self, worker: str, sent_ms: int, now_ms: int) -> None:
         """A worker lives, and its clock said this when it said so."""
-        link = self.links.get(worker)
-        if link is not None:
-            link.hear_clock(now_ms - sent_ms)
+        if worker in self.links:
+            self.links[worker].hear_clock(now_ms - sent_ms)
 
     def leaving(self, worker: str, out: Outbox) -> None:
         """A worker drains."""

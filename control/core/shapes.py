@@ -13,7 +13,7 @@ from msgspec import inspect as types
 
 from control.core.findings import Findings, listing
 from control.model.templates import OPENING, is_whole
-from control.model.values import Json, Path, show
+from control.model.values import Json, Path, cut, show
 
 _LISTS: Final = (
     types.ListType,
@@ -39,6 +39,7 @@ _JSON_TYPES: Final[tuple[tuple[_Classes, str, _Classes], ...]] = (
     ((types.StructType, types.DictType), "an object", (dict,)),
     ((types.NoneType,), "null", (type(None),)),
 )
+IN_QUOTES: Final = "put it in quotes: "
 _BOOLEANS_OF_YAML_1_1: Final = {
     **dict.fromkeys(("yes", "y", "on", "true"), "true"),
     **dict.fromkeys(("no", "n", "off", "false"), "false"),
@@ -79,7 +80,9 @@ class _Shape:
         elif isinstance(info, types.UnionType):
             self._union(value, info, path)
         elif not _takes(info, value):
-            self._findings.add(path, _mismatch((info,), value), _mismatch_hint((info,), value))
+            written = self._findings.written.get(path)
+            hint = _mismatch_hint((info,), value, written)
+            self._findings.add(path, _mismatch((info,), value), hint)
         else:
             self._content(value, info, path, examples)
 
@@ -126,10 +129,11 @@ class _Shape:
         members = _members(info)
         fitting = [member for member in members if _takes(member, value)]
         if not fitting:
-            self._findings.add(path, _mismatch(members, value), _mismatch_hint(members, value))
+            hint = _mismatch_hint(members, value, self._findings.written.get(path))
+            self._findings.add(path, _mismatch(members, value), hint)
             return
         for member in fitting:
-            tried = Findings()
+            tried = Findings(written=self._findings.written)
             _Shape(tried, templates=self._templates).check(value, member, path)
             if not len(tried):
                 return
@@ -211,7 +215,7 @@ def _mismatch(members: Collection[types.Type], value: Json) -> str:
     return f"expected {' or '.join(wanted)}, found {show(value)}"
 
 
-def _mismatch_hint(members: Collection[types.Type], value: Json) -> str | None:
+def _mismatch_hint(members: Collection[types.Type], value: Json, written: str | None) -> str | None:
     kinds = {type(member) for member in members}
     if value is None:
         return "leave the field out to take its default"
@@ -219,7 +223,7 @@ def _mismatch_hint(members: Collection[types.Type], value: Json) -> str | None:
         right = _BOOLEANS_OF_YAML_1_1.get(value.lower())
         return f"write {right}, without quotes" if right else None
     if isinstance(value, bool | int | float) and types.StrType in kinds:
-        return f'put it in quotes: "{show(value)}"'
+        return f'{IN_QUOTES}"{show(value) if written is None else cut(written)}"'
     if isinstance(value, str) and kinds & {types.IntType, types.FloatType}:
         return "write the number without quotes" if re.fullmatch(r"-?[\d.]+", value) else None
     if not isinstance(value, list | dict) and kinds.intersection(_LISTS):

@@ -27,10 +27,13 @@ Entries = dict[str, tuple[Node, Node]]  # By key: the key's node, and its value'
 
 
 class YamlValues:
-    """Turns one tree of nodes into a value; fills `lines` as it goes."""
+    """Turns one tree of nodes into a value; fills `lines` and `written` as it goes."""
 
-    def __init__(self, lines: dict[Path, int], findings: Findings) -> None:
+    def __init__(
+        self, lines: dict[Path, int], written: dict[Path, str], findings: Findings
+    ) -> None:
         self._lines = lines
+        self._written = written  # Numbers and the like, as they stand in the source.
         self._findings = findings
         self._nodes = 0
         self._entries_of: dict[Node, Entries] = {}
@@ -105,6 +108,8 @@ class YamlValues:
         if node.tag in {"str", "!"} or (node.tag is None and not node.plain):
             return text
         value = _resolve(text)
+        if not isinstance(value, str):
+            self._written[path] = text
         if node.tag is None:
             return value
         if node.tag not in _TYPES:

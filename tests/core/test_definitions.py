@@ -292,3 +292,20 @@ def test_circles_are_circles_and_found_when_there_are_any(needs: dict[str, list[
         for waits in rest.values():
             waits.difference_update(free)
     assert bool(circles) == bool(rest)
+
+
+@pytest.mark.parametrize("written", ["0644", "1.10", "007", "1e3", "0x1F", "True", "12:30", "5"])
+def test_a_hint_keeps_what_is_written(written: str) -> None:
+    body = f"""
+name: p
+stages: [a]
+jobs:
+  - {{name: j, stage: a, kind: K8S/Noop, env: {{MODE: {written}}}}}
+"""
+    try:
+        parse_pipeline(body.encode(), yaml=True, kinds=KINDS, check_schedule=lambda *_: ())
+    except Invalid as error:
+        (problem,) = error.problems
+        assert problem.hint == f'put it in quotes: "{written}"'
+    else:
+        assert written == "12:30"  # Text in YAML 1.2.
