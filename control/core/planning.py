@@ -148,7 +148,8 @@ def decide_due(
         for nominal_ms, reason in dropped.items()
     }
     starting = _overlapping(spec.overlap, stay, active)
-    asked_for = [row for row in rows if row.backfill]
+    # The oldest first, whenever it was asked for.
+    asked_for = sorted((row for row in rows if row.backfill), key=lambda row: row.nominal_ms)
     starts = any(isinstance(decision, Start) for decision in starting)
     for decision in (*starting, *_backfilling(spec.overlap, asked_for, active, starts=starts)):
         decisions[decision.nominal_ms] = decision
