@@ -148,7 +148,8 @@ def decide_due(
         for nominal_ms, reason in dropped.items()
     }
     starting = _overlapping(spec.overlap, stay, active)
-    asked_for = [row for row in rows if row.backfill]
+    # The oldest first, whenever it was asked for.
+    asked_for = sorted((row for row in rows if row.backfill), key=lambda row: row.nominal_ms)
     starts = any(isinstance(decision, Start) for decision in starting)
     for decision in (*starting, *_backfilling(spec.overlap, asked_for, active, starts=starts)):
         decisions[decision.nominal_ms] = decision
@@ -169,10 +170,14 @@ def _dense_ms(spec: ScheduleSpec) -> int:
 
 def _past(spec: ScheduleSpec, *, after_ms: int, now_ms: int) -> list[int]:
     """The nominal times to make up for that passed before they could be planned."""
-    if spec.missed is Missed.NONE:  # What was nearly seen in time is for `decide_due` to say.
-        after_ms = max(after_ms, now_ms - limits.LATE_MAX_MS)
-    most = 1 if spec.missed is Missed.LAST else limits.MISSED_ALL_MAX
-    return cron.newest_nominal_times(spec, after_ms=after_ms, until_ms=now_ms, limit=most)
+    if spec.missed is not Missed.NONE:
+        most = 1 if spec.missed is Missed.LAST else limits.MISSED_ALL_MAX
+        return cron.newest_nominal_times(spec, after_ms=after_ms, until_ms=now_ms, limit=most)
+    after_ms = max(after_ms, now_ms - limits.LATE_MAX_MS - 1)
+    times = cron.nominal_times(
+        spec, after_ms=after_ms, until_ms=now_ms, limit=limits.MISSED_ALL_MAX
+    )
+    return [at_ms for at_ms in times if now_ms - at_ms <= _grace_ms(spec, at_ms)]
 
 
 def _dropped(
@@ -201,12 +206,14 @@ def _is_missed(spec: ScheduleSpec, row: PlannedRun, now_ms: int, since_ms: int) 
         return True
     if row.due_ms >= since_ms:
         return False
-    grace_ms = limits.LATE_MAX_MS
-    until_ms = row.nominal_ms + limits.LATE_MAX_MS * limits.LATE_PART
-    following = cron.nominal_times(spec, after_ms=row.nominal_ms, until_ms=until_ms, limit=1)
-    if following:
-        grace_ms = (following[0] - row.nominal_ms) // limits.LATE_PART
-    return since_ms - row.due_ms > grace_ms
+    return since_ms - row.due_ms > _grace_ms(spec, row.nominal_ms)
+
+
+def _grace_ms(spec: ScheduleSpec, nominal_ms: int) -> int:
+    """By how much a run that was due in an outage may be late and was not missed."""
+    until_ms = nominal_ms + limits.LATE_MAX_MS * limits.LATE_PART
+    following = cron.nominal_times(spec, after_ms=nominal_ms, until_ms=until_ms, limit=1)
+    return (following[0] - nominal_ms) // limits.LATE_PART if following else limits.LATE_MAX_MS
 
 
 def _overlapping(rule: Overlap, rows: Sequence[PlannedRun], active: Active) -> list[Decision]:
