@@ -179,11 +179,10 @@ class Starting:
                 await trio.sleep(min(trio.current_time() - begin, limits.BULK_PAUSE_S))
         if count < limits.BULK_RUNS_MIN:
             return await writer.write(work, patient=True)
-        # A commit that nobody shares costs the others theirs: a twelfth of the throughput, where
-        # all submit by some hundreds.
-        alone = count > limits.BULK_RUNS_ALONE
-        async with self._parts.fair.bulk.hold(call.key, limits.BULK_MAX if alone else 1):
-            return await writer.write(work, patient=True, bulk=alone)
+        # (A commit that nobody shares would cost a twelfth of the throughput, where all submit by
+        # some hundreds.)
+        async with self._parts.fair.bulk.hold(call.key):
+            return await writer.write(work, patient=True)
 
     def _view(self, conn: sqlite3.Connection, made: Made) -> RunView:
         try:
