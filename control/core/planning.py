@@ -80,7 +80,9 @@ def plan(
     skip_ms = horizon_ms + limits.PLAN_SKIP_MS
     if not spec.enabled:
         return Plan(rows=(), planned_until_ms=max(planned_until_ms, skip_ms))
-    past = _past(spec, after_ms=planned_until_ms, now_ms=now_ms)[: limits.PLAN_ROWS_MAX]
+    past = _past(schedule_id, spec, after_ms=planned_until_ms, now_ms=now_ms)[
+        : limits.PLAN_ROWS_MAX
+    ]
     room = limits.PLAN_ROWS_MAX - len(past)
     start_ms = max(planned_until_ms, now_ms)
     future = cron.nominal_times(spec, after_ms=start_ms, until_ms=horizon_ms, limit=room)
@@ -168,16 +170,21 @@ def _dense_ms(spec: ScheduleSpec) -> int:
     return limits.PLANNED_ROWS_MAX * limits.DAY_MS // cron.times_a_day(spec)
 
 
-def _past(spec: ScheduleSpec, *, after_ms: int, now_ms: int) -> list[int]:
+def _past(schedule_id: int, spec: ScheduleSpec, *, after_ms: int, now_ms: int) -> list[int]:
     """The nominal times to make up for that passed before they could be planned."""
     if spec.missed is not Missed.NONE:
         most = 1 if spec.missed is Missed.LAST else limits.MISSED_ALL_MAX
         return cron.newest_nominal_times(spec, after_ms=after_ms, until_ms=now_ms, limit=most)
-    after_ms = max(after_ms, now_ms - limits.LATE_MAX_MS - 1)
+    reach_ms = limits.LATE_MAX_MS + round(spec.window * 1000)
+    after_ms = max(after_ms, now_ms - reach_ms - 1)
     times = cron.nominal_times(
         spec, after_ms=after_ms, until_ms=now_ms, limit=limits.MISSED_ALL_MAX
     )
-    return [at_ms for at_ms in times if now_ms - at_ms <= _grace_ms(spec, at_ms)]
+    return [
+        at_ms
+        for at_ms in times
+        if now_ms - at_ms - offset_ms(schedule_id, at_ms, spec.window) <= _grace_ms(spec, at_ms)
+    ]
 
 
 def _dropped(
