@@ -91,6 +91,7 @@ class ControlPlane:
                 found["statistics"] = self._state.statistics.failing or _stuck(
                     "a batch of facts", self._fair.lanes.facts.oldest_s(), limits.STUCK_STATISTICS_S
                 )
+            found["logs"] = self._state.logs.failing
         if self._config.workers:
             found["worker"] = self._worker.failing
         if self._wiring.spread:

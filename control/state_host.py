@@ -101,13 +101,13 @@ class StateHost:
         self._publisher = Publisher(self.writer, self._ledger, clock)
         restored = (self.life.epoch, self._find_lost) if self.life.epoch > 1 else None
         self.statistics = Statistics(self.bus, self._facts, lanes.facts, lanes.reports, restored)
-        self._logs = JobLogs(self.bus, files, lanes.logs, lanes.log_reading)
+        self.logs = JobLogs(self.bus, files, lanes.logs, lanes.log_reading)
         self._pruner = Pruner(
             self.writer,
             config.keep_days,
             clock,
             lambda: self.clock_watch.settled,
-            forget_logs=self._logs.forget,
+            forget_logs=self.logs.forget,
             forget_facts=self._forget_facts,
         )
         # Where there may be several balancers, this process's own may be one that stands by.
@@ -128,7 +128,7 @@ class StateHost:
             fair=self._fair,
             balancing=self._elsewhere or balancer,
             reports=self._facts,
-            logs=self._logs,
+            logs=self.logs,
             health=health,
             clock=world.clock,
             random_bytes=world.random_bytes,
@@ -187,7 +187,7 @@ class StateHost:
         wanted = set(self._config.services)
         for service, run in (
             (Service.STATISTICS, self.statistics.run),
-            (Service.API, self._logs.run),
+            (Service.API, self.logs.run),
             (Service.TRIGGER, self.trigger.run),
             (Service.TRIGGER, self._pruner.run),
             (Service.SCHEDULER, self._planner.run),

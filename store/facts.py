@@ -5,6 +5,7 @@ own; one call at a time writes, one makes a report, and one copies facts: for an
 users' queries, which are carried out elsewhere (`user_queries.py`).
 """
 
+import os
 import shutil
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -35,7 +36,7 @@ from control.model.reports import (
     WorkerStats,
 )
 from control.model.states import Outcome, Speed
-from store.facts_file import open_facts
+from store.facts_file import open_facts, require_file
 from store.queries import Statements
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -94,6 +95,7 @@ class Facts:
         self._path = path
         self._exports = path.with_name(f"{path.name}.export")
         self._conn: duckdb.DuckDBPyConnection | None = None
+        self._file = 0  # Its inode.
         self._opening = threading.Lock()
         self._writing = threading.Lock()
         self._reporting = threading.Lock()
@@ -365,6 +367,9 @@ class Facts:
             with self._opening:
                 if self._conn is None:
                     self._conn = open_facts(self._path, self._exports)
+                    self._file = os.stat(self._path).st_ino
+                else:
+                    require_file(self._path, self._file)
                 cursor = self._conn.cursor()
             if interruptible is not None:
                 self._running[interruptible] = cursor

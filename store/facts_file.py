@@ -42,3 +42,10 @@ def open_facts(path: Path, exports: Path) -> duckdb.DuckDBPyConnection:
         raise
     LOG.info("facts.opened", path=str(path))
     return conn
+
+
+def require_file(path: Path, inode: int) -> None:
+    """Raise OSError where the file of this name is another one: writes would go nowhere."""
+    if not path.exists() or path.stat().st_ino != inode:
+        message = "it was removed, or replaced, while it was in use"
+        raise OSError(message)

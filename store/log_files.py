@@ -96,6 +96,9 @@ class LogFiles:
 
     def _file(self, key: Key) -> _File:
         file = self._open.get(key)
+        if file is not None and not os.fstat(file.descriptor).st_nlink:
+            os.close(self._open.pop(key).descriptor)  # Somebody removed it while it was open.
+            file = None
         if file is None:
             file = self._open[key] = _File(self._path(key))
             if len(self._open) > limits.LOG_FILES_MAX:

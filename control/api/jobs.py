@@ -89,6 +89,7 @@ class Jobs:
             message = f"job {job.id} has had no attempt {attempt} yet"
             raise NotFound(message)
         logs = self._parts.logs
+        await logs.check(job.id, attempt)  # An answer that has begun could say nothing of it.
         if not query.follow:
             return Answer(stream=logs.read(job.id, attempt))
 

@@ -100,6 +100,9 @@ class Logs(Protocol):
     def read(self, job_id: int, attempt: int) -> AsyncGenerator[bytes, None]:
         """What is there of an attempt's log."""
 
+    async def check(self, job_id: int, attempt: int) -> None:
+        """Raise `StoreFailed` where an attempt's log cannot be read."""
+
     def follow(
         self, job_id: int, attempt: int, log_bytes: Callable[[], Awaitable[int | None]]
     ) -> AsyncGenerator[bytes, None]:

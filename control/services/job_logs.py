@@ -12,7 +12,7 @@ import trio
 
 from control.bus.base import Bus, Subscription
 from control.model import limits
-from control.model.errors import BusUnavailable
+from control.model.errors import BusUnavailable, StoreFailed
 from control.model.messages import Finished, LogChunk, Message, Skipped
 from control.model.names import Topic
 from store.log_files import Key, LogFiles
@@ -50,6 +50,7 @@ class JobLogs:
         self._ended: OrderedDict[Key, int] = OrderedDict()
         # Files are used by one thread at a time: descriptors may be closed by the next caller.
         self._lock = trio.Lock()
+        self.failing: str | None = None  # Why no log can be written, if so.
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled."""
@@ -66,6 +67,10 @@ class JobLogs:
         while piece := await self._piece((job_id, attempt), at):
             at += len(piece)
             yield piece
+
+    async def check(self, job_id: int, attempt: int) -> None:
+        """Raise `StoreFailed` where an attempt's log cannot be read."""
+        await self._piece((job_id, attempt), 0)
 
     async def follow(
         self, job_id: int, attempt: int, log_bytes: Callable[[], Awaitable[int | None]]
@@ -130,9 +135,11 @@ class JobLogs:
                 chunks[message.job_id, message.attempt].append(message)
         try:
             await self._locked(lambda: self._files.append(chunks))
+            self.failing = None
         except OSError as error:
             # A full disk must not stop the jobs; the files will say what is missing.
             LOG.warning("job_logs.unwritten", attempts=len(chunks), reason=str(error))
+            self.failing = f"logs cannot be written: {error}"
         for key in chunks:
             self._wake(key)
 
@@ -156,7 +163,11 @@ class JobLogs:
         return await self._locked(lambda: self._files.reached(key)) >= total
 
     async def _piece(self, key: Key, at: int) -> bytes:
-        return await self._reading(lambda: self._files.read(key, at))
+        try:
+            return await self._reading(lambda: self._files.read(key, at))
+        except OSError as error:
+            message = f"the log cannot be read: {error}"
+            raise StoreFailed(message) from error
 
     async def _locked(self, work: Callable[[], T]) -> T:
         async with self._lock:

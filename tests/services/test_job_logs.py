@@ -1,5 +1,6 @@
 """Holds logs to being complete, honest about what is missing, and followed without polling."""
 
+import shutil
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import aclosing
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from control.bus.embedded import EmbeddedBus
 from control.bus.journal import Journal
 from control.model import limits
+from control.model.errors import StoreFailed
 from control.model.messages import Finished, LogChunk
 from control.model.names import Topic
 from control.model.records import Record
@@ -226,3 +228,31 @@ def test_what_comes_is_there_and_the_rest_is_counted(
             files.close()
     assert files.read((1, 1), 0) == expected
     files.close()
+
+
+async def test_logs_that_cannot_be_written_or_read_are_said(
+    world: World, tmp_path: Path, nursery: trio.Nursery
+) -> None:
+    await nursery.start(world.logs.run)
+    await world.say(0, "before ")
+    (tmp_path / "logs").rename(tmp_path / "aside")
+    (tmp_path / "logs").touch()  # No folder any more.
+    await world.say(0, "nowhere", job=8)
+    assert "cannot be written" in (world.logs.failing or "")
+    with pytest.raises(StoreFailed, match="cannot be read"):
+        await world.logs.check(8, 1)
+    (tmp_path / "logs").unlink()
+    (tmp_path / "aside").rename(tmp_path / "logs")
+    await world.say(7, "after")
+    assert world.logs.failing is None
+    assert await world.text() == "before after"
+
+
+async def test_a_log_that_was_removed_while_it_was_open_is_begun_again(
+    world: World, tmp_path: Path, nursery: trio.Nursery
+) -> None:
+    await nursery.start(world.logs.run)
+    await world.say(0, "lost")
+    shutil.rmtree(tmp_path / "logs")
+    await world.say(4, "kept")
+    assert await world.text() == "\n[taskplane: 4 bytes not received]\nkept"

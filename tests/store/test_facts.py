@@ -242,3 +242,14 @@ def test_windows() -> None:
     for text in ("", "h", "-1h", "1y", "1h30m", "0", "0.2s", "99999d", "1e9", "٣h"):
         with pytest.raises(Invalid, match="window"):
             window_ms(text)
+
+
+def test_a_file_that_was_removed_while_it_was_in_use_is_said(tmp_path: Path) -> None:
+    facts = Facts(tmp_path / "facts.duckdb")
+    facts.append([fact(1)], TOPIC, {0: 0})
+    (tmp_path / "facts.duckdb").unlink()
+    with pytest.raises(StoreFailed, match="it was removed"):
+        facts.append([fact(2)], TOPIC, {0: 1})
+    facts.append([fact(2)], TOPIC, {0: 1})  # Into a new one: what was in the old one is gone.
+    assert facts.summary(HOUR_MS, NOW_MS).jobs == 1
+    facts.close()
