@@ -30,7 +30,7 @@ from store import archive, epoch
 from store.archive import ArchiveWriter, Manifest
 from store.epoch import Witness
 from store.facts import Facts
-from store.migrations import unknown_migrations
+from store.migrations import migrate, unknown_migrations
 
 LOG = structlog.get_logger("backup")
 ExportFacts = Callable[[Path], None]
@@ -52,12 +52,16 @@ def create(
         message = f"{target} exists; give another name, or delete it"
         raise ConfigError(message)
     try:
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".taskplane-backup-") as folder:
-            work = Path(folder)
+        with ExitStack() as stack:
+            work = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=directory)))
+            part = target.with_name(f"{target.name}.part")
+            stack.callback(part.unlink, missing_ok=True)
             life = _copy_state(directory / STATE_FILE, work / STATE_FILE)
             export_facts(work / archive.FACTS)
-            part = work / "archive"
-            with os.fdopen(os.open(part, os.O_CREAT | os.O_WRONLY, 0o600), "wb") as file:
+            part.unlink(missing_ok=True)
+            with os.fdopen(
+                os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb"
+            ) as file:
                 writer = ArchiveWriter(file)
                 writer.add(STATE_FILE, work / STATE_FILE)
                 writer.add(archive.FACTS, work / archive.FACTS)
@@ -143,6 +147,7 @@ def _copy_state(source: Path, target: Path) -> tuple[int, int]:
     ):
         live.backup(copy)
         copy.execute("PRAGMA journal_mode = DELETE")
+        migrate(copy)  # It may be of an earlier version, before its upgrade.
         found = copy.execute("PRAGMA integrity_check").fetchone()[0]
         if found != "ok":
             message = f"the state is damaged: {found}"

@@ -17,7 +17,7 @@ from control.api.auth import hash_secret, make_secret, matches
 from control.core.epochs import is_restored, last_id_before, next_epoch
 from control.model.config import EMBEDDED, Config
 from control.model.errors import ConfigError, StoreFailed
-from control.model.life import Life
+from control.model.life import Life, Position
 from control.model.names import CREDENTIALS_FILE, RESTORE_FILE
 from control.model.pipelines import PRIORITY_DEFAULT
 from control.model.states import Role
@@ -122,8 +122,12 @@ def enter_life(
         stored, witnessed = epoch.position(conn), witness.read()
         if is_restored(stored, witnessed):
             # Before it begins, so that a crash in between leaves nothing undone.
-            files.forget_attempts(epoch.open_jobs(conn).waiting)
+            found = epoch.open_jobs(conn)
+            running = ((job, attempt + 1) for job, attempt in found.running)
+            files.forget_attempts(dict([*found.waiting, *running]))
             number = next_epoch(stored, witnessed, epoch.last_id(conn))
+            # First: a crash in between begins one more life, from the same backup.
+            witness.write(Position(number, stored.commits + 1))
             epoch.begin(
                 conn,
                 number,
@@ -131,9 +135,10 @@ def enter_life(
                 now_ms=now_ms,
                 jobs_to_publish=jobs_to_publish,
             )
-            found = epoch.life(conn)
-            LOG.warning("data.restored", epoch=found.epoch, last_run=found.last_run_id)
+            last_run = epoch.life(conn).last_run_id
+            LOG.warning("data.restored", epoch=number, last_run=last_run)
         witness.write(epoch.position(conn))
+        witness.sync()
     except (OSError, sqlite3.Error) as error:
         message = f"it cannot be noted how far the data are: {error}"
         raise StoreFailed(message) from error

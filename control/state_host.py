@@ -88,7 +88,7 @@ class StateHost:
         self.writer = Writer(conn, lanes.writer, participant, witness.note)
         self.bus = wiring.bus(self.writer)
         clock, record = world.clock, settings.clock(conn)
-        clock.resume(record.ahead_ms)
+        clock.resume(record.resumed_ms(clock.wall_ms()))
         self.clock_watch = ClockWatch(clock, self.writer, record)
         self._ledger = Ledger(Graphs(), config.queue_size, clock.steady_ms)
         self._reader = Reader(directory / STATE_FILE, lanes.readers)
@@ -143,7 +143,7 @@ class StateHost:
         if self.life.jobs_to_publish:
             number = partial(attempt_in, self.life.epoch)
             runs = await self.writer.write(
-                lambda tx: self._ledger.restart_open(tx, number, now_ms=world.clock.steady_ms())
+                lambda tx: self._ledger.restart_open(tx, number, now_ms=world.clock.wall_ms())
             )
             LOG.warning("data.published_again", runs=runs)
         return await self.writer.write(

@@ -61,6 +61,7 @@ class ArchiveWriter:
             size = os.fstat(source.fileno()).st_size
             reader = _Digest(source, size)
             self._tar.addfile(_info(name, size), reader)
+            self._tar.members.clear()  # type: ignore[attr-defined]  # It would keep millions.
         self.files[name] = Member(size, reader.digest.hexdigest())
 
     def close(self, manifest: Manifest) -> None:
@@ -79,7 +80,8 @@ def read(path: Path, into: Path | None = None) -> Manifest:
     manifest: Manifest | None = None
     try:
         with tarfile.open(path, mode="r:gz") as tar:
-            for info in tar:
+            while (info := tar.next()) is not None:
+                tar.members.clear()  # type: ignore[attr-defined]  # As above.
                 source = tar.extractfile(info) if info.isreg() else None
                 if source is None or manifest is not None:
                     raise _broken(path, f"{info.name} is nothing that belongs into a backup")

@@ -11,9 +11,11 @@ import msgspec
 from control.model.life import Life, Position
 from control.model.names import EPOCH_FILE
 from control.model.states import State
+from store.outbox import SqliteOutboxRows
 from store.queries import Statements
 
 _SQL: Final = Statements("epoch")
+_OUTBOX_ROWS_EACH: Final = 10**12  # Of an epoch.
 _LINE: Final = "{:>10} {:>20}\n"  # Always as long, so that one write replaces it.
 
 
@@ -43,6 +45,15 @@ class Witness:
             self._file = os.open(self._path, flags, 0o600)
         os.pwrite(self._file, _LINE.format(position.epoch, position.commits).encode(), 0)
 
+    def sync(self) -> None:
+        """Put it on the disk with its name; what is written later is as long. Raises OSError."""
+        os.fsync(self._file)
+        folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
     def note(self, conn: sqlite3.Connection) -> Callable[[], None]:
         """Count a commit, inside its transaction; the returned call follows it."""
         position = Position(*conn.execute(_SQL["note"]).fetchone())
@@ -69,6 +80,9 @@ def begin(
     conn.execute(_SQL["forget_sequences"])
     for statement in ("begin_sequences", "move_counters"):
         conn.execute(_SQL[statement], {"last_id": last_id})
+    rows = SqliteOutboxRows()
+    # What is relayed is known by rows' numbers: those of a lost life must not stand for these.
+    rows.move_up(conn, max(epoch * _OUTBOX_ROWS_EACH - rows.last(conn), 0))
     conn.execute(_SQL["note"]).fetchone()
     conn.execute("COMMIT")
 

@@ -6,7 +6,7 @@ Everything here blocks. One caller at a time writes.
 import os
 import re
 from collections import OrderedDict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -78,12 +78,16 @@ class LogFiles:
             for folder in dict.fromkeys(self._path((job, 1)).parent for job in jobs):
                 _delete_logs(folder, jobs)
 
-    def forget_attempts(self, keys: Collection[Key]) -> None:
-        """Delete the logs of these attempts: another life of the data has used their numbers."""
-        for key in keys:
-            if key in self._open:
-                os.close(self._open.pop(key).descriptor)
-            self._path(key).unlink(missing_ok=True)
+    def forget_attempts(self, first: Mapping[int, int]) -> None:
+        """Delete the logs of attempts from these numbers on, by job id.
+
+        Another life of the data has used the numbers that come now. Nothing is open yet.
+        """
+        for folder in dict.fromkeys(self._path((job, 1)).parent for job in first):
+            for path in folder.glob("*.log"):
+                job, attempt, _ = path.name.split(".")
+                if int(job) in first and int(attempt) >= first[int(job)]:
+                    path.unlink()
 
     def close(self) -> None:
         """Close all files."""

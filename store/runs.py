@@ -225,6 +225,11 @@ def author(conn: sqlite3.Connection, revision_id: int) -> str | None:
     return None if row is None else row[0]
 
 
+def is_ending(conn: sqlite3.Connection, run_id: int) -> bool:
+    """Whether a run was broken off, and waits for its clean-up jobs."""
+    return bool(conn.execute(_SQL["ending"], (run_id,)).fetchone()[0])
+
+
 def family(conn: sqlite3.Connection, root_run_id: int) -> int:
     """How many runs a run has started, through all the triggers that followed."""
     row = conn.execute(_SQL["family"], (root_run_id,)).fetchone()

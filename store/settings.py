@@ -35,6 +35,13 @@ class ClockRecord(msgspec.Struct, frozen=True, kw_only=True):
     ahead_ms: int = 0
     steps: tuple[ClockStep, ...] = ()
 
+    def resumed_ms(self, wall_ms: int) -> int:
+        """How far ahead the wall clock is at a start, at this time of its.
+
+        Less where it was put right meanwhile: the steady clock never goes back.
+        """
+        return min([self.ahead_ms, *(wall_ms - step.steady_ms for step in self.steps[-1:])])
+
 
 def get(conn: sqlite3.Connection, name: Setting) -> str | None:
     """What is kept under this name."""

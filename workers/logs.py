@@ -70,7 +70,8 @@ class LogTrimmer:
         if not self._cut + over:
             return tail.decode(errors="ignore")  # It just fits.
         # The first line is not whole, if there are others.
-        begin = tail.find(b"\n") + 1
+        ends = [at for at in map(tail.find, (b"\n", b"\r")) if 0 <= at < len(tail) - 1]
+        begin = min(ends, default=-1) + 1
         left_out = self._cut + over + begin
         note = f"\n[… log limit reached: {left_out} bytes are left out here]\n"
         return note + tail[begin:].decode(errors="ignore")

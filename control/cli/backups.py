@@ -1,15 +1,19 @@
 """Owns the commands `tpctl backup` and `tpctl restore`, for the machine of the control plane."""
 
+import os
 from importlib.metadata import version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
 from control.cli.pipelines import Yes
 from control.cli.session import Session, command
 from control.model.config import default_data_dir
+from control.model.names import BACKUPS_FOLDER
 from control.model.times import to_rfc3339
+
+_PRIVATE: Final = 0o077  # All that is made is for its owner only.
 
 
 def add_to(app: typer.Typer) -> None:
@@ -22,20 +26,22 @@ def backup(
     session: Session,
     to: Annotated[
         Path | None,
-        typer.Option("--to", metavar="FILE", help="Default: taskplane-TIME.tar.gz, here."),
+        typer.Option("--to", metavar="FILE", help="Default: backups/ in the data directory."),
     ] = None,
 ) -> None:
     """Write a backup of the data directory: state, facts, logs, and the admin's credentials.
 
     The control plane may run meanwhile. The file is checked once it is written. It has secrets in
-    it: keep it as safe as the data directory.
+    it: keep it as safe as the data directory, where jobs of the local worker cannot read it.
     """
     from control import backups  # noqa: PLC0415 - DuckDB takes 100 ms, which help need not wait for.
 
     directory = session.world.data_dir or default_data_dir(session.world.environ)
     now_ms = session.now_ms()
     name = f"taskplane-{to_rfc3339(now_ms)[:19].replace(':', '').replace('-', '')}Z.tar.gz"
-    target = (to or Path(name)).absolute()
+    os.umask(_PRIVATE)
+    folder = directory.absolute() / BACKUPS_FOLDER
+    target = folder / name if to is None else to.absolute()
 
     def export_from_server(path: Path) -> None:
         with (
@@ -46,6 +52,8 @@ def backup(
                 file.write(piece)
 
     with backups.facts_of_stopped(directory) as export:
+        if to is None:
+            folder.mkdir(exist_ok=True)
         made = backups.create(
             directory,
             target,
@@ -55,6 +63,8 @@ def backup(
         )
     size = target.stat().st_size
     session.out.say(f"wrote {target}: {size:,} bytes, up to run {made.last_run_id}; it is whole")
+    if directory.absolute() not in target.parents:
+        session.out.say("jobs of the same user can read it there: the local worker's, say")
 
 
 def restore(
@@ -79,6 +89,7 @@ def restore(
         )
         return
     directory = session.world.data_dir or default_data_dir(session.world.environ)
+    os.umask(_PRIVATE)
     session.confirm(f"Replace the data in {directory} by {file}?", yes=yes)
     found, aside = backups.restore(file.absolute(), directory, now_ms=session.now_ms())
     session.out.say(f"restored {directory}: of {found.created_at}, up to run {found.last_run_id}")

@@ -252,17 +252,17 @@ class Advance:
 
     def _break_off(self, event: Event, reason: str) -> None:
         """Cancel what has not ended. The first time clean-up jobs stay; the run waits for them."""
-        first, specs = self.run.ending is None, self.graph.pipeline.jobs
+        ending, specs = self.run.ending, self.graph.pipeline.jobs
         stay = False
         for job in self.run.jobs:
             if job.state in FINAL:
                 continue
-            if first and specs[job.idx].when == When.ALWAYS:
+            if ending is None and specs[job.idx].when == When.ALWAYS:
                 stay = True
             else:
                 self._cancel(job, reason)
         if not stay:
-            self._end(event, reason)
+            self._end(event if ending is None else Event(ending), reason)
             return
         self.run.ending, self.run.reason = event.value, reason
         self.run.deadline_ms = None  # It has passed, or no longer matters.

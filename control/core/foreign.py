@@ -42,6 +42,7 @@ from control.model.messages import (
     Started,
     ToldQueues,
     ToldWhy,
+    Unstarted,
     WorkerDown,
     WorkerQuiet,
     WorkerUp,
@@ -54,7 +55,7 @@ CARRIES: Final[Mapping[Topic, frozenset[type]]] = MappingProxyType(
     {
         Topic.TASK_RUNS: frozenset({JobReady}),
         Topic.TASK_RUNS_LOAD_BALANCED: frozenset({Placed}),
-        Topic.TASK_RUN_EVENTS: frozenset({Started, Progressed, RecordsLost}),
+        Topic.TASK_RUN_EVENTS: frozenset({Started, Unstarted, Progressed, RecordsLost}),
         Topic.TASK_RUN_RESULTS: _ENDS,
         Topic.QUERY_TASK_RUN_RESULTS: _ENDS,
         Topic.NOTIFICATION_TASK_RUN_RESULTS: _ENDS,

@@ -129,4 +129,5 @@ class Effect(StrEnum):
     REFUSED = "refused"
 
 
+BACKUPS_FOLDER: Final = "backups"
 LOGS_FOLDER: Final = "logs"

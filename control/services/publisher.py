@@ -27,7 +27,7 @@ from control.model.rows import Active, NewRun, PlannedRun
 from control.model.states import Missed, Overlap, Trigger
 from control.model.times import to_rfc3339
 from control.transactions.ledger import Ledger
-from store import clients, schedules, settings
+from store import clients, runs, schedules, settings
 from store.schedules import Schedule
 from store.writer import Tx, Writer
 
@@ -68,7 +68,8 @@ class Publisher:
             now_ms = self._clock.wall_ms()
             if await self.run_once(now_ms, waiting=waiting):
                 continue
-            waiting = self._clock.steady_ms() < self.settled_ms
+            # What waits for a run, and then for room in the queue, has no event of its own.
+            waiting = self._clock.steady_ms() < self.settled_ms or bool(self._retry_ms)
             wait_ms = await self._wait_ms(now_ms)
             self._expected_ms = self._clock.steady_ms() + math.ceil(wait_ms)
             with trio.move_on_after(wait_ms / 1000):
@@ -195,6 +196,8 @@ class Publisher:
     def _start(self, tx: Tx, schedule: Schedule, row: PlannedRun, replaced: Active | None) -> None:
         now_ms = self._clock.wall_ms()
         for run_id in replaced.planned if replaced else ():
+            if runs.is_ending(tx.conn, run_id):
+                continue  # It was replaced before; what it still does is clean up.
             reason = f"replaced by the run of {to_rfc3339(row.nominal_ms)}"
             self._ledger.cancel_run(tx, run_id, reason, now_ms=now_ms)
         priority, max_running = clients.limits_of(tx.conn, schedule.client)

@@ -82,6 +82,9 @@ SELECT waiting, max_queued FROM clients WHERE client_id = ?
 -- An unnamed revision is shared by all who send the same: each of them is its author.
 SELECT client_id FROM revisions WHERE id = ? AND revision IS NOT NULL
 
+-- name: ending
+SELECT ending IS NOT NULL FROM runs WHERE id = ?
+
 -- name: family
 SELECT runs FROM families WHERE root_run_id = ?
 

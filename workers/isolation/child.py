@@ -5,11 +5,20 @@ import json
 import os
 import signal
 import socket
-from typing import Any
+from contextlib import suppress
+from typing import Any, Final
 
 import trio
 
 from control.model import limits
+
+# What a path that a job names may answer, and would be the worker's trouble anywhere else.
+_OF_PATH: Final = frozenset(
+    {
+        *(errno.EIO, errno.EROFS, errno.ENOSPC, errno.EDQUOT),
+        *(errno.ENOBUFS, errno.EPIPE, errno.ECONNRESET),
+    }
+)
 
 
 class GuardedProcess:
@@ -39,7 +48,10 @@ class GuardedProcess:
             while (message := self._next()) is None:
                 await trio.lowlevel.wait_readable(self._channel)
         except BaseException:
-            self._channel.close()  # Its guard ends what has been started meanwhile.
+            # Also what is started a moment later: nothing begins once the attempt has ended.
+            with suppress(OSError):
+                await self.settle()
+            self._channel.close()
             raise
         if "pid" in message:
             self._pid = message["pid"]
@@ -47,6 +59,10 @@ class GuardedProcess:
         self._channel.close()
         if message["errno"] is None:
             raise ValueError(message["error"])
+        if message["of_job"] and message["errno"] in _OF_PATH:
+            # A path that the job names: whatever is wrong with it says nothing of the worker.
+            text = f"{message['error']}: {message['path']}"
+            raise ValueError(text)
         raise OSError(message["errno"], message["error"], message["path"])
 
     def poll(self) -> int | None:

@@ -58,6 +58,8 @@ def adopt_orphans() -> None:
 
 def guard(order: Order, channel: socket.socket) -> None:
     """Start the program, report its number and its end, and end what it has left."""
+    if select.select([channel], [], [], 0)[0]:
+        return  # The worker does not want it any more: its attempt was stopped meanwhile.
     adopt_orphans()
     wakeups = wakeup_pipe()
     reads, writes = os.pipe()
@@ -146,6 +148,7 @@ def _watch(leader: int, channel: socket.socket, wakeups: int) -> None:
 
 def _become(order: Order, writes: int, guard_pid: int) -> NoReturn:
     """Turn this process into the program, or say why that cannot be."""
+    of_job = False
     try:
         os.setsid()
         if order.rights is not None:
@@ -165,13 +168,14 @@ def _become(order: Order, writes: int, guard_pid: int) -> NoReturn:
         os.dup2(output, 2)
         for source, target in zip(passed, order.targets, strict=True):
             os.dup2(source, target)
-        os.chdir(order.cwd)
         signal.set_wakeup_fd(-1)
         for name in _RESTORED:
             signal.signal(getattr(signal, name), signal.SIG_DFL)
+        of_job = True  # From here on it depends on paths that the job names.
+        os.chdir(order.cwd)
         _execute(order)
-    except BaseException as error:  # noqa: BLE001 - Whoever gave the order hears of it.
-        os.write(writes, _described(error))
+    except BaseException as error:  # noqa: BLE001 - It is reported to the worker.
+        os.write(writes, _described(error, of_job=of_job))
     os._exit(_CANNOT_START)
 
 
@@ -191,11 +195,12 @@ def _execute(order: Order) -> None:
         raise OSError(error.errno, error.strerror, order.command[0]) from error
 
 
-def _described(error: BaseException) -> bytes:
+def _described(error: BaseException, *, of_job: bool = False) -> bytes:
     number = error.errno if isinstance(error, OSError) else None
     words = error.strerror if isinstance(error, OSError) else str(error)
     path = error.filename if isinstance(error, OSError) else None
-    return json.dumps({"errno": number, "error": words, "path": path}).encode() + b"\n"
+    report = {"errno": number, "error": words, "path": path, "of_job": of_job}
+    return json.dumps(report).encode() + b"\n"
 
 
 def _descendants(kept: Collection[int]) -> Iterator[int]:
