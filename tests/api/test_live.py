@@ -337,8 +337,8 @@ async def test_the_doctor_finds_sound_data_sound(server: Serving) -> None:
     async with server.as_client("operator") as client:
         await client.post("/v1/runs", json={"pipeline": PIPELINE})
         assert (await client.get("/v1/doctor")).json()["items"] == [
-            {"check": "stored data", "ok": True, "detail": "it is sound"},
-            {"check": "bus", "ok": True, "detail": "it is there"},
+            {"check": "stored data", "ok": True, "detail": "it is sound", "warning": False},
+            {"check": "bus", "ok": True, "detail": "it is there", "warning": False},
         ]
 
 

@@ -28,7 +28,9 @@ COMMANDS = [
     for name in names.split()
 ] + [
     *(("bus", "dead-letters", name) for name in ("list", "show", "replay", "drop")),
+    ("backup",),
     ("doctor",),
+    ("restore",),
     ("simulate",),
     ("tui",),
     ("up",),
