@@ -91,7 +91,7 @@ def create(
 
 
 def restore(path: Path, directory: Path, *, now_ms: int) -> tuple[Manifest, Path | None]:
-    """Put a backup into a data directory that nobody uses; gives where the old files are now.
+    """Put a backup into a data directory that is not in use; gives where the old files are now.
 
     Raises `ConfigError`; before anything was moved, all is as it was.
     """
@@ -117,7 +117,7 @@ def restore(path: Path, directory: Path, *, now_ms: int) -> tuple[Manifest, Path
 
 @contextmanager
 def facts_of_stopped(directory: Path) -> Iterator[ExportFacts | None]:
-    """How to export the facts of a directory that nobody uses; None: a control plane uses it.
+    """How to export the facts of a directory that is not in use; None: a control plane uses it.
 
     Raises `ConfigError` where there is no state.
     """

@@ -171,7 +171,7 @@ def ensure_admin(
     """The client id and secret that go into credentials.toml, inside the transaction.
 
     Those in the file stay. Where there are none (at the first start, or the file or its client is
-    gone) the client `admin` gets a new secret: whoever can write here is the owner. A secret that
+    gone) the client `admin` gets a new secret: who can write here is the owner. A secret that
     was rotated, so that the one in the file is refused, is not rotated once more.
     """
     client_id, secret = stored_credentials(directory / CREDENTIALS_FILE)

@@ -31,7 +31,7 @@ class Witness:
         self._file = -1
 
     def read(self) -> Position | None:
-        """What it says; None: there is none, or nobody can read it."""
+        """What it says; None: there is none that can be read."""
         try:
             epoch, commits = self._path.read_text(encoding="ascii").split()
             return Position(int(epoch), int(commits))

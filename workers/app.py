@@ -156,7 +156,7 @@ async def _end_with(parent: int) -> None:
     """End this process at once when that one, which has started it, is gone, however it ended.
 
     As after a kill, guards end what runs, and the next start finds the results. It must be at once:
-    whoever takes over gives the same jobs to others.
+    the control plane that takes over assigns the same jobs to other workers.
     """
     try:
         ended = os.pidfd_open(parent)

@@ -78,7 +78,7 @@ def make_ruleset(version: int, allowed: Iterable[tuple[int, bool]]) -> int:
 def restrict_process(ruleset: int) -> None:
     """Let this process, of one thread, and all that it starts, keep to a ruleset; raises OSError.
 
-    It can be undone by nobody. Programs with set-user-id bits gain nothing any more.
+    Nothing can undo it. Programs with set-user-id bits gain nothing any more.
     """
     assert _libc is not None
     _checked(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))

@@ -86,7 +86,7 @@ def _escaped(text: str) -> str:
 
 
 def _surroundings() -> tuple[object, ...]:
-    """What a call can change for the calls after it, and nobody would know."""
+    """What a call can change, unnoticed, for the calls after it."""
     mask = os.umask(0)
     os.umask(mask)
     handlers = [signal.getsignal(number) for number in signal.valid_signals()]
