@@ -86,6 +86,21 @@ class _Proven(msgspec.Struct, frozen=True):
     until: float
 
 
+class _Check:
+    """A login that is being verified: others with the same secret wait for what comes of it."""
+
+    def __init__(self) -> None:
+        self.done = trio.Event()
+        self.refusal: Unauthenticated | Busy | None = None
+
+    def require_right(self) -> None:
+        """Raise what it was refused with."""
+        if isinstance(self.refusal, Busy):
+            raise Busy(str(self.refusal), retry_after_s=self.refusal.retry_after_s)
+        if self.refusal is not None:
+            raise Unauthenticated(str(self.refusal))
+
+
 class Gate:
     """Finds out who calls. `cache_key`: 32 random bytes; secrets are not kept, even in memory.
 
@@ -108,6 +123,7 @@ class Gate:
         self._known: OrderedDict[bytes, tuple[Identity, float]] = OrderedDict()
         self._proven: OrderedDict[bytes, _Proven] = OrderedDict()
         self._wrong: OrderedDict[bytes, str] = OrderedDict()  # And which hash they do not fit.
+        self._checks: dict[bytes, _Check] = {}  # Logins that are being verified.
         self._changes = 0
         self._hashing = Pool(
             Bound.LOGINS,
@@ -143,8 +159,22 @@ class Gate:
         `address`: the network address that the secret came from.
         """
         key = self._digest(client_id, secret)
-        if (known := self._recall(key)) is not None:
+        while (known := self._recall(key)) is None and (check := self._checks.get(key)) is not None:
+            await check.done.wait()  # The same login, of which one is enough.
+            check.require_right()
+        if known is not None:
             return known
+        check = self._checks[key] = _Check()
+        try:
+            return await self._verified(key, client_id, secret, address)
+        except (Unauthenticated, Busy) as error:
+            check.refusal = error
+            raise
+        finally:
+            del self._checks[key]
+            check.done.set()
+
+    async def _verified(self, key: bytes, client_id: str, secret: str, address: str) -> Identity:
         changes = self._changes
         identity = await self._renewed(key, client_id)
         if identity is None:
@@ -167,24 +197,22 @@ class Gate:
         return _admit(client_id, login)
 
     async def _hashed(self, key: bytes, client_id: str, secret: str, address: str) -> Identity:
-        now = trio.current_time()
-        wait_s = self._by_id.wait_s(f"{address} {client_id}", now)
-        if wait_s > 0:
-            raise self._too_many(address, wait_s)
+        self._require_tries(address, client_id)
         login = await self._lookup(client_id)
+        self._require_tries(address, client_id)  # Others may have come meanwhile.
+        now = trio.current_time()
         stored = _NOBODY if login is None else login.secret_hash
         wait_s = self._by_address.wait_s(address, now)
         if wait_s == 0 and self._wrong.get(key) == stored:  # The same wrong secret as before.
             raise Unauthenticated(_REFUSED)
         # Taken before the hash, so that what comes at once from there is bounded as well.
         self._by_address.take(address, now)
+        self._by_id.take(f"{address} {client_id}", now)
         if wait_s == 0:
             return await self._compared(key, client_id, secret, address, login)
         # Too many wrong ones came from there, which is no fault of a client beside them. Ids that
         # do not exist are not hashed; that and how long it takes is nothing the answer tells.
-        if login is None:
-            self._by_id.take(f"{address} {client_id}", now)
-        else:
+        if login is not None:
             with suppress(Unauthenticated, Busy):
                 return await self._compared(key, client_id, secret, address, login)
         await trio.sleep_until(now + limits.LOGIN_UNDER_ATTACK_S)
@@ -202,12 +230,17 @@ class Gate:
             right = await self._offload(lambda: matches(secret, stored))
         now = trio.current_time()
         if login is None or not right:
-            self._by_id.take(f"{address} {client_id}", now)
             _remember(self._wrong, key, stored)
             raise Unauthenticated(_REFUSED)
         self._by_address.give_back(address, now)
+        self._by_id.give_back(f"{address} {client_id}", now)
         _remember(self._proven, key, _Proven(stored, now + limits.PROVEN_LOGIN_S))
         return _admit(client_id, login)
+
+    def _require_tries(self, address: str, client_id: str) -> None:
+        wait_s = self._by_id.wait_s(f"{address} {client_id}", trio.current_time())
+        if wait_s > 0:
+            raise self._too_many(address, wait_s)
 
     def _too_many(self, address: str, wait_s: float) -> Busy:
         self._tally.refused(Bound.LOGINS, address=address)

@@ -157,6 +157,31 @@ async def test_many_wrong_ids_at_once_fill_no_line(autojump_clock: MockClock) ->
     assert logins.hashed <= limits.LOGIN_ADDRESS_BURST + 1
 
 
+async def test_the_same_login_is_verified_once_at_a_time(autojump_clock: MockClock) -> None:
+    # 200 connections of one client make no line for others to wait in.
+    logins = Logins()
+
+    async def right() -> None:
+        assert (await logins.gate.verify("ann", "right", "10.0.0.1")).client_id == "ann"
+
+    async def wrong() -> None:
+        assert await logins.refused("ann", "wrong") is Unauthenticated
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(200):
+            nursery.start_soon(right)
+            nursery.start_soon(wrong)
+    assert logins.hashed == 2
+
+
+async def test_many_wrong_secrets_of_one_client_fill_no_line(autojump_clock: MockClock) -> None:
+    logins = Logins()
+    async with trio.open_nursery() as nursery:
+        for number in range(200):
+            nursery.start_soon(logins.refused, "ann", f"wrong {number}")
+    assert logins.hashed <= limits.LOGIN_TRIES_BURST
+
+
 async def test_the_same_wrong_secret_is_hashed_once(mock_clock: MockClock) -> None:
     logins = Logins()
     for _ in range(200):
