@@ -39,6 +39,7 @@ from store.facts import Facts
 from store.log_files import LogFiles
 from store.outlines import Outlines
 from store.reader import Reader
+from store.settings import Setting
 from store.state import open_state
 from store.views import Views
 from store.writer import Tx, Writer
@@ -83,7 +84,7 @@ class StateHost:
         self.life = bootstrap.enter_life(
             conn, witness, files, now_ms=world.clock.wall_ms(), jobs_to_publish=wiring.spread
         )
-        self._data_id = settings.identity(conn, world.random_bytes)
+        self._data_id = settings.identity(conn, world.random_bytes, Setting.DATA)
         participant = wiring.participant(conn, world.random_bytes)
         self.writer = Writer(conn, lanes.writer, participant, witness.note)
         self.bus = wiring.bus(self.writer)

@@ -15,6 +15,7 @@ class Setting(StrEnum):
     """What is kept."""
 
     ID = "id"  # Of this database, among all that may use a Kafka cluster.
+    DATA = "data"  # Which data these are, to consoles; a copy has the same.
     BUS = "bus"  # Where waiting jobs are: `embedded`, or a cluster with its prefix.
     SPLIT = "split"  # The share of the partitions for slow jobs, or `auto`, once it was set.
     SEEN = "seen_ms"  # Until which wall time planned runs that were due have been seen to.
@@ -49,12 +50,14 @@ def get(conn: sqlite3.Connection, name: Setting) -> str | None:
     return found[0] if found else None
 
 
-def identity(conn: sqlite3.Connection, random_bytes: Callable[[int], bytes]) -> str:
-    """Who this database is: made up when it is asked for the first time."""
-    found = get(conn, Setting.ID)
+def identity(
+    conn: sqlite3.Connection, random_bytes: Callable[[int], bytes], name: Setting = Setting.ID
+) -> str:
+    """An id that is made up when it is asked for the first time."""
+    found = get(conn, name)
     if found is None:
         found = random_bytes(8).hex()
-        put(conn, Setting.ID, found)
+        put(conn, name, found)
     return found
 
 
