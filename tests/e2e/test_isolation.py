@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -64,8 +64,8 @@ class Plane:
 
     def worker_pid(self) -> int:
         """The local worker's process."""
-        for folder in Path("/proc").iterdir():
-            if folder.name.isdigit():
+        for folder in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):  # It may have ended just now.
                 status = (folder / "stat").read_text("utf-8").rpartition(")")[2].split()
                 if int(status[1]) == self.pid and "workers" in (folder / "cmdline").read_text():
                     return int(folder.name)
