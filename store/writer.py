@@ -97,9 +97,14 @@ class Writer:
         offload: Offload,
         participant: Participant,
         witness: Callable[[sqlite3.Connection], Callable[[], None]] | None = None,
+        cpu_s: Callable[[], float] = time.thread_time,
     ) -> None:
-        """`witness`: counts each commit, inside it; what it gives is called right after it."""
+        """`witness`: counts each commit, inside it; what it gives is called right after it.
+
+        `cpu_s`: the clock by which a commit has taken in enough.
+        """
         self._witness = witness
+        self._cpu_s = cpu_s
         self._conn = conn
         self._offload = offload
         self._participant = participant
@@ -224,9 +229,9 @@ class Writer:
         try:
             conn.execute("BEGIN IMMEDIATE")
             pieces: list[Tx] = []
-            end_s = time.thread_time() + limits.WRITER_GROUP_S
+            end_s = self._cpu_s() + limits.WRITER_GROUP_S
             for piece in group:
-                if pieces and time.thread_time() > end_s:
+                if pieces and self._cpu_s() > end_s:
                     break
                 tx = Tx(conn)
                 begun.append(tx)

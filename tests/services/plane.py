@@ -106,7 +106,8 @@ class Plane:
         self.dropped = 0  # Runs that waited, by the last `put`.
         self.committed: Callable[[], None] = lambda: None  # Called between two commits.
         self.journal = Journal(SqliteLogRows())
-        self.writer = Writer(self.conn, self._offload, self.journal)
+        # What a commit takes in depends on nothing real: a seed is always one run.
+        self.writer = Writer(self.conn, self._offload, self.journal, cpu_s=lambda: 0.0)
         self.bus = EmbeddedBus(self.journal, self.writer.insist)
         self.stepped_ms = stepped_ms  # How far somebody has set the wall clock.
         clock = self.clock = Clock(lambda: now_ms() + self.stepped_ms, now_ms)
