@@ -96,8 +96,13 @@ class Framed(Screen[None]):
 
     @property
     def _is_whole(self) -> bool:
-        """Whether all boxes are there: a screen is in front before they are, and after."""
-        return self.is_mounted and bool(self.query("#keys"))
+        """Whether all boxes are there: a screen is in front before they are, and after.
+
+        A container's own boxes come after it: it counts as mounted when they are there.
+        """
+        parts = self.query("#keys, #body, #body *")
+        whole = bool(self.query("#keys")) and bool(self.query("#body Box"))
+        return self.is_mounted and whole and all(part.is_mounted for part in parts)
 
     def flush(self, *, order: bool) -> None:
         """Draw everything that has changed."""
