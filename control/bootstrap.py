@@ -172,7 +172,7 @@ def ensure_admin(
 
     Those in the file stay. Where there are none (at the first start, or the file or its client is
     gone) the client `admin` gets a new secret: who can write here is the owner. A secret that
-    was rotated, so that the one in the file is refused, is not rotated once more.
+    was rotated, so that the one in the file is refused, is not rotated again.
     """
     client_id, secret = stored_credentials(directory / CREDENTIALS_FILE)
     login = clients.login(tx.conn, client_id) if client_id else None

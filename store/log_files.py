@@ -101,7 +101,7 @@ class LogFiles:
     def _file(self, key: Key) -> _File:
         file = self._open.get(key)
         if file is not None and not os.fstat(file.descriptor).st_nlink:
-            os.close(self._open.pop(key).descriptor)  # Somebody removed it while it was open.
+            os.close(self._open.pop(key).descriptor)  # It was removed while it was open.
             file = None
         if file is None:
             file = self._open[key] = _File(self._path(key))

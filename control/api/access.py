@@ -138,7 +138,7 @@ class Access:
         self._parts.gate.forget()
         try:
             await self._parts.fair.lanes.files(lambda: self._parts.note_rotated(client_id, secret))
-        except OSError as error:  # Whoever asked has it, and writes it where it is needed.
+        except OSError as error:  # The answer has it: the operator can write it there.
             LOG.warning("credentials.unwritten", client=client_id, reason=str(error))
         return _with_secret(client, secret)
 

@@ -179,7 +179,7 @@ class Starting:
                 await trio.sleep(min(trio.current_time() - begin, limits.BULK_PAUSE_S))
         if count < limits.BULK_RUNS_MIN:
             return await writer.write(work, patient=True)
-        # (A commit that nobody shares would cost a twelfth of the throughput, where all submit by
+        # (A commit of its own for each would cost a twelfth of the throughput, where all submit by
         # some hundreds.)
         async with self._parts.fair.bulk.hold(call.key):
             return await writer.write(work, patient=True)

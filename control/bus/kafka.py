@@ -295,7 +295,7 @@ class KafkaBus:
         return self._owns_state and topic in {Topic.TASK_NEWS, Topic.TASK_RUN_LOGS}
 
     async def _guard(self) -> None:
-        """When a topic seems to be gone, look; make it again, and begin anew with what it is now.
+        """When a topic seems to be gone, look; make it again, and restart its readers.
 
         Groups and tails of a topic that was deleted know places in it that are others now.
         """

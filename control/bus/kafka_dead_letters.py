@@ -42,7 +42,7 @@ class DeadLetters:
         self._name = cluster.topic(Topic.TASK_DEAD_LETTERS)
 
     def left(self) -> list[SetAside]:
-        """Those that nobody has dropped or replayed, oldest first."""
+        """Those that were not dropped or replayed, oldest first."""
         with self._consumer() as consumer:
             return self._read(consumer)[0]
 

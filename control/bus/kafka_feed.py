@@ -28,7 +28,7 @@ _PASSES_S: Final = 1.0
 
 
 class Troubled(Protocol):
-    """Who hears of what goes wrong; from any thread."""
+    """Receives errors; called from any thread."""
 
     def trouble(self, error: KafkaError) -> None:
         """Something did not work; it is tried again."""
@@ -130,7 +130,7 @@ class Feed:
             self.closing = False
             try:
                 trio.from_thread.run_sync(self.opened.set)
-                if again:  # Whoever came before it was open may have missed something as well.
+                if again:  # Records published before it was open may be missed as well.
                     trio.from_thread.run_sync(self._cut)
                 self._follow(consumer)
             finally:

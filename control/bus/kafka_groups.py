@@ -180,7 +180,7 @@ class ElectedMember(Member):
         await super()._start(subscription)
 
     def lose(self) -> None:
-        """As for any member; whoever still waits to be elected here starts over."""
+        """As for any member; one that still waits to be elected here starts over."""
         super().lose()
         self._elected.set()
 

@@ -170,7 +170,7 @@ class TransactionalProducer:
     ) -> None:
         partition = record.partition
         if partition is None:
-            # Not by the client's choice: it would use partitions that somebody adds at once, and
+            # Not by the client's choice: it would use added partitions at once, and
             # readers begin with them at their next start only.
             partition = (record.key or 0) % self._partitions_of(record.topic)
         while True:
@@ -265,7 +265,7 @@ class TransactionalProducer:
         producer.begin_transaction()
         for topic in Topic:
             known = found.get(self._cluster.topic(topic))
-            if known is None:  # Somebody has deleted it.
+            if known is None:  # It was deleted.
                 raise KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
             for partition in known.partitions:
                 self._produce(producer, Outgoing(topic, partition, None, b"", []))

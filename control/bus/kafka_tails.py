@@ -141,7 +141,7 @@ class Tail:
             self.fall_behind()
 
     def fall_behind(self) -> None:
-        """It has missed something: whoever reads it is told, and takes a new one."""
+        """It has missed records: its reader gets an error, and subscribes again."""
         self.overrun = True
         self._inbox.keep(lambda _: False)
         self._inbox.wake()

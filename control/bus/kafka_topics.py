@@ -174,7 +174,7 @@ class Topics:
     def _wrong_counts(self, counts: Mapping[Topic, int]) -> Iterator[str]:
         """Where partitions are missing, or are more than the dispatchers divide.
 
-        Elsewhere more than there must be are left alone: nobody writes there.
+        Elsewhere more than there must be are left alone: no record is written there.
         """
         divided = counts[_DIVIDED]
         if divided > self._layouts[_DIVIDED].partitions:

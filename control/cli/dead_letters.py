@@ -1,4 +1,4 @@
-"""Owns the commands `tpctl bus dead-letters …`: what nobody could use, and what becomes of it."""
+"""Owns the commands `tpctl bus dead-letters …`: show, replay, or drop records set aside."""
 
 from typing import TYPE_CHECKING, Annotated
 

@@ -169,21 +169,14 @@ class Advance:
         self.deadline_set = True
 
     def restart(self, number: Callable[[int], int]) -> None:
-        """Run what is open once more: the data were restored, and what became of it is not known.
+        """Run what is open again: the data were restored, and what became of it is not known.
 
         `number` gives the number of a job's next attempt, which no record of an earlier life has.
         """
         for job in self.run.jobs:
             if job.state in FINAL or job.ready_ms is None:
                 continue
-            if job.state == State.IN_PROGRESS:
-                self._move(job, Event.REPEAT, f"the data were restored from a backup; {WAITS}")
-                self._clear(job)
-                job.ready_ms = self.now_ms
-            job.attempt = number(job.attempt)
-            self.changed[job.idx] = job
-            if not job.delayed:
-                self.released.append(job)
+            self._reissue(job, number(job.attempt), "the data were restored from a backup")
 
     def fail_unstarted(self, job: JobRow, reason: str) -> None:
         """A job that may start cannot: its input is too large, say."""
@@ -209,12 +202,18 @@ class Advance:
             if running:
                 job.error = _GONE
                 self._archive(job, Outcome.LOST)
-                self._move(job, Event.REPEAT, f"{_GONE}; {WAITS}")
-                self._clear(job)
-                job.ready_ms = self.now_ms
-            job.attempt += 1
+            self._reissue(job, job.attempt + 1, _GONE)
             job.reason = f"{_GONE}; {WAITS}"
-            self.changed[job.idx] = job
+
+    def _reissue(self, job: JobRow, attempt: int, why: str) -> None:
+        """Give an open job another attempt, at once unless it waits for its retry."""
+        if job.state == State.IN_PROGRESS:
+            self._move(job, Event.REPEAT, f"{why}; {WAITS}")
+            self._clear(job)
+            job.ready_ms = self.now_ms
+        job.attempt = attempt
+        self.changed[job.idx] = job
+        if not job.delayed:
             self.released.append(job)
 
     def settle(self) -> None:

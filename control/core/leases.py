@@ -107,7 +107,9 @@ class Leases:
                 settled_ms = now_ms + _ms(limits.RESTART_GRACE_S)
             grace_ms = max(settled_ms, self._returning.get(placed.worker, 0))
             if now_ms < grace_ms:
-                held.started_ms = self._wall(now_ms)  # Perhaps: nobody who is here knows.
+                held.started_ms = self._wall(
+                    now_ms
+                )  # Perhaps: no connected worker has reported it.
                 self.holdings.set_adrift(held, grace_ms)
                 out.recovered = True
             else:

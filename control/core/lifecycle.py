@@ -43,7 +43,6 @@ RUN: Final[dict[State, dict[Event, State]]] = {
         Event.FAIL: State.ERROR,
         Event.CANCEL: State.CANCELLED,
     },
-    State.DONE: {Event.RETRY: State.IN_PROGRESS},  # Only failures that were allowed.
     State.ERROR: {Event.RETRY: State.IN_PROGRESS},
     State.CANCELLED: {Event.RETRY: State.IN_PROGRESS},
 }

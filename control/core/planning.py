@@ -138,8 +138,8 @@ def decide_due(
 
     `due` has to hold all due rows of the schedule, or `missed: last` would take the newest of
     each portion. `since_ms`: since when nothing has kept due runs from being started (the end of
-    an outage). Whoever carries out a `Wait` marks the row as `waiting`: a row that grew old in
-    the queue was not missed.
+    an outage). The publisher carries out a `Wait` and marks the row as `waiting`: a row that grew
+    old in the queue was not missed.
     """
     rows = sorted(due, key=lambda row: (row.due_ms, row.nominal_ms))
     planned = [row for row in rows if not row.backfill]

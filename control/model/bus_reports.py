@@ -17,7 +17,7 @@ class Versioned(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeadLetter(Versioned, frozen=True, kw_only=True, tag="dead_letter"):
-    """A record that nobody could use, and where it was found. `value`: its text, cut off.
+    """A record that no reader could use, and its position. `value`: its text, cut off.
 
     What is no text stands there in base64, and `encoding` says so. `size`: bytes of all of it; 0:
     of an earlier version, which did not say. (Such a one names the topic with its prefix.)

@@ -1,4 +1,4 @@
-"""Owns what time is to one process: the wall clock, and one that nobody can set.
+"""Owns what time is to one process: the wall clock, and one that cannot be set.
 
 The wall clock may be set while a process lives, by minutes or by months. So it is used only for
 what people see, and for schedules, which are about the time of day. How long something lasts

@@ -34,4 +34,4 @@ class Lost(msgspec.Struct, frozen=True, kw_only=True):
     open_jobs: Sequence[int]
     past: Sequence[tuple[int, int]]  # Attempts of open jobs that it does know.
     unread: Sequence[tuple[int, int]]  # Attempts whose ends its bus delivers again.
-    from_start: bool  # Whether the offsets of its bus have begun anew.
+    from_start: bool  # Whether the offsets of its bus have restarted.

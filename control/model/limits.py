@@ -74,7 +74,7 @@ MOVE_LEAVE_S: Final = 8.0  # a process that has died may still seem to be there,
 MOVE_SETTLE_S: Final = 30.0  # its transaction may be open,
 MOVE_DRAIN_S: Final = 300.0  # results may take to be counted,
 MOVE_RELAY_S: Final = 300.0  # and what waits may take to be published.
-DEAD_LETTER_BYTES_MAX: Final = 64 * KIB  # Kept of a record that nobody could use.
+DEAD_LETTER_BYTES_MAX: Final = 64 * KIB  # Stored of a record that no reader could use.
 DEAD_LETTERS_SHOWN_MAX: Final = 20
 
 EVENTS_PER_SECOND_MAX: Final = 10
@@ -152,13 +152,13 @@ PRUNE_PORTION_MAX: Final = 200
 PLAN_EVERY_S: Final = 60.0  # How often the planner moves the 48 h on.
 LATE_MAX_MS: Final = 60_000  # Started later than this: it was missed.
 LATE_PART: Final = 10  # Of what was due in an outage: not missed by such a part of its period.
-OUTAGE_MIN_MS: Final = 10_000  # Whoever starts what is due was so late: that was an outage.
+OUTAGE_MIN_MS: Final = 10_000  # The publisher was so late: that was an outage.
 OVERLAP_SETTLE_MS: Final = 3_000  # RESTART_GRACE_S, and until a result that comes then has counted.
 PUBLISH_PORTION_MAX: Final = 500  # Runs started in one transaction,
 PUBLISH_EACH_MAX: Final = 100  # and of one schedule.
 CLOCK_LOOK_S: Final = 30.0  # A sleep until an instant looks at the clock so often: it may jump.
 CLOCK_WATCH_S: Final = 1.0  # How often the wall clock is compared with the steady one.
-CLOCK_STEP_MIN_MS: Final = 1_000  # Smaller differences are corrections, and nobody's business.
+CLOCK_STEP_MIN_MS: Final = 1_000  # Smaller differences are corrections, and ignored.
 CLOCK_STEPS_KEPT: Final = 20  # Shown by `tpctl doctor` for a day.
 
 # Statistics.

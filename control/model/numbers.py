@@ -1,6 +1,6 @@
 """Owns the ranges of numbers in messages and frames: what a database, JSON, and a date can hold.
 
-Decoders refuse what is outside. So no reader has to ask whether a number that somebody else wrote
+Decoders refuse what is outside. So no reader has to ask whether a number from outside
 fits into a column, an instant, or a list of partitions; what it stands for is still to be checked.
 """
 

@@ -1,4 +1,4 @@
-"""Owns noticing that somebody set the wall clock: it is logged, stored, shown, and acted on.
+"""Owns noticing that the wall clock was set: it is logged, stored, shown, and acted on.
 
 Linux has no wake-up for it that Python reaches (`TFD_TIMER_CANCEL_ON_SET` needs Python 3.13), so
 the two clocks are compared once a second.

@@ -15,7 +15,7 @@ LOG = structlog.get_logger("pruner")
 
 
 class Pruner:
-    """Looks once an hour; works in small portions, so that nobody waits for it.
+    """Looks once an hour; works in small portions, so that no other transaction waits for it.
 
     `may_forget`: whether the time of day may be trusted with it.
     """

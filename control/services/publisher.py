@@ -50,7 +50,7 @@ class Publisher:
         self._expected_ms = clock.steady_ms()  # When we should look next.
         # Until then results of runs from before our start may be on their way.
         self.settled_ms = clock.steady_ms() + limits.OVERLAP_SETTLE_MS
-        # When to try again the schedules whose client is over a limit. Nobody else waits for it.
+        # When to try again the schedules whose client is over a limit. Other schedules do not wait.
         self._retry_ms: dict[int, int] = {}
         self._delayed: set[int] = set()  # Logged as such, until they start something again.
         self._last = 0  # The schedule that was served last: the others have their turn.
@@ -98,7 +98,7 @@ class Publisher:
         return max(min(waits), 0)
 
     def _notice_outage(self) -> None:
-        """What was due while nobody could look, or in a time that the wall clock left out."""
+        """What was due during an outage, or in a time that the wall clock skipped."""
         late_ms = self._clock.steady_ms() - self._expected_ms
         ahead_ms = self._clock.ahead_ms()
         stepped_ms = abs(ahead_ms - self._ahead_ms)

@@ -121,7 +121,7 @@ class Trigger:
     async def _publish_again(self, deliveries: Sequence[Delivery]) -> None:
         """Records are gone from the bus: publish again what is open, in portions; then be done.
 
-        A crash in between begins anew: each job gets one more attempt, which replaces the last.
+        A crash in between restarts it: each job gets one more attempt, which replaces the last.
         """
         lost = [each.message for each in deliveries if isinstance(each.message, RecordsLost)]
         begun, after, jobs = begun_too(lost), 0, 0

@@ -120,7 +120,7 @@ class Ledger:
         tx.publish(messages)
 
     def restart_open(self, tx: Tx, number: Callable[[int], int], *, now_ms: int) -> int:
-        """Run all that is open once more, after a restore; gives how many runs are open.
+        """Run all that is open again, after a restore; gives how many runs are open.
 
         `number`: as for `Advance.restart`.
         """

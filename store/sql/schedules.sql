@@ -17,7 +17,7 @@ DELETE FROM schedules WHERE id = ?
 UPDATE schedules SET paused = ?, planned_until_ms = ? WHERE id = ?
 
 -- name: forget_planned
--- Those whose time has come stay, and those that were asked for: nobody would plan them again.
+-- Those whose time has come stay, and those that were asked for: the planner would not plan them again.
 DELETE FROM scheduled_runs WHERE schedule_id = ? AND backfill = 0 AND nominal_ms > ?
 
 -- name: forget_all

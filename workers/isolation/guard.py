@@ -109,7 +109,9 @@ def wakeup_pipe() -> int:
     reads, writes = os.pipe()
     for end in (reads, writes):
         os.set_blocking(end, False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)  # What nobody handles wakes nobody.
+    signal.signal(
+        signal.SIGCHLD, lambda *_: None
+    )  # Without a handler the wake-up descriptor stays silent.
     signal.set_wakeup_fd(writes, warn_on_full_buffer=False)
     return reads
 
