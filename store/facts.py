@@ -119,8 +119,8 @@ class Facts:
         with self._writing, self._cursor() as cursor:
             cursor.begin()
             if withdrawn:
-                jobs, attempts = zip(*withdrawn, strict=True)
-                ends = {"jobs": list(jobs), "attempts": list(attempts)}
+                jobs, attempts = _columns(withdrawn)
+                ends = {"jobs": jobs, "attempts": attempts}
                 row = cursor.execute(_SQL["withdraw"], ends).fetchone()
                 if row and row[0]:
                     self._pending = None
@@ -157,20 +157,18 @@ class Facts:
         """Belong to another epoch from now on; gives how many facts were of a lost life."""
         with self._writing, self._cursor() as cursor:
             cursor.begin()
-            past, unread = (list(zip(*found, strict=True)) or [(), ()] for found in
-                            (lost.past, lost.unread))  # fmt: skip
-            row = cursor.execute(
-                _SQL["forget_lost"],
-                {
-                    "last_job": lost.last_job_id,
-                    "last_id": lost.last_id,
-                    "open": list(lost.open_jobs),
-                    "past_jobs": list(past[0]),
-                    "past_attempts": list(past[1]),
-                    "unread_jobs": list(unread[0]),
-                    "unread_attempts": list(unread[1]),
-                },
-            ).fetchone()
+            past_jobs, past_attempts = _columns(lost.past)
+            unread_jobs, unread_attempts = _columns(lost.unread)
+            values = {
+                "last_job": lost.last_job_id,
+                "last_id": lost.last_id,
+                "open": list(lost.open_jobs),
+                "past_jobs": past_jobs,
+                "past_attempts": past_attempts,
+                "unread_jobs": unread_jobs,
+                "unread_attempts": unread_attempts,
+            }
+            row = cursor.execute(_SQL["forget_lost"], values).fetchone()
             if lost.from_start:
                 cursor.execute(_SQL["forget_reached"])
             cursor.execute(_SQL["leave_epoch"])
@@ -387,6 +385,11 @@ class Facts:
                 self._running.pop(interruptible, None)
             if cursor is not None:
                 cursor.close()  # Rolls back what was not committed.
+
+
+def _columns(attempts: Collection[tuple[int, int]]) -> tuple[list[int], list[int]]:
+    """Attempts as the two lists that SQL takes them in."""
+    return [job_id for job_id, _ in attempts], [number for _, number in attempts]
 
 
 def _rows(cursor: duckdb.DuckDBPyConnection, name: str, row: type[T], **values: Param) -> list[T]:

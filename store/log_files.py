@@ -7,6 +7,7 @@ import os
 import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -64,6 +65,11 @@ class LogFiles:
                 return file.read(limits.LOG_READ_BYTES) or b""
         except FileNotFoundError:
             return b""
+
+    def require_readable(self, key: Key) -> None:
+        """Raise OSError where a file is there, and cannot be read."""
+        with suppress(FileNotFoundError), self._path(key).open("rb", buffering=0) as file:
+            file.read(1)
 
     def reached(self, key: Key) -> int:
         """Up to which byte of the attempt's text the file has come."""

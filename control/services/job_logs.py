@@ -70,7 +70,7 @@ class JobLogs:
 
     async def check(self, job_id: int, attempt: int) -> None:
         """Raise `StoreFailed` where an attempt's log cannot be read."""
-        await self._piece((job_id, attempt), 0)
+        await self._read(lambda: self._files.require_readable((job_id, attempt)))
 
     async def follow(
         self, job_id: int, attempt: int, log_bytes: Callable[[], Awaitable[int | None]]
@@ -163,8 +163,11 @@ class JobLogs:
         return await self._locked(lambda: self._files.reached(key)) >= total
 
     async def _piece(self, key: Key, at: int) -> bytes:
+        return await self._read(lambda: self._files.read(key, at))
+
+    async def _read(self, work: Callable[[], T]) -> T:
         try:
-            return await self._reading(lambda: self._files.read(key, at))
+            return await self._reading(work)
         except OSError as error:
             message = f"the log cannot be read: {error}"
             raise StoreFailed(message) from error

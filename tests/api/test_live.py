@@ -21,7 +21,6 @@ from control.model.messages import (
     LogChunk,
     Message,
     Placed,
-    Skipped,
     Started,
     WorkerDown,
     WorkerUp,
@@ -31,6 +30,7 @@ from control.model.records import Record
 from control.model.states import Outcome, Role, Speed
 from store.facts import Facts
 from tests.api.serving import NOW_MS, PIPELINE, SECRET, Serving, serving
+from tests.services.test_statistics import SKIPPED
 from tests.store.fact_samples import fact
 
 READY = JobReady(
@@ -276,18 +276,7 @@ async def test_metrics_count_what_ended(server: Serving) -> None:
 
 async def test_an_attempt_with_two_ends_is_counted_once(server: Serving) -> None:
     # It was cancelled while it was on its way to a worker.
-    skipped = Skipped(
-        run_id=1,
-        job_id=1,
-        attempt=1,
-        pipeline="p",
-        name="j",
-        kind="Sleep",
-        client="submitter",
-        ready_ms=NOW_MS,
-        finished_ms=NOW_MS,
-        reason="cancelled",
-    )
+    skipped = msgspec.structs.replace(SKIPPED, job_id=1)
     cancelled = msgspec.structs.replace(FINISHED, outcome=Outcome.CANCELLED)
     await tell(server, skipped, cancelled, WORKER)
     await until(server, "/v1/workers", "w1")
