@@ -3,9 +3,10 @@
 import shutil
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+import httpx
 import pytest
 import trio
 from confluent_kafka import Producer
@@ -78,7 +79,9 @@ def test_of_two_state_hosts_on_copies_of_one_directory_the_first_ends(
         with client_of(tmp_path / "first") as client:
             job = {"name": "job", "stage": "run", "kind": "Sleep", "params": {"seconds": 0}}
             pipeline = {"name": "one", "stages": ["run"], "jobs": [job]}
-            client.post("/v1/runs", json={"pipeline": pipeline}).raise_for_status()
+            # It may end before it has anything to publish: then nobody answers.
+            with suppress(httpx.TransportError):
+                client.post("/v1/runs", json={"pipeline": pipeline})
         deadline = time.monotonic() + PATIENCE_S
         while first.runs:
             assert time.monotonic() < deadline
