@@ -42,7 +42,8 @@ from control.model import limits
 from control.model.errors import NotFound, TaskplaneError
 
 LOG = structlog.get_logger("api")
-_BODILESS: Final = frozenset({"GET", "HEAD"})
+_GET: Final = "GET"
+_HEAD: Final = "HEAD"
 _PARAMETER: Final = re.compile(r"\{(\w+)\}")
 _Refusal = Callable[[Request[Any, Any, Any], Exception], Response[bytes]]
 
@@ -112,18 +113,19 @@ def _http_handler(
             who = await parts.gate.identify(request.headers.get("authorization"), address)
             check_role(who, allowed)
         call = Call(request, who, operation, parts.fair, address)
-        if operation.method not in _BODILESS:
+        if operation.method != _GET:
             call.check_media()
         if reserved:
             await call.hold(parts.fair.answers, reserved)
         answer = await route.handler(call)
         response = _response(answer, operation, closing)
+        response.is_head_response = call.headers_only
         metrics.answered(operation.method, operation.path, response.status_code)
         return response
 
     made = HTTPRouteHandler(
         _paths(operation.path),
-        http_method=operation.method,  # type: ignore[arg-type]  # A Literal there, text here.
+        http_method=[_GET, _HEAD] if operation.method == _GET else operation.method,  # type: ignore[arg-type]  # A Literal there, text here.
         name=operation.name,
         opt={"path": operation.path},
         status_code=200,  # Each answer says its own.

@@ -5,7 +5,7 @@ An `Operation` is all that is known of a call: routing, OpenAPI, and the tests a
 
 import codecs
 import re
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
@@ -56,9 +56,14 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     query: type[msgspec.Struct] | None = None
     body: Any = None
     body_media: tuple[str, ...] = (JSON,)
+    any_json: bool = False  # Whatever is JSON by its suffix (`+json`, RFC 6839) is taken as well.
     body_needed: bool = True
     errors: tuple[int, ...] = ()
     idempotent: bool = False  # Takes the header Idempotency-Key.
+
+    def takes(self, media: str) -> bool:
+        """Whether a body of this content type is read."""
+        return media in self.body_media or (self.any_json and media.endswith("+json"))
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,6 +104,11 @@ class Call:
     def by_hand(self) -> bool:
         """Whether a person's tool calls, not a program."""
         return self._request.headers.get("user-agent", "").startswith("tpctl/")
+
+    @property
+    def headers_only(self) -> bool:
+        """Whether the answer's body is not wanted: a HEAD request."""
+        return self._request.method == "HEAD"
 
     @property
     def place(self) -> str:
@@ -159,8 +169,8 @@ class Call:
             # Nobody hears it, and it is no fault of ours that a log should speak of.
             message = "the client went away before its body was complete"
             raise Malformed(message) from error
-        if body and self.media not in self._operation.body_media:
-            raise _untaken(self.media, self._operation.body_media)
+        if body and not self._operation.takes(self.media):
+            raise self._untaken()
         return body
 
     async def _received(self) -> bytes:
@@ -183,10 +193,16 @@ class Call:
 
         Also where no body is needed: a form of any page can be sent here without asking.
         """
-        taken = (JSON,) if self._operation.body is None else self._operation.body_media
         untyped = not self.media and self._operation.body is None and self._request.content_length
-        if untyped or (self.media and self.media not in taken):
-            raise _untaken(self.media, taken)
+        if untyped or (self.media and not self._operation.takes(self.media)):
+            raise self._untaken()
+
+    def _untaken(self) -> UnsupportedMedia:
+        taken = list(self._operation.body_media)
+        if self._operation.any_json:
+            taken.append("application/…+json")
+        media = self.media or "a body without a content type"
+        return UnsupportedMedia(f"{media} is not taken here: {', '.join(taken)}")
 
     @property
     def media(self) -> str:
@@ -209,11 +225,6 @@ class Route(msgspec.Struct, frozen=True):
 
     operation: Operation
     handler: Handler
-
-
-def _untaken(media: str, taken: Sequence[str]) -> UnsupportedMedia:
-    message = f"{media or 'a body without a content type'} is not taken here: {', '.join(taken)}"
-    return UnsupportedMedia(message)
 
 
 def decode(body: bytes, decoder: "msgspec.json.Decoder[T]") -> T:

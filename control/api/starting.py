@@ -11,7 +11,8 @@ import trio
 from msgspec import Raw
 
 from control.api.bodies import Batch, BatchItem, BatchStarted, StartRun, StartUnnamed
-from control.api.calls import JSON, KEY_PATTERN, Answer, Call, Operation, Route, check_input, decode
+from control.api.calls import JSON, KEY_PATTERN, Answer, Call, Operation, Route, check_input
+from control.api.hook_bodies import CLOUD_EVENT, FORM, hook_input
 from control.api.http.parsing import parsed
 from control.api.ports import Parts
 from control.api.problems import one
@@ -35,7 +36,6 @@ _ERRORS: Final = (400, 409, 413, 415, 422, 429)
 _START: Final = msgspec.json.Decoder(StartRun)
 _UNNAMED: Final = msgspec.json.Decoder(StartUnnamed)
 _BATCH: Final = msgspec.json.Decoder(Batch)
-_ANY: Final = msgspec.json.Decoder(Raw)
 _PLAIN_INPUTS: Final = frozenset({b"null", b"{}", b"[]", b'""', b"0", b"true", b"false"})
 Made = tuple[int, int]
 """The first id and the number of the runs a request made."""
@@ -126,8 +126,7 @@ class Starting:
         token = call.text("token")
         # The body is read only for a known token, on its client's share.
         _, call.key = await self._parts.reader.read(lambda conn: catalog.hook_target(conn, token))
-        body = await call.body() or b"null"
-        run_input = check_input(decode(body, _ANY), "")
+        run_input = hook_input(call.media, await call.body())
 
         def work(tx: Tx) -> RunView:
             name, client = catalog.hook_target(tx.conn, token)
@@ -325,7 +324,8 @@ HOOK: Final = Operation(
     answer=RunView,
     status=201,
     body=Raw,
-    body_media=(JSON,),
+    body_media=(JSON, CLOUD_EVENT, FORM),
+    any_json=True,
     body_needed=False,
     errors=(400, 404, 409, 413, 415, 422, 429),
 )

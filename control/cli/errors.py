@@ -39,6 +39,10 @@ class UsageError(TaskplaneError):
     """The command line asks for what cannot be."""
 
 
+class OutputFailed(TaskplaneError):
+    """Standard output cannot be written."""
+
+
 class Unreachable(TaskplaneError):
     """The control plane cannot be reached."""
 
@@ -54,6 +58,7 @@ class ServerFailed(TaskplaneError):
 # The nearest class in an error's MRO wins.
 EXIT_CODES: Final[Mapping[type[TaskplaneError], ExitCode]] = {
     UsageError: ExitCode.USAGE,
+    OutputFailed: ExitCode.USAGE,
     ConfigError: ExitCode.USAGE,
     Invalid: ExitCode.USAGE,
     Unauthenticated: ExitCode.NOT_ALLOWED,

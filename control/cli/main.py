@@ -1,6 +1,5 @@
 """Owns the command `tpctl`: its groups, and the options that may stand before a command."""
 
-import io
 import os
 import sys
 import time
@@ -25,7 +24,9 @@ from control.cli import (
     starting,
     stats,
 )
-from control.cli.session import DataDir, OutputFormat, Url, World, paragraphs
+from control.cli.errors import OutputFailed, exit_code
+from control.cli.session import DataDir, OutputFormat, Url, World, paragraphs, report
+from control.cli.standard_streams import prepare_streams
 
 _SUMMARY = paragraphs(
     """Run pipelines of jobs: say what to run and when, and see how it goes.
@@ -84,8 +85,9 @@ for _commands in (
 
 def main() -> None:
     """Run the command."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # Signs such as ✓ must not be what a command fails at.
-            stream.reconfigure(errors="backslashreplace")
-    app(prog_name="tpctl")
+    prepare_streams()
+    try:
+        app(prog_name="tpctl")
+    except OutputFailed as error:  # Where no command was reached: its help, the version.
+        report(error)
+        sys.exit(exit_code(error))

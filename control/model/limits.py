@@ -27,6 +27,7 @@ RETRY_ATTEMPT_MAX: Final = 1_000
 SECONDS_MAX: Final = 10 * 366 * 86_400
 NUMBER_MAX: Final = 2**53  # What JSON carries exactly, and any database.
 INPUT_BYTES_MAX: Final = 1 * MIB
+FORM_FIELDS_MAX: Final = 1_000  # Of a form that a hook receives.
 OUTPUT_BYTES_MAX: Final = 1 * MIB
 VALUE_DEPTH_MAX: Final = 256  # Levels of a job's output.
 JOB_INPUT_BYTES_MAX: Final = 8 * MIB  # A run's input and all outputs a job waited for, together.

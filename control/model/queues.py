@@ -20,8 +20,12 @@ class WaitingGroup(msgspec.Struct, frozen=True, kw_only=True):
     speed: Class = msgspec.field(name="class")
     jobs: Annotated[int, Meta(description="How many there are.", ge=1, examples=[287])]
     order: Annotated[
-        tuple[int, int, int, int],
-        Meta(description="Priorities of the first: client, run, stage, job."),
+        tuple[int, ...],  # As a tuple of four its schema is one that client generators refuse.
+        Meta(
+            description="Priorities of the first: client, run, stage, job.",
+            min_length=4,
+            max_length=4,
+        ),
     ]
     expected_seconds: Seconds
     ready_seconds: Annotated[

@@ -43,6 +43,31 @@ async def test_paths_and_methods_that_do_not_exist(server: Serving) -> None:
             assert "id" in problem(await client.get(f"/v1/runs/{number}"), 422)
 
 
+async def test_head_is_get_without_a_body(server: Serving) -> None:
+    async with server.as_client("admin") as client:
+        for path in ("/v1/health", "/v1/runs", "/v1/stats/export?format=csv", "/metrics"):
+            get, head = await client.get(path), await client.head(path)
+            assert (head.status_code, head.content) == (get.status_code, b"")
+            assert head.headers["content-type"] == get.headers["content-type"]
+        assert (await client.head("/v1/health")).headers["content-length"] != "0"
+        assert (await client.head("/v1/runs/77")).status_code == 404
+        assert (await client.head("/v1/hooks/token")).status_code == 405
+
+
+async def test_head_of_a_followed_log_does_not_wait_for_its_end(server: Serving) -> None:
+    async with server.as_client("admin") as client:
+        body = {"pipeline": PIPELINE}
+        run = (await client.post("/v1/runs", json=body)).json()["id"]
+        job = (await client.get(f"/v1/runs/{run}/jobs")).json()["items"][0]["id"]
+        assert (await client.head(f"/v1/jobs/{job}/logs?follow=true")).status_code == 200
+
+
+async def test_head_needs_the_role_that_get_needs(server: Serving) -> None:
+    async with server.as_client(None) as nobody, server.as_client("viewer") as viewer:
+        assert (await nobody.head("/v1/runs")).status_code == 401
+        assert (await viewer.head("/v1/clients")).status_code == 403
+
+
 async def test_bodies_that_are_not_json(server: Serving) -> None:
     async with server.as_client("admin") as client:
         await client.put("/v1/pipelines/nightly", json=PIPELINE)

@@ -195,31 +195,6 @@ async def test_a_full_queue_is_said_and_nothing_is_stored(tmp_path: Path) -> Non
             assert "max_queued" in (await small.post("/v1/runs", json=body)).json()["detail"]
 
 
-async def test_hooks_start_runs_of_whoever_made_them(server: Serving) -> None:
-    async with server.as_client("submitter") as client, server.as_client(None) as outside:
-        await client.put("/v1/pipelines/nightly", json=PIPELINE)
-        hook = (await client.post("/v1/pipelines/nightly/hooks")).json()
-        listed = (await client.get("/v1/pipelines/nightly/hooks")).json()["items"]
-        assert [each["id"] for each in listed] == [hook["id"]]
-        assert "token" not in listed[0]
-        run = (await outside.post(hook["path"], json={"x": 1})).json()
-        assert (run["trigger"], run["client"], run["input"]) == ("hook", "submitter", {"x": 1})
-        assert (await outside.post(hook["path"])).json()["input"] is None
-        assert (await outside.post("/v1/hooks/wrong")).status_code == 404
-        gone = await client.delete(f"/v1/pipelines/nightly/hooks/{hook['id']}")
-        assert gone.status_code == 204
-        assert (await outside.post(hook["path"])).status_code == 404
-
-
-async def test_a_hook_may_do_no_more_than_whoever_made_it(server: Serving) -> None:
-    async with server.as_client("submitter") as client, server.as_client("admin") as admin:
-        await client.put("/v1/pipelines/nightly", json=PIPELINE)
-        hook = (await client.post("/v1/pipelines/nightly/hooks")).json()
-        assert (await admin.post(hook["path"])).status_code == 201
-        await admin.patch("/v1/clients/submitter", json={"role": "viewer"})
-        assert (await admin.post(hook["path"])).status_code == 404
-
-
 async def test_a_waiting_job_is_moved_and_explained(server: Serving) -> None:
     async with server.as_client("operator") as client:
         run_id = await started(client)
