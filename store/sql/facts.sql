@@ -4,6 +4,8 @@ SET allowed_directories = [$directory]
 
 -- name: close_off
 SET enable_external_access = false;
+-- What users see is UTC everywhere else as well.
+SET TimeZone = 'UTC';
 SET lock_configuration = true
 
 -- name: tables

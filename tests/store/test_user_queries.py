@@ -55,6 +55,12 @@ async def test_a_query_gives_rows_up_to_its_limit(asked: Asked) -> None:
     assert not exact.truncated
 
 
+async def test_times_with_a_zone_are_given_in_utc(asked: Asked) -> None:
+    sql = "SELECT now() > TIMESTAMPTZ '2020-01-01', TIMESTAMPTZ '2026-01-02 03:00:00+02', [now()]"
+    ((later, time, _),) = (await asked.query(sql)).rows
+    assert (later, time) == (True, "2026-01-02 01:00:00+00:00")
+
+
 async def test_each_query_sees_all_that_was_stored_before_it(asked: Asked) -> None:
     count, job_id = "SELECT count(*), min(job_id), max(job_id) FROM facts", 1
     assert (await asked.query(count)).rows == ((0, None, None),)
