@@ -11,7 +11,7 @@ import random
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from functools import partial
 from typing import TypeVar
 
@@ -22,7 +22,7 @@ from control import bootstrap
 from control.admission.door import connections_of, raise_descriptor_limit
 from control.admission.fair_use import FairUse
 from control.admission.loop_watch import LoopWatch
-from control.api.server import Api
+from control.api.server import Api, listen
 from control.api.status import Status
 from control.hands import Hands
 from control.local_worker import LocalWorker, check_local_worker
@@ -46,6 +46,7 @@ _SWITCH_INTERVAL_S = 0.0001
 # 100,000 waiting jobs, would cost a tenth of the CPU.
 _GC_YOUNG = 50_000
 _INSTANCE_BYTES = 8
+_STOPPING = "stopping  once jobs of the local worker and calls have ended; Ctrl-C again: at once\n"
 _PRIVATE = 0o077  # Whatever is made here, by whichever library, is for its owner only.
 
 
@@ -156,7 +157,6 @@ class ControlPlane:
                         if self._config.workers and gateway is not None:
                             hands.start_soon(self._worker.run, gateway, worker_login)
                         await stop.wait()
-                        LOG.info("control.stopping")
                         hands.cancel_scope.cancel()
                     if self._api is not None:
                         self._api.close()
@@ -203,6 +203,7 @@ async def serve(config: Config, umask: int) -> None:
     gc.set_threshold(_GC_YOUNG)
     async with AsyncExitStack() as stack:
         stack.enter_context(bootstrap.locked(config.directory))
+        _check_addresses(config)
         plane = ControlPlane(config, umask)
         stop = trio.Event()
         async with trio.open_nursery() as nursery:
@@ -256,6 +257,18 @@ def run_alone(work: Callable[[], Awaitable[T]]) -> T:
         raise first(ours.subgroup(ConfigError) or ours) from group
 
 
+def _check_addresses(config: Config) -> None:
+    """Raise `ConfigError` for an address that cannot be had, before any data are made."""
+    wanted = [(config.listen_address, "--listen")]
+    if Service.API not in config.services:
+        wanted = [(config.metrics_address, "--metrics")]
+    if Service.DISPATCHER in config.services:
+        wanted.append((config.gateway_address, "--gateway"))
+    with ExitStack() as stack:
+        for address, flag in wanted:
+            stack.enter_context(listen(address.host, address.port, flag))
+
+
 async def _end(foundation: trio.CancelScope) -> None:
     """Services finish what they hold; but not if that needs a broker that is not there."""
     await trio.sleep(limits.ACK_S)
@@ -273,6 +286,9 @@ async def _listen_to_signals(
         async for _ in signals:
             if stop.is_set():
                 now.cancel()
+            else:
+                sys.stderr.write(_STOPPING)
+                sys.stderr.flush()
             stop.set()
 
 

@@ -31,6 +31,11 @@ from workers.protocol import Event, Forgotten, Phase, WorkerProtocol
 from workers.spool import Spool
 
 _NOT_ALLOWED: Final = frozenset({401, 403})
+_NOT_FOUND: Final = 404
+_NO_GATEWAY: Final = (
+    "there is no worker gateway at this address (404); the gateway has another port than the API: "
+    "`gateway` in credentials.toml"
+)
 _RECEIVE_BYTES: Final = 256 * limits.KIB
 _PROTOCOL_ERROR: Final = 1002
 _log = structlog.get_logger()
@@ -242,6 +247,8 @@ class Link:
     def _rejected(self, url: str, status: int) -> None:
         if status in _NOT_ALLOWED:
             self._refused(url, f"the client id, its secret, or its role does not do ({status})")
+        elif status == _NOT_FOUND:
+            self._refused(url, _NO_GATEWAY)
         else:
             self._failed(url, f"the gateway answered with HTTP status {status}")
 

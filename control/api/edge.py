@@ -14,11 +14,12 @@ import trio
 
 from control.admission.fair_use import FairUse
 from control.api.calls import Operation
+from control.api.fleet import EVENTS
 from control.api.http.holds import SCOPE_KEY, Holds
 from control.api.http.refusal import refuse
 from control.api.problems import TooSlow
 from control.model import limits
-from control.model.errors import Forbidden, TaskplaneError
+from control.model.errors import Forbidden, NotFound, TaskplaneError
 from control.model.names import Bound
 
 Event = MutableMapping[str, Any]
@@ -86,6 +87,10 @@ class Edge:
         if words is not None:
             self._fair.tally.refused(Bound.ORIGINS, reason=words)
             return Forbidden(words)
+        if scope["type"] == "websocket" and scope["path"] != EVENTS.path:
+            # The framework would answer with 403, which a worker takes for its secret's fault.
+            message = "no websocket is here; workers connect to the gateway, which has its own port"
+            return NotFound(message)
         return None
 
     def _allowed(self, path: str) -> set[str]:

@@ -101,10 +101,10 @@ def listen(host: str, port: int, flag: str) -> socket.socket:
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, patience_ms)
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listener.bind(address)
+        listener.listen(_BACKLOG)
     except OSError as error:
         where = f"cannot listen on {host}:{port}: {error.strerror}"
         message = f"{where}; give {flag} another one (port 0: a free one)"
         raise ConfigError(message) from error
-    listener.listen(_BACKLOG)
     listener.setblocking(False)
     return listener

@@ -78,7 +78,7 @@ _INVALID: Final = frozenset({400, 413, 415, 422})
 _REFUSED: Final = range(400, 500)
 _TOO_MANY: Final = 429
 _RETRY_AFTER_S: Final = 5
-_STRANGE: Final = "is this a control plane? It answered with status"
+_STRANGE: Final = "is this a control plane's API? It answered with status"
 
 
 class _Said(msgspec.Struct, frozen=True, kw_only=True):

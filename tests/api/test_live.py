@@ -100,6 +100,13 @@ TOPICS: dict[type, Topic] = {
     Started: Topic.TASK_RUN_EVENTS,
 }
 
+UPGRADE = {
+    "connection": "Upgrade",
+    "upgrade": "websocket",
+    "sec-websocket-version": "13",
+    "sec-websocket-key": base64.b64encode(bytes(16)).decode(),
+}
+
 
 async def tell(server: Serving, *messages: Message) -> None:
     for message in messages:
@@ -225,26 +232,28 @@ async def test_events_begin_with_a_snapshot_and_go_on_with_changes(server: Servi
         assert changes["counts"]["slots"] == 2
 
 
+async def test_a_worker_at_the_apis_port_is_sent_to_the_gateway(server: Serving) -> None:
+    for path in ("/", "/v1/runs"):
+        async with server.as_client("admin", **UPGRADE) as client:
+            refused = await client.get(path)
+            assert refused.status_code == 404
+            assert "workers connect to the gateway" in refused.json()["detail"]
+
+
 async def test_a_listener_needs_the_role_and_room(server: Serving) -> None:
-    upgrade = {
-        "connection": "Upgrade",
-        "upgrade": "websocket",
-        "sec-websocket-version": "13",
-        "sec-websocket-key": base64.b64encode(bytes(16)).decode(),
-    }
     for who, status in (("submitter", 403), ("nobody", 401)):
-        async with server.as_client(who, **upgrade) as client:
+        async with server.as_client(who, **UPGRADE) as client:
             refused = await client.get("/v1/events")
             assert refused.status_code == status
             assert refused.json()["status"] == status
     for _ in range(limits.EVENT_STREAMS_EACH):
         server.api.events.join(Identity(client_id="viewer", role=Role.VIEWER))
-    async with server.as_client("viewer", **upgrade) as client:
+    async with server.as_client("viewer", **UPGRADE) as client:
         refused = await client.get("/v1/events")  # Its share; others have room.
         assert (refused.status_code, refused.headers["retry-after"]) == (429, "5")
     for _ in range(limits.EVENT_STREAMS_MAX - limits.EVENT_STREAMS_EACH):
         server.api.events.join(Identity(client_id="admin", role=Role.ADMIN))
-    async with server.as_client("viewer", **upgrade) as client:
+    async with server.as_client("viewer", **UPGRADE) as client:
         refused = await client.get("/v1/events")
         assert (refused.status_code, refused.headers["retry-after"]) == (429, "5")
 

@@ -68,7 +68,7 @@ def test_one_problem_takes_one_line() -> None:
 
 @pytest.mark.parametrize("body", [b"<html>", b"[]", b"\xff", b'{"detail": 3}'])
 def test_a_stranger_is_told_by_its_status(body: bytes) -> None:
-    assert str(error_of(502, body)) == "is this a control plane? It answered with status 502"
+    assert str(error_of(502, body)) == "is this a control plane's API? It answered with status 502"
 
 
 def test_a_full_queue_says_when_to_come_back() -> None:

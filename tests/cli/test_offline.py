@@ -164,6 +164,8 @@ def test_an_address_that_is_taken_is_told_in_one_line(tmp_path: Path, flag: str)
     (line,) = ended.stderr.splitlines()
     assert flags[flag] in line
     assert f"give {flag} another one" in line
+    # Nothing was made that a later start could take for a first one's.
+    assert [path.name for path in tmp_path.iterdir()] == ["lock"]
 
 
 def test_broken_statistics_keep_no_control_plane_from_starting(tmp_path: Path) -> None:

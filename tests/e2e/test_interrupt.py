@@ -52,6 +52,7 @@ def test_a_running_job_ends_before_the_control_plane_does(tmp_path: Path) -> Non
         assert not called.value.code
         assert begun.read_text() == "begun\n"
         os.killpg(process.pid, signal.SIGINT)  # As a terminal does: to everybody in front of it.
+        assert any(line.startswith("stopping") for line in process.stderr)
         assert any("worker.draining" in line for line in process.stderr)
         with go.open("r+b", buffering=0) as words:  # Without a reader too, if the job is gone.
             words.write(b"done\n")

@@ -138,13 +138,18 @@ async def test_beats_stop_when_the_job_loop_is_deaf(
 
 # trio-websocket leaves the socket of a rejected handshake to the garbage collector.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-@pytest.mark.parametrize("status", [401, 403])
-async def test_wrong_credentials_end_the_first_try(tmp_path: Path, status: int) -> None:
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [(401, "its secret"), (403, "its secret"), (404, "no worker gateway at this address")],
+)
+async def test_a_wrong_secret_or_address_ends_the_first_try(
+    tmp_path: Path, status: int, words: str
+) -> None:
     gateway = Gateway()
     gateway.status = status
     async with running_gateway(gateway):
         side = Side(tmp_path, gateway.url)
-        with pytest.raises(NotWelcome, match=str(status)):
+        with pytest.raises(NotWelcome, match=f"{words}.*{status}"):
             await side.link.run()
     gc.collect()
 
