@@ -133,7 +133,8 @@ class ControlPlane:
         own = []
         if self._state is not None:
             restored = bootstrap.restored_check(self._state.life)
-            own = [self._state.clock_watch.examine(), *([restored] if restored else [])]
+            stored = await self._state.examiner.checks()
+            own = [*stored, self._state.clock_watch.examine(), *([restored] if restored else [])]
         return [*own, *await self._wiring.examine()]
 
     async def run(self, stop: trio.Event) -> None:

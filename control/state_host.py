@@ -24,6 +24,7 @@ from control.model.messages import Finished, Skipped
 from control.model.names import FACTS_FILE, LOGS_FOLDER, STATE_FILE, Group, Service, Topic
 from control.services.balancer import BalancerService
 from control.services.clock_watch import ClockWatch
+from control.services.examiner import Examiner
 from control.services.job_logs import JobLogs
 from control.services.planner import Planner
 from control.services.pruner import Pruner
@@ -93,6 +94,7 @@ class StateHost:
         self.clock_watch = ClockWatch(clock, self.writer, record)
         self._ledger = Ledger(Graphs(), config.queue_size, clock.steady_ms)
         self._reader = Reader(directory / STATE_FILE, lanes.readers)
+        self.examiner = Examiner(directory / STATE_FILE, lanes.examinations)
         # Logins never wait behind pages.
         logins = stored_logins(Reader(directory / STATE_FILE, lanes.logins))
         self._facts = Facts(directory / FACTS_FILE)
@@ -189,6 +191,7 @@ class StateHost:
         for service, run in (
             (Service.STATISTICS, self.statistics.run),
             (Service.API, self.logs.run),
+            (Service.API, self.examiner.run),
             (Service.TRIGGER, self.trigger.run),
             (Service.TRIGGER, self._pruner.run),
             (Service.SCHEDULER, self._planner.run),

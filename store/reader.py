@@ -43,7 +43,7 @@ class Reader:
         self, conn: sqlite3.Connection | None, work: Callable[[sqlite3.Connection], T]
     ) -> tuple[sqlite3.Connection | None, outcome.Outcome[T]]:
         try:
-            conn = conn or _open(self._path)
+            conn = conn or open_reader(self._path)
             conn.execute("BEGIN")
         except sqlite3.Error as error:
             return None, outcome.Error(_failure(error))
@@ -61,7 +61,8 @@ def _failure(error: sqlite3.Error) -> StoreFailed:
     return failure
 
 
-def _open(path: Path) -> sqlite3.Connection:
+def open_reader(path: Path) -> sqlite3.Connection:
+    """A connection that changes nothing, for any thread, one at a time; raises `sqlite3.Error`."""
     # Not `mode=ro`: a reader of a database in WAL mode may have to make its shared memory.
     conn = sqlite3.connect(
         f"{path.resolve().as_uri()}?mode=rw",

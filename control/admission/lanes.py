@@ -50,6 +50,7 @@ class Lanes:
         self.snapshots = ThreadPool(1)  # Facts, written out for exports and users' queries.
         self.logs = ThreadPool(1)  # What is appended.
         self.log_reading = ThreadPool(2)
+        self.examinations = ThreadPool(1)
         self.files = ThreadPool(1)  # Of exports, while they are sent.
         self.computing = ThreadPool(1)  # Forecasts, nominal times.
         self.parsing = ThreadPool(limits.PARSING_MAX)

@@ -331,11 +331,9 @@ async def test_the_document_tells_of_every_call(server: Serving) -> None:
             assert "description" in msgspec.json.encode(field).decode() or "$ref" in field, name
 
 
-async def test_the_doctor_finds_sound_data_sound(server: Serving) -> None:
+async def test_the_doctor_says_what_the_parts_say(server: Serving) -> None:
     async with server.as_client("operator") as client:
-        await client.post("/v1/runs", json={"pipeline": PIPELINE})
         assert (await client.get("/v1/doctor")).json()["items"] == [
-            {"check": "stored data", "ok": True, "detail": "it is sound", "warning": False},
             {"check": "bus", "ok": True, "detail": "it is there", "warning": False},
         ]
 
