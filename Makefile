@@ -40,9 +40,12 @@ demo: $(STAMP) ## Start a control plane and workers, and watch jobs go through
 shots: $(STAMP) ## Take the pictures of the console, and accept their texts (TAKES="runs help": those)
 	@$(BIN)/python -m bench.shots $(TAKES)
 
+# Processes that test side by side, each with a Kafka of its own: much of the time is waiting.
+TESTERS ?= 2
+
 test: lint types contracts ## Everything CI runs: lint, types, contracts, then all tests
 	@printf '\n== Tests\n'
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile
 
 unit: $(STAMP) ## The tests that start no process
 	@$(BIN)/python -m pytest -m 'not e2e and not kafka'
