@@ -50,6 +50,9 @@ class Process(Protocol):
     async def wait(self) -> int:
         """Sleep until it has ended."""
 
+    def signal(self, number: int) -> None:
+        """Signal it and its group, unless it has ended: then its number may be another's."""
+
     async def settle(self) -> None:
         """Kill it and what it has started; returns when all is gone. To be called once."""
 

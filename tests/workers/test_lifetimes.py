@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from control.model import limits
 from control.model.errors import JobFailed
 from control.model.states import Outcome
 from control.model.wire import Cancel
@@ -18,6 +20,7 @@ from tests.workers.marked import Mark, children_of, kill_all
 from tests.workers.test_tpworker import Worker
 from workers.isolation.launcher import GuardedLauncher
 from workers.kinds.shell import Shell
+from workers.trouble import WorkerTrouble
 
 pytestmark = [
     pytest.mark.e2e,
@@ -171,3 +174,75 @@ async def test_a_worker_ends_with_the_process_that_started_it(tmp_path: Path, ma
         await mark.until(0)
         with Worker(tmp_path, "--url", gateway.url, "--parent", "1") as orphan:
             assert await orphan.exit_code() == 1
+
+
+async def test_a_spawner_that_stands_still_is_killed_and_started_again(
+    shell: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launcher = shell.launcher
+    assert isinstance(launcher, GuardedLauncher)
+    former = launcher._spawner  # noqa: SLF001 - As above.
+    await shell(command="true")
+    former.send_signal(signal.SIGSTOP)
+    monkeypatch.setattr(limits, "ORDER_TAKEN_S", 0.1)
+    with trio.fail_after(60):
+        with pytest.raises(WorkerTrouble, match=r"took no order for 0\.1 s"):
+            await shell(command="true")
+        monkeypatch.undo()
+        await shell(command="true")
+    assert former.returncode == -signal.SIGKILL
+
+
+async def test_the_worker_signals_no_number_that_may_be_anothers(
+    shell: Runs, mark: Mark, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the guard knows whether its child was buried."""
+    signals: list[int] = []
+    monkeypatch.setattr(os, "killpg", lambda _, number: signals.append(number))
+    script = (
+        f"{all_ways(mark)}; trap 'touch {tmp_path}/asked; exit' TERM; while :; do sleep 0.1; done"
+    )
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(shell.raw, {"command": script})
+        await mark.until(len(WAYS))
+        nursery.cancel_scope.cancel()
+    assert (tmp_path / "asked").exists()
+    assert mark.pids() == []
+    assert set(signals) <= {0}  # Which only asks.
+
+
+async def test_a_relative_directory_alone_needs_the_workers_own(
+    shell: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    await shell(command="true")
+    monkeypatch.chdir(tmp_path)
+
+
+_BURIED = """
+import os, signal, sys, time
+from workers.isolation.guard import adopt_orphans, end_descendants, wakeup_pipe
+adopt_orphans()
+wakeups = wakeup_pipe()
+def child():
+    pid = os.fork()
+    if pid == 0:
+        time.sleep(300)
+    return pid
+kept, buried, other = child(), child(), child()
+os.kill(buried, signal.SIGKILL)
+os.waitid(os.P_PID, buried, os.WEXITED | os.WNOWAIT)
+children = {kept, buried}
+end_descendants(wakeups, children)
+assert children == {kept}, children
+os.kill(kept, 0)
+os.kill(kept, signal.SIGKILL)
+"""
+
+
+def test_a_child_that_was_buried_is_kept_no_more() -> None:
+    """Its number may be another's, which would be spared then."""
+    subprocess.run([sys.executable, "-c", _BURIED], check=True, timeout=60)

@@ -78,6 +78,11 @@ class GuardedProcess:
                 await trio.lowlevel.wait_readable(self._channel)
         return code
 
+    def signal(self, number: int) -> None:
+        """Have the guard signal it and its group, unless it has ended: only the guard knows."""
+        with suppress(OSError):
+            self._channel.send(bytes([number]))
+
     async def settle(self) -> None:
         """Kill it and all that it has started, wherever that went; returns when it is gone."""
         with trio.CancelScope(shield=True, deadline=trio.current_time() + limits.GRACE_S):

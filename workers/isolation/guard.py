@@ -23,10 +23,18 @@ from workers.isolation import landlock, mounts, seccomp
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _CANNOT_START: Final = 127
+_SIGNALS_MAX: Final = 64  # Taken from the channel at once.
 # Python ignores or handles these; a program shall find them as any other does.
 _RESTORED: Final = ("SIGPIPE", "SIGXFSZ", "SIGINT", "SIGTERM", "SIGHUP", "SIGCHLD")
 
 _libc: Final = ctypes.PyDLL(None, use_errno=True)
+
+
+class _Process(NamedTuple):
+    """Numbers are used again; together with its start one stands for one process."""
+
+    pid: int
+    started: int  # Ticks of the system since its start.
 
 
 class Rights(NamedTuple):
@@ -79,7 +87,7 @@ def guard(order: Order, channel: socket.socket) -> None:
         channel.sendall(failure or b'{"pid":%d}\n' % leader)
         if not failure:
             _watch(leader, channel, wakeups)
-    end_descendants(wakeups)
+    end_descendants(wakeups, set())
 
 
 def report_failure(channel: socket.socket, error: BaseException) -> None:
@@ -88,13 +96,14 @@ def report_failure(channel: socket.socket, error: BaseException) -> None:
         channel.sendall(_described(error))
 
 
-def end_descendants(wakeups: int, kept: Collection[int] = ()) -> None:
+def end_descendants(wakeups: int, kept: set[int]) -> None:
     """Kill all processes below this one, however they are nested, but not these children.
 
     `wakeups`: readable when a child has ended. What no signal ends is left alone after a while.
+    Children that are buried here are removed from `kept`: their numbers are free for others.
     """
-    while _reap():
-        stopped: set[int] = set()
+    while _reap(kept):
+        stopped: set[_Process] = set()
         while fresh := set(_descendants(kept)) - stopped:
             _signal_all(fresh, signal.SIGSTOP)  # What is stopped starts nothing new meanwhile.
             stopped |= fresh
@@ -122,17 +131,21 @@ def drain(wakeups: int) -> None:
         os.read(wakeups, 4096)
 
 
-def _reap() -> bool:
+def _reap(kept: set[int]) -> bool:
     """Bury dead children. False: there are no others."""
     with suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
+        while pid := os.waitpid(-1, os.WNOHANG)[0]:
+            kept.discard(pid)
         return True
     return False
 
 
 def _watch(leader: int, channel: socket.socket, wakeups: int) -> None:
-    """Report the leader's end; returns when the worker needs its processes no more."""
+    """Report the leader's end; returns when the worker needs its processes no more.
+
+    What the worker sends are numbers of signals, for the leader's group while the leader lives.
+    """
+    lives = True
     poll = select.poll()
     poll.register(channel, select.POLLIN)
     poll.register(wakeups, select.POLLIN)
@@ -140,11 +153,18 @@ def _watch(leader: int, channel: socket.socket, wakeups: int) -> None:
         with suppress(ChildProcessError):
             while (ended := os.waitpid(-1, os.WNOHANG))[0]:
                 if ended[0] == leader:
+                    lives = False
                     code = os.waitstatus_to_exitcode(ended[1])
                     channel.sendall(b'{"returncode":%d}\n' % code)
         ready = {descriptor for descriptor, _ in poll.poll()}
         if channel.fileno() in ready:
-            return
+            signals = channel.recv(_SIGNALS_MAX)
+            if not signals:
+                return
+            for number in signals if lives else b"":
+                # Gone, or of another user's rights.
+                with suppress(ProcessLookupError, PermissionError):
+                    os.killpg(leader, number)
         drain(wakeups)
 
 
@@ -205,27 +225,37 @@ def _described(error: BaseException, *, of_job: bool = False) -> bytes:
     return json.dumps(report).encode() + b"\n"
 
 
-def _descendants(kept: Collection[int]) -> Iterator[int]:
+def _descendants(kept: Collection[int]) -> Iterator[_Process]:
     """All processes below this one, but not these children and what is below them."""
-    children: dict[int, list[int]] = {}
+    children: dict[int, list[_Process]] = {}
     for name in os.listdir("/proc"):
-        if name.isdigit() and (parent := _parent_of(name)) is not None:
-            children.setdefault(parent, []).append(int(name))
-    below = [pid for pid in children.get(os.getpid(), ()) if pid not in kept]
+        if name.isdigit() and (found := _stat(int(name))) is not None:
+            parent, process = found
+            children.setdefault(parent, []).append(process)
+    below = [process for process in children.get(os.getpid(), ()) if process.pid not in kept]
     while below:
-        pid = below.pop()
-        yield pid
-        below += children.get(pid, ())
+        process = below.pop()
+        yield process
+        below += children.get(process.pid, ())
 
 
-def _parent_of(name: str) -> int | None:
-    with suppress(OSError), open(f"/proc/{name}/stat", "rb") as file:
-        return int(file.read().rpartition(b")")[2].split()[1])
+def _stat(pid: int) -> tuple[int, _Process] | None:
+    """A process and its parent's number; None: there is none of this number."""
+    with suppress(OSError), open(f"/proc/{pid}/stat", "rb") as file:
+        fields = file.read().rpartition(b")")[2].split()
+        return int(fields[1]), _Process(pid, int(fields[19]))
     return None
 
 
-def _signal_all(pids: Collection[int], number: signal.Signals) -> None:
-    for pid in pids:
+def _signal_all(processes: Collection[_Process], number: signal.Signals) -> None:
+    for process in processes:
         # Gone, or of another user's rights.
         with suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, number)
+            descriptor = os.pidfd_open(process.pid)
+            try:
+                # Its parent may have buried it meanwhile, and the number be another's.
+                found = _stat(process.pid)
+                if found is not None and found[1] == process:
+                    signal.pidfd_send_signal(descriptor, number)
+            finally:
+                os.close(descriptor)

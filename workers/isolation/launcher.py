@@ -4,6 +4,7 @@ On Linux a small process starts them (`spawner.py`), each under a guard that out
 (`guard.py`). Rights are given up between fork and exec there.
 """
 
+import errno
 import json
 import os
 import signal
@@ -27,7 +28,7 @@ from control.model.names import ENV_MARK
 from workers.isolation import landlock, mounts, seccomp, spawner
 from workers.isolation.child import GuardedProcess
 from workers.isolation.hidden import HiddenPaths, directories_above
-from workers.isolation.spawner import HEADER
+from workers.isolation.spawner import HEADER, TAKEN
 
 T = TypeVar("T")
 # What the process that starts processes needs of the worker's environment.
@@ -69,6 +70,13 @@ class _OpenProcess:
 
     async def wait(self) -> int:
         return await self._process.wait()
+
+    def signal(self, number: int) -> None:
+        if self._process.poll() is not None:
+            return
+        # Gone, or (for a child with another user's rights) not ours to signal.
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, number)
 
     async def settle(self) -> None:
         with suppress(ProcessLookupError, PermissionError):
@@ -158,7 +166,8 @@ class GuardedLauncher:
         order = {
             "command": [os.fspath(each) for each in command],
             "directory": str(directory),
-            "cwd": f"{Path.cwd() / cwd}",
+            # Ours may be gone: it is asked for only where it matters.
+            "cwd": os.fspath(cwd if os.path.isabs(cwd) else Path.cwd() / cwd),
             "env": {**env, **self._mark},
             "targets": list(pass_fds),
             "adopts": adopts,
@@ -178,7 +187,8 @@ class GuardedLauncher:
         data = json.dumps(order).encode()
         rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", descriptors))
         async with self._lock:
-            with trio.CancelScope(shield=True):  # Half an order would spoil the next one.
+            # Half an order would spoil the next one.
+            with trio.move_on_after(limits.ORDER_TAKEN_S, shield=True) as scope:
                 if self._spawner.poll() is not None:
                     self._orders.close()
                     self._begin()
@@ -186,6 +196,12 @@ class GuardedLauncher:
                 await orders.sendmsg([HEADER.pack(len(data))], [rights])
                 while data:
                     data = data[await orders.send(data) :]
+                await orders.recv(len(TAKEN))
+            if scope.cancelled_caught:
+                self._spawner.kill()  # It was stopped, say. The next order starts another.
+                self._spawner.wait()
+                words = f"what starts processes took no order for {limits.ORDER_TAKEN_S:g} s"
+                raise OSError(errno.ECONNRESET, words)
 
     def _begin(self) -> None:
         self._orders, theirs = socket.socketpair()

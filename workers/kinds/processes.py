@@ -109,21 +109,12 @@ async def end_group(process: Process, pump: OutputPump) -> None:
     has buried yet still counts as a member of its group.
     """
     if process.returncode is None:
-        signal_group(process, signal.SIGTERM)
+        process.signal(signal.SIGTERM)
         with trio.move_on_after(limits.SHELL_KILL_S):
             await process.wait()
             while _group_lives(process.pid) and not pump.ended:  # noqa: ASYNC110 - Nothing tells when a group is gone.
                 await trio.sleep(_GROUP_POLL_S)
     await process.settle()
-
-
-def signal_group(process: Process, number: signal.Signals) -> None:
-    """Signal a process that leads its group, and all its children in it, unless it has ended."""
-    if process.poll() is not None:
-        return  # Its number may be another's.
-    # Gone, or (for a child with another user's rights) not ours to signal.
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, number)
 
 
 def describe_exit(returncode: int) -> tuple[str, int]:

@@ -32,7 +32,6 @@ from workers.kinds.processes import (
     inherited_environment,
     job_environment,
     launcher_of,
-    signal_group,
 )
 from workers.trouble import starting
 
@@ -114,7 +113,7 @@ class _Child:
                     race.cancel_scope.cancel()
             finally:
                 if reply is None:
-                    signal_group(self.process, signal.SIGKILL)
+                    self.process.signal(signal.SIGKILL)
                 pump.stop()
         if reply is None:
             with trio.CancelScope(shield=True):
@@ -147,7 +146,7 @@ class _Child:
                 data = await self._replies.receive_some()
                 self._too_long = len(reply) > _REPLY_BYTES_MAX
                 if self._too_long:
-                    signal_group(self.process, signal.SIGKILL)
+                    self.process.signal(signal.SIGKILL)
                 if self._too_long or not data:
                     await self.process.wait()
                     return None

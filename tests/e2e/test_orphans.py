@@ -1,0 +1,21 @@
+"""Decides that kill -9 leaves no process of a job, nor two attempts at once (bench/orphans.py)."""
+
+import random
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench.orphans import Fault, Site, one_round
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="guards need Linux"),
+]
+
+
+def test_no_process_outlives_its_attempt_when_all_is_killed(tmp_path: Path) -> None:
+    site = Site(tmp_path, slots=2)
+    with site.running():
+        assert not one_round(site, Fault.BOTH, runs=8, chance=random.Random(1)).problems
