@@ -145,7 +145,7 @@ class Fleet:
         self.prefix = prefix
         self.directory = directory
         self.host_directory = directory / "host"
-        api, *gateways = _free_ports(1 + dispatchers)
+        api, *gateways = free_ports(1 + dispatchers)
         listen = ["--listen", f"127.0.0.1:{api}"]
         self.host = self._plane("host", _STATE, *listen, "--queue-size", str(queue_size))
         self.balancers = [self._plane(f"balancer-{n}", "balancer") for n in range(balancers)]
@@ -224,7 +224,7 @@ class Fleet:
                 list(pool.map(do, processes))
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Bound all at once, so that they differ."""
     probes = [socket.socket() for _ in range(count)]
     for probe in probes:

@@ -10,7 +10,6 @@ import os
 import random
 import shutil
 import signal
-import socket
 import sys
 import tempfile
 import time
@@ -26,7 +25,7 @@ from typing import Annotated, Final, NamedTuple
 import httpx
 import typer
 
-from bench.fleet import Process, client_of
+from bench.fleet import Process, client_of, free_ports
 from bench.orphan_jobs import heartbeat
 from bench.system import report, script
 
@@ -64,7 +63,7 @@ class Site:
         self.data = directory / "data"
         self.beats = directory / _FOLDER
         self.beats.mkdir()
-        ports = _free_ports(2)
+        ports = free_ports(2)
         command = [script("tpctl"), "up", "--data-dir", str(self.data), "--workers", str(slots)]
         command += ["--listen", f"127.0.0.1:{ports[0]}", "--gateway", f"127.0.0.1:{ports[1]}"]
         command += ["--log-level", "warning"]
@@ -206,7 +205,8 @@ def one_round(site: Site, fault: Fault, runs: int, chance: random.Random) -> Rou
         looks, states, seen = _look(site, jobs)
         restart.result()
     problems += seen
-    problems += [f"job {job} is {s}" for job, (s, _) in states.items() if s != "DONE"]
+    if not problems:
+        problems += [f"job {job} is {s}" for job, (s, _) in states.items() if s != "DONE"]
     if not problems and (left := site.processes()):
         problems.append(f"processes {sorted(left)} outlived all jobs")
     lives = _lives(heartbeats)
@@ -304,16 +304,6 @@ def _state(pid: str) -> str:
     return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
 
 
-def _free_ports(count: int) -> list[int]:
-    probes = [socket.socket() for _ in range(count)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [int(probe.getsockname()[1]) for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
-
-
 def main(
     rounds: Annotated[int, typer.Option(help="Rounds, each with the next fault.")] = 10,
     runs: Annotated[int, typer.Option(help="Jobs in each round.")] = 24,
@@ -331,6 +321,8 @@ def main(
         for number in range(rounds):
             done.append(one_round(site, faults[number % len(faults)], runs, chance))
             print(f"{number + 1:>3} {done[-1]}", flush=True)
+            if done[-1].problems:
+                break  # What is left would be found again in each round.
     failed = [each for each in done if each.problems]
     report(
         {

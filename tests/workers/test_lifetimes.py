@@ -18,6 +18,7 @@ from tests.workers.gateways import Gateway, assign, lease, running_gateway
 from tests.workers.kind_runs import Runs
 from tests.workers.marked import Mark, children_of, kill_all
 from tests.workers.test_tpworker import Worker
+from workers.isolation.child import GuardedProcess
 from workers.isolation.launcher import GuardedLauncher
 from workers.kinds.shell import Shell
 from workers.trouble import WorkerTrouble
@@ -191,6 +192,40 @@ async def test_a_spawner_that_stands_still_is_killed_and_started_again(
         monkeypatch.undo()
         await shell(command="true")
     assert former.returncode == -signal.SIGKILL
+
+
+async def test_a_guard_whose_worker_died_with_messages_unread(
+    shell: Runs, mark: Mark, tmp_path: Path
+) -> None:
+    """Such a channel is not closed but reset."""
+    launcher = shell.launcher
+    assert isinstance(launcher, GuardedLauncher)
+    with (tmp_path / "output").open("wb") as output:
+        process = await launcher.start(
+            ["/bin/sh", "-c", all_ways(mark)],
+            directory=tmp_path,
+            cwd=tmp_path,
+            env=dict(os.environ),
+            output=output.fileno(),
+        )
+    assert isinstance(process, GuardedProcess)
+    await trio.lowlevel.wait_readable(process._channel)  # noqa: SLF001 - The end was reported.
+    assert len(mark.pids()) == len(WAYS)
+    launcher._spawner.kill()  # noqa: SLF001 - Which would do what the guard does not.
+    launcher._spawner.wait()  # noqa: SLF001
+    process._channel.close()  # noqa: SLF001
+    await mark.until(0)
+
+
+async def test_a_spawner_whose_worker_died_with_an_answer_unread(
+    shell: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launcher = shell.launcher
+    assert isinstance(launcher, GuardedLauncher)
+    monkeypatch.setattr("workers.isolation.launcher.TAKEN", b"")
+    await shell(command="true")
+    launcher.close()
+    assert launcher._spawner.returncode == 0  # noqa: SLF001 - It has waited for its guards.
 
 
 async def test_the_worker_signals_no_number_that_may_be_anothers(

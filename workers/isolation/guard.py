@@ -83,16 +83,18 @@ def guard(order: Order, channel: socket.socket) -> None:
         os.close(descriptor)
     with open(reads, "rb") as failures:
         failure = failures.read()
-    with suppress(BrokenPipeError):
-        channel.sendall(failure or b'{"pid":%d}\n' % leader)
-        if not failure:
-            _watch(leader, channel, wakeups)
-    end_descendants(wakeups, set())
+    try:
+        with suppress(ConnectionError):  # The worker is gone, perhaps with messages unread.
+            channel.sendall(failure or b'{"pid":%d}\n' % leader)
+            if not failure:
+                _watch(leader, channel, wakeups)
+    finally:
+        end_descendants(wakeups, set())
 
 
 def report_failure(channel: socket.socket, error: BaseException) -> None:
     """Say why nothing was started."""
-    with suppress(BrokenPipeError):
+    with suppress(ConnectionError):
         channel.sendall(_described(error))
 
 

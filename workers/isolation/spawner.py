@@ -91,7 +91,10 @@ class _Spawner:
             if self._wakeups in ready:
                 drain(self._wakeups)
                 self._bury(os.WNOHANG)
-            if self._orders.fileno() in ready and not self._carry_out():
+            try:
+                if self._orders.fileno() in ready and not self._carry_out():
+                    break
+            except ConnectionError:  # The worker was killed before it had read an answer.
                 break
         while self._guards:
             self._bury(0)
