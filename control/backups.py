@@ -16,6 +16,7 @@ from typing import Final
 import structlog
 
 from control import bootstrap
+from control.core.epochs import last_unwitnessed
 from control.model.errors import ConfigError
 from control.model.life import Position
 from control.model.names import (
@@ -183,7 +184,7 @@ def _swap(directory: Path, fresh: Path, manifest: Manifest, now_ms: int) -> Path
     for name in (FACTS_FILE, LOGS_FOLDER, CREDENTIALS_FILE, STATE_FILE):
         if (fresh / name).exists():
             (fresh / name).rename(directory / name)
-    last = manifest.epoch if known is None else max(manifest.epoch, known.epoch)
+    last = max(manifest.epoch, last_unwitnessed(now_ms) if known is None else known.epoch)
     witness.write(Position(last, _RESTORED))
     witness.close()
     (directory / RESTORE_FILE).unlink()

@@ -125,7 +125,7 @@ def enter_life(
             found = epoch.open_jobs(conn)
             running = ((job, attempt + 1) for job, attempt in found.running)
             files.forget_attempts(dict([*found.waiting, *running]))
-            number = next_epoch(stored, witnessed, epoch.last_id(conn))
+            number = next_epoch(stored, witnessed, epoch.last_id(conn), now_ms)
             # First: a crash in between begins one more life, from the same backup.
             witness.write(Position(number, stored.commits + 1))
             epoch.begin(

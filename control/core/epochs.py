@@ -12,6 +12,9 @@ from control.model.life import Position
 
 IDS_EACH: Final = 1_000_000_000  # Run and job ids of an epoch; the first one begins at 1.
 _ATTEMPTS_EACH: Final = 1_000
+_COUNTED_FROM_MS: Final = 1_767_225_600_000  # 2026-01-01.
+_COUNTED_EACH_MS: Final = 600_000  # So that ids and attempts fit into numbers for 40 years.
+_COUNTED_MAX: Final = 2_000_000
 
 
 def is_restored(stored: Position, witnessed: Position | None) -> bool:
@@ -25,10 +28,23 @@ def is_restored(stored: Position, witnessed: Position | None) -> bool:
     return stored.epoch != witnessed.epoch or stored.commits < witnessed.commits
 
 
-def next_epoch(stored: Position, witnessed: Position | None, last_id: int) -> int:
-    """The epoch of a database that was restored; `last_id`: the greatest run or job id it has."""
-    known = stored.epoch if witnessed is None else max(stored.epoch, witnessed.epoch)
-    return max(known, last_id // IDS_EACH) + 1
+def next_epoch(stored: Position, witnessed: Position | None, last_id: int, now_ms: int) -> int:
+    """The epoch of a database that was restored; `last_id`: the greatest run or job id it has.
+
+    `now_ms`: by the wall clock.
+    """
+    known = last_unwitnessed(now_ms) if witnessed is None else witnessed.epoch
+    return max(stored.epoch, known, last_id // IDS_EACH) + 1
+
+
+def last_unwitnessed(now_ms: int) -> int:
+    """What stands for the last epoch where nothing tells which ones there were.
+
+    That is where a backup is restored on another host: an earlier life, restored from the same
+    backup on a third one, may have the next number. So these epochs are counted by the clock.
+    """
+    count = (now_ms - _COUNTED_FROM_MS) // _COUNTED_EACH_MS
+    return min(max(count, 1), _COUNTED_MAX)
 
 
 def last_id_before(epoch: int) -> int:

@@ -8,9 +8,13 @@ from control.core.epochs import (
     attempt_in,
     is_restored,
     last_id_before,
+    last_unwitnessed,
     next_epoch,
 )
+from control.model import limits
 from control.model.life import Position
+
+NOW_MS = 1_796_000_000_000
 
 
 def test_a_database_is_restored_when_it_lacks_commits_that_were_seen() -> None:
@@ -34,10 +38,28 @@ def test_no_two_lives_share_an_id(restores: list[tuple[int, int]]) -> None:
     for which, used in restores:
         epoch, _, last = lives[which % len(lives)]
         witnessed = Position(lives[-1][0], 1)
-        made = next_epoch(Position(epoch, 1), witnessed, last)
+        made = next_epoch(Position(epoch, 1), witnessed, last, NOW_MS)
         begin = last_id_before(made)
         assert all(begin >= end for _, _, end in lives)
         lives.append((made, begin, begin + min(used, IDS_EACH)))
+
+
+def test_a_backup_on_two_hosts_in_turn_begins_two_lives() -> None:
+    stored = Position(1, 50)
+    first = next_epoch(stored, None, 100, NOW_MS)
+    second = next_epoch(stored, None, 100, NOW_MS + 600_000)
+    assert 1 < first < second
+    # Wherever it goes on, lives follow each other by ones.
+    assert next_epoch(stored, Position(second, 1), 100, NOW_MS) == second + 1
+    assert next_epoch(Position(second, 1), None, second * IDS_EACH, NOW_MS) == second + 1
+
+
+@given(st.integers(0, limits.TIME_MS_MAX))
+def test_ids_and_attempts_fit_whatever_the_clock_says(now_ms: int) -> None:
+    epoch = last_unwitnessed(now_ms) + 1_000
+    assert epoch > 1
+    assert last_id_before(epoch + 1) < limits.NUMBER_MAX
+    assert attempt_in(epoch, 999) < 2**31
 
 
 @given(st.integers(2, 50), st.integers(1, 900))
