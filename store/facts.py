@@ -1,8 +1,8 @@
 """Owns the DuckDB file of facts: what ended and how long it took, counted once; the reports.
 
 Everything here blocks and is called through the `offload` port. Each call has a cursor of its
-own; one call at a time writes, one makes a report, and one copies facts: for an export, or for
-users' queries, which are carried out elsewhere (`user_queries.py`).
+own; one call at a time writes, one makes a report, one exports, and one copies facts for users'
+queries, which are carried out elsewhere (`user_queries.py`).
 """
 
 import os
@@ -42,7 +42,7 @@ from store.queries import Statements
 T = TypeVar("T", bound=msgspec.Struct)
 Param = str | int | float
 Format = Literal["parquet", "csv", "json"]
-Interruptible = Literal["report", "copy"]  # A copy is also an export.
+Interruptible = Literal["report", "export", "copy"]
 
 LOG = structlog.get_logger("store")
 _SQL: Final = Statements("facts")
@@ -99,6 +99,7 @@ class Facts:
         self._opening = threading.Lock()
         self._writing = threading.Lock()
         self._reporting = threading.Lock()
+        self._exporting = threading.Lock()
         self._copying = threading.Lock()
         self._running: dict[Interruptible, duckdb.DuckDBPyConnection] = {}
         self._pending: list[Fact] | None = None  # Appended since the copy; None: copy all.
@@ -197,7 +198,7 @@ class Facts:
                 self._conn = None
 
     def interrupt(self, what: Interruptible) -> None:
-        """End the report, or the copy, that is being made; it raises `StoreFailed`."""
+        """End what is being made of this; it raises `StoreFailed`."""
         running = self._running.get(what)
         if running is not None:
             running.interrupt()
@@ -339,7 +340,7 @@ class Facts:
 
         `since_ms`: only of jobs that became ready after that; None: all.
         """
-        with self._copying, self._cursor("copy") as cursor:
+        with self._exporting, self._cursor("export") as cursor:
             target = self._exports / f"facts.{form}"  # SQL may write nowhere else.
             try:
                 values = {"path": str(target), "format": form, "since_ms": since_ms}

@@ -47,7 +47,8 @@ class Lanes:
         self.hashes = ThreadPool(limits.HASHES_MAX)
         self.facts = ThreadPool(1)  # What is appended, and removed.
         self.reports = ThreadPool(1)
-        self.snapshots = ThreadPool(1)  # Facts, written out for exports and users' queries.
+        self.exports = ThreadPool(1)  # Facts, written out: all of them may take minutes.
+        self.snapshots = ThreadPool(1)  # Facts, copied for users' queries.
         self.logs = ThreadPool(1)  # What is appended.
         self.log_reading = ThreadPool(2)
         self.examinations = ThreadPool(1)

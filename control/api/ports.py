@@ -90,7 +90,7 @@ class Reports(Protocol):
     def copy(self) -> tuple[Path, Sequence[str]]:
         """Bring the copy of the facts for users' queries up to date: directory, files."""
 
-    def interrupt(self, what: Literal["report", "copy"]) -> None:
+    def interrupt(self, what: Literal["report", "export", "copy"]) -> None:
         """End what is being made of this; it raises `StoreFailed`."""
 
 

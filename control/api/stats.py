@@ -128,9 +128,9 @@ class Stats:
             return Answer(stream=self._pieces(io.BytesIO()))
         fair = self._parts.fair
         await call.hold(fair.exports)
-        snapshots = fair.lanes.snapshots
-        with time_limit():
-            file = await interruptible(written, snapshots, lambda: reports.interrupt("copy"))
+        exports = fair.lanes.exports
+        with time_limit(limits.EXPORT_S):
+            file = await interruptible(written, exports, lambda: reports.interrupt("export"))
         return Answer(stream=self._pieces(file))
 
     async def _pieces(self, file: BinaryIO) -> AsyncGenerator[bytes, None]:
@@ -184,7 +184,7 @@ class Stats:
 
         async def made() -> tuple[msgspec.Struct, float]:
             async with fair.reports.hold(key):
-                with time_limit():
+                with time_limit(limits.REPORT_S):
                     return await interruptible(
                         measured, fair.lanes.reports, lambda: reports.interrupt("report")
                     )
@@ -199,12 +199,12 @@ class Stats:
 
 
 @contextmanager
-def time_limit() -> Iterator[None]:
-    """Raise `Unavailable` when a report or a copy takes longer than it may."""
-    with trio.move_on_after(limits.REPORT_S) as scope:
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise `Unavailable` when a report or an export takes longer than it may."""
+    with trio.move_on_after(seconds) as scope:
         yield
     if scope.cancelled_caught:
-        message = f"it took longer than {limits.REPORT_S:g} s; ask for a shorter window"
+        message = f"it took longer than {seconds:g} s; ask for a shorter window"
         raise Unavailable(message)
 
 

@@ -316,6 +316,18 @@ async def test_reports_are_given_in_pages(server: Serving) -> None:
         assert refused.json()["problems"][0]["path"] == "window"
 
 
+async def test_an_export_of_all_facts_may_take_longer_than_a_report(
+    server: Serving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A backup of a running control plane begins with it."""
+    monkeypatch.setattr(limits, "REPORT_S", 0.0)
+    async with server.as_client("viewer") as client:
+        assert (await client.get("/v1/stats/summary")).status_code == 503
+        assert (await client.get("/v1/stats/export?format=csv")).status_code == 200
+        monkeypatch.setattr(limits, "EXPORT_S", 0.0)
+        assert (await client.get("/v1/stats/export?format=csv")).status_code == 503
+
+
 async def test_the_document_tells_of_every_call(server: Serving) -> None:
     async with server.as_client("worker") as client:
         document = (await client.get("/schema/openapi.json")).json()
