@@ -6,7 +6,7 @@ import os
 import socket
 import sqlite3
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -113,18 +113,18 @@ def enter_life(
     *,
     now_ms: int,
     jobs_to_publish: bool,
+    unread: Callable[[], Collection[tuple[int, int]]],
 ) -> Life:
     """Find out which life of the data this is; another one begins where they were restored.
 
-    `jobs_to_publish`: as for `epoch.begin`. Raises `StoreFailed`.
+    `jobs_to_publish`: as for `epoch.begin`. `unread`: gives the jobs and attempts whose ends the
+    restored log has, and the trigger has not read. Raises `StoreFailed`.
     """
     try:
         stored, witnessed = epoch.position(conn), witness.read()
         if is_restored(stored, witnessed):
             # Before it begins, so that a crash in between leaves nothing undone.
-            found = epoch.open_jobs(conn)
-            running = ((job, attempt + 1) for job, attempt in found.running)
-            files.forget_attempts(dict([*found.waiting, *running]))
+            files.forget_attempts(_attempts_to_come(epoch.open_jobs(conn), unread()))
             number = next_epoch(stored, witnessed, epoch.last_id(conn), now_ms)
             # First: a crash in between begins one more life, from the same backup.
             witness.write(Position(number, stored.commits + 1))
@@ -143,6 +143,13 @@ def enter_life(
         message = f"it cannot be noted how far the data are: {error}"
         raise StoreFailed(message) from error
     return epoch.life(conn)
+
+
+def _attempts_to_come(found: epoch.OpenJobs, unread: Collection[tuple[int, int]]) -> dict[int, int]:
+    """The next attempt of each open job, by job id."""
+    ended = set(unread)
+    begun = [*found.running, *(each for each in found.waiting if each in ended)]
+    return dict(found.waiting) | {job: attempt + 1 for job, attempt in begun}
 
 
 def restored_check(life: Life) -> CheckView | None:

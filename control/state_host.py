@@ -1,5 +1,6 @@
 """Composes what needs the state database: of a control plane, one process has this part."""
 
+import sqlite3
 from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
@@ -83,7 +84,12 @@ class StateHost:
         self._wiring = wiring
         witness, files = Witness(directory), LogFiles(directory / LOGS_FOLDER)
         self.life = bootstrap.enter_life(
-            conn, witness, files, now_ms=world.clock.wall_ms(), jobs_to_publish=wiring.spread
+            conn,
+            witness,
+            files,
+            now_ms=world.clock.wall_ms(),
+            jobs_to_publish=wiring.spread,
+            unread=lambda: _ends_unread(wiring, conn, Group.TRIGGER),
         )
         self._data_id = settings.identity(conn, world.random_bytes, Setting.DATA)
         participant = wiring.participant(conn, world.random_bytes)
@@ -169,17 +175,12 @@ class StateHost:
 
         def look(tx: Tx) -> Lost:
             found = epoch.open_jobs(tx.conn)
-            unread = self._wiring.unread(tx.conn, Topic.TASK_RUN_RESULTS, Group.STATISTICS)
             return Lost(
                 last_job_id=self.life.last_job_id,
                 last_id=last_id_before(self.life.epoch),
                 open_jobs=[job for job, _ in (*found.waiting, *found.running)],
                 past=found.past,
-                unread=[
-                    (each.job_id, each.attempt)
-                    for each in unread
-                    if isinstance(each, Finished | Skipped)
-                ],
+                unread=_ends_unread(self._wiring, tx.conn, Group.STATISTICS),
                 from_start=not self._wiring.spread,
             )
 
@@ -208,3 +209,12 @@ class StateHost:
             await self._fair.lanes.facts(lambda: self._facts.prune(before_ms))
         except StoreFailed as error:
             LOG.warning("statistics.failing", error=str(error))
+
+
+def _ends_unread(wiring: Wiring, conn: sqlite3.Connection, group: Group) -> list[tuple[int, int]]:
+    """The jobs and attempts whose ends the database's own log has, and a group has not finished."""
+    return [
+        (each.job_id, each.attempt)
+        for each in wiring.unread(conn, Topic.TASK_RUN_RESULTS, group)
+        if isinstance(each, Finished | Skipped)
+    ]

@@ -1,6 +1,7 @@
 """Decides in which life of the data a start is, whatever was put into the directory before it."""
 
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 
 from control import bootstrap
@@ -37,11 +38,16 @@ class Directory:
         )
         conn.close()
 
-    def start(self) -> Life:
-        """A start, and its end."""
+    def start(self, unread: Sequence[tuple[int, int]] = ()) -> Life:
+        """A start, and its end. `unread`: what has ended, as the trigger is still to read."""
         conn, witness = open_state(self.state), Witness(self.path)
         life = bootstrap.enter_life(
-            conn, witness, LogFiles(self.path / "logs"), now_ms=EPOCH_MS, jobs_to_publish=True
+            conn,
+            witness,
+            LogFiles(self.path / "logs"),
+            now_ms=EPOCH_MS,
+            jobs_to_publish=True,
+            unread=lambda: unread,
         )
         witness.close()
         conn.close()
@@ -97,6 +103,21 @@ def test_a_backup_begins_another_life_once(tmp_path: Path) -> None:
     assert data.start().epoch == 2
     data.state.write_bytes(backup)
     assert data.start().epoch == 3
+
+
+def test_the_log_of_what_has_ended_stays_though_the_state_does_not_know_it(tmp_path: Path) -> None:
+    data = Directory(tmp_path)
+    data.start()
+    for job in (1, 2):
+        data.commit(job)
+    backup = data.state.read_bytes()
+    data.commit(3)
+    for job, attempt in ((1, 1), (1, 2), (2, 1), (3, 1)):
+        data.log(job, attempt)
+    data.state.write_bytes(backup)
+    # Both wait, as far as the state knows; the end of one is in its log, on the way to the trigger.
+    data.start(unread=[(1, 1)])
+    assert data.logs() == ["1.1.log", "3.1.log"]
 
 
 def test_a_crash_while_a_life_begins_loses_nothing_of_what_is_known(tmp_path: Path) -> None:
