@@ -367,6 +367,7 @@ class Base(OrderlyKeys[int | Switch]):
             if field is not None:
                 table.rows.sort_by(field)
                 self.flush_view()
+                table.show_top()
 
         titles = [
             (column.field, column.title or column.field)

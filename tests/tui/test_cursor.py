@@ -1,5 +1,7 @@
 """Decides that cursor, marks, and view stay on their objects, and that actions hit no others.
 
+Only a cursor that nobody has put anywhere stays at the top instead.
+
 Rows come, go, and are sorted anew in any mix, also while a question is open.
 """
 
@@ -111,16 +113,21 @@ def test_cursor_marks_and_view_stay_on_their_objects(stage: Held, steps: list[_S
         view.flush(order=True)
         for step in steps:
             cursor, marks, pointed = table.cursor, set(table.marks), bool(table.rows.order)
-            y = table._at - table._top  # noqa: SLF001
+            y, follows = table._at - table._top, table.follows  # noqa: SLF001
             _take(view, step)
             _check(view, table)
             if step[0] in {"come", "go", "flush", "sort", "filter", "faults"}:
-                if cursor in table.rows.order:
+                assert table.follows == (follows or step[0] == "faults")
+                if table.follows:
+                    assert table.cursor == next(iter(table.rows.order), table.cursor)
+                    assert table._top == 0  # noqa: SLF001
+                elif cursor in table.rows.order:
                     assert table.cursor == cursor
                     _check_eye(table, y)
                 assert table.marks == {key for key in marks if key in table.rows.by_key}
             elif step[0] == "key":
                 assert table.marks == marks
+                assert table.follows == (step[1] in {"g", "O"} or (follows and not pointed))
             else:
                 turned = {cursor} if pointed else set()
                 assert table.marks == (marks ^ turned) & table.rows.by_key.keys()

@@ -106,6 +106,7 @@ class Rows(Generic[Row]):
         self.filter = self.read("")
         self.order: list[Key] = []
         self.by_key: Mapping[Any, Row] = {}
+        self._left_out: set[Key] = set()
         self._faulty = faulty
 
     @property
@@ -120,8 +121,8 @@ class Rows(Generic[Row]):
 
     @property
     def hidden(self) -> int:
-        """Rows that the filter leaves out."""
-        return len(self.by_key) - len(self.order)
+        """Rows that the filter leaves out; those that wait for the next order are not."""
+        return len(self._left_out)
 
     def read(self, text: str) -> Filter:
         """A filter as it was typed; raises `FilterInvalid`."""
@@ -131,6 +132,7 @@ class Rows(Generic[Row]):
         """Take the rows as they are now, and order them."""
         self.by_key = rows
         keys = [key for key, row in rows.items() if self._is_shown(row)]
+        self._left_out = rows.keys() - keys if len(keys) < len(rows) else set()
         column = next((each for each in self.columns if each.field == self.sort), None)
         if column is not None:
             keys.sort(key=lambda key: _rank(column.value(rows[key])))
@@ -144,6 +146,7 @@ class Rows(Generic[Row]):
         """Take new values, and leave the order; what is gone goes, what is new waits."""
         self.by_key = rows
         self.order = [key for key in self.order if key in rows]
+        self._left_out &= rows.keys()
 
     def sort_by(self, field: str) -> None:
         """Sort by this column; the same once more turns the order round."""

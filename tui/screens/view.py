@@ -60,6 +60,12 @@ class View(Framed):
             work(self.table)
             self.flush(order=True)
 
+    def reorder(self, work: Callable[[Table[Any]], None]) -> None:
+        """Choose another order for the table in focus: what comes first now is seen."""
+        if self.table is not None:
+            self.with_table(work)
+            self.table.show_top()
+
     def action_back(self) -> None:
         """Clear the filter, leave the zoom, or go up."""
         table = self.table
@@ -104,10 +110,12 @@ class View(Framed):
         for table in tables:
             table.rows.only_faults = wanted
         self.flush(order=True)
+        for table in tables:
+            table.show_top()
 
     def action_flip(self) -> None:
         """Turn the order round."""
-        self.with_table(lambda table: table.rows.sort_by(table.rows.sort))
+        self.reorder(lambda table: table.rows.sort_by(table.rows.sort))
 
     def action_sort_column(self, way: int) -> None:
         """Sort by the next column."""
@@ -117,7 +125,7 @@ class View(Framed):
             at = fields.index(table.rows.sort) if table.rows.sort in fields else -1
             table.rows.sort_by(fields[(at + way) % len(fields)])
 
-        self.with_table(step)
+        self.reorder(step)
 
     def action_mark(self) -> None:
         """Mark the row under the cursor."""

@@ -1,7 +1,8 @@
 """Owns a table on the screen: the cursor, marks, and the view stay on their objects.
 
 Rows come from `tui.core.rows`; only those in view are drawn. Order changes when the caller says
-so; values change at any time.
+so; values change at any time. Until somebody chooses a row the cursor is on the first one, so that
+what is new is seen; then the frame says how many rows are above those in view.
 """
 
 from collections.abc import Mapping, Sequence
@@ -64,6 +65,7 @@ class Table(Box, Generic[Row]):
         self.above: list[Line] = []  # Lines over the header that do not scroll.
         self._at = 0  # The cursor's row.
         self._top = 0  # The first row in view.
+        self._follows = True  # The first row, whichever that is: none was chosen.
 
     @property
     def current(self) -> Row | None:
@@ -78,12 +80,18 @@ class Table(Box, Generic[Row]):
         return self.cursor if self._at < len(order) and order[self._at] == self.cursor else None
 
     @property
+    def follows(self) -> bool:
+        """Whether the cursor is on the first row, whichever that is: nobody has chosen one."""
+        return self._follows
+
+    @property
     def columns(self) -> Sequence[Column[Row]]:
         """The columns that are drawn."""
         return [column for column in self.rows.columns if self.wide or not column.wide]
 
     def update(self, rows: Mapping[Any, Row], *, order: bool) -> None:
-        """Take the rows as they are; `order`: and filter and sort them anew."""
+        """Take the rows as they are; `order`: and filter and sort them, as the first always are."""
+        order = order or not self.ready or not self.rows.by_key
         self.ready = True
         on_screen = self._at - self._top
         if order:
@@ -104,6 +112,8 @@ class Table(Box, Generic[Row]):
             parts.append(("  only errors", "accent"))
         if rows.hidden:
             parts.append((f"  {rows.hidden} hidden", "dim"))
+        if self._top:
+            parts.append((f"  ↑ {self._top} above, g", "accent"))
         return line(*parts)
 
     def content(self, width: int, height: int) -> list[tuple[Line, Look]]:
@@ -125,8 +135,9 @@ class Table(Box, Generic[Row]):
         return lines
 
     def show_top(self) -> None:
-        """Go to the first row: another filter has other rows."""
+        """Go to the first row, whichever that will be: another filter has other rows."""
         self._go(0)
+        self._follows = True
 
     def in_view(self, most: int) -> list[Key]:
         """The rows in view, and as many around them as there is room for in `most`."""
@@ -144,6 +155,7 @@ class Table(Box, Generic[Row]):
             self._go(self.rows.order.index(key))
         elif not self.rows.order:
             self.cursor = key
+            self._follows = False
 
     def chosen(self) -> list[Key]:
         """What an action is about: the marked objects, or the one under the cursor."""
@@ -160,8 +172,8 @@ class Table(Box, Generic[Row]):
         self._go(self._at - 1)
 
     def action_first(self) -> None:
-        """To the first row."""
-        self._go(0)
+        """To the first row, and to those that come before it."""
+        self.show_top()
 
     def action_last(self) -> None:
         """To the last row."""
@@ -174,6 +186,7 @@ class Table(Box, Generic[Row]):
     def action_open(self) -> None:
         """Drill down."""
         if self.pointed is not None:
+            self._follows = False
             self.post_message(self.Opened(self, self.pointed))  # type: ignore[arg-type]
 
     def toggle_mark(self) -> None:
@@ -208,6 +221,7 @@ class Table(Box, Generic[Row]):
     def _go(self, at: int) -> None:
         if not self.rows.order:
             return
+        self._follows = False
         self._at = min(max(at, 0), len(self.rows.order) - 1)
         self.cursor = self.rows.order[self._at]
         self._keep_in_view()
@@ -215,13 +229,19 @@ class Table(Box, Generic[Row]):
         self.post_message(self.Moved(self))  # type: ignore[arg-type]
 
     def _find_cursor(self, on_screen: int) -> None:
-        """Where the cursor's object is now; if it is gone, what has taken its place."""
+        """Where the cursor's object is now; if it is gone, what has taken its place.
+
+        If no row was chosen: the first one.
+        """
         order = self.rows.order
         before = self.cursor
         if not order:
             self._at = self._top = 0
             return
-        if self.cursor in self.rows.by_key and self.cursor is not None and self.cursor in order:
+        if self._follows:
+            self._at = self._top = 0
+            self.cursor = order[0]
+        elif self.cursor in self.rows.by_key and self.cursor is not None and self.cursor in order:
             self._at = order.index(self.cursor)
             self._top = self._at - on_screen  # The eye stays on it as well.
         else:
