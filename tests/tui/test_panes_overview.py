@@ -147,6 +147,41 @@ def test_slots() -> None:
     ]
 
 
+def test_slots_that_are_not_known_are_not_free() -> None:
+    worker = a_worker(slots=2, running=[a_running(4, started=-40)], connected_at=at(-9_000))
+    told = drawn(slot_history(worker, None, 33, 4, now_ms=NOW, window_ms=100_000))
+    assert told == [
+        " slot 1           █████▸ medi…",
+        " slot 2",
+        "         1m ago: lo… now",
+    ]
+
+
+def test_slots_before_the_first_attempt_that_was_told_are_not_known() -> None:
+    worker = a_worker(slots=2, connected_at=at(-9_000))
+    ended = [an_attempt(1, -50, -40), an_attempt(2, -40, -20)]
+    told = drawn(slot_history(worker, ended, 33, 3, now_ms=NOW, window_ms=100_000, limit=2))
+    assert told[0] == " slot 1         ▒████░░░ medi…"
+    assert told[1] == " slot 2           ░░░░░░"
+
+
+def test_a_slot_is_named_by_what_runs_in_it() -> None:
+    worker = a_worker(slots=1, running=[a_running(4, started=-10, name="e2e")])
+    told = slot_history(
+        worker, [an_attempt(1, -900, -20, job="do")], 60, 2, now_ms=NOW, window_ms=900_000
+    )
+    assert "media/e2e" in drawn(told)[0]
+    free = slot_history(
+        a_worker(slots=1),
+        [an_attempt(1, -900, -20, job="do")],
+        60,
+        2,
+        now_ms=NOW,
+        window_ms=900_000,
+    )
+    assert any("media/do" in text and look == "dim" for text, look in free[0])
+
+
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(1, 20)), max_size=25), st.integers(1, 5))
 def test_no_more_rows_than_are_needed(found: list[tuple[int, int]], slots: int) -> None:
     stays = [

@@ -19,6 +19,7 @@ from tui.core.moments import instant
 from tui.core.signs import CURSOR, FREE, OVER, PARTLY, STATE_SIGNS, WORK
 from tui.core.spans import Line, Look, Span, fit, line, spread
 
+_ATTEMPTS_MAX: Final = 1_000  # As many are asked for.
 _LABEL: Final = 8
 _NAME_MAX: Final = 26
 _NAME_PART: Final = 4
@@ -43,30 +44,44 @@ class Stay(msgspec.Struct, frozen=True, kw_only=True):
 
 def slot_history(
     worker: WorkerView,
-    attempts: Sequence[WorkerAttempt],
+    attempts: Sequence[WorkerAttempt] | None,
     width: int,
     height: int,
     *,
     now_ms: int,
     window_ms: int,
+    limit: int = _ATTEMPTS_MAX,
 ) -> list[Line]:
-    """One row a slot, oldest left: `█` busy, `▒` for less than half a cell, `░` free."""
+    """One row a slot, oldest left: `█` busy, `▒` for less than half a cell, `░` free.
+
+    `attempts`: None while they are not known; of more than `limit` only the last ones are. What
+    is not known stays empty: it is not free.
+    """
     if height <= 0:
         return []
+    known = [] if attempts is None else attempts
     name = min(_NAME_MAX, max(width - 2, 0) // _NAME_PART)
     cells = max(width - 2 - _LABEL - name - 1, 0)
     begin_ms = now_ms - max(window_ms, 1)
     scale = Scale(begin_ms=begin_ms, end_ms=now_ms, cells=cells)
-    rows = packed(_stays(worker, attempts, begin_ms, now_ms), worker.slots)
+    rows = packed(_stays(worker, known, begin_ms, now_ms), worker.slots)
     room = height - 1 if len(rows) < height else max(height - 2, 0)
     connected_ms = instant(worker.connected_at)
     since_ms = begin_ms if connected_ms is None else connected_ms
+    if attempts is None:
+        since_ms = now_ms
+    elif len(attempts) >= limit:  # What ended before the first of these is not told.
+        ends = [end_ms for each in attempts if (end_ms := instant(each.finished_at)) is not None]
+        since_ms = max(since_ms, min(ends, default=now_ms))
     lines = [_row(at, row, scale, since_ms, name) for at, row in enumerate(rows[:room], start=1)]
     if len(rows) > room:
         lines.append(line((f"… {len(rows) - room} more slots", "dim")))
+    before = f"{roughly(window_ms / 1000)} ago"
+    if attempts is None:
+        before += ": loading …"
     foot = (
         *line((fit("", _LABEL), "")),
-        *spread(line((f"{roughly(window_ms / 1000)} ago", "dim")), line(("now", "dim")), cells),
+        *spread(line((before, "dim")), line(("now", "dim")), cells),
     )
     return inset([*lines, foot], width, height)
 
@@ -131,14 +146,25 @@ def _row(at: int, stays: Sequence[Stay], scale: Scale, since_ms: int, name: int)
             paint(row, end, end + 1, *_ENDS[stay.outcome])
         elif stay.outcome is None:
             paint(row, scale.cells - 1, scale.cells, CURSOR, "warn" if stay.over else "accent")
-    longest = max(stays, key=lambda stay: (stay.over, stay.end_ms - stay.begin_ms), default=None)
-    called = "" if longest is None else longest.name
-    late: Span = (OVER if longest is not None and longest.over else "", "warn")
+    named = _named(stays)
+    called = "" if named is None else named.name
+    runs = named is not None and named.outcome is None
+    late: Span = (OVER if named is not None and named.over else "", "warn")
     return (
         *line((fit(f"slot {at}", _LABEL), "dim")),
         *joined(row),
-        *line(" ", (fit(called, max(name - 2, 0)), ""), " ", late),
+        *line(" ", (fit(called, max(name - 2, 0)), "" if runs else "dim"), " ", late),
     )
+
+
+def _named(stays: Sequence[Stay]) -> Stay | None:
+    """What a slot is named by: what runs in it, the longest first; else the longest that ran."""
+
+    def length(stay: Stay) -> tuple[bool, int]:
+        return (stay.over, stay.end_ms - stay.begin_ms)
+
+    running = [stay for stay in stays if stay.outcome is None]
+    return max(running or stays, key=length, default=None)
 
 
 def _spend(stay: Stay, busy_ms: list[int], over: list[bool], scale: Scale) -> None:

@@ -133,7 +133,7 @@ class Workers(View):
             (f"{worker.id} slots, last 15 min", "title"), ("  █ busy ░ free ✗ error", "dim")
         )
         page = self.store.value("history", Page)
-        attempts: list[WorkerAttempt] = page.items if page is not None else []
+        attempts: list[WorkerAttempt] | None = None if page is None else page.items
         size = box.size
         box.show(
             slot_history(
