@@ -1,6 +1,6 @@
 """Decides what an operator must look at, the worst first, and says it in one line each."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Final, Literal
 
@@ -8,7 +8,7 @@ import msgspec
 
 from control.model.fleet import PartitionView, RunningView, WorkerView
 from control.model.live import Counts
-from control.model.queues import Queues
+from control.model.queues import Queues, WaitingGroup
 from control.model.states import Overlap, Speed
 from control.model.timetable import PlannedView, ScheduleView
 from tui.core.amounts import count, part, roughly, took
@@ -66,6 +66,30 @@ def attention(
         *_of_schedules(schedules, planned),
     ]
     return sorted(found, key=lambda concern: _RANKS.index(concern.look))
+
+
+def job_of(
+    about: tuple[Kind, int | str],
+    workers: Mapping[str, WorkerView],
+    partitions: Mapping[int, PartitionView],
+    groups: Sequence[WaitingGroup],
+) -> int | None:
+    """The job to look at for a concern's object; None: it has none.
+
+    A worker's or lane's is the one that has run longest, a class's the first that waits.
+    """
+    kind, key = about
+    if kind == "job":
+        return int(key)
+    if kind == "partition":
+        lane = partitions.get(int(key))
+        return lane.head.job_id if lane is not None and lane.head is not None else None
+    if kind == "worker":
+        worker = workers.get(str(key))
+        running = worker.running if worker is not None else ()
+        first = min(running, key=lambda each: each.started_at or "~", default=None)
+        return None if first is None else first.job_id
+    return next((each.job_id for each in groups if kind == "class" and each.speed == key), None)
 
 
 def is_over(job: RunningView, now_ms: int) -> bool:

@@ -217,6 +217,10 @@ class Framed(Screen[None]):
         """The job under the cursor; None: there is none."""
         return None
 
+    def run_id(self) -> int | None:
+        """The run under the cursor, where no job is; None: there is none."""
+        return None
+
     def take_filter(self, text: str, *, done: bool) -> None:
         """A filter was typed: rows that do not fit go, or lines that do are found."""
         pane = self.filtered or self.to_filter()

@@ -11,7 +11,7 @@ from control.model.states import State
 from control.model.timetable import PlannedView, ScheduleView
 from control.model.views import Page, RunView
 from tui.core.amounts import brief, clock, count, roughly
-from tui.core.attention import Concern
+from tui.core.attention import Concern, job_of
 from tui.core.moments import instant
 from tui.core.orders import Thing
 from tui.core.rows import Column, Key, Rows, figure, length
@@ -155,6 +155,28 @@ class Overview(View):
         if store.frame_ms is not None:
             table.update({run.id: run for run in running}, order=order)
         self._paint_right()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Events have no cursor, and so no job under it."""
+        if action in {"explain", "log"} and not isinstance(self.focused, Table):
+            return False
+        return super().check_action(action, parameters)
+
+    def job_id(self) -> int | None:
+        """What a concern is about, or the first job that waits for this reason."""
+        found = self.table.current if self.table is not None else None
+        queues = self.store.queues()
+        groups = queues.items if queues is not None else []
+        if isinstance(found, Concern):
+            return job_of(found.about, self.store.workers, self.store.partitions, groups)
+        if isinstance(found, WaitingReason):
+            return next((each.job_id for each in groups if each.reason == found.reason), None)
+        return None
+
+    def run_id(self) -> int | None:
+        """The run under the cursor."""
+        found = self.table.current if self.table is not None else None
+        return found.id if isinstance(found, RunView) else None
 
     def things(self, command: str) -> list[Thing]:
         """The runs that are marked."""

@@ -88,6 +88,12 @@ class Console(Protocol):
     def explain(self, job_id: int) -> None:
         """Why a job waits, runs, or has ended."""
 
+    def explain_run(self, run_id: int) -> None:
+        """Explain the job of a run that needs it most."""
+
+    def open_worst(self, run_id: int) -> None:
+        """A run's own screen, on the job that needs to be seen most."""
+
     def confirm(
         self, command: str, things: list[Thing], *, since: str = "", until: str = ""
     ) -> None:

@@ -39,6 +39,7 @@ class Runs(View):
     supports: ClassVar[frozenset[str]] = ROWS | {
         "retry",
         "cancel",
+        "explain",
         "log",
         "window(-1)",
         "window(1)",
@@ -135,11 +136,10 @@ class Runs(View):
         event.stop()
         self.console.open_run(int(event.key))
 
-    def action_log(self) -> None:
-        """The logs of a run's jobs are in its own screen."""
-        table = self.query_one("#runs", Table)
-        if table.cursor is not None:
-            self.console.open_run(int(table.cursor))
+    def run_id(self) -> int | None:
+        """The run under the cursor."""
+        pointed = self.query_one("#runs", Table).pointed
+        return None if pointed is None else int(pointed)
 
     def action_window(self, way: int) -> None:
         """Runs of a shorter or longer time."""

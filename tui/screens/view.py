@@ -153,19 +153,21 @@ class View(Framed):
 
     def action_explain(self) -> None:
         """Why the job under the cursor waits, runs, or has ended."""
-        found = self.job_id()
-        if found is None:
-            self.console.flash("there is no job under the cursor", "bad")
-        else:
-            self.console.explain(found)
+        self._with_job(self.console.explain, self.console.explain_run)
 
     def action_log(self) -> None:
         """The log of the job under the cursor."""
-        found = self.job_id()
-        if found is None:
-            self.console.flash("there is no job under the cursor", "bad")
+        self._with_job(lambda job: self.console.open_object("job", job), self.console.open_worst)
+
+    def _with_job(self, job: Callable[[int], None], run: Callable[[int], None]) -> None:
+        """Do this with the job under the cursor, or that with the run."""
+        job_id, run_id = self.job_id(), self.run_id()
+        if job_id is not None:
+            job(job_id)
+        elif run_id is not None:
+            run(run_id)
         else:
-            self.console.open_object("job", found)
+            self.console.flash("there is no job under the cursor", "bad")
 
     def action_copy(self) -> None:
         """Copy the line that was just said, or else the id."""
