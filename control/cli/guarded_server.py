@@ -2,19 +2,24 @@
 
 Imported only where textual-serve is installed. It answers whoever asks, whatever name they asked
 for: a stranger's page could so open the console in the user's own browser. Hence the look at Host
-and Origin. And when it ends, it would wait a minute for open pages: theirs are ended first.
+and Origin. Its own page asks a font server on the internet and takes no keys before a click; ours
+does neither. And when it ends, it would wait a minute for open pages: theirs are ended first.
 """
 
 import asyncio
 import logging
+import secrets
 from typing import Final
 
 import typer
 from aiohttp import web
 from aiohttp.typedefs import Handler
-from textual_serve.server import Server
+from textual_serve.server import Server, to_int
+
+from control.cli.console_page import page, policy
 
 HOST: Final = "127.0.0.1"
+_FONT_SIZE: Final = 16
 
 
 class GuardedServer(Server):
@@ -40,6 +45,18 @@ class GuardedServer(Server):
             visit.cancel()
         if self._visits:
             await asyncio.wait(self._visits, timeout=5)
+
+    async def handle_index(self, request: web.Request) -> web.Response:  # type: ignore[override]
+        """Our page; `?fontsize=` in pixels."""
+        size, nonce = to_int(request.query.get("fontsize", ""), _FONT_SIZE), secrets.token_urlsafe()
+        return web.Response(
+            text=page(request.host, size, nonce),
+            content_type="text/html",
+            headers={
+                "Content-Security-Policy": policy(request.host, nonce),
+                "Referrer-Policy": "no-referrer",
+            },
+        )
 
     async def _make_app(self) -> web.Application:
         app = await super()._make_app()

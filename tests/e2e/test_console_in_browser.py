@@ -1,6 +1,8 @@
 """Decides that the console in a browser opens for pages of its own host only."""
 
 import asyncio
+import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -11,6 +13,7 @@ import pytest
 
 from bench.shots import scene
 from control.cli.console_in_browser import served
+from control.cli.console_page import page
 
 pytest.importorskip("textual_serve")
 
@@ -49,6 +52,7 @@ async def _visit(port: int) -> None:
     async with aiohttp.ClientSession(base) as session:
         assert await _status(session, "/") == 200
         assert await _status(session, "/", Host=f"localhost:{port}", Origin=own) == 200
+        await _check_page(session)
         assert await _status(session, "/", Host="rebound.example") == 403
         assert await _status(session, "/", Origin="http://stranger.example") == 403
         with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
@@ -60,6 +64,55 @@ async def _visit(port: int) -> None:
                 while b"[1 Overview]" not in seen:
                     seen += (await page.receive()).data
             assert b"prod" in seen
+
+
+async def _check_page(session: aiohttp.ClientSession) -> None:
+    """All that the page names is there, and it may load nothing of another host."""
+    async with session.get("/") as answer:
+        text, allowed = await answer.text(), answer.headers["Content-Security-Policy"]
+    names = re.findall(r'(?:href|src)="([^"]+)"|url\("([^"]+)"\)', text)
+    local = {first or second for first, second in names} - {"/", "data:,"}
+    assert {each.rpartition(".")[2] for each in local} == {"css", "js", "ttf"}
+    for each in local:
+        assert each.startswith("/static/")
+        assert await _status(session, each) == 200
+    assert not re.findall(r"https?://|wss://", text)
+    own = f"127.0.0.1:{session._base_url.port}"  # type: ignore[union-attr]  # noqa: SLF001
+    assert f'data-session-websocket-url="ws://{own}/ws"' in text
+    assert allowed.startswith("default-src 'none'; ")
+    hosts = {word for word in re.split(r"[ ;]+", allowed) if ":" in word}
+    assert hosts == {"data:", f"ws://{own}"}
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
+def test_the_page_takes_keys_at_once(tmp_path: Path) -> None:
+    """Its script is run as a browser would: the terminal's input gets the focus when it is made."""
+    (script,) = re.findall(r"<script nonce[^>]*>(.*?)</script>", page("h:1", 16, "n"), re.DOTALL)
+    (tmp_path / "page.js").write_text(_BROWSER.replace("PAGE", script))
+    done = subprocess.run(
+        ["node", tmp_path / "page.js"], check=True, capture_output=True, text=True
+    )
+    assert done.stdout == "focused\n"
+
+
+_BROWSER = """
+let input = null, changed = null, watched = true;
+const terminal = {querySelector: (name) => name === ".xterm-helper-textarea" ? input : null};
+const document = {getElementById: (name) => name === "terminal" ? terminal : null};
+const addEventListener = (name, run) => { if (name === "DOMContentLoaded") run(); };
+class MutationObserver {
+  constructor(run) { this.run = run; }
+  observe(node, what) {
+    if (node === terminal && what.subtree) changed = () => watched && this.run([], this);
+  }
+  disconnect() { watched = false; }
+}
+PAGE
+changed();
+input = {focus: () => console.log("focused")};
+changed();
+changed();
+"""
 
 
 def test_only_pages_of_this_host_open_it(tmp_path: Path) -> None:
