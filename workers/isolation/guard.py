@@ -253,11 +253,21 @@ def _signal_all(processes: Collection[_Process], number: signal.Signals) -> None
     for process in processes:
         # Gone, or of another user's rights.
         with suppress(ProcessLookupError, PermissionError):
-            descriptor = os.pidfd_open(process.pid)
-            try:
-                # Its parent may have buried it meanwhile, and the number be another's.
-                found = _stat(process.pid)
-                if found is not None and found[1] == process:
-                    signal.pidfd_send_signal(descriptor, number)
-            finally:
-                os.close(descriptor)
+            _signal(process, number)
+
+
+def _signal(process: _Process, number: signal.Signals) -> None:
+    try:
+        descriptor = os.pidfd_open(process.pid)
+    except ProcessLookupError:
+        return
+    except OSError:  # A kernel before 5.3, or a container that forbids it.
+        os.kill(process.pid, number)
+        return
+    try:
+        # Its parent may have buried it meanwhile, and the number be another's.
+        found = _stat(process.pid)
+        if found is not None and found[1] == process:
+            signal.pidfd_send_signal(descriptor, number)
+    finally:
+        os.close(descriptor)
