@@ -25,6 +25,7 @@ LATE_S: Final = 60.0
 FactsFile = Annotated[
     Path | None,
     typer.Option(
+        "--file",
         metavar="FILE",
         help="Facts that `tpctl stats export` has written (.parquet, .csv, .json); with it there "
         "need be no server: --workers and --slots say what there is.",

@@ -49,7 +49,7 @@ def run(script: str, directory: Path, environ: dict[str, str]) -> str:
         env=environ,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,  # Only ends what would wait for ever.
         check=False,
     )
     said = f"{script}\n--- stdout\n{found.stdout}\n--- stderr\n{found.stderr}"

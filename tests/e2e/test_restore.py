@@ -31,7 +31,7 @@ FIRST_OF_SECOND_LIFE = 2_000_000_001
 
 def tpctl(data: Path, *words: str) -> subprocess.CompletedProcess[str]:
     command = [*TPCTL, "--data-dir", str(data), *words]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=600)
 
 
 class Plane:
