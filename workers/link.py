@@ -211,7 +211,7 @@ class Link:
             while (message := self._protocol.take()) is not None:
                 await _send(socket, message)
                 self._sent = self._protocol.logs.taken
-                if self._protocol.logs.is_under_way:
+                if self._protocol.logs.is_under_way or self._protocol.is_untried:
                     self._to_confirm.ring()
             self._look_whether_done(sent=True)
             await self._to_send.wait()
@@ -222,6 +222,7 @@ class Link:
             await self._to_confirm.wait()
             sent = self._sent  # Of a message that is being sent, only pieces are before the ping.
             await socket.ping()
+            self._protocol.confirmed()
             self._protocol.logs.all_arrived(sent)
             self._look_whether_done(sent=True)
 

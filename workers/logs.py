@@ -247,9 +247,9 @@ def _first_bytes(text: str, size: int) -> str:
 
 def _chunks(text: str, size: int) -> list[tuple[int, str]]:
     """Cut text to the size of a frame; each piece with its place in bytes."""
-    if size <= limits.LOG_CHUNK_BYTES_MAX:
+    if size <= limits.PIECE_BYTES:
         return [(0, text)]
-    chars = limits.LOG_CHUNK_BYTES_MAX // _BYTES_PER_CHAR_MAX
+    chars = limits.PIECE_BYTES // _BYTES_PER_CHAR_MAX
     pieces = [text[start : start + chars] for start in range(0, len(text), chars)]
     placed, at = [], 0
     for piece in pieces:
@@ -264,7 +264,7 @@ def _merge(frames: list[Log]) -> list[Log]:
     start, end = 0, -1
     for frame in frames:
         size = len(frame.text.encode())
-        if frame.offset != end or end + size - start > limits.LOG_CHUNK_BYTES_MAX:
+        if frame.offset != end or end + size - start > limits.PIECE_BYTES:
             if texts:
                 merged.append(Log(lease=frame.lease, offset=start, text="".join(texts)))
             texts, start, end = [], frame.offset, frame.offset

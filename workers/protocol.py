@@ -28,6 +28,7 @@ from control.model.wire import (
     Hello,
     Lease,
     Leaving,
+    Part,
     Progress,
     Refused,
     Sick,
@@ -102,6 +103,9 @@ class WorkerProtocol:
         self._unkept: list[tuple[Lease, bytes]] = []
         self._results: dict[Lease, bytes] = dict(results or {})  # Not acknowledged.
         self._to_send: deque[Lease] = deque()  # Of the results, on this connection.
+        # How much of which large results this gateway has, or was sent; None: it takes no parts.
+        self._parted: dict[Lease, int] | None = None
+        self._message_bytes = limits.FIRST_MESSAGE_BYTES
         self._progress: dict[Lease, float] = {}
         self._other: list[bytes] = []
         self._queue_max = identity.slots + limits.PREFETCH_JOBS_MAX
@@ -196,6 +200,7 @@ class WorkerProtocol:
             now_ms=now_ms,
             isolation=self._identity.isolation,
             instance=self._identity.instance,
+            parts=True,
         )
         return wire.ENCODER.encode([hello])
 
@@ -228,6 +233,15 @@ class WorkerProtocol:
             events.append(Assigned())
         return events
 
+    def confirmed(self) -> None:
+        """The gateway has answered to what was sent: the link can carry longer messages."""
+        self._message_bytes = limits.MESSAGE_BYTES
+
+    @property
+    def is_untried(self) -> bool:
+        """Whether nothing on this connection is known to have arrived."""
+        return self._message_bytes < limits.MESSAGE_BYTES
+
     def beat(self, now_ms: int) -> None:
         """Say that the job loop is alive."""
         self._say(Beat(now_ms=now_ms))
@@ -237,7 +251,7 @@ class WorkerProtocol:
         if self.phase is not Phase.OPEN:
             return None
         encode = wire.ENCODER.encode
-        logs = [encode(log) for log in self.logs.take(_LOGS_MAX, limits.MESSAGE_BYTES)]
+        logs = [encode(log) for log in self.logs.take(_LOGS_MAX, self._message_bytes)]
         results = self._take_results()
         parts, self._other = self._other[:_OTHER_MAX], self._other[_OTHER_MAX:]
         for lease in list(self._untold)[:_BEGAN_MAX]:
@@ -253,7 +267,8 @@ class WorkerProtocol:
         results: list[bytes] = []
         behind_logs: list[Lease] = []
         size = 0
-        while self._to_send and len(results) < _RESULTS_MAX and size < limits.MESSAGE_BYTES:
+        parted: list[Lease] = []
+        while self._to_send and len(results) < _RESULTS_MAX and size < self._message_bytes:
             lease = self._to_send.popleft()
             frame = self._results.get(lease)
             if frame is None:
@@ -261,11 +276,26 @@ class WorkerProtocol:
             if self.logs and lease in self.logs:
                 behind_logs.append(lease)
                 continue
+            if self._parted is not None and len(frame) > limits.PIECE_BYTES:
+                if self._parted.get(lease, 0) < len(frame):
+                    results.append(self._part(lease, frame, self._parted))
+                    size += len(results[-1])
+                    parted.append(lease)
+                continue
             self._untold.pop(lease, None)
             results.append(frame)
             size += len(frame)
         self._to_send.extendleft(reversed(behind_logs))
+        self._to_send.extend(parted)  # Smaller ones need not wait for all of it.
         return results
+
+    def _part(self, lease: Lease, frame: bytes, sent: dict[Lease, int]) -> bytes:
+        """The next part of a result, and note that it is sent."""
+        begin = sent.get(lease, 0)
+        # No character is split.
+        text = frame[begin : begin + self._message_bytes // 2].decode(errors="ignore")
+        sent[lease] = begin + len(text.encode())
+        return wire.ENCODER.encode(Part(lease=lease, offset=begin, size=len(frame), text=text))
 
     def _received(self, frame: wire.ToWorker, events: list[Event], now_ms: int) -> None:
         match frame:
@@ -295,6 +325,8 @@ class WorkerProtocol:
             msg = f"the gateway speaks version {frame.version}, this worker {wire.VERSION}"
             raise ProtocolError(msg)
         self.phase = Phase.OPEN
+        self._message_bytes = limits.FIRST_MESSAGE_BYTES
+        self._parted = None if frame.received is None else dict(frame.received)
         for lease in frame.drop:
             self._queued.pop(lease, None)
             self._results.pop(lease, None)
@@ -320,6 +352,8 @@ class WorkerProtocol:
             return  # Said twice; we are at it.
         if lease in self._results:
             self._to_send.append(lease)  # The gateway does not know that it is done.
+            if self._parted is not None:
+                self._parted.pop(lease, None)
         elif self.draining or self.sick or len(self._queued) >= self._queue_max:
             self._say(HandedBack(leases=(lease,)))
         else:

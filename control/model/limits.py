@@ -87,6 +87,10 @@ RECEIVE_BUFFER_BYTES: Final = 256 * KIB
 # urgent waits for one of them at most.
 MESSAGE_BYTES: Final = 64 * KIB
 PIECE_BYTES: Final = 16 * KIB
+FIRST_MESSAGE_BYTES: Final = 8 * KIB  # Until a link has brought something to its end.
+RESULT_BYTES_MAX: Final = 2 * MIB  # Of a result's frame, with its output.
+PARTS_BYTES_MAX: Final = 64 * MIB  # Of results that come in parts, at a gateway,
+PARTS_MAX: Final = 4_096  # and so many of them.
 LIFE_BYTES_MIN: Final = 1 * KIB  # Of a message that is arriving: so much more is a sign of life.
 FRAME_MESSAGES_MAX: Final = 2_000
 ARRIVALS_MAX: Final = 64  # Messages of workers that the dispatcher has not read yet.

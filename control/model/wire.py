@@ -54,6 +54,7 @@ class Hello(_Frame, frozen=True, kw_only=True, omit_defaults=True, tag="hello"):
     isolation: Isolation | None = None  # None: a worker that cannot isolate jobs, nor say so.
     # Random, drawn when the process starts: tells one that comes back from another of its name.
     instance: Annotated[str, Meta(pattern=r"^[0-9a-f]{0,64}$")] = ""
+    parts: bool = False  # It can send large results in parts.
 
 
 class Began(_Frame, frozen=True, kw_only=True, tag="started"):
@@ -94,6 +95,18 @@ class Ended(_Frame, frozen=True, kw_only=True, tag="result"):
     output: Raw = Raw(b"null")
 
 
+class Part(_Frame, frozen=True, kw_only=True, tag="part"):
+    """A piece of a large `result` frame: `offset` and the `size` of all of it are in bytes.
+
+    Only for a gateway whose welcome has `received`.
+    """
+
+    lease: Lease
+    offset: Count
+    size: Annotated[int, Meta(ge=1, le=limits.RESULT_BYTES_MAX)]
+    text: Annotated[str, Meta(min_length=1, max_length=limits.MESSAGE_BYTES)]
+
+
 class HandedBack(_Frame, frozen=True, kw_only=True, tag="handback"):
     """Attempts given back before they began; the worker has forgotten them."""
 
@@ -119,12 +132,16 @@ class Beat(_Frame, frozen=True, kw_only=True, tag="beat"):
 # Gateway -> worker.
 
 
-class Welcome(_Frame, frozen=True, kw_only=True, tag="welcome"):
-    """The worker is accepted. `drop`: leases it said it holds that are no longer its own."""
+class Welcome(_Frame, frozen=True, kw_only=True, omit_defaults=True, tag="welcome"):
+    """The worker is accepted. `drop`: leases it said it holds that are no longer its own.
+
+    `received`: how many bytes are here of results that it sends in parts; None: it must not.
+    """
 
     version: int
     dispatcher: str
     drop: tuple[Lease, ...] = ()
+    received: tuple[tuple[Lease, Count], ...] | None = None
 
 
 class Refused(_Frame, frozen=True, kw_only=True, tag="refused"):
@@ -174,7 +191,7 @@ class Drain(_Frame, frozen=True, kw_only=True, tag="drain"):
     """Take nothing new, finish what runs, then leave."""
 
 
-FromWorker = Hello | Began | Progress | Log | Ended | HandedBack | Leaving | Sick | Beat
+FromWorker = Hello | Began | Progress | Log | Ended | Part | HandedBack | Leaving | Sick | Beat
 ToWorker = Welcome | Refused | Assign | Ack | Cancel | TakeBack | Drain
 
 ENCODER: Final = msgspec.json.Encoder()

@@ -28,8 +28,9 @@ from control.admission.pool import Pool
 from control.admission.tally import LimitCounters
 from control.bus.peers import Arrival, Connected, Disconnected, Peer, Quiet, Said
 from control.core.fair_use.rates import network_of
+from control.core.partial_results import PartialResults
 from control.model import limits, outputs, wire
-from control.model.errors import Busy, Unavailable
+from control.model.errors import Busy, ProtocolError, Unavailable
 from control.model.messages import NULL
 from control.model.names import Bound
 from control.model.states import Outcome, Role
@@ -42,6 +43,7 @@ Authenticate = Callable[[str, str, str], Awaitable[Role | None]]
 Raises `Busy`, `Unavailable`.
 """
 
+_RESULT = msgspec.json.Decoder(wire.Ended)
 _SILENT = f"nothing was heard of it for {limits.SILENCE_S:g} s"
 _MAY_WORK = frozenset({Role.WORKER, Role.ADMIN})
 
@@ -89,6 +91,7 @@ class Gateway:
         self._door = fair.door(Bound.GATEWAY_CONNECTIONS)
         self._large = fair.frames
         self._hosts = fair.hosts
+        self._partial = PartialResults()
 
     async def run(self, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled; reports the port that was bound."""
@@ -163,13 +166,13 @@ class Gateway:
             await _refuse(socket, f"protocol version {hello.version} is not {wire.VERSION}")
             return
         _STREAM.get().welcome(limits.FRAME_BYTES_MAX)
-        peer = Peer(hello.worker)
+        peer, worker = Peer(hello.worker), (client, hello.worker)
         await self._arrivals.send(Connected(peer, hello, client))
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(_send, socket, peer, nursery.cancel_scope)
+                nursery.start_soon(self._send, socket, peer, worker, hello, nursery.cancel_scope)
                 reason = "the connection was closed"
-                reason = await self._read(socket, peer, first[1:])
+                reason = await self._read(socket, peer, worker, first[1:])
                 nursery.cancel_scope.cancel(reason)
         except trio.Cancelled:
             # The socket's own task has failed (or the process ends, where this reaches nobody).
@@ -181,9 +184,19 @@ class Gateway:
         await self._arrivals.send(Disconnected(peer, reason))
 
     async def _read(
-        self, socket: WebSocketConnection, peer: Peer, frames: list[wire.FromWorker]
+        self,
+        socket: WebSocketConnection,
+        peer: Peer,
+        worker: tuple[str, str],
+        frames: list[wire.FromWorker],
     ) -> str:
         while True:
+            if any(type(frame) is wire.Part for frame in frames):
+                try:
+                    frames = self._joined(worker, frames)
+                except (ProtocolError, msgspec.MsgspecError, RecursionError) as error:
+                    LOG.warning("worker.dropped", worker=peer.worker, reason=str(error))
+                    return f"malformed frames: {error}"
             if frames:
                 await self._arrivals.send(Said(peer, frames))
                 _STREAM.get().handled()
@@ -192,6 +205,40 @@ class Gateway:
                 LOG.warning("worker.dropped", worker=peer.worker, reason=received)
                 return received
             frames = received
+
+    def _joined(
+        self, worker: tuple[str, str], frames: Sequence[wire.FromWorker]
+    ) -> list[wire.FromWorker]:
+        """The frames with whole results in place of their last parts."""
+        joined: list[wire.FromWorker] = []
+        for frame in frames:
+            if type(frame) is not wire.Part:
+                joined.append(frame)
+            elif (whole := self._partial.add(worker, frame)) is not None:
+                joined.append(_with_sound_output(_RESULT.decode(whole)))
+        return joined
+
+    async def _send(
+        self,
+        socket: WebSocketConnection,
+        peer: Peer,
+        worker: tuple[str, str],
+        hello: wire.Hello,
+        done: trio.CancelScope,
+    ) -> None:
+        try:
+            while frames := await peer.take():
+                first = frames[0]
+                if hello.parts and type(first) is wire.Welcome:
+                    received = self._partial.received(worker)
+                    first = msgspec.structs.replace(first, received=received)
+                    # Alone: on a slow link the worker shall know soon that it is welcome.
+                    await _send(socket, [first])
+                    frames = frames[1:]
+                await _send(socket, frames)
+        except (ConnectionClosed, LocalProtocolError):
+            pass
+        done.cancel("nothing more can be sent")
 
     async def _hear(self, socket: WebSocketConnection, peer: Peer) -> list[wire.FromWorker] | str:
         """The next frames, or why there are none; says so when they are late.
@@ -215,15 +262,10 @@ class Gateway:
             late_s += limits.SILENCE_S - limits.QUIET_S
 
 
-async def _send(socket: WebSocketConnection, peer: Peer, done: trio.CancelScope) -> None:
-    try:
-        while frames := await peer.take():
-            for message in _messages(frames):
-                for piece in pieces_of(message):
-                    await socket._send(piece)  # noqa: SLF001 - The library sends whole messages only.
-    except (ConnectionClosed, LocalProtocolError):
-        pass
-    done.cancel("nothing more can be sent")
+async def _send(socket: WebSocketConnection, frames: Sequence[wire.ToWorker]) -> None:
+    for message in _messages(frames) if frames else ():
+        for piece in pieces_of(message):
+            await socket._send(piece)  # noqa: SLF001 - The library sends whole messages only.
 
 
 def _messages(frames: Sequence[wire.ToWorker]) -> Iterator[bytes]:
@@ -259,13 +301,15 @@ async def _receive(
         return f"{len(frames)} frames in one message; allowed are 1 to {limits.FRAME_MESSAGES_MAX}"
     for at, frame in enumerate(frames):
         if type(frame) is wire.Ended:
-            wrong = outputs.problem(bytes(frame.output))
-            if wrong is not None:
-                frames[at] = _without_output(frame, wrong)
+            frames[at] = _with_sound_output(frame)
     return frames
 
 
-def _without_output(frame: wire.Ended, error: str) -> wire.Ended:
+def _with_sound_output(frame: wire.Ended) -> wire.Ended:
+    """The result itself, or in place of one that cannot be stored a failure that says why."""
+    error = outputs.problem(bytes(frame.output))
+    if error is None:
+        return frame
     outcome = Outcome.FAILED if frame.outcome == Outcome.DONE else frame.outcome
     error = frame.error or error
     return msgspec.structs.replace(frame, outcome=outcome, error=error, output=NULL)

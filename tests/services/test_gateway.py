@@ -11,7 +11,7 @@ from trio_websocket import (
 from control.bus.peers import Connected, Disconnected, Quiet, Said
 from control.model import limits, wire
 from control.model.states import Outcome
-from tests.services.gateways import BEAT, HELLO, World, basic, opened, rejected, result
+from tests.services.gateways import BEAT, HELLO, LEASE, World, basic, opened, rejected, result
 
 
 @pytest.mark.parametrize(
@@ -229,6 +229,40 @@ async def test_more_work_than_a_message_may_hold_goes_out_in_several() -> None:
                 assert isinstance(frame, wire.Assign)
                 got.append(frame.lease.job_id)
         assert got == list(range(count))
+
+
+async def test_a_result_in_parts_is_checked_like_any_other() -> None:
+    hello = msgspec.structs.replace(HELLO, parts=True)
+
+    def parts(frame: bytes) -> bytes:
+        half = len(frame) // 2
+        return wire.ENCODER.encode(
+            [
+                wire.Part(lease=LEASE, offset=at, size=len(frame), text=text.decode())
+                for at, text in ((0, frame[:half]), (half, frame[half:]))
+            ]
+        )
+
+    async with opened() as world:
+        async with world.socket() as socket:
+            await socket.send_message(wire.ENCODER.encode([hello]))
+            (await world.next()).peer.send([wire.Welcome(version=1, dispatcher="d")])
+            (welcome,) = wire.TO_WORKER.decode(await socket.get_message())
+            assert isinstance(welcome, wire.Welcome)
+            assert welcome.received == ()
+            depth = limits.VALUE_DEPTH_MAX + 1
+            deep = b"[" * depth + b"]" * depth
+            await socket.send_message(parts(result(deep)))
+            said = await world.next()
+            assert isinstance(said, Said)
+            (ended,) = said.frames
+            assert isinstance(ended, wire.Ended)
+            assert ended.outcome is Outcome.FAILED
+            await socket.send_message(parts(result(b"1")[:-2]))
+            gone = await world.next()
+            assert isinstance(gone, Disconnected)
+            assert "malformed" in gone.reason
+        await world.works()
 
 
 async def test_one_name_twice_is_two_peers() -> None:

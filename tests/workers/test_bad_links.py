@@ -27,7 +27,7 @@ class Dispatcher:
 
     def __init__(self, world: World, *assigned: Assign) -> None:
         self._world = world
-        self._assigned = list(assigned)
+        self._assigned = assigned
         self._news = trio.Event()
         self.lost = 0
         self.results: dict[Lease, Ended] = {}
@@ -37,9 +37,9 @@ class Dispatcher:
     async def run(self) -> None:
         async for arrival in self._world.arrivals:
             match arrival:
-                case Connected(peer=peer):
-                    peer.send([WELCOME, *self._assigned])
-                    self._assigned.clear()
+                case Connected(peer=peer, hello=hello):
+                    known = {*hello.holding, *self.results}
+                    peer.send([WELCOME, *(job for job in self._assigned if job.lease not in known)])
                 case Disconnected():
                     self.lost += 1
                 case Said(peer=peer, frames=frames):
@@ -142,6 +142,27 @@ async def test_a_link_that_breaks_all_the_time_brings_everything(tmp_path: Path)
             with trio.fail_after(60):
                 while side.spool.results or side.protocol.logs:
                     await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_result_that_no_connection_can_carry_comes_in_parts(tmp_path: Path) -> None:
+    """As large as an output may be, of characters of several bytes, beside small results."""
+    large = msgspec.json.encode("äx" * 340_000)
+    small = msgspec.json.encode("x" * 1_000)
+    async with opened() as world, trio.open_nursery() as nursery:
+        dispatcher = Dispatcher(world, assign(1), assign(2))
+        nursery.start_soon(dispatcher.run)
+        async with bad_link(BadLink(world.port, cut_after=100_000)) as link:
+            side = make_side(tmp_path, link.port)
+            await nursery.start(side.link.run)
+            await execute(side, 1, large, TEXT[:300_000])
+            await execute(side, 1, small, "")
+            await dispatcher.until_ended(2)
+            assert link.cuts > len(large) // 100_000
+            assert bytes(dispatcher.results[lease(1)].output) == large
+            assert bytes(dispatcher.results[lease(2)].output) == small
+            assert list(dispatcher.results) == [lease(2), lease(1)]
+            assert dispatcher.logs[lease(1)].decode() == TEXT[:300_000]
         nursery.cancel_scope.cancel()
 
 

@@ -88,7 +88,7 @@ def test_logs_go_out_before_the_result_of_their_attempt() -> None:
     protocol.receive(encoded(assign(1)), 0)
     protocol.begin(3)
     for number in range(40):
-        text = "x" * limits.LOG_CHUNK_BYTES_MAX
+        text = "x" * limits.PIECE_BYTES
         protocol.logs.add(lease(1), number * len(text), text, len(text))
     protocol.end(ended(1))
     protocol.unkept()
