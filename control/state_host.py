@@ -1,7 +1,7 @@
 """Composes what needs the state database: of a control plane, one process has this part."""
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from importlib.metadata import version
 
@@ -30,7 +30,7 @@ from control.services.job_logs import JobLogs
 from control.services.planner import Planner
 from control.services.pruner import Pruner
 from control.services.publisher import Publisher
-from control.services.statistics import Statistics
+from control.services.statistics import Restored, Statistics
 from control.services.trigger import Jitter, Trigger
 from control.transactions.graphs import Graphs
 from control.transactions.ledger import Ledger
@@ -108,7 +108,10 @@ class StateHost:
         self.trigger = Trigger(self.bus, self.writer, self._ledger, clock, world.jitter)
         self._planner = Planner(self.writer, clock.wall_ms)
         self._publisher = Publisher(self.writer, self._ledger, clock)
-        restored = (self.life.epoch, self._find_lost) if self.life.epoch > 1 else None
+        restored = None
+        if self.life.epoch > 1:
+            last_id = last_id_before(self.life.epoch)
+            restored = Restored(self.life.epoch, last_id, self._find_lost, self._attempts)
         self.statistics = Statistics(self.bus, self._facts, lanes.facts, lanes.reports, restored)
         self.logs = JobLogs(self.bus, files, lanes.logs, lanes.log_reading)
         self._pruner = Pruner(
@@ -185,6 +188,9 @@ class StateHost:
             )
 
         return await self.writer.write(look)
+
+    async def _attempts(self, jobs: Collection[int]) -> Mapping[int, int]:
+        return await self.writer.write(lambda tx: epoch.attempts(tx.conn, jobs))
 
     async def start(self, nursery: trio.Nursery) -> None:
         """Start the services that this process shall have, readers first."""

@@ -2,7 +2,7 @@
 
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -113,6 +113,12 @@ def life(conn: sqlite3.Connection) -> Life:
 def published(conn: sqlite3.Connection) -> None:
     """The open jobs are published again, in this transaction."""
     conn.execute(_SQL["published"])
+
+
+def attempts(conn: sqlite3.Connection, jobs: Collection[int]) -> dict[int, int]:
+    """Which attempt each of these jobs is at; those that are not known are missing."""
+    ids = msgspec.json.encode(list(jobs)).decode()
+    return dict(conn.execute(_SQL["attempts"], (ids,)).fetchall())
 
 
 class OpenJobs(msgspec.Struct, frozen=True):

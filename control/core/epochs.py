@@ -55,3 +55,14 @@ def last_id_before(epoch: int) -> int:
 def attempt_in(epoch: int, attempt: int) -> int:
     """The number of a job's next attempt when it was open in the backup that began the epoch."""
     return epoch * _ATTEMPTS_EACH + attempt % _ATTEMPTS_EACH
+
+
+def is_of_this_life(attempt: int, current: int | None) -> bool:
+    """Whether the end of an attempt belongs to the life that its job is in.
+
+    `current`: the attempt that the job is at by the state; None: the state does not know the job.
+    """
+    if current is None:
+        return False
+    epoch = current // _ATTEMPTS_EACH  # In which it was published again, if it ever was.
+    return epoch <= 1 or attempt >= epoch * _ATTEMPTS_EACH

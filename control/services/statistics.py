@@ -6,14 +6,23 @@ is told how long jobs took before.
 """
 
 from collections import OrderedDict, defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from functools import partial
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import structlog
 import trio
 
 from control.bus.base import Bus, Subscription
+from control.core.epochs import is_of_this_life
 from control.model import limits
 from control.model.errors import BusUnavailable, StoreFailed
 from control.model.life import Lost
@@ -29,6 +38,15 @@ T = TypeVar("T")
 LOG = structlog.get_logger("statistics")
 _TOPIC = Topic.TASK_RUN_RESULTS
 _LEARNERS = frozenset({Service.BALANCER, Service.API})
+
+
+class Restored(NamedTuple):
+    """What there is to know of a state that is not in its first epoch."""
+
+    epoch: int
+    last_id: int  # Before the first one of this epoch.
+    find_lost: Callable[[], Awaitable[Lost]]  # What the state does not know of.
+    attempts: Callable[[Collection[int]], Awaitable[Mapping[int, int]]]  # Jobs are at.
 
 
 class Batch:
@@ -47,6 +65,19 @@ class Batch:
             if fact is not None:
                 self.facts[delivery.partition][delivery.offset] = fact
         self.size += len(deliveries)
+
+    def jobs(self, last_id: int) -> set[int]:
+        """The jobs of these facts up to this id."""
+        found = (fact.job_id for facts in self.facts.values() for fact in facts.values())
+        return {job_id for job_id in found if job_id <= last_id}
+
+    def drop_lost(self, last_id: int, attempts: Mapping[int, int]) -> None:
+        """Leave out what ended in a life that is lost; `attempts`: of the jobs that are known."""
+        for facts in self.facts.values():
+            for offset, fact in list(facts.items()):
+                current = attempts.get(fact.job_id)
+                if fact.job_id <= last_id and not is_of_this_life(fact.attempt, current):
+                    del facts[offset]
 
     def after(self, reached: dict[int, int]) -> list[Fact]:
         """The facts that are not stored yet."""
@@ -79,12 +110,11 @@ class Statistics:
         facts: Facts,
         offload: Offload,
         reporting: Offload | None = None,
-        restored: tuple[int, Callable[[], Awaitable[Lost]]] | None = None,
+        restored: Restored | None = None,
     ) -> None:
         """`reporting`: where what is learned is read, which may take a while.
 
-        `restored`: of a state that is not in its first epoch, the epoch, and how to find out what
-        it does not know of.
+        `restored`: None: the state is in its first epoch.
         """
         self._restored = restored
         self._bus = bus
@@ -107,7 +137,7 @@ class Statistics:
 
     async def _store(self, subscription: Subscription) -> None:
         if self._restored is not None:
-            await self._enter(*self._restored)
+            await self._enter(self._restored)
         while True:
             batch = Batch()
             batch.add(await subscription.receive())
@@ -122,12 +152,13 @@ class Statistics:
                     await self._flush(batch)
                 raise
 
-    async def _enter(self, epoch: int, find_lost: Callable[[], Awaitable[Lost]]) -> None:
+    async def _enter(self, restored: Restored) -> None:
         """Forget what a restored state does not know of, once for each restore."""
+        epoch = restored.epoch
         while True:
             try:
                 if await self._offload(self._facts.epoch) != epoch:
-                    lost = await find_lost()
+                    lost = await restored.find_lost()
                     forgotten = await self._offload(partial(self._facts.enter, epoch, lost))
                     LOG.warning("statistics.restored", epoch=epoch, forgotten=forgotten)
                 break
@@ -156,6 +187,7 @@ class Statistics:
     async def _flush(self, batch: Batch) -> None:
         while True:
             try:
+                await self._drop_lost(batch)
                 await self._offload(lambda: self._append(batch))
                 break
             except StoreFailed as error:
@@ -164,6 +196,11 @@ class Statistics:
             await trio.sleep(limits.FACTS_RETRY_S)
         self._say(None)
         await self._bus.forward(batch.receipts(), [])
+
+    async def _drop_lost(self, batch: Batch) -> None:
+        """Topics outlive a restore: ends of jobs of former lives count as far as the state says."""
+        if self._restored is not None and (jobs := batch.jobs(self._restored.last_id)):
+            batch.drop_lost(self._restored.last_id, await self._restored.attempts(jobs))
 
     def _say(self, failing: str | None) -> None:
         if failing != self.failing:

@@ -39,5 +39,8 @@ SELECT j.id, j.attempt, j.state FROM runs r JOIN jobs j
     ON j.id >= r.first_job_id AND j.id < r.first_job_id + r.job_count
 WHERE r.state IN ('READY', 'IN_PROGRESS') AND j.state IN ('READY', 'IN_PROGRESS')
 
+-- name: attempts
+SELECT id, attempt FROM jobs WHERE id IN (SELECT value FROM json_each(?))
+
 -- name: past_attempts
 SELECT a.job_id, a.attempt FROM attempts a WHERE a.job_id IN (SELECT value FROM json_each(?))

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from control.core.epochs import (
     IDS_EACH,
     attempt_in,
+    is_of_this_life,
     is_restored,
     last_id_before,
     last_unwitnessed,
@@ -65,3 +66,15 @@ def test_ids_and_attempts_fit_whatever_the_clock_says(now_ms: int) -> None:
 @given(st.integers(2, 50), st.integers(1, 900))
 def test_an_attempt_of_a_new_life_is_newer_than_all_before(epoch: int, attempt: int) -> None:
     assert attempt_in(epoch, attempt) > attempt_in(epoch - 1, attempt) > attempt
+
+
+def test_an_end_counts_in_the_life_that_its_job_is_in() -> None:
+    assert not is_of_this_life(1, None)
+    assert is_of_this_life(1, 1)
+    assert is_of_this_life(1, 3)  # A retry is under way.
+    assert is_of_this_life(1, 1_005)
+    restarted = attempt_in(2, 1)
+    assert not is_of_this_life(1, restarted)
+    assert is_of_this_life(restarted, restarted)
+    assert is_of_this_life(restarted, restarted + 1)
+    assert not is_of_this_life(restarted, attempt_in(3, restarted))
