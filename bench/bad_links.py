@@ -12,14 +12,23 @@ _STEP_BYTES = 2 * 1024
 
 
 class BadLink:
-    """Forwards connections to a port of this host. `cut_after`: bytes of one connection."""
+    """Forwards connections to a port of this host.
+
+    `cut_after`: bytes of one connection, `cut_after_s`: seconds.
+    """
 
     def __init__(
-        self, port: int, *, bytes_per_s: float = math.inf, cut_after: float = math.inf
+        self,
+        port: int,
+        *,
+        bytes_per_s: float = math.inf,
+        cut_after: float = math.inf,
+        cut_after_s: float = math.inf,
     ) -> None:
         self._target = port
         self._bytes_per_s = bytes_per_s
         self._cut_after = cut_after
+        self._cut_after_s = cut_after_s
         self.cuts = 0
         self.port = 0
 
@@ -36,9 +45,11 @@ class BadLink:
                 async with await trio.open_tcp_stream("127.0.0.1", self._target) as far:
                     for stream in (near, far):
                         stream.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
-                    async with trio.open_nursery() as nursery:
-                        nursery.start_soon(self._carry, near, far, nursery.cancel_scope)
-                        nursery.start_soon(self._carry, far, near, nursery.cancel_scope)
+                    with trio.move_on_after(self._cut_after_s) as time:
+                        async with trio.open_nursery() as nursery:
+                            nursery.start_soon(self._carry, near, far, nursery.cancel_scope)
+                            nursery.start_soon(self._carry, far, near, nursery.cancel_scope)
+                    self.cuts += time.cancelled_caught
 
     async def _carry(
         self, source: trio.SocketStream, sink: trio.SocketStream, both: trio.CancelScope

@@ -8,12 +8,12 @@ import pytest
 import trio
 from msgspec import Raw
 
+from bench.bad_links import BadLink, bad_link
 from control.bus.peers import Connected, Disconnected, Said
 from control.model import limits, wire
 from control.model.states import Outcome
 from control.model.wire import Ack, Assign, Began, Ended, Lease, Log, Welcome
 from tests.services.gateways import World, opened
-from tests.workers.bad_links import BadLink, bad_link
 from tests.workers.gateways import assign, lease
 from tests.workers.test_link import Side
 from workers.logs import AttemptLog
