@@ -15,7 +15,6 @@ import shutil
 import sqlite3
 import subprocess
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,19 +23,18 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Final, NamedTuple, Self
+from typing import Annotated, Any, Final, NamedTuple
 
 import httpx
 import typer
 
 from bench.broker import Broker, obtain
 from bench.fleet import Process, client_of, free_ports
+from bench.restore_load import DEFINITIONS, PAUSE_S, Load
 from bench.system import report, script
 from control.model.names import STATE_FILE
 
 ENDS_S: Final = 180.0
-_BATCH_MAX: Final = 12
-_PAUSE_S: Final = 0.05
 _LOOK_S: Final = 0.2
 _KILLED: Final = 0.5  # So many of all rounds,
 _ELSEWHERE: Final = 0.3  # and so many.
@@ -48,45 +46,6 @@ class Bus(StrEnum):
 
     EMBEDDED = "embedded"
     KAFKA = "kafka"
-
-
-DEFINITIONS: Final[Sequence[dict[str, Any]]] = (
-    {
-        "name": "echo",
-        "stages": ["run"],
-        "jobs": [
-            {
-                "name": "say",
-                "stage": "run",
-                "kind": "Shell",
-                "params": {
-                    "command": "echo ${{ run.n }}; echo ${{ run.n }} > $TP_OUTPUT",
-                },
-            }
-        ],
-    },
-    {
-        "name": "stages",
-        "stages": ["a", "b"],
-        "jobs": [
-            {"name": "short", "stage": "a", "kind": "Sleep", "params": {"seconds": 0.05}},
-            {
-                "name": "fails",
-                "stage": "a",
-                "kind": "Sleep",
-                "params": {"seconds": 0, "fail": True},
-                "retry_attempt": 1,
-                "allow_failure": True,
-            },
-            {"name": "after", "stage": "b", "kind": "Sleep", "params": {"seconds": 0}},
-        ],
-    },
-    {
-        "name": "long",
-        "stages": ["run"],
-        "jobs": [{"name": "wait", "stage": "run", "kind": "Sleep", "params": {"seconds": 1.5}}],
-    },
-)
 
 
 class Site:
@@ -138,53 +97,6 @@ class Site:
         return done.stderr
 
 
-class Load:
-    """Submits without a pause, from a thread, while its block runs."""
-
-    def __init__(self, site: Site, chance: random.Random, numbers: Iterator[int]) -> None:
-        self._data = site.data
-        self._chance = random.Random(chance.random())
-        self._numbers = numbers
-        self._ends = threading.Event()
-        self._news = threading.Semaphore(0)  # One for each batch that was accepted.
-        self._thread = threading.Thread(target=self._run)
-        self.accepted: list[tuple[float, int, int]] = []  # When it was, the run, and its number.
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._ends.set()
-        self._thread.join()
-
-    def until(self, batches: int) -> None:
-        """Wait until so many more were accepted."""
-        for _ in range(batches):
-            self._news.acquire(timeout=ENDS_S)
-
-    def _run(self) -> None:
-        names = [str(each["name"]) for each in DEFINITIONS]
-        with client_of(self._data) as client:
-            while not self._ends.wait(_PAUSE_S):
-                count = self._chance.randint(1, _BATCH_MAX)
-                chosen = self._chance.choices(names, [6, 3, 1], k=count)
-                values = [next(self._numbers) for _ in chosen]
-                runs = [
-                    {"pipeline": name, "input": {"n": value}}
-                    for name, value in zip(chosen, values, strict=True)
-                ]
-                try:
-                    answer = client.post("/v1/runs:batch", json={"runs": runs})
-                except httpx.TransportError:
-                    return  # It was killed.
-                if answer.is_success:
-                    made = [run["id"] for run in answer.json()["runs"]]
-                    at = time.monotonic()
-                    self.accepted += [(at, run, n) for run, n in zip(made, values, strict=True)]
-                    self._news.release()
-
-
 @dataclass
 class History:
     """What is known over all rounds."""
@@ -220,7 +132,7 @@ def one_round(site: Site, past: History, chance: random.Random, numbers: Iterato
     backup = site.data / "backups" / f"{time.time_ns()}.tar.gz"
     backup.parent.mkdir(exist_ok=True)
     killed, elsewhere = chance.random() < _KILLED, chance.random() < _ELSEWHERE
-    with Load(site, chance, numbers) as load:
+    with Load(site.data, chance, numbers) as load:
         time.sleep(chance.uniform(0.2, 1.5))
         began = time.monotonic()
         site.tpctl("backup", "--to", str(backup))
@@ -231,7 +143,7 @@ def one_round(site: Site, past: History, chance: random.Random, numbers: Iterato
     if not killed:
         site.control.stop()
     early = {run: n for at, run, n in load.accepted if at < began}
-    late = {run for at, run, _ in load.accepted if at > ended + _PAUSE_S}
+    late = {run for at, run, _ in load.accepted if at > ended + PAUSE_S}
     past.used.update(run for _, run, _ in load.accepted)
     if elsewhere:
         kept = backup.replace(site.data.parent / backup.name)
@@ -244,7 +156,7 @@ def one_round(site: Site, past: History, chance: random.Random, numbers: Iterato
     site.control.start()
     ready_s = time.monotonic() - starts
     how = f"{'killed' if killed else 'stopped'}, {'elsewhere' if elsewhere else 'in place'}"
-    with Load(site, chance, numbers) as after:
+    with Load(site.data, chance, numbers) as after:
         after.until(chance.randint(2, 6))
     fresh = {run: n for _, run, n in after.accepted}
     with client_of(site.data) as client:

@@ -8,7 +8,7 @@ import os
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -17,6 +17,7 @@ import structlog
 
 from control import bootstrap
 from control.core.epochs import last_unwitnessed
+from control.model import limits
 from control.model.errors import ConfigError
 from control.model.life import Position
 from control.model.names import (
@@ -31,22 +32,31 @@ from store import archive, epoch
 from store.archive import ArchiveWriter, Manifest
 from store.epoch import Witness
 from store.facts import Facts
+from store.facts_file import exported_jobs
 from store.migrations import migrate, unknown_migrations
 
 LOG = structlog.get_logger("backup")
 ExportFacts = Callable[[Path], None]
 """Writes all facts as Parquet to a file."""
 
+_LATELY_MS: Final = 60_000  # Statistics are never further behind for long.
 _NEW: Final = "restore.new"
 # More commits than a database ever has: the one beside it is another.
 _RESTORED: Final = 2**62
 
 
 def create(
-    directory: Path, target: Path, export_facts: ExportFacts, *, version: str, now_ms: int
+    directory: Path,
+    target: Path,
+    export_facts: ExportFacts,
+    *,
+    version: str,
+    now_ms: int,
+    pause: Callable[[float], None] | None = None,
 ) -> Manifest:
     """Write a backup of a data directory, which may be in use, and check it.
 
+    `pause`: waits so many seconds, where facts are still being written; None: nobody writes any.
     Raises `ConfigError` where it cannot be written; then there is no file of this name.
     """
     if target.exists():
@@ -58,7 +68,8 @@ def create(
             part = target.with_name(f"{target.name}.part")
             stack.callback(part.unlink, missing_ok=True)
             life = _copy_state(directory / STATE_FILE, work / STATE_FILE)
-            export_facts(work / archive.FACTS)
+            ended = _ended_lately(work / STATE_FILE, now_ms - _LATELY_MS)
+            _export(export_facts, work / archive.FACTS, ended, pause)
             part.unlink(missing_ok=True)
             with os.fdopen(
                 os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "wb"
@@ -154,6 +165,31 @@ def _copy_state(source: Path, target: Path) -> tuple[int, int]:
             message = f"the state is damaged: {found}"
             raise sqlite3.DatabaseError(message)
         return epoch.position(copy).epoch, epoch.last_run_id(copy)
+
+
+def _ended_lately(state: Path, since_ms: int) -> set[int]:
+    with closing(sqlite3.connect(state)) as conn:
+        return epoch.jobs_ended(conn, since_ms)
+
+
+def _export(
+    export_facts: ExportFacts,
+    target: Path,
+    ended: Collection[int],
+    pause: Callable[[float], None] | None,
+) -> None:
+    """Export the facts, again until these jobs have theirs: statistics are behind the state.
+
+    What they read after the export, Kafka would not bring once more after a restore.
+    """
+    for _ in range(limits.BACKUP_TRIES_MAX):
+        target.unlink(missing_ok=True)
+        export_facts(target)
+        missing = set(ended) - exported_jobs(target, ended)
+        if pause is None or not missing:
+            return
+        pause(limits.FACTS_FLUSH_S)
+    LOG.warning("backup.facts_missing", jobs=len(missing))
 
 
 def _check_state(path: Path, state: Path) -> None:

@@ -121,6 +121,11 @@ def attempts(conn: sqlite3.Connection, jobs: Collection[int]) -> dict[int, int]:
     return dict(conn.execute(_SQL["attempts"], (ids,)).fetchall())
 
 
+def jobs_ended(conn: sqlite3.Connection, since_ms: int) -> set[int]:
+    """The jobs whose ends are recorded, and came after that."""
+    return {row[0] for row in conn.execute(_SQL["jobs_ended"], (since_ms,))}
+
+
 class OpenJobs(msgspec.Struct, frozen=True):
     """Jobs that have not ended, as job ids and attempts."""
 

@@ -287,8 +287,6 @@ class Facts:
         """The last durations of the jobs that ended most recently, for a balancer's start."""
         return self._report("durations", Learned, limit=limit, each=limits.WARM_DURATIONS_MAX)
 
-    # For operators.
-
     def copy(self) -> tuple[Path, list[str]]:
         """Bring the copy for users' queries up to date; gives its directory, and its files.
 

@@ -1,6 +1,7 @@
 """Owns how the file of facts is opened: with little memory, and closed off from all other files."""
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
@@ -49,3 +50,14 @@ def require_file(path: Path, inode: int) -> None:
     if not path.exists() or path.stat().st_ino != inode:
         message = "it was removed, or replaced, while it was in use"
         raise OSError(message)
+
+
+def exported_jobs(parquet: Path, jobs: Collection[int]) -> set[int]:
+    """Which of these jobs have a final fact in an export. Raises OSError."""
+    try:
+        with duckdb.connect(config=_CONFIG) as conn:
+            values = {"path": str(parquet), "jobs": list(jobs)}
+            return {row[0] for row in conn.execute(_SQL["exported_jobs"], values).fetchall()}
+    except duckdb.Error as error:
+        message = f"{parquet}: {error}"
+        raise OSError(message) from error

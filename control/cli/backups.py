@@ -1,6 +1,7 @@
 """Owns the commands `tpctl backup` and `tpctl restore`, for the machine of the control plane."""
 
 import os
+import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Final
@@ -60,6 +61,7 @@ def backup(
             export or export_from_server,
             version=version("taskplane"),
             now_ms=now_ms,
+            pause=None if export else time.sleep,
         )
     size = target.stat().st_size
     session.out.say(f"wrote {target}: {size:,} bytes, up to run {made.last_run_id}; it is whole")

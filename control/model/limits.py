@@ -308,6 +308,7 @@ QUERY_NICENESS: Final = 10
 INTERRUPT_AGAIN_S: Final = 0.05
 REPORT_WAIT_S: Final = 40.0  # For a report that others have asked for too.
 REPORT_S: Final = 30.0
+BACKUP_TRIES_MAX: Final = 10  # Exports, until statistics have caught up with the state.
 EXPORT_S: Final = 900.0  # A backup of a running control plane needs all facts.
 LOG_VALUE_CHARS_MAX: Final = 1_000  # Of one value in a log line,
 LOG_TRACE_CHARS_MAX: Final = 20_000  # and of a traceback.

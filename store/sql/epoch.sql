@@ -39,6 +39,9 @@ SELECT j.id, j.attempt, j.state FROM runs r JOIN jobs j
     ON j.id >= r.first_job_id AND j.id < r.first_job_id + r.job_count
 WHERE r.state IN ('READY', 'IN_PROGRESS') AND j.state IN ('READY', 'IN_PROGRESS')
 
+-- name: jobs_ended
+SELECT id FROM jobs WHERE state NOT IN ('READY', 'IN_PROGRESS') AND finished_ms > ?
+
 -- name: attempts
 SELECT id, attempt FROM jobs WHERE id IN (SELECT value FROM json_each(?))
 

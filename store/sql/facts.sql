@@ -343,6 +343,10 @@ COPY (
     ORDER BY finished_ms, job_id, attempt
 ) TO $path (FORMAT $format)
 
+-- name: exported_jobs
+SELECT DISTINCT job_id FROM read_parquet($path)
+WHERE final AND job_id IN (SELECT unnest($jobs::BIGINT[]))
+
 -- name: read_only
 -- The type of a statement does not tell: a SELECT may hold a `WITH x AS (DELETE …)`.
 BEGIN TRANSACTION READ ONLY

@@ -1,0 +1,55 @@
+"""Decides that after a restore statistics count what the state knows of, and nothing else."""
+
+from collections.abc import Collection, Mapping
+from csv import DictReader
+from pathlib import Path
+
+import trio
+from trio.testing import MockClock
+
+from control.model import limits
+from control.model.life import Lost
+from control.services.statistics import Restored, Statistics
+from tests.services.test_statistics import finished, inline, opened
+
+
+async def test_ends_of_a_lost_life_that_come_after_a_restore_do_not_count(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """A topic of Kafka goes on: what was not read before the restore is read after it."""
+    last_id = 2_000_000_000
+    attempts = {1: 1, 2: 2_001, 3: 2}
+
+    async def find_lost() -> Lost:
+        await trio.lowlevel.checkpoint()
+        return Lost(
+            last_job_id=3, last_id=last_id, open_jobs=[2], past=[], unread=[], from_start=False
+        )
+
+    async def look(jobs: Collection[int]) -> Mapping[int, int]:
+        await trio.lowlevel.checkpoint()
+        assert max(jobs) <= last_id  # Nobody is asked for what is of this life.
+        return {job: attempts[job] for job in jobs if job in attempts}
+
+    with opened(tmp_path) as world:
+        restored = Restored(2, last_id, find_lost, look)
+        statistics = Statistics(world.bus, world.facts, inline, restored=restored)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(world.writer.run)
+            await nursery.start(statistics.run)
+            await world.publish(
+                finished(1),
+                finished(2),  # It was published again, under another attempt.
+                finished(3, attempt=1, final=False),
+                finished(4),  # It was submitted after the backup.
+                finished(last_id + 1),
+            )
+            await world.publish(finished(2, attempt=2_001), finished(3, attempt=2))
+            await trio.sleep(limits.FACTS_FLUSH_S + 1)
+            assert world.unread() == 0
+            nursery.cancel_scope.cancel()
+        path = tmp_path / "facts.csv"
+        world.facts.export(path, "csv")
+        with path.open(encoding="utf-8") as file:
+            rows = sorted((int(row["job_id"]), int(row["attempt"])) for row in DictReader(file))
+        assert rows == [(1, 1), (2, 2_001), (3, 1), (3, 2), (last_id + 1, 1)]
