@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
-from control.api.given import Given, Lost, show_given, show_worker
+from control.api.given import Given, Gone, show_given, show_worker
 from control.api.pulses import Notes
 from control.core.roster import Changes, Roster
 from control.model import limits
@@ -13,6 +13,7 @@ from control.model.messages import (
     DispatcherUp,
     Finished,
     Hold,
+    JobReady,
     Placed,
     Started,
     WorkerDown,
@@ -22,6 +23,7 @@ from control.model.messages import (
 
 # Topics overtake each other: a placement read after its result must not stay for ever.
 _ENDED_MAX: Final = 20_000
+_RETURNED_MAX: Final = 20_000  # Nor must one that is read after the job has come back.
 
 
 class Crew:
@@ -31,10 +33,11 @@ class Crew:
         self._notes = notes
         self._now_ms = now_ms
         self._roster = Roster()
-        self._lost: OrderedDict[str, Lost] = OrderedDict()
+        self._gone: OrderedDict[str, Gone] = OrderedDict()
         self._known: set[str] = set()  # Workers whose joining is no news.
         self._given: dict[int, Given] = {}
         self._ended: OrderedDict[tuple[int, int], None] = OrderedDict()
+        self._returned: OrderedDict[tuple[int, int], int] = OrderedDict()
         self._silent: dict[str, int] = {}  # Workers that say nothing, and since when.
         self.listening = False  # Only then it is kept who has changed.
         self._dirty: set[str] = set()  # Workers that are other than when they were taken last.
@@ -43,14 +46,14 @@ class Crew:
         self._unlisted: set[str] = set()
 
     def workers(self) -> list[WorkerView]:
-        """All workers, those lost lately last."""
-        self._forget_lost()
-        return self._shown([*sorted(self._roster.workers), *self._lost], self._by_worker())
+        """All workers, those gone lately last."""
+        self._forget_gone()
+        return self._shown([*sorted(self._roster.workers), *self._gone], self._by_worker())
 
     def take_workers(self) -> tuple[list[WorkerView], list[str]]:
         """Workers that changed since this was asked last, and those that are listed no more."""
-        self._forget_lost()
-        listed = self._roster.workers.keys() | self._lost.keys()
+        self._forget_gone()
+        listed = self._roster.workers.keys() | self._gone.keys()
         by_worker = self._by_worker()
         # Who was idle, and is again, is as it was told, however many short jobs it had meanwhile.
         moved = self._moved & (self._told_busy | by_worker.keys())
@@ -67,7 +70,7 @@ class Crew:
 
     def touch_workers(self) -> None:
         """Somebody wants to hear of all of them."""
-        self._dirty.update(self._roster.workers, self._lost)
+        self._dirty.update(self._roster.workers, self._gone)
 
     def forget_changes(self) -> None:
         """Nobody listens any more."""
@@ -116,7 +119,8 @@ class Crew:
     def placed(self, message: Placed) -> None:
         """A job was given to a worker."""
         job = message.job
-        if (job.job_id, job.attempt) in self._ended:
+        attempt = (job.job_id, job.attempt)
+        if attempt in self._ended or job.returned < self._returned.get(attempt, 0):
             return
         tried = job.attempt - job.lost  # Lost workers cost no try.
         self._leaves(job.job_id)
@@ -131,8 +135,21 @@ class Crew:
             run_id=job.run_id,
             tried=tried,
             tries=tried + job.retries_left,
+            returned=job.returned,
         )
         self._move(message.worker)
+
+    def ready(self, job: JobReady) -> None:
+        """A job may run; if it comes back from a worker, that one has it no more."""
+        if not job.returned:
+            return
+        self._returned[job.job_id, job.attempt] = job.returned
+        if len(self._returned) > _RETURNED_MAX:
+            self._returned.popitem(last=False)
+        given = self._given.get(job.job_id)
+        if given is not None and given.attempt == job.attempt and given.returned < job.returned:
+            del self._given[job.job_id]
+            self._move(given.worker)
 
     def started(self, message: Started) -> None:
         """A worker began with a job."""
@@ -160,7 +177,8 @@ class Crew:
 
     def worker_down(self, message: WorkerDown) -> None:
         """A worker is gone."""
-        self._changed(self._roster.worker_down(message.worker, message.dispatcher), message.reason)
+        changes = self._roster.worker_down(message.worker, message.dispatcher)
+        self._changed(changes, message.reason, drained=message.drained)
 
     def quiet(self, message: WorkerQuiet) -> None:
         """A worker says nothing, or speaks again."""
@@ -186,18 +204,18 @@ class Crew:
         }
         self._changed(changes, "its dispatcher is gone, or does not have it any more")
 
-    def _changed(self, changes: Changes, reason: str) -> None:
+    def _changed(self, changes: Changes, reason: str, *, drained: bool = False) -> None:
         now_ms = self._now_ms()
         for info in changes.gone:
             self._silent.pop(info.worker, None)
-            self._lost[info.worker] = Lost(info, reason, now_ms)
+            self._gone[info.worker] = Gone(info, reason, now_ms, drained)
             self._touch(info.worker)
             self._notes.left(info.worker, reason, now_ms)
             self._known.discard(info.worker)
-            if len(self._lost) > limits.LOST_WORKERS_MAX:
+            if len(self._gone) > limits.GONE_WORKERS_MAX:
                 self._unlist()
         for info in changes.came:
-            self._lost.pop(info.worker, None)
+            self._gone.pop(info.worker, None)
             self._hold(info.worker, info.holds)
             self._touch(info.worker)
             if info.worker not in self._known:
@@ -222,6 +240,7 @@ class Crew:
                 started_ms=hold.started_ms,
                 tried=0 if known is None else known.tried,
                 tries=0 if known is None else known.tries,
+                returned=self._returned.get((hold.job_id, hold.attempt), 0),
             )
 
     def _leaves(self, job_id: int) -> None:
@@ -240,22 +259,22 @@ class Crew:
     def _shown(
         self, names: Collection[str], by_worker: Mapping[str, list[Given]]
     ) -> list[WorkerView]:
-        """These workers, connected or lost, in this order."""
+        """These workers, connected or gone, in this order."""
         shown: list[WorkerView] = []
         for name in names:
-            lost = self._lost.get(name)
-            info = lost.info if lost else self._roster.workers[name]
+            gone = self._gone.get(name)
+            info = gone.info if gone else self._roster.workers[name]
             held, silent_since_ms = by_worker.get(name, []), self._silent.get(name)
-            shown.append(show_worker(info, held, silent_since_ms, lost))
+            shown.append(show_worker(info, held, silent_since_ms, gone))
         return shown
 
-    def _forget_lost(self) -> None:
-        oldest_ms = self._now_ms() - limits.LOST_WORKERS_MS
-        while self._lost and next(iter(self._lost.values())).at_ms < oldest_ms:
+    def _forget_gone(self) -> None:
+        oldest_ms = self._now_ms() - limits.GONE_WORKERS_MS
+        while self._gone and next(iter(self._gone.values())).at_ms < oldest_ms:
             self._unlist()
 
     def _unlist(self) -> None:
-        name, _ = self._lost.popitem(last=False)
+        name, _ = self._gone.popitem(last=False)
         if self.listening:
             self._unlisted.add(name)
 

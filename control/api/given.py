@@ -1,6 +1,7 @@
 """Owns what workers have been given, and how workers and their jobs are shown."""
 
 from collections.abc import Iterable
+from typing import Literal
 
 import msgspec
 
@@ -23,26 +24,33 @@ class Given(msgspec.Struct):
     started_ms: int | None = None
     tried: int = 0  # Which try this is, and of how many; 0: not known since a restart.
     tries: int = 0
+    returned: int = 0  # How often the attempt had come back before.
 
 
-class Lost(msgspec.Struct, frozen=True):
-    """A worker that is gone."""
+class Gone(msgspec.Struct, frozen=True):
+    """A worker that is gone. `drained`: as it was asked to, else it is missed."""
 
     info: WorkerUp
     reason: str
     at_ms: int
+    drained: bool
+
+    @property
+    def state(self) -> Literal["drained", "lost"]:
+        """As it is shown."""
+        return "drained" if self.drained else "lost"
 
 
 def show_worker(
-    info: WorkerUp, given: Iterable[Given], silent_since_ms: int | None, lost: Lost | None = None
+    info: WorkerUp, given: Iterable[Given], silent_since_ms: int | None, gone: Gone | None = None
 ) -> WorkerView:
     """A worker as it is shown."""
     return WorkerView(
         id=info.worker,
         host=info.host,
         dispatcher=info.dispatcher,
-        state="lost" if lost else "draining" if info.draining else "connected",
-        reason=lost.reason if lost else info.sick,
+        state=gone.state if gone else "draining" if info.draining else "connected",
+        reason=gone.reason if gone else info.sick,
         slots=info.slots,
         labels=info.labels,
         kinds=dict(info.kinds),
@@ -50,7 +58,8 @@ def show_worker(
         running=[show_given(each) for each in given],
         connected_at=to_rfc3339(info.connected_ms),
         silent_since=None if silent_since_ms is None else to_rfc3339(silent_since_ms),
-        lost_at=to_rfc3339(lost.at_ms) if lost else None,
+        lost_at=to_rfc3339(gone.at_ms) if gone and not gone.drained else None,
+        drained_at=to_rfc3339(gone.at_ms) if gone and gone.drained else None,
         isolation=info.isolation,
         sick=info.sick or None,
     )

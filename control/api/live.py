@@ -151,7 +151,10 @@ class Live:
             case Started():
                 self.crew.started(message)
                 self._mark(message.run_id, message.job_id)
-            case JobReady() | Progressed():
+            case JobReady():
+                self.crew.ready(message)
+                self._mark(message.run_id, message.job_id)
+            case Progressed():
                 self._mark(message.run_id, message.job_id)
             case Skipped():
                 if self.crew.ended(message.job_id, message.attempt):

@@ -31,7 +31,7 @@ class Pulses:
         self.waiting = 0  # As far as known.
         self._begin_ms = _begin(now_ms)
         self._past: deque[Pulse] = deque(maxlen=limits.PULSES_KEPT - 1)
-        self._ended = self._errors = self._retries = self._lost = 0
+        self._ended = self._attempts = self._errors = self._retries = self._lost = 0
         self._placed_in: deque[defaultdict[int, int]] = deque(maxlen=_RATE_PULSES)
         self._ended_in: deque[defaultdict[int, int]] = deque(maxlen=_RATE_PULSES)
         self._count_anew()
@@ -60,6 +60,7 @@ class Pulses:
         """An attempt ended."""
         self._ended_in[-1][message.partition] += 1
         self._ended += message.final
+        self._attempts += 1
         if message.outcome in _ENDED_BADLY:
             lost = message.outcome == Outcome.LOST
             self._lost += lost
@@ -95,7 +96,7 @@ class Pulses:
         return [*reversed(newest), now]
 
     def _count_anew(self) -> None:
-        self._ended = self._errors = self._retries = self._lost = 0
+        self._ended = self._attempts = self._errors = self._retries = self._lost = 0
         self._placed_in.append(defaultdict(int))
         self._ended_in.append(defaultdict(int))
 
@@ -103,6 +104,7 @@ class Pulses:
         return Pulse(
             at=to_rfc3339(self._begin_ms),
             ended=self._ended,
+            attempts=self._attempts,
             errors=self._errors,
             retries=self._retries,
             lost=self._lost,

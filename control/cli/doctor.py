@@ -154,7 +154,8 @@ def _server(session: Session) -> Generator[Check, None, bool]:
 def _inside(session: Session) -> Iterator[Check]:
     """What only those with credentials may see."""
     try:
-        workers = [row for row in session.api.items("/v1/workers") if row.get("state") != "lost"]
+        listed = session.api.items("/v1/workers")
+        workers = [row for row in listed if row.get("state") not in {"drained", "lost"}]
     except Forbidden as error:
         yield Check(check="workers", ok=None, detail=str(error))
     except TaskplaneError as error:

@@ -44,6 +44,7 @@ from control.model.states import Speed
 from control.model.wire import Lease
 
 _ENDED: Final = "its lease has ended"
+_DRAINED: Final = "it had drained"
 
 
 class Leases:
@@ -216,10 +217,19 @@ class Leases:
         link = self.links.pop(worker, None)
         if link is None:
             return
+        # With a job in its hands it had not done what it was asked for, and is missed.
+        drained = link.info.draining and not link.holds
         for held in link.holds.values():
             self._set_adrift(held, now_ms)
             self._send_on(held, out)
-        out.news(WorkerDown(worker=worker, dispatcher=self.name, reason=reason))
+        out.news(
+            WorkerDown(
+                worker=worker,
+                dispatcher=self.name,
+                reason=_DRAINED if drained else reason,
+                drained=drained,
+            )
+        )
 
     def began(self, worker: str, frame: wire.Began, out: Outbox, now_ms: int) -> None:
         """An attempt began."""
@@ -363,6 +373,7 @@ class Leases:
 
     def _hand_back(self, held: Held, out: Outbox) -> None:
         job = self._forget(held, out)
+        job = msgspec.structs.replace(job, returned=job.returned + 1)
         out.records.append(Record(Topic.TASK_RUNS, job, job.run_id))
 
     def _lose(self, held: Held, out: Outbox, now_ms: int) -> None:
@@ -378,7 +389,12 @@ class Leases:
             started_ms = instant_ms(self._wall(frame.started_ms + skew_ms), ready_ms, wall_ms)
         worker = held.worker or held.placed.worker
         out.records += result_records(
-            held.placed, frame, worker=worker, started_ms=started_ms, now_ms=wall_ms
+            held.placed,
+            frame,
+            worker=worker,
+            started_ms=started_ms,
+            now_ms=wall_ms,
+            stopped=held.stop is not None,
         )
 
     def _wall(self, steady_ms: int) -> int:

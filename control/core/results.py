@@ -107,9 +107,18 @@ def lost_frame(placed: Placed, lease: wire.Lease, now_ms: int) -> wire.Ended:
 
 
 def result_records(
-    placed: Placed, frame: wire.Ended, *, worker: str, started_ms: int | None, now_ms: int
+    placed: Placed,
+    frame: wire.Ended,
+    *,
+    worker: str,
+    started_ms: int | None,
+    now_ms: int,
+    stopped: bool,
 ) -> list[Record]:
-    """The attempt's one result, for every topic it belongs on."""
+    """The attempt's one result, for every topic it belongs on.
+
+    `stopped`: its job was cancelled, so however the attempt ended, none comes after it.
+    """
     job = placed.job
     result = Finished(
         run_id=job.run_id,
@@ -125,7 +134,7 @@ def result_records(
         partition=placed.partition,
         speed=placed.speed,
         outcome=frame.outcome,
-        final=_is_final(job, frame.outcome),
+        final=stopped or _is_final(job, frame.outcome),
         expected=placed.expected,
         ready_ms=job.ready_ms,
         started_ms=started_ms,

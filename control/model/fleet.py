@@ -37,19 +37,23 @@ class RunningView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
-    """A worker: connected, leaving, or lost a short while ago."""
+    """A worker: connected, leaving, or gone a short while ago."""
 
     id: Annotated[str, Meta(description="The worker's name.", examples=["runner-1"])]
     host: Annotated[str, Meta(description="Where it runs.", examples=["build-7"])]
     dispatcher: Annotated[str, Meta(description="Whom it is connected to.", examples=["d1"])]
     state: Annotated[
-        Literal["connected", "draining", "lost"],
-        Meta(description="Lost ones are listed for ten minutes.", examples=["connected"]),
+        Literal["connected", "draining", "drained", "lost"],
+        Meta(
+            description="Those that are gone are listed for ten minutes: drained ones had nothing "
+            "left to do, lost ones are missed.",
+            examples=["connected"],
+        ),
     ]
     reason: Annotated[
         str,
         Meta(
-            description="Why it was lost, or can start no jobs; empty otherwise.",
+            description="Why it is gone, or can start no jobs; empty otherwise.",
             examples=["silent for 10 s"],
         ),
     ]
@@ -68,6 +72,7 @@ class WorkerView(msgspec.Struct, frozen=True, kw_only=True):
         str | None, Meta(description="It has said nothing since then; null: it speaks.")
     ] = None
     lost_at: MaybeTime = None
+    drained_at: MaybeTime = None
     isolation: Annotated[
         Isolation | None,
         Meta(description="What its jobs can and cannot reach; null: it does not say."),

@@ -29,6 +29,7 @@ class Pulse(msgspec.Struct, frozen=True, kw_only=True):
 
     at: Time
     ended: Annotated[int, Meta(description="Jobs that ended.")] = 0
+    attempts: Annotated[int, Meta(description="Attempts that ended, however they did.")] = 0
     errors: Annotated[int, Meta(description="Attempts that failed or timed out.")] = 0
     retries: Annotated[int, Meta(description="Attempts that will be tried again.")] = 0
     lost: Annotated[int, Meta(description="Attempts whose worker was lost.")] = 0

@@ -61,6 +61,7 @@ class JobReady(Versioned, frozen=True, kw_only=True, tag="job_ready"):
     stages_left: Count = 1  # Of the run, this one counted.
     retries_left: Count = 0
     lost: Count = 0  # How many workers this job has lost so far.
+    returned: Count = 0  # How often this attempt was placed, did not begin, and came back.
     timeout: Seconds | None = None
     max_running: Count | None = None  # The client's.
     labels: tuple[str, ...] = ()
@@ -208,11 +209,15 @@ class WorkerUp(Versioned, frozen=True, kw_only=True, tag="worker_up"):
 
 
 class WorkerDown(Versioned, frozen=True, kw_only=True, tag="worker_down"):
-    """A worker's socket closed or fell silent. Its jobs follow as LOST when the grace is over."""
+    """A worker's socket closed or fell silent. Its jobs follow as LOST when the grace is over.
+
+    `drained`: it had been told to leave, or had said that it does, and had nothing left.
+    """
 
     worker: str
     dispatcher: str
     reason: str
+    drained: bool = False
 
 
 class WorkerQuiet(Versioned, frozen=True, kw_only=True, tag="worker_quiet"):

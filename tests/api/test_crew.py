@@ -98,3 +98,29 @@ def test_who_was_idle_and_is_again_is_not_told_of() -> None:
     crew.ended(2, 1)
     assert [each.id for each in crew.take_workers()[0]] == ["w2"]
     assert crew.take_workers() == ([], [])
+
+
+def _crew_of_one() -> Crew:
+    crew = _crew()
+    _place(crew, "w1", 1)
+    return crew
+
+
+def _running(crew: Crew) -> list[int]:
+    return [each.job_id for worker in crew.workers() for each in worker.running]
+
+
+def test_a_job_that_came_back_is_nobodys_in_whichever_order_it_is_told() -> None:
+    back = replace(PLACED.job, job_id=1, returned=1)
+    crew = _crew_of_one()
+    crew.ready(replace(PLACED.job, job_id=1))  # As it was first, but read late.
+    assert _running(crew) == [1]
+    crew.ready(back)
+    assert _running(crew) == []
+    crew.placed(replace(PLACED, worker="w2", job=back))
+    crew.ready(back)
+    assert _running(crew) == [1]
+    late = _crew()
+    late.ready(back)
+    _place(late, "w1", 1)
+    assert _running(late) == []

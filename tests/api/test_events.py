@@ -178,7 +178,7 @@ async def test_only_workers_that_changed_are_told_and_who_is_gone(server: Servin
         await tell(server, WorkerDown(worker="w2", dispatcher="d1", reason="it fell silent"))
         [*_, lost] = await until(socket, lambda each: each.get("workers"))
         assert [(w["id"], w["state"]) for w in lost["workers"]] == [("w2", "lost")]
-        for number in range(limits.LOST_WORKERS_MAX):
+        for number in range(limits.GONE_WORKERS_MAX):
             up = msgspec.structs.replace(WORKER, worker=f"x{number}")
             await tell(server, up, WorkerDown(worker=up.worker, dispatcher="d1", reason="no"))
         seen = await until(socket, lambda each: each["workers_gone"])

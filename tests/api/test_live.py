@@ -174,6 +174,14 @@ async def test_workers_come_run_and_go(server: Serving) -> None:
     assert worker["reason"] == "silent"
 
 
+async def test_a_worker_that_drained_is_not_lost(server: Serving) -> None:
+    down = WorkerDown(worker="w1", dispatcher="d1", reason="it had drained", drained=True)
+    await tell(server, WORKER, down)
+    [worker] = await until(server, "/v1/workers", '"drained"')
+    assert (worker["state"], worker["lost_at"]) == ("drained", None)
+    assert worker["drained_at"] is not None
+
+
 async def test_a_dispatcher_says_all_that_it_has(server: Serving) -> None:
     await tell(server, WORKER)
     up = msgspec.structs.replace(WORKER, worker="w2", holds=(HOLD,))
