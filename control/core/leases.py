@@ -28,23 +28,17 @@ from control.core.results import (
     result_records,
     started_message,
     unstarted_message,
+    worker_down,
     worker_up,
 )
 from control.model import limits, wire
-from control.model.messages import (
-    CancelJob,
-    JobReady,
-    Message,
-    Placed,
-    WorkerDown,
-)
+from control.model.messages import CancelJob, JobReady, Message, Placed
 from control.model.names import Topic
 from control.model.records import Record
 from control.model.states import Speed
 from control.model.wire import Lease
 
 _ENDED: Final = "its lease has ended"
-_DRAINED: Final = "it had drained"
 
 
 class Leases:
@@ -217,19 +211,11 @@ class Leases:
         link = self.links.pop(worker, None)
         if link is None:
             return
-        # With a job in its hands it had not done what it was asked for, and is missed.
-        drained = link.info.draining and not link.holds
+        down = worker_down(link.info, reason, idle=not link.holds)
         for held in link.holds.values():
             self._set_adrift(held, now_ms)
             self._send_on(held, out)
-        out.news(
-            WorkerDown(
-                worker=worker,
-                dispatcher=self.name,
-                reason=_DRAINED if drained else reason,
-                drained=drained,
-            )
-        )
+        out.news(down)
 
     def began(self, worker: str, frame: wire.Began, out: Outbox, now_ms: int) -> None:
         """An attempt began."""

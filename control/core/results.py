@@ -13,12 +13,14 @@ from control.model.messages import (
     Progressed,
     Started,
     Unstarted,
+    WorkerDown,
     WorkerUp,
 )
 from control.model.names import Topic
 from control.model.records import Record
 from control.model.states import Outcome
 
+_DRAINED: Final = "it had drained"
 # Results of these kinds go to a topic of their own as well.
 _EXTRA_TOPICS: Final = {
     "Query": Topic.QUERY_TASK_RUN_RESULTS,
@@ -174,6 +176,16 @@ def clock_skew_ms(differences_ms: Sequence[int]) -> int:
     """
     least_ms = min(differences_ms)
     return least_ms if abs(least_ms) > limits.CLOCK_SKEW_MIN_MS else 0
+
+
+def worker_down(info: WorkerUp, reason: str, *, idle: bool) -> WorkerDown:
+    """What is announced of a worker that is gone. `idle`: nothing was in its hands.
+
+    One that leaves with a job in its hands had not done what it was asked for, and is missed.
+    """
+    drained = info.draining and idle
+    said = _DRAINED if drained else reason
+    return WorkerDown(worker=info.worker, dispatcher=info.dispatcher, reason=said, drained=drained)
 
 
 def worker_up(
