@@ -54,6 +54,13 @@ class Upcoming(msgspec.Struct, frozen=True, kw_only=True):
     revision_id: int  # What it would run.
 
 
+class Sums(msgspec.Struct, frozen=True):
+    """What a schedule has planned, in numbers. `shortest_ms`: between two nominal times."""
+
+    runs: int = 0
+    shortest_ms: int | None = None
+
+
 class Due(msgspec.Struct, frozen=True, kw_only=True):
     """When a pipeline's planned runs are due, in order."""
 
@@ -255,6 +262,35 @@ def upcoming(
         )
         for row in conn.execute(_SQL["upcoming"], (until_ms, *after, limit, client))
     ]
+
+
+def plan_sums(conn: sqlite3.Connection, ids: Sequence[int]) -> dict[int, Sums]:
+    """What these schedules have planned, in numbers."""
+    return {row[0]: Sums(*row[1:]) for row in conn.execute(_SQL["plan_sums"], (_json(ids),))}
+
+
+def plan_next(
+    conn: sqlite3.Connection, ids: Sequence[int], limit: int
+) -> dict[int, list[PlannedRun]]:
+    """The next planned runs of each of these schedules."""
+    found: dict[int, list[PlannedRun]] = {}
+    for row in conn.execute(_SQL["plan_next"], (_json(ids), limit)):
+        run = PlannedRun(
+            nominal_ms=row[1], due_ms=row[2], waiting=bool(row[3]), backfill=bool(row[4])
+        )
+        found.setdefault(row[0], []).append(run)
+    return found
+
+
+def plan_stretches(
+    conn: sqlite3.Connection, ids: Sequence[int], *, now_ms: int, until_ms: int, bucket_ms: int
+) -> dict[int, list[tuple[int, int]]]:
+    """For each stretch of `bucket_ms` when its first run is due, and how many are, by schedule."""
+    found: dict[int, list[tuple[int, int]]] = {}
+    rows = conn.execute(_SQL["plan_stretches"], (_json(ids), now_ms, until_ms, bucket_ms))
+    for schedule_id, first_ms, runs in rows:
+        found.setdefault(schedule_id, []).append((first_ms, runs))
+    return found
 
 
 def due_times(

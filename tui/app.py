@@ -1,20 +1,24 @@
 """Puts the console together: what is typed, and what is changed."""
 
+from collections.abc import Callable
 from typing import Final
 
 from control.model.states import Role
+from control.model.views import JobView, Page
 from tui.base import Base, Switch
 from tui.core.commands import VIEWS
 from tui.core.orders import Order, Thing, order, question
 from tui.core.typed import Typed, read
+from tui.core.worst import worst
 from tui.link.saving import write_new
-from tui.link.source import LinkError
+from tui.link.source import LinkError, decoded
 from tui.screens.confirm import Confirm
 from tui.screens.texts import Messages
 from tui.screens.view import View
 from tui.widgets.prompt import Prompt
 
 _WRITES_MS: Final = 15 * 60_000
+_JOBS_LOOKED_AT: Final = 1_000  # Of a run, for the one that needs to be seen most.
 
 
 class Console(Base):
@@ -102,6 +106,31 @@ class Console(Base):
             self.flash(
                 f"there is no theme {name or '–'}; there are: {', '.join(self.themes())}", "bad"
             )
+
+    # The worst job of a run.
+
+    def explain_run(self, run_id: int) -> None:
+        """Explain the job of a run that needs it most."""
+        self.run_worker(self._with_worst(run_id, self.explain), group="open", exclusive=True)
+
+    def open_worst(self, run_id: int) -> None:
+        """A run's own screen, on the job that needs to be seen most."""
+
+        def open_it(job_id: int) -> None:
+            self.open_run(run_id, job_id)
+
+        self.run_worker(self._with_worst(run_id, open_it), group="open", exclusive=True)
+
+    async def _with_worst(self, run_id: int, use: Callable[[int], None]) -> None:
+        query = {"limit": str(_JOBS_LOOKED_AT)}
+        try:
+            raw = await self.source.ask("GET", f"/v1/runs/{run_id}/jobs", query=query)
+            found = worst(decoded(raw, Page[JobView]).items)
+        except LinkError as error:
+            self.flash(f"run {run_id}: {error}", "bad")
+            return
+        if found is not None:
+            use(found.id)
 
     # What is changed.
 

@@ -8,7 +8,6 @@ from textual.command import CommandPalette
 from textual.screen import Screen
 
 from control.model.states import Role
-from control.model.views import JobView, Page
 from tui.core.amounts import took
 from tui.core.attention import Concern
 from tui.core.concerns import Concerns
@@ -17,7 +16,6 @@ from tui.core.said import Said
 from tui.core.spans import Look, Span, shown
 from tui.core.store import Store
 from tui.core.typed import words
-from tui.core.worst import worst
 from tui.keyboard import OrderlyKeys
 from tui.link.contexts import Colours
 from tui.link.session import Session
@@ -42,7 +40,6 @@ _FLUSH_S: Final = 0.25
 _ORDER_EVERY: Final = 4  # Flushes: what is sorted changes its order once a second at most.
 _FLASH_MS: Final = 6_000
 _MESSAGES_MAX: Final = 200
-_JOBS_LOOKED_AT: Final = 1_000  # Of a run, for the one that needs to be seen most.
 _SCREENS: Final[Mapping[str, Callable[[], View]]] = {
     "overview": Overview,
     "partitions": Partitions,
@@ -323,29 +320,6 @@ class Base(OrderlyKeys[int | Switch]):
             self.flash(f"job {job_id}: {error}", "bad")
             return
         self.open_run(run_id, job_id)
-
-    def explain_run(self, run_id: int) -> None:
-        """Explain the job of a run that needs it most."""
-        self.run_worker(self._with_worst(run_id, self.explain), group="open", exclusive=True)
-
-    def open_worst(self, run_id: int) -> None:
-        """A run's own screen, on the job that needs to be seen most."""
-
-        def open_it(job_id: int) -> None:
-            self.open_run(run_id, job_id)
-
-        self.run_worker(self._with_worst(run_id, open_it), group="open", exclusive=True)
-
-    async def _with_worst(self, run_id: int, use: Callable[[int], None]) -> None:
-        query = {"limit": str(_JOBS_LOOKED_AT)}
-        try:
-            raw = await self.source.ask("GET", f"/v1/runs/{run_id}/jobs", query=query)
-            found = worst(decoded(raw, Page[JobView]).items)
-        except LinkError as error:
-            self.flash(f"run {run_id}: {error}", "bad")
-            return
-        if found is not None:
-            use(found.id)
 
     def explain(self, job_id: int) -> None:
         """Why a job waits, runs, or has ended."""

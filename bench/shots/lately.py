@@ -16,6 +16,7 @@ def pulses() -> list[Pulse]:
         Pulse(
             at=at(10 * (place - 90) - 7),
             ended=3950 + place * 2 + place * 37 % 23 * 17 if place < 90 else 2860,  # noqa: PLR2004
+            attempts=3950 + place * 2 + place * 37 % 23 * 17 + (place % 13 == 5),  # noqa: PLR2004
             errors=1 if place % 8 == 5 else 0,  # noqa: PLR2004
             retries=1 if place % 13 == 5 else 0,  # noqa: PLR2004
             waiting=900 + place * 34 - place * 29 % 17 * 9,

@@ -28,6 +28,7 @@ LOST_MS: Final = 14_000
 Kind = Literal["live", "empty", "loading", "stale", "refused", "old"]
 _NOTHING: Final = Spread(mean=None, p50=None, p95=None, p99=None, max=None)
 _BROKEN: Final = 8
+_STRETCHES_S: Final = range(600, 6_600, 600)  # What timelines of any width ask for.
 
 
 def write(path: Path, kind: Kind = "live") -> Path:
@@ -118,7 +119,13 @@ def _live() -> list[Entry]:
         _answer("/v1/stats/slow-tasks", _page(tasks.task_stats()), **window),
         _answer("/v1/stats/task", tasks.task_detail()),
         _answer("/v1/schedules", _page(tasks.schedules()), limit="1000"),
-        _answer("/v1/scheduled-runs", _page(tasks.planned()), limit="1000"),
+        *_plans(),
+        _answer(
+            "/v1/stats/workers",
+            _page(tasks.worker_stats(fleet.workers())),
+            window="15m",
+            limit="1000",
+        ),
         _answer("/v1/forecast", tasks.forecast()),
         _answer("/v1/runs", _page(known), limit="200"),
         _answer(
@@ -142,6 +149,17 @@ def _live() -> list[Entry]:
     ]
     found.append(Entry(ms=TOLD_MS, log=(runs.CHROME_ID, 1), stream=1, text=runs.log_of_chrome()))
     return found
+
+
+def _plans() -> list[Entry]:
+    path, asked = "/v1/schedules/plan", {"next": "5", "limit": "1000"}
+    return [
+        _answer(path, _page(tasks.plans()), **asked),
+        *(
+            _answer(path, _page(tasks.plans(stretch_s)), **asked, bucket=str(stretch_s))
+            for stretch_s in _STRETCHES_S
+        ),
+    ]
 
 
 def _empty() -> list[Entry]:
@@ -170,7 +188,7 @@ def _empty() -> list[Entry]:
         _answer("/v1/stats/summary", summary, window="15m"),
         *(
             _answer(f"/v1/{each}", empty)
-            for each in ("stats/slow-tasks", "schedules", "scheduled-runs", "runs")
+            for each in ("stats/slow-tasks", "stats/workers", "schedules", "schedules/plan", "runs")
         ),
         _answer(
             "/v1/forecast",

@@ -1,10 +1,13 @@
 """Owns the made-up system's statistics, schedules, and what they foretell."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from typing import Final
 from zoneinfo import ZoneInfo
 
 from bench.shots.moments import NOW_MS, at
+from control.model.fleet import WorkerView
 from control.model.forecast import Forecast, ForecastBucket
 from control.model.pipelines import ScheduleSpec
 from control.model.reports import (
@@ -15,10 +18,11 @@ from control.model.reports import (
     Summary,
     TaskDetail,
     TaskStats,
+    WorkerStats,
 )
 from control.model.states import Outcome, Overlap, Speed
-from control.model.times import to_rfc3339
-from control.model.timetable import PlannedView, ScheduleView
+from control.model.times import from_rfc3339, to_rfc3339
+from control.model.timetable import PlannedStretch, PlannedView, SchedulePlan, ScheduleView
 
 _HOURS: Final = 48
 _SIGNS: Final = "▁▂▃▄▅▆▇█"
@@ -160,6 +164,24 @@ def summary() -> Summary:
     )
 
 
+def worker_stats(workers: Iterable[WorkerView]) -> list[WorkerStats]:
+    """What each of these has executed: some of it failed here and there."""
+    nothing = Spread(mean=None, p50=None, p95=None, p99=None, max=None)
+    return [
+        WorkerStats(
+            worker=worker.id,
+            attempts=900 + 7 * number,
+            jobs=900 + 7 * number,
+            errors=number % 3,
+            lost=0,
+            duration=nothing,
+            slot_seconds=3_200.0,
+            throughput=1.0,
+        )
+        for number, worker in enumerate(workers)
+    ]
+
+
 def schedules() -> list[ScheduleView]:
     """All schedules; that of import-crm is paused."""
     return [_schedule(number) for number in range(len(_SCHEDULES))]
@@ -181,23 +203,42 @@ def _schedule(number: int) -> ScheduleView:
     )
 
 
-def planned() -> list[PlannedView]:
-    """Every fire of the next two days, the next first."""
-    found = [
-        PlannedView(
-            schedule_id=number,
-            pipeline=name,
-            nominal=fire,
-            due=fire,
-            waiting=False,
-            backfill=False,
-            expected_seconds=takes,
-        )
-        for number, (name, cron, _, takes, _) in enumerate(_SCHEDULES, 1)
-        if name != "import-crm"
-        for fire in _fires(cron)
+def plans(stretch_s: int | None = None) -> list[SchedulePlan]:
+    """What each schedule plans for two days; with how much is due in stretches of this length."""
+    return [
+        _plan(number, [] if name == "import-crm" else _fires(cron), stretch_s)
+        for number, (name, cron, *_) in enumerate(_SCHEDULES, 1)
     ]
-    return sorted(found, key=lambda each: each.due)
+
+
+def _plan(number: int, fires: list[str], stretch_s: int | None) -> SchedulePlan:
+    name, _, _, takes, _ = _SCHEDULES[number - 1]
+    moments = [from_rfc3339(fire) for fire in fires]
+    apart = [(after - before) / 1000 for before, after in pairwise(moments)]
+    stretches: dict[int, list[str]] = {}
+    for fire, moment in zip(fires, moments, strict=True):
+        if stretch_s is not None:
+            stretches.setdefault(moment // (stretch_s * 1000), []).append(fire)
+    return SchedulePlan(
+        schedule_id=number,
+        at=to_rfc3339(NOW_MS),
+        until=to_rfc3339(NOW_MS + _HOURS * 3_600_000),
+        runs=len(fires),
+        shortest_seconds=min(apart, default=None),
+        next=[
+            PlannedView(
+                schedule_id=number,
+                pipeline=name,
+                nominal=fire,
+                due=fire,
+                waiting=False,
+                backfill=False,
+                expected_seconds=takes,
+            )
+            for fire in fires[:5]
+        ],
+        stretches=[PlannedStretch(at=each[0], runs=len(each)) for each in stretches.values()],
+    )
 
 
 def _fires(cron: str) -> list[str]:

@@ -27,6 +27,7 @@ from control.api.live import Live
 from control.api.metrics import Metrics
 from control.api.openapi import document
 from control.api.pipelines import Pipelines
+from control.api.plans import Plans
 from control.api.ports import Parts
 from control.api.queues import Queued
 from control.api.roles import ROLES, check_role
@@ -67,6 +68,7 @@ def all_routes(
         *Runs(parts).routes(),
         *Jobs(parts).routes(),
         *Timetable(parts).routes(),
+        *Plans(parts).routes(),
         *Forecasts(parts).routes(),
         *Fleet(parts, live, events, metrics, version).routes(),
         *Split(parts).routes(),

@@ -315,6 +315,28 @@ class SchedulesQuery(_Body, frozen=True, kw_only=True):
     cursor: Cursor | None = None
 
 
+class PlanQuery(_Body, frozen=True, kw_only=True):
+    """How finely, and how many of the next runs of each schedule."""
+
+    bucket: (
+        Annotated[
+            int,
+            Meta(
+                ge=limits.PLAN_STRETCH_MIN_S,
+                le=86_400,
+                description="Seconds of each stretch; left out: none are told.",
+                examples=[1800],
+            ),
+        ]
+        | None
+    ) = None
+    next: Annotated[
+        int, Meta(ge=0, le=limits.PLAN_NEXT_MAX, description="Runs of each.", examples=[5])
+    ] = 5
+    limit: Limit = limits.PAGE_DEFAULT
+    cursor: Cursor | None = None
+
+
 class ScheduledQuery(_Body, frozen=True, kw_only=True):
     """Up to when."""
 

@@ -13,6 +13,7 @@ from control.api.calls import TEXT, Answer, Call, Operation, Route
 from control.api.explain import Told, explain
 from control.api.ports import Parts
 from control.api.roles import check_numbered
+from control.api.waiting import with_reasons
 from control.model import limits
 from control.model.balancing import Waits
 from control.model.errors import BalancerSilent, NotFound
@@ -48,7 +49,9 @@ class Jobs:
         return [Route(operation, handler) for operation, handler in found.items()]
 
     async def _show(self, call: Call) -> Answer:
-        return Answer(body=await self._job(call, call.number("job_id")))
+        job = await self._job(call, call.number("job_id"))
+        (shown,) = await with_reasons(self._parts.balancing, [job], self._parts.now_ms())
+        return Answer(body=shown)
 
     async def _job(self, call: Call, job_id: int) -> JobView:
         who, shown = call.who, self._parts.views

@@ -50,6 +50,7 @@ ROLES: Final[dict[tuple[str, str], frozenset[Role] | None]] = {
     ("GET", "/v1/jobs/{job_id}/logs"): _READ,
     ("GET", "/v1/jobs/{job_id}/explain"): _READ,
     ("GET", "/v1/schedules"): _READ,
+    ("GET", "/v1/schedules/plan"): _READ,
     ("GET", "/v1/scheduled-runs"): _READ,
     ("GET", "/v1/forecast"): _READ,
     ("POST", "/v1/schedules/{schedule_id}/pause"): _WRITE,

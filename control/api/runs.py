@@ -18,6 +18,7 @@ from control.api.calls import (
 from control.api.ports import Parts
 from control.api.problems import one
 from control.api.roles import check_numbered, only_of
+from control.api.waiting import with_reasons
 from control.core.eta import Unended, remaining_s
 from control.model import limits
 from control.model.states import FINAL
@@ -142,6 +143,7 @@ class Runs:
             return shown.jobs(conn, run_id, after=after, limit=query.limit)
 
         found, following = await self._parts.reader.read(look)
+        found = await with_reasons(self._parts.balancing, found, self._parts.now_ms())
         return Answer(body=Page(items=found, next_cursor=write_cursor(following)))
 
 

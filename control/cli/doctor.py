@@ -16,6 +16,7 @@ from control.model.config import default_data_dir
 from control.model.errors import ConfigError, Forbidden, NotFound, TaskplaneError
 from control.model.isolation import Isolation
 from control.model.names import ENV_URL, STATE_FILE
+from control.model.queues import Queues, is_for_ever
 from control.model.times import from_rfc3339
 
 _SKEW_MAX_S: Final = 5.0
@@ -170,6 +171,7 @@ def _inside(session: Session) -> Iterator[Check]:
                 detail = f"it can start no jobs, which go to others: {sick}"
                 yield Check(check=f"worker {worker.get('id')}", ok=False, detail=detail)
         yield from map(_isolation, workers)
+        yield from _unfit(session)
     try:
         found = session.api.get("/v1/doctor")
     except NotFound:
@@ -180,6 +182,22 @@ def _inside(session: Session) -> Iterator[Check]:
         yield Check(check="stored data", ok=False, detail=str(error))
     else:
         yield from msgspec.convert(found, _Answer).items
+
+
+def _unfit(session: Session) -> Iterator[Check]:
+    """Jobs that no connected worker can run: they would wait for ever."""
+    try:
+        found = msgspec.convert(session.api.get("/v1/queues", limit=1), Queues)
+    except TaskplaneError as error:
+        yield Check(check="waiting jobs", ok=None, detail=str(error))
+        return
+    unfit = [each for each in found.reasons if is_for_ever(each.reason)]
+    for each in unfit:
+        jobs = "1 job waits" if each.jobs == 1 else f"{each.jobs} jobs wait"
+        yield Check(check="waiting jobs", ok=False, detail=f"{jobs}: {each.reason}")
+    if not unfit:
+        jobs_waiting = sum(each.jobs for each in found.reasons)
+        yield Check(check="waiting jobs", ok=True, detail=f"{jobs_waiting}; workers can run them")
 
 
 def _isolation(worker: Row) -> Check:

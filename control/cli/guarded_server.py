@@ -46,7 +46,7 @@ class GuardedServer(Server):
         if self._visits:
             await asyncio.wait(self._visits, timeout=5)
 
-    async def handle_index(self, request: web.Request) -> web.Response:  # type: ignore[override]
+    async def handle_index(self, request: web.Request) -> web.Response:
         """Our page; `?fontsize=` in pixels."""
         size, nonce = to_int(request.query.get("fontsize", ""), _FONT_SIZE), secrets.token_urlsafe()
         return web.Response(

@@ -122,10 +122,13 @@ class Output:
     def list(
         self, rows: Iterable[Row], columns: Sequence[Column], name: str, empty: str = ""
     ) -> None:
-        """Many things. `name`: which field `-o name` prints; `empty`: what to say if none."""
+        """Many things. `name`: what `-o name` prints, a field or several with `/` between them;
+        `empty`: what to say if none.
+        """
         if self.format == Format.NAME:
             for row in rows:
-                self.write(text.clean(plain(field(row, name))))
+                parts = [plain(field(row, part)) for part in name.split("/")]
+                self.write(text.clean("/".join(parts)))
         elif self.format == Format.JSONL:
             for row in rows:
                 self._json(row)

@@ -79,7 +79,7 @@ def slow(session: Session, window: Window = _DAY, limit: Limit = 20, wanted: Wan
     """Show which jobs the workers' time goes to."""
     found = session.api.items("/v1/stats/slow-tasks", limit=_asked(limit, wanted), window=window)
     rows = kept(session.out, found, columns.SLOW_TASKS, TaskStats, wanted, limit=limit)
-    session.out.list(rows, columns.SLOW_TASKS, "job", empty="nothing has ended")
+    session.out.list(rows, columns.SLOW_TASKS, "pipeline/job", empty="nothing has ended")
 
 
 def _asked(limit: int, wanted: str | None) -> int:

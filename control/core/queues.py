@@ -11,6 +11,7 @@ from typing import Final
 
 from control.core.balance import Balancer
 from control.core.estimates import Key
+from control.core.slots import Shape
 from control.core.waiting import Cause, Queue, Waiting
 from control.model.messages import PriorityKey
 from control.model.queues import Queues, WaitingClass, WaitingGroup, WaitingReason
@@ -51,7 +52,7 @@ class Survey:
         queues = balancer.waiting.queues()
         self._left: Iterator[Queue] = iter(queues)
         self._queues, self._looked_at = len(queues), 0
-        self._said: dict[Cause | None, str] = {}
+        self._said: dict[tuple[Cause | None, Shape], str] = {}
         self._keys: dict[Key, tuple[float, Speed]] = {}
         self._groups: dict[tuple[str, str, Key], _Group] = {}
         self._classes = {Speed.FAST: _Class(), Speed.SLOW: _Class()}
@@ -92,9 +93,9 @@ class Survey:
 
     def _look(self, queue: Queue, head: Waiting) -> None:
         cause, key, size = queue.parked, queue.key, queue.size
-        reason = self._said.get(cause)
+        reason = self._said.get((cause, queue.shape))
         if reason is None:
-            reason = self._said[cause] = self._balancer.in_words(queue, cause)
+            reason = self._said[cause, queue.shape] = self._balancer.in_words(queue, cause)
         expected_s, speed = self._length(key)
         first = (queue.level, self._balancer.waiting.rank_of(queue, head), head.job.job_id)
         name = (reason, queue.client, key)

@@ -2,24 +2,28 @@
 
 from control.core.outstanding import Outstanding
 from control.core.slots import Slots
+from control.core.unfit import why_nobody
 from control.core.waiting import Cause, Queue
+from control.model.queues import NOBODY_TAKES
 
 
 def in_words(
     cause: Cause | None, queue: Queue, slots: Slots, outstanding: Outstanding, most: int | None
 ) -> str:
     """Why the head of a queue is not placed; `most`: its client's `max_running`."""
+    if not slots.any_can(queue.shape):
+        infos = (worker.info for worker in slots.workers.values())
+        nobody = why_nobody(*queue.shape, infos)
+        if nobody is not None:
+            return nobody
     if cause is None:
         return "its turn comes next"
     if cause.why == "client":
         running = outstanding.clients.get(queue.client, 0)
         return f"{queue.client} is at max_running: {running} of {most}"
-    if not slots.workers:
-        return "no worker is connected"
-    if not slots.any_can(queue.shape):
-        kind, version, labels = queue.shape
-        needs = f"{kind} {version}" + (f" with labels {', '.join(labels)}" if labels else "")
-        return f"no connected worker can run {needs}"
+    able = (worker for worker in slots.workers.values() if worker.can(queue.shape))
+    if all(worker.draining for worker in able):
+        return f"{NOBODY_TAKES}: they drain, or are sick"
     held = f"{outstanding.slow} slot" if outstanding.slow == 1 else f"{outstanding.slow} slots"
     said = {
         "reserve": f"slow jobs hold {held}; the rest is kept for fast ones",

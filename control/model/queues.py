@@ -1,6 +1,6 @@
 """Owns the shapes of what waits at the balancer; their field descriptions are the API's."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
@@ -64,3 +64,13 @@ class Queues(msgspec.Struct, frozen=True, kw_only=True):
     reasons: Annotated[list[WaitingReason], Meta(description="Of all groups, the most jobs first.")]
     classes: Annotated[list[WaitingClass], Meta(description="Of all jobs: fast, then slow.")]
     groups_more: Annotated[int, Meta(description="Groups that are left out.", ge=0)] = 0
+
+
+NOBODY_CAN: Final = "no connected worker can run"
+NO_WORKER: Final = "no worker is connected"
+NOBODY_TAKES: Final = "the workers that can run it take nothing new now"
+
+
+def is_for_ever(reason: str) -> bool:
+    """Whether what waits for this reason waits until other workers come."""
+    return reason.startswith((NOBODY_CAN, NO_WORKER, NOBODY_TAKES))

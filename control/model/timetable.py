@@ -51,3 +51,41 @@ class PlannedView(msgspec.Struct, frozen=True, kw_only=True):
     expected_seconds: Annotated[
         float | None, Meta(description="How long it should take; null: not known.")
     ] = None
+
+
+class PlannedStretch(msgspec.Struct, frozen=True, kw_only=True):
+    """A stretch of time in which something is planned."""
+
+    at: Annotated[str, Meta(description="When the first of them is due; RFC 3339, UTC.")]
+    runs: Annotated[int, Meta(description="How many are due in it.", ge=1, examples=[30])]
+
+
+class SchedulePlan(msgspec.Struct, frozen=True, kw_only=True):
+    """What one schedule has planned, in short: as much for one that fires each second."""
+
+    schedule_id: Annotated[int, Meta(description="Whose it is.", examples=[7])]
+    at: Annotated[
+        str,
+        Meta(description="When it was so: what was due earlier waits. RFC 3339, UTC."),
+    ]
+    until: Annotated[
+        str,
+        Meta(
+            description="How far it is planned: one of seconds less far than 48 hours. "
+            "RFC 3339, UTC."
+        ),
+    ]
+    runs: Annotated[int, Meta(description="Planned runs.", ge=0, examples=[48])]
+    shortest_seconds: Annotated[
+        float | None,
+        Meta(
+            description="Between the two planned nominal times that are nearest to each other; "
+            "null: there is one at most.",
+            examples=[3600.0],
+        ),
+    ] = None
+    next: Annotated[list[PlannedView], Meta(description="The next ones, the first first.")] = []
+    stretches: Annotated[
+        list[PlannedStretch],
+        Meta(description="Those in which something is due, if `bucket` was said."),
+    ] = []

@@ -129,6 +129,26 @@ WHERE r.due_ms <= ?1 AND (r.due_ms, r.schedule_id, r.nominal_ms) > (?2, ?3, ?4)
     AND (?6 IS NULL OR p.client_id = ?6)
 ORDER BY r.due_ms, r.schedule_id, r.nominal_ms LIMIT ?5
 
+-- name: plan_sums
+-- Of these schedules: how many runs, and the shortest time between two, in the order of the key.
+SELECT schedule_id, count(*), min(distance_ms) FROM (
+    SELECT schedule_id, CASE WHEN backfill = 0 THEN nominal_ms - lag(nominal_ms)
+        OVER (PARTITION BY schedule_id, backfill ORDER BY nominal_ms) END AS distance_ms
+    FROM scheduled_runs WHERE schedule_id IN (SELECT value FROM json_each(?))
+) GROUP BY schedule_id
+
+-- name: plan_next
+SELECT r.schedule_id, r.nominal_ms, r.due_ms, r.waiting, r.backfill
+FROM json_each(?1) AS s JOIN scheduled_runs AS r ON r.schedule_id = s.value AND r.nominal_ms IN (
+    SELECT nominal_ms FROM scheduled_runs WHERE schedule_id = s.value ORDER BY nominal_ms LIMIT ?2)
+ORDER BY r.schedule_id, r.due_ms, r.nominal_ms
+
+-- name: plan_stretches
+-- What is overdue is due now.
+SELECT schedule_id, min(max(due_ms, ?2)), count(*) FROM scheduled_runs
+WHERE schedule_id IN (SELECT value FROM json_each(?1)) AND due_ms < ?3
+GROUP BY schedule_id, max(due_ms, ?2) / ?4 ORDER BY schedule_id, 2
+
 -- name: due_times
 -- Two arrays instead of a row each: there may be a hundred thousand.
 SELECT json_group_array(schedule_id), json_group_array(due_ms) FROM (

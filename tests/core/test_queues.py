@@ -86,7 +86,11 @@ def test_the_reasons_differ() -> None:
     balancer.assign(0, 100)
     found = queues(balancer, 10, 0)
     assert [(each.reason, each.jobs) for each in found.reasons] == [
-        ("no connected worker can run Sleep 1.0.0 with labels gpu", 5),
+        (
+            "no connected worker can run Sleep 1.0.0 with labels gpu: "
+            "0 of 1 with the kind have the label gpu",
+            5,
+        ),
         ("ann is at max_running: 1 of 1", 2),
     ]
     assert found.items[0].job_id == 2

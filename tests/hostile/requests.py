@@ -12,11 +12,12 @@ PATHS: Final = (
     "/v1/health", "/v1/runs", "/v1/runs/1", "/v1/runs/1/jobs", "/v1/runs/1/cancel", "/v1/jobs/1",
     "/v1/jobs/1/logs", "/v1/jobs/1/explain", "/v1/pipelines", "/v1/pipelines/small",
     "/v1/pipelines/small/runs", "/v1/pipelines/validate", "/v1/runs:batch", "/v1/schedules",
-    "/v1/schedules/1/backfill", "/v1/scheduled-runs", "/v1/forecast", "/v1/workers",
-    "/v1/workers/x/drain", "/v1/partitions", "/v1/partitions/split", "/v1/queues", "/v1/doctor",
-    "/v1/stats/summary", "/v1/stats/pipelines", "/v1/stats/slow-tasks", "/v1/stats/task",
-    "/v1/stats/export", "/v1/stats/sql", "/v1/clients", "/v1/clients/victim-2", "/v1/hooks/token",
-    "/v1/pipelines/small/hooks", "/v1/events", "/metrics", "/schema/openapi.json",
+    "/v1/schedules/1/backfill", "/v1/schedules/plan", "/v1/scheduled-runs", "/v1/forecast",
+    "/v1/workers", "/v1/workers/x/drain", "/v1/partitions", "/v1/partitions/split", "/v1/queues",
+    "/v1/doctor", "/v1/stats/summary", "/v1/stats/pipelines", "/v1/stats/slow-tasks",
+    "/v1/stats/task", "/v1/stats/export", "/v1/stats/sql", "/v1/clients", "/v1/clients/victim-2",
+    "/v1/hooks/token", "/v1/pipelines/small/hooks", "/v1/events", "/metrics",
+    "/schema/openapi.json",
 )  # fmt: skip
 METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE", "PRI", "X")
 NAMES: Final = (

@@ -82,7 +82,13 @@ async def test_lists_have_nothing_of_anothers_not_even_a_cursor(server: Serving)
                 assert answer.json() == {"items": [], "next_cursor": None}, path
 
 
-PAGED = {"/v1/pipelines", "/v1/runs", "/v1/schedules", "/v1/scheduled-runs"}
+PAGED = {
+    "/v1/pipelines",
+    "/v1/runs",
+    "/v1/schedules",
+    "/v1/schedules/plan",
+    "/v1/scheduled-runs",
+}
 
 
 async def test_one_clients_idempotency_key_is_nothing_to_another(server: Serving) -> None:

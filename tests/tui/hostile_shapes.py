@@ -19,7 +19,7 @@ from control.model.reports import (
     WorkerAttempt,
 )
 from control.model.states import Fold, Gap, Missed, Outcome, Overlap, Speed, State, Trigger
-from control.model.timetable import PlannedView, ScheduleView
+from control.model.timetable import PlannedStretch, PlannedView, SchedulePlan, ScheduleView
 from control.model.views import AttemptView, JobView, RunView, StageView
 from tests.tui.hostile import counts, maybe_times, seconds, texts, times
 from tests.tui.samples import NULL
@@ -92,7 +92,7 @@ workers = some(
     id=texts,
     host=texts,
     dispatcher=texts,
-    state=st.sampled_from(["connected", "draining", "lost"]),
+    state=st.sampled_from(["connected", "draining", "drained", "lost"]),
     reason=texts,
     slots=st.integers(0, 20),
     labels=several(texts),
@@ -102,6 +102,7 @@ workers = some(
     connected_at=times,
     silent_since=maybe_times,
     lost_at=maybe_times,
+    sick=st.none() | texts,
 )
 partitions = some(
     PartitionView,
@@ -244,7 +245,7 @@ schedules = some(
     next_nominal=maybe_times,
     expected_seconds=maybe_seconds,
 )
-plans = some(
+_planned = some(
     PlannedView,
     schedule_id=st.sampled_from([1, 2]),
     pipeline=texts,
@@ -253,6 +254,16 @@ plans = some(
     waiting=st.booleans(),
     backfill=st.booleans(),
     expected_seconds=maybe_seconds,
+)
+plans = some(
+    SchedulePlan,
+    schedule_id=st.sampled_from([1, 2]),
+    at=times,
+    until=times,
+    runs=counts,
+    shortest_seconds=maybe_seconds,
+    next=several(_planned),
+    stretches=several(some(PlannedStretch, at=times, runs=counts)),
 )
 forecasts = some(
     Forecast,

@@ -28,7 +28,7 @@ def made_up() -> Canned:
             "/v1/queues": fleet.queues(),
             "/v1/runs": Page(items=runs),
             "/v1/schedules": Page(items=[a_schedule(7), a_schedule(8, paused=True)]),
-            "/v1/scheduled-runs": Page(items=[]),
+            "/v1/schedules/plan": Page(items=[]),
         },
     )
 

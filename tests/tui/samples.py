@@ -1,5 +1,6 @@
 """Owns examples of what the server shows, for tests of how the console draws it."""
 
+from itertools import pairwise
 from typing import Any, Final
 
 import msgspec
@@ -19,8 +20,8 @@ from control.model.reports import (
     WorkerAttempt,
 )
 from control.model.states import Outcome, Speed, State, Trigger
-from control.model.times import to_rfc3339
-from control.model.timetable import PlannedView, ScheduleView
+from control.model.times import from_rfc3339, to_rfc3339
+from control.model.timetable import PlannedStretch, PlannedView, SchedulePlan, ScheduleView
 from control.model.views import JobView, RunView, StageView
 
 NOW: Final = 1_792_068_067_000
@@ -175,6 +176,7 @@ def some_pulses(number: int = 91) -> list[Pulse]:
         Pulse(
             at=at(10 * (place - number)),
             ended=3600 + place * 7 + place % 7 * 60,
+            attempts=3600 + place * 7 + place % 7 * 60 + (place % 13 == 5),
             errors=1 if place % 13 == 5 else 0,
             retries=1 if place % 13 == 5 else 0,
             waiting=1000 + place * 32,
@@ -323,6 +325,22 @@ def a_plan(after: float, schedule_id: int = 7, **given: object) -> PlannedView:
         "backfill": False,
     }
     return PlannedView(**(values | given))
+
+
+def a_plan_of(*runs: PlannedView, **given: object) -> SchedulePlan:
+    """What one schedule has planned, if it is these runs."""
+    moments = sorted(from_rfc3339(run.nominal) for run in runs if not run.backfill)
+    apart = [(after - before) / 1000 for before, after in pairwise(moments)]
+    values: dict[str, Any] = {
+        "schedule_id": 7,
+        "at": at(0),
+        "until": at(48 * 3600),
+        "runs": len(runs),
+        "shortest_seconds": min(apart, default=None),
+        "next": list(runs),
+        "stretches": [PlannedStretch(at=run.due, runs=1) for run in runs],
+    }
+    return SchedulePlan(**(values | given))
 
 
 def a_forecast(*slots: float) -> Forecast:

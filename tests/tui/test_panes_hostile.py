@@ -15,13 +15,14 @@ from control.model.reports import (
     TaskStats,
     WorkerAttempt,
 )
-from control.model.timetable import PlannedView, ScheduleView
+from control.model.timetable import SchedulePlan, ScheduleView
 from control.model.views import JobView, RunView
 from tests.tui import hostile_shapes as shapes
 from tests.tui.hostile import check, heights, seconds, widths
 from tests.tui.samples import NOW
 from tui.core.attention import attention
 from tui.core.critical import critical_path
+from tui.core.failing import Failing
 from tui.core.moments import zone_of
 from tui.core.signs import done_of, stage_signs
 from tui.core.spans import line
@@ -97,23 +98,23 @@ def test_runs(given_: tuple[RunView, list[JobView]], width: int, height: int, on
 @SLOW
 @given(
     shapes.schedules,
-    shapes.several(shapes.plans),
+    st.none() | shapes.plans,
     st.none() | shapes.forecasts,
     shapes.several(shapes.runs),
     widths,
 )
 def test_schedules(
     schedule: ScheduleView,
-    planned: list[PlannedView],
+    plan: SchedulePlan | None,
     forecast: Forecast | None,
     recent: list[RunView],
     width: int,
 ) -> None:
-    check(schedule_detail(schedule, planned, recent, forecast, width, now_ms=NOW), width)
+    check(schedule_detail(schedule, plan, recent, forecast, width, now_ms=NOW), width)
     zone = zone_of(schedule.spec.timezone)
     for start_ms, column_ms in ((NOW, 1_800_000), (NOW, 60_000), (-(10**14), 10**12), (0, 1)):
         check(axis(start_ms, column_ms, width, zone, now_ms=NOW), width)
-        check([fires(schedule, planned, start_ms, column_ms, width)], width)
+        check([fires(schedule, plan, start_ms, column_ms, width)], width)
         if forecast:
             check([needed(forecast, start_ms, column_ms, width)], width)
     assert zone_of("no/such/zone") is UTC
@@ -159,7 +160,7 @@ def test_attention(
     waits: Queues | None,
     now: Counts | None,
     timed: list[ScheduleView],
-    planned: list[PlannedView],
+    planned: list[SchedulePlan],
 ) -> None:
     found = attention(
         workers=fleet,
@@ -167,7 +168,8 @@ def test_attention(
         queues=waits,
         counts=now,
         schedules=timed,
-        planned=planned,
+        plans={each.schedule_id: each for each in planned},
+        failing={each.id: Failing(part=0.9, elsewhere=0.0) for each in fleet[:1]},
         now_ms=NOW,
     )
     check([line((each.sign, each.look), each.text) for each in found], 400_000)

@@ -8,8 +8,10 @@ import pytest
 
 from control.model.pipelines import ScheduleSpec
 from control.model.states import Overlap, State
+from control.model.timetable import PlannedStretch
 from tests.tui.hostile import drawn
-from tests.tui.samples import HOUR, NOW, a_forecast, a_plan, a_run, a_schedule, at
+from tests.tui.samples import HOUR, NOW, a_forecast, a_plan, a_plan_of, a_run, a_schedule, at
+from tui.core.due import to_come
 from tui.panes.schedule import schedule_detail
 from tui.panes.timeline import axis, fires, needed
 
@@ -22,8 +24,8 @@ def hourly(number: int) -> list[float]:
 
 
 def drawn_fires(every: list[float], columns: int = 12, **given: Any) -> str:  # noqa: ANN401
-    plans = [a_plan(after) for after in every]
-    return drawn([fires(a_schedule(**given), plans, NOW, HALF, columns)])[0]
+    plan = a_plan_of(*map(a_plan, every))
+    return drawn([fires(a_schedule(**given), plan, NOW, HALF, columns)])[0]
 
 
 @pytest.mark.parametrize(
@@ -78,7 +80,7 @@ def test_needed() -> None:
 
 def test_detail_of_a_schedule() -> None:
     to_winter = datetime(2026, 10, 25, 3, tzinfo=UTC).timestamp() - NOW / 1000
-    plans = [a_plan(to_winter - 2 * 86_400), a_plan(to_winter), a_plan(9, schedule_id=8)]
+    plan = a_plan_of(a_plan(to_winter - 2 * 86_400), a_plan(to_winter))
     runs = [
         a_run(
             id=each,
@@ -91,7 +93,7 @@ def test_detail_of_a_schedule() -> None:
         for each in range(16)
     ]
     told = drawn(
-        schedule_detail(a_schedule(), plans, runs, a_forecast(*[200] * 400), 118, now_ms=NOW)
+        schedule_detail(a_schedule(), plan, runs, a_forecast(*[200] * 400), 118, now_ms=NOW)
     )
     assert told[0].startswith(" cron 0 4 * * *  Europe/Paris   expected 1h02m   overlap allow")
     assert told[3] == (
@@ -107,19 +109,49 @@ def test_detail_of_a_schedule() -> None:
 
 def test_a_schedule_that_plans_nothing() -> None:
     idle = a_schedule(paused=True, expected_seconds=None)
-    told = drawn(schedule_detail(idle, [], [], None, 118, now_ms=NOW))
+    told = drawn(schedule_detail(idle, None, [], None, 118, now_ms=NOW))
     assert told[0].startswith(" ‖ paused")
     assert told[2] == " paused: it starts nothing by itself"
     assert told[4] == " no run of it is known here"
 
 
 def test_notes_of_planned_runs() -> None:
-    plans = [
+    plan = a_plan_of(
         a_plan(60, waiting=True),
         a_plan(120, backfill=True, due=at(150)),
         a_plan(180, expected_seconds=86_400.0),
-    ]
-    told = drawn(schedule_detail(a_schedule(), plans, [], None, 140, now_ms=NOW))
+    )
+    told = drawn(schedule_detail(a_schedule(), plan, [], None, 140, now_ms=NOW))
     assert told[3].endswith("an earlier run has to end first")
     assert told[4].endswith("asked for later  30.0s after its nominal time")
     assert "Fri 16 12:44Z" in told[5]
+
+
+def test_several_runs_in_a_stretch_are_many() -> None:
+    stretches = [PlannedStretch(at=at(1800 * n), runs=30) for n in range(4)]
+    plan = a_plan_of(stretches=stretches, runs=120)
+    assert drawn([fires(a_schedule(expected_seconds=1.0), plan, NOW, HALF, 6)]) == ["≡≡≡≡"]
+    assert drawn([fires(a_schedule(expected_seconds=1.0), None, NOW, HALF, 6)]) == [""]
+
+
+def test_what_is_not_planned_yet_is_said() -> None:
+    plan = a_plan_of(*map(a_plan, hourly(2)), until=at(5400))
+    assert drawn([fires(a_schedule(expected_seconds=2.0), plan, NOW, HALF, 8)]) == ["│ │  ┄┄┄"]
+    paused = a_schedule(paused=True)
+    assert drawn([fires(paused, plan, NOW, HALF, 8)]) == ["· ·"]
+
+
+def test_what_came_due_since_the_answer_is_not_late() -> None:
+    """As far as anyone knows it has started; only what the server said was not is late."""
+    plan = a_plan_of(*map(a_plan, (-20, -6, -1, 4, 30)))
+    assert [(each.due_ms - NOW, each.late) for each in to_come(plan, NOW)] == [
+        (-20_000, True),
+        (-6_000, True),
+        (4_000, False),
+        (30_000, False),
+    ]
+    later = to_come(plan, NOW + 10_000)
+    assert [each.due_ms - NOW for each in later] == [-20_000, -6_000, 30_000]
+    assert [each.due_ms - NOW for each in to_come(plan, NOW + 90_000)] == []
+    waits = a_plan_of(a_plan(-1, waiting=True))
+    assert [each.late for each in to_come(waits, NOW)] == [True]

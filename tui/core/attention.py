@@ -1,17 +1,17 @@
 """Decides what an operator must look at, the worst first, and says it in one line each."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise
 from typing import Final, Literal
 
 import msgspec
 
 from control.model.fleet import PartitionView, RunningView, WorkerView
 from control.model.live import Counts
-from control.model.queues import Queues, WaitingGroup
+from control.model.queues import Queues, WaitingGroup, is_for_ever
 from control.model.states import Overlap, Speed
-from control.model.timetable import PlannedView, ScheduleView
+from control.model.timetable import SchedulePlan, ScheduleView
 from tui.core.amounts import count, part, roughly, took
+from tui.core.failing import Failing
 from tui.core.moments import instant, running_seconds
 from tui.core.signs import LATE, OVER, PAUSED
 from tui.core.spans import Look
@@ -21,7 +21,7 @@ QUEUE_PART: Final = 0.9  # Of the jobs that may wait.
 _OVER_TIMES: Final = 3
 _OVER_S: Final = 10
 _LOST_S: Final = 10 * 60
-_NOBODY: Final = ("no connected worker can run", "no worker is connected")
+_CONNECTED: Final = ("connected", "draining")
 _RANKS: Final[tuple[Look, ...]] = ("bad", "warn", "dim")
 _CONSEQUENCES: Final = {
     Overlap.ALLOW: "runs pile up",
@@ -53,17 +53,19 @@ def attention(
     queues: Queues | None,
     counts: Counts | None,
     schedules: Iterable[ScheduleView],
-    planned: Iterable[PlannedView],
+    plans: Mapping[int, SchedulePlan],
+    failing: Mapping[str, Failing],
     now_ms: int,
 ) -> list[Concern]:
     """All of it, the worst first; things of one kind stand in a stable order."""
     workers = list(workers)
     found = [
         *_of_workers(workers, now_ms),
+        *_of_failing(workers, failing),
         *_of_queues(queues, counts),
         *_of_partitions(partitions),
         *_of_jobs([job for worker in workers for job in worker.running], now_ms),
-        *_of_schedules(schedules, planned),
+        *_of_schedules(schedules, plans),
     ]
     return sorted(found, key=lambda concern: _RANKS.index(concern.look))
 
@@ -130,6 +132,14 @@ def _of_workers(workers: Iterable[WorkerView], now_ms: int) -> Iterator[Concern]
                     text=f"worker {worker.id} lost {roughly(ago)} ago{reason}",
                     about=("worker", worker.id),
                 )
+        elif worker.sick is not None and worker.state in _CONNECTED:
+            yield Concern(
+                key=f"sick:{worker.id}",
+                sign=OVER,
+                look="bad",
+                text=f"worker {worker.id} can start no jobs: {worker.sick}",
+                about=("worker", worker.id),
+            )
         elif silent_ms is not None:
             held = len(worker.running)
             yield Concern(
@@ -138,6 +148,20 @@ def _of_workers(workers: Iterable[WorkerView], now_ms: int) -> Iterator[Concern]
                 look="bad",
                 text=f"worker {worker.id} silent {roughly((now_ms - silent_ms) / 1000)}, "
                 f"holds {held} {'job' if held == 1 else 'jobs'}",
+                about=("worker", worker.id),
+            )
+
+
+def _of_failing(workers: Iterable[WorkerView], failing: Mapping[str, Failing]) -> Iterator[Concern]:
+    for worker in sorted(workers, key=lambda each: each.id):
+        found = failing.get(worker.id)
+        if found is not None and worker.state in _CONNECTED:
+            yield Concern(
+                key=f"failing:{worker.id}",
+                sign=OVER,
+                look="warn",
+                text=f"worker {worker.id}: {part(found.part)} of its attempts fail, "
+                f"{part(found.elsewhere)} elsewhere",
                 about=("worker", worker.id),
             )
 
@@ -173,7 +197,7 @@ def _of_queues(queues: Queues | None, counts: Counts | None) -> Iterator[Concern
     jobs_of = {each.reason: each.jobs for each in queues.reasons}
     first_of = {group.reason: group for group in reversed(queues.items)}
     for reason, first in sorted(first_of.items()):
-        if reason.startswith(_NOBODY):
+        if is_for_ever(reason):
             jobs = jobs_of.get(reason, first.jobs)
             yield Concern(
                 key=f"nobody:{reason}",
@@ -192,13 +216,8 @@ def _fuller(queues: Queues | None) -> str:
 
 
 def _of_schedules(
-    schedules: Iterable[ScheduleView], planned: Iterable[PlannedView]
+    schedules: Iterable[ScheduleView], plans: Mapping[int, SchedulePlan]
 ) -> Iterator[Concern]:
-    fires: dict[int, list[int]] = {}
-    for each in planned:
-        due_ms = None if each.backfill else instant(each.nominal)
-        if due_ms is not None:
-            fires.setdefault(each.schedule_id, []).append(due_ms)
     for schedule in sorted(schedules, key=lambda each: each.id):
         if schedule.paused:
             yield Concern(
@@ -209,7 +228,8 @@ def _of_schedules(
                 about=("schedule", schedule.id),
             )
             continue
-        distance = shortest_distance_s(fires.get(schedule.id, ()))
+        plan = plans.get(schedule.id)
+        distance = None if plan is None else plan.shortest_seconds
         takes = schedule.expected_seconds
         if takes is not None and distance is not None and takes > distance:
             yield Concern(
@@ -220,9 +240,3 @@ def _of_schedules(
                 f"{took(distance)}: {_CONSEQUENCES[schedule.spec.overlap]}",
                 about=("schedule", schedule.id),
             )
-
-
-def shortest_distance_s(fires_ms: Sequence[int]) -> float | None:
-    """Seconds between the two fires that are nearest to each other; None: there is one at most."""
-    found = sorted(set(fires_ms))
-    return min(((after - before) / 1000 for before, after in pairwise(found)), default=None)

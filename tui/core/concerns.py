@@ -3,6 +3,7 @@
 from typing import Final
 
 from tui.core.attention import Concern, attention
+from tui.core.failing import failing
 from tui.core.store import Store
 
 _LOOK_MS: Final = 1_000
@@ -27,7 +28,8 @@ class Concerns:
             queues=store.queues(),
             counts=store.counts,
             schedules=store.schedules(),
-            planned=store.planned(),
+            plans=store.plans(),
+            failing=failing(store.worker_stats()),
             now_ms=picture_ms,
         )
 

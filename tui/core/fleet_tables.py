@@ -1,24 +1,45 @@
 """Decides what the columns of the lists of what runs work are: workers, lanes, schedules."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from control.model.fleet import PartitionView, WorkerView
-from tui.core.amounts import roughly, took
+from tui.core.amounts import part, roughly, took
 from tui.core.attention import OLDEST_S, is_over
+from tui.core.failing import Failing
 from tui.core.rows import Column, figure, length
 from tui.core.spans import Span, bar, cut
 from tui.core.tables import Clock
 
 _PICTURED_MAX: Final = 4
 _KINDS_MAX: Final = 2
+_HERE: Final = ("connected", "draining")
+_LOST: Final = 5  # After all that is wrong with workers that are there.
+_WELL: Final = 6
+_LEFT: Final = 7
 
 
-def workers(time: Clock) -> Sequence[Column[WorkerView]]:
+class Fleet:
+    """What is known of workers besides what they say: set before rows are drawn."""
+
+    def __init__(self, time: Clock) -> None:
+        self.time = time
+        self.errors: Mapping[str, float] = {}  # What part of the attempts failed at each.
+        self.failing: Mapping[str, Failing] = {}
+
+    def is_faulty(self, worker: WorkerView) -> bool:
+        """Whether a worker is one to look at."""
+        return _need(worker, self) < _WELL
+
+
+def workers(fleet: Fleet) -> Sequence[Column[WorkerView]]:
     """The columns of the list of workers."""
+    time = fleet.time
 
-    def longest(worker: WorkerView) -> str:
-        if worker.state == "lost":
+    def longest(worker: WorkerView) -> str | Span:
+        if worker.sick is not None and worker.state in _HERE:
+            return (f"starts nothing: {worker.sick}", "bad")
+        if worker.state not in _HERE:
             return worker.reason
         started = [each for each in worker.running if each.started_at is not None]
         if not started:
@@ -33,20 +54,27 @@ def workers(time: Clock) -> Sequence[Column[WorkerView]]:
         since_s = time.since_s(worker.silent_since)
         return ("", "") if since_s is None else (f"▲{roughly(since_s)}", "warn")
 
+    def errors(worker: WorkerView) -> Span:
+        part_of = fleet.errors.get(worker.id)
+        if part_of is None:
+            return ("–", "dim")
+        return (part(part_of), "bad" if worker.id in fleet.failing else "")
+
     return (
-        figure("NEED", 4, lambda worker: _need(worker, time.now_ms), wide=True),
+        figure("NEED", 4, lambda worker: _need(worker, fleet), wide=True),
         Column("", 1, _worker_sign, field="state", value=lambda worker: worker.state),
         Column("WORKER", 14, lambda worker: worker.id),
-        Column("HOST", 12, lambda worker: worker.host),
+        Column("HOST", 10, lambda worker: worker.host),
         figure("SLOTS", 10, lambda worker: worker.slots, _slots, align="left"),
-        Column("LABELS", 10, lambda worker: " ".join(worker.labels)),
+        Column("LABELS", 8, lambda worker: " ".join(worker.labels)),
         Column("KINDS", 15, _kinds),
         Column(
             "PARTS",
-            8,
+            6,
             lambda worker: ",".join(f"p{each}" for each in sorted(set(worker.partitions))),
         ),
         Column("DISPATCHER", 12, lambda worker: worker.dispatcher, wide=True),
+        figure("ERR", 5, lambda worker: fleet.errors.get(worker.id), errors, field="error_rate"),
         figure(
             "ATTEMPTS (longest first)",
             0,
@@ -57,7 +85,7 @@ def workers(time: Clock) -> Sequence[Column[WorkerView]]:
         ),
         length(
             "UP",
-            6,
+            4,
             lambda worker: time.since_s(worker.connected_at),
             lambda worker: roughly(time.since_s(worker.connected_at)),
         ),
@@ -65,17 +93,24 @@ def workers(time: Clock) -> Sequence[Column[WorkerView]]:
     )
 
 
-def _need(worker: WorkerView, now_ms: int) -> int:
-    """Who needs to be looked at comes first: overdue jobs, silence, leaving, lost, all others."""
-    if any(is_over(each, now_ms) for each in worker.running):
-        return 0
-    if worker.silent_since is not None:
-        return 1
-    return {"draining": 2, "lost": 3}.get(worker.state, 4)
+def _need(worker: WorkerView, fleet: Fleet) -> int:
+    """Who needs to be looked at comes first, those that are well and those that left last."""
+    if worker.state not in _HERE:
+        return _LOST if worker.state == "lost" else _LEFT
+    wrong = (
+        worker.sick is not None,
+        any(is_over(each, fleet.time.now_ms) for each in worker.running),
+        worker.silent_since is not None,
+        worker.id in fleet.failing,
+        worker.state == "draining",
+    )
+    return wrong.index(True) if True in wrong else _WELL
 
 
 def _worker_sign(worker: WorkerView) -> Span:
-    if worker.state == "lost":
+    if worker.state == "drained":
+        return ("○", "dim")
+    if worker.state == "lost" or worker.sick is not None:
         return ("✗", "bad")
     if worker.silent_since is not None:
         return ("▲", "warn")
@@ -94,11 +129,6 @@ def _kinds(worker: WorkerView) -> str:
     names = sorted(worker.kinds)
     more = f" +{len(names) - _KINDS_MAX}" if len(names) > _KINDS_MAX else ""
     return " ".join(names[:_KINDS_MAX]) + more
-
-
-def is_faulty_worker(worker: WorkerView) -> bool:
-    """Whether a worker is one to look at."""
-    return worker.state != "connected" or worker.silent_since is not None
 
 
 def partitions(time: Clock) -> Sequence[Column[PartitionView]]:

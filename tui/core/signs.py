@@ -19,6 +19,7 @@ WORK: Final = "█"
 FREE: Final = "░"
 EARLIER: Final = "▓"
 PARTLY: Final = "▒"
+UNPLANNED: Final = "┄"
 
 STATE_SIGNS: Final[Mapping[State, str]] = {
     State.READY: "○",

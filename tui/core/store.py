@@ -17,17 +17,18 @@ from control.model.forecast import Forecast
 from control.model.live import Counts, Frame, Note, Pulse
 from control.model.messages import NULL
 from control.model.queues import Queues
-from control.model.reports import Summary, TaskStats
+from control.model.reports import Summary, TaskStats, WorkerStats
 from control.model.states import FINAL, Role, State
-from control.model.timetable import PlannedView, ScheduleView
+from control.model.timetable import SchedulePlan, ScheduleView
 from control.model.views import JobView, Page, RunView
 from tui.core.moments import instant
 
 RUNS_MAX: Final = 5_000
 JOBS_MAX: Final = 10_000
 _SPARE: Final = 500  # The oldest go together: finding them takes a look at all.
-PULSES_MAX: Final = 90
+PULSES_MAX: Final = 91  # 15 minutes, and the one under way.
 NOTES_MAX: Final = 200
+_PLANS: Final = ("plan", "timeline")
 Shape = TypeVar("Shape")
 LinkState = Literal["connecting", "live", "lost", "refused"]
 
@@ -67,6 +68,7 @@ class Store:
         self.role: Role | None = None
         self.server_version = ""
         self.life: str | None = None  # Which data are shown.
+        self._unsure: set[int] = set()  # Open runs that may have ended while there was no link.
         self.frame_ms: int | None = None  # When the last frame came.
         self.behind_s = 0.0
         self._skew_ms: int | None = None
@@ -75,6 +77,7 @@ class Store:
         """The same as it is now, whatever comes in later: a frozen picture."""
         made = copy.copy(self)
         made.runs, made.jobs = OrderedDict(self.runs), OrderedDict(self.jobs)
+        made._unsure = set(self._unsure)  # noqa: SLF001 - one of ours.
         made.workers, made.partitions = dict(self.workers), dict(self.partitions)
         made.pulses, made.notes = list(self.pulses), list(self.notes)
         # What had not been asked for until now is seen when it comes.
@@ -121,6 +124,7 @@ class Store:
         if before is not None and run.input == NULL:
             run = msgspec.structs.replace(run, input=before.input)
         self.runs[run.id] = run
+        self._unsure.discard(run.id)
         if len(self.runs) > RUNS_MAX + _SPARE:
             for run_id in sorted(self.runs)[:_SPARE]:
                 del self.runs[run_id]
@@ -166,13 +170,22 @@ class Store:
         """Where the slots' time goes."""
         return self._items(key)
 
+    def worker_stats(self) -> list[WorkerStats]:
+        """What workers executed in the last 15 minutes."""
+        return self._items("worker_stats")
+
     def schedules(self) -> list[ScheduleView]:
         """All schedules."""
         return self._items("schedules")
 
-    def planned(self) -> list[PlannedView]:
-        """What is planned, the next first."""
-        return self._items("planned")
+    def plans(self) -> dict[int, SchedulePlan]:
+        """What each schedule has planned, as it was told last."""
+        asked = {key: self.answers[key].at_ms for key in _PLANS if key in self.answers}
+        return self.plans_of(max(asked, key=asked.__getitem__)) if asked else {}
+
+    def plans_of(self, key: str) -> dict[int, SchedulePlan]:
+        """What each schedule has planned, as this question was answered."""
+        return {each.schedule_id: each for each in self._items(key)}
 
     def forecast(self) -> Forecast | None:
         """What planned runs will need."""
@@ -189,7 +202,8 @@ class Store:
         return [
             run
             for run_id, run in sorted(self.runs.items(), reverse=True)
-            if run.state not in FINAL and (run_id in asked or run_id > newest)
+            if run.state not in FINAL
+            and (run_id in asked or (run_id > newest and run_id not in self._unsure))
         ]
 
     def _items(self, key: str) -> list[Any]:
@@ -212,6 +226,7 @@ class Store:
             self.jobs.clear()
             self.answers.clear()
         self.life = frame.life
+        self._unsure = {run_id for run_id, run in self.runs.items() if run.state not in FINAL}
         self.workers.clear()
         self.partitions.clear()
         self.pulses = []

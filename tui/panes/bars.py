@@ -63,12 +63,13 @@ def header(store: Store, mode: Mode, width: int, now_ms: int) -> Line:
 
 
 def rates(pulses: Sequence[Pulse]) -> tuple[float, float]:
-    """Jobs ended a second, and the part of errors among them, over the last half minute."""
+    """Jobs ended a second, and the part of attempts that failed, over the last half minute."""
     recent = pulses[-_RECENT - 1 : -1] or pulses
     ended = sum(pulse.ended for pulse in recent)
+    attempts = sum(pulse.attempts for pulse in recent)
     errors = sum(pulse.errors for pulse in recent)
     seconds = len(recent) * _PULSE_S
-    return (ended / seconds if seconds else 0.0, errors / (ended or errors or 1))
+    return (ended / seconds if seconds else 0.0, errors / max(attempts, errors, 1))
 
 
 def _rights(mode: Mode, now_ms: int) -> Span:

@@ -7,10 +7,11 @@ from typing import Final
 
 from control.model.forecast import Forecast
 from control.model.states import FINAL
-from control.model.timetable import PlannedView, ScheduleView
+from control.model.timetable import PlannedView, SchedulePlan, ScheduleView
 from control.model.views import RunView
 from tui.core.amounts import took
 from tui.core.cells import inset
+from tui.core.due import to_come
 from tui.core.moments import between, instant, later, moment, run_seconds, zone_of
 from tui.core.signs import OVER, PAUSED, sign
 from tui.core.spans import Line, Look, Span, cut, fit, line, trend
@@ -27,33 +28,29 @@ _ZONE_CELLS_MAX: Final = 32
 
 def schedule_detail(
     schedule: ScheduleView,
-    planned: Sequence[PlannedView],
+    plan: SchedulePlan | None,
     recent_runs: Sequence[RunView],
     forecast: Forecast | None,
     width: int,
     *,
     now_ms: int,
 ) -> list[Line]:
-    """One schedule; `planned` and `recent_runs` may hold those of others too."""
-    own = [each for each in planned if each.schedule_id == schedule.id]
-    fires = sorted(
-        ((due_ms, each) for each in own if (due_ms := instant(each.due)) is not None),
-        key=lambda found: found[0],
-    )[:FIRES_SHOWN]
+    """One schedule; `recent_runs` may hold those of others too."""
+    fires = to_come(plan, now_ms)[:FIRES_SHOWN] if plan is not None else []
     zone = zone_of(schedule.spec.timezone)
     lines = [_rules(schedule), line("")]
     if fires:
         lines.append(_titles())
-        befores = [now_ms, *(due_ms for due_ms, _ in fires)]
-        for (before_ms, due_ms), (_, each) in zip(pairwise(befores), fires, strict=True):
-            takes_s = each.expected_seconds
+        befores = [now_ms, *(each.due_ms for each in fires)]
+        for (before_ms, due_ms), each in zip(pairwise(befores), fires, strict=True):
+            takes_s = each.run.expected_seconds
             if takes_s is None:
                 takes_s = schedule.expected_seconds
             lines.append(
                 (
-                    *_fire(due_ms, zone, takes_s, now_ms),
+                    *_fire(due_ms, zone, takes_s, now_ms, late=each.late),
                     *_then(due_ms, forecast),
-                    *_note(each, before_ms, due_ms, zone),
+                    *_note(each.run, before_ms, due_ms, zone),
                 )
             )
     else:
@@ -100,13 +97,13 @@ def _titles() -> Line:
     )
 
 
-def _fire(due_ms: int, zone: tzinfo, takes_s: float | None, now_ms: int) -> Line:
+def _fire(due_ms: int, zone: tzinfo, takes_s: float | None, now_ms: int, *, late: bool) -> Line:
     here, there = moment(due_ms), moment(due_ms, zone)
     end = None if takes_s is None else moment(later(due_ms, takes_s))
     return line(
         (fit("?" if here is None else f"{here:%a %d %b %H:%M:%S}Z", _FIRE), "bold"),
         fit("?" if there is None else f"{there:%a %d %b %H:%M} {there.tzname()}", _LOCAL),
-        fit(took((due_ms - now_ms) / 1000) if due_ms > now_ms else "now", _IN),
+        fit("late" if late else took((due_ms - now_ms) / 1000), _IN),
         fit(_ending(here, end), _END),
     )
 

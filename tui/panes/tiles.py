@@ -128,7 +128,7 @@ def errors(pulses: Sequence[Pulse], slow: Sequence[TaskStats], width: int) -> li
     failed = sum(pulse.errors for pulse in full)
     retries = sum(pulse.retries for pulse in full)
     lost = sum(pulse.lost for pulse in full)
-    attempts = max(sum(pulse.ended for pulse in full) + retries, failed)
+    attempts = max(sum(pulse.attempts for pulse in full), failed)
     look: Look = "bad" if failed else "good"
     worst = max(slow, key=lambda task: task.errors, default=None)
     third = line(("no task failed", "dim")) if slow else line(("by task ", "dim"), _UNKNOWN)

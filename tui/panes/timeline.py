@@ -6,14 +6,15 @@ from typing import Final
 
 from control.model.forecast import Forecast
 from control.model.states import Overlap
-from control.model.timetable import PlannedView, ScheduleView
+from control.model.timetable import SchedulePlan, ScheduleView
 from tui.core.cells import Cells, Scale, blank, joined, paint, write
 from tui.core.moments import instant, later, moment
-from tui.core.signs import EARLIER, SKIPPED, WORK
+from tui.core.signs import EARLIER, SKIPPED, UNPLANNED, WORK
 from tui.core.spans import Line, spark
 
 LEGEND: Final = (
     "█ expected run  ▓ into its next fire  × skipped  │ short  ┆ in its window  ≡ many  · paused"
+    "  ┄ not planned yet"
 )
 _HOUR_MS: Final = 3_600_000
 _STEP_HOURS: Final = (1, 2, 3, 6, 12, 24)
@@ -99,21 +100,26 @@ def needed(forecast: Forecast, start_ms: int, column_ms: int, columns: int) -> L
 
 def fires(
     schedule: ScheduleView,
-    planned: Sequence[PlannedView],
+    plan: SchedulePlan | None,
     start_ms: int,
     column_ms: int,
     columns: int,
 ) -> Line:
-    """The planned runs of one schedule; the signs are those of `LEGEND`."""
+    """The planned runs of one schedule; the signs are those of `LEGEND`.
+
+    Where no cell has several, each stretch of the plan is one run.
+    """
     scale = Scale(begin_ms=start_ms, end_ms=start_ms + columns * column_ms, cells=max(columns, 0))
     row = blank(columns)
-    dues = sorted(
-        max(due_ms, start_ms) for each in planned if (due_ms := instant(each.due)) is not None
+    stretches = sorted(
+        (max(due_ms, start_ms), each.runs)
+        for each in (plan.stretches if plan is not None else ())
+        if (due_ms := instant(each.at)) is not None
     )
     at_column: dict[int, int] = {}
-    for due_ms in dues:
+    for due_ms, runs in stretches:
         cell = scale.cell(due_ms)
-        at_column[cell] = at_column.get(cell, 0) + 1
+        at_column[cell] = at_column.get(cell, 0) + runs
     takes_s = schedule.expected_seconds
     if schedule.paused:
         for cell in at_column:
@@ -125,7 +131,11 @@ def fires(
     elif any(number >= _MANY for number in at_column.values()):
         _crowded(row, scale, at_column, takes_s)
     else:
-        _runs(row, scale, dues, takes_s, schedule.spec.overlap)
+        _runs(row, scale, [due for due, _ in stretches], takes_s, schedule.spec.overlap)
+    until_ms = None if plan is None or schedule.paused else instant(plan.until)
+    if until_ms is not None:
+        # The planner moves on once a minute: the last column is hardly ever full.
+        paint(row, scale.cell(until_ms) + 2, len(row), UNPLANNED, "dim")
     return joined(row)
 
 

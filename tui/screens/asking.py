@@ -9,9 +9,9 @@ from control.model.explanation import Explanation
 from control.model.fleet import PartitionWithJobs
 from control.model.forecast import Forecast
 from control.model.queues import Queues
-from control.model.reports import Summary, TaskDetail, TaskStats, WorkerAttempt
+from control.model.reports import Summary, TaskDetail, TaskStats, WorkerAttempt, WorkerStats
 from control.model.states import State
-from control.model.timetable import PlannedView, ScheduleView
+from control.model.timetable import SchedulePlan, ScheduleView
 from control.model.views import JobView, Page, RunView
 from tui.link.questions import Question
 
@@ -28,15 +28,28 @@ SCHEDULES = Question(
     every_s=15.0,
     pages=5,
 )
-PLANNED = Question(
-    key="planned",
-    path="/v1/scheduled-runs",
-    shape=Page[PlannedView],
-    query={"limit": "1000"},
+PLAN = Question(
+    key="plan",
+    path="/v1/schedules/plan",
+    shape=Page[SchedulePlan],
+    query={"next": "5", "limit": "1000"},
     every_s=15.0,
-    pages=20,
+    pages=5,
+)
+WORKER_STATS = Question(
+    key="worker_stats",
+    path="/v1/stats/workers",
+    shape=Page[WorkerStats],
+    query={"window": "15m", "limit": "1000"},
+    every_s=15.0,
 )
 FORECAST = Question(key="forecast", path="/v1/forecast", shape=Forecast, every_s=30.0)
+
+
+def timeline(stretch_s: int) -> Question:
+    """What is planned, with how much is due in each stretch of so many seconds."""
+    query = {**PLAN.query, "bucket": str(stretch_s)}
+    return msgspec.structs.replace(PLAN, key="timeline", query=query)
 
 
 def tasks(window: str, key: str = "tasks") -> Question:

@@ -217,7 +217,7 @@ class Framed(Screen[None]):
         """The job under the cursor; None: there is none."""
         return None
 
-    def run_id(self) -> int | None:
+    def pointed_run(self) -> int | None:
         """The run under the cursor, where no job is; None: there is none."""
         return None
 

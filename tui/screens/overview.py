@@ -8,10 +8,11 @@ from textual.containers import Horizontal, Vertical
 from control.model.live import Note, Watch
 from control.model.queues import WaitingReason
 from control.model.states import State
-from control.model.timetable import PlannedView, ScheduleView
+from control.model.timetable import ScheduleView
 from control.model.views import Page, RunView
 from tui.core.amounts import brief, clock, count, roughly
 from tui.core.attention import Concern, job_of
+from tui.core.due import Due, to_come
 from tui.core.moments import instant
 from tui.core.orders import Thing
 from tui.core.rows import Column, Key, Rows, figure, length
@@ -26,7 +27,6 @@ from tui.widgets.box import Lines
 from tui.widgets.table import Table
 
 _ACK_MS = 3_600_000
-_LOOKED_AT = 500
 
 
 def _concerns() -> list[Column[Concern]]:
@@ -112,7 +112,8 @@ class Overview(View):
             asking.SUMMARY,
             asking.tasks("15m", "recent_tasks"),
             asking.SCHEDULES,
-            asking.PLANNED,
+            asking.PLAN,
+            asking.WORKER_STATS,
             asking.open_runs(State.IN_PROGRESS, self._take_open),
             asking.open_runs(State.READY, self._take_open),
         ]
@@ -173,7 +174,7 @@ class Overview(View):
             return next((each.job_id for each in groups if each.reason == found.reason), None)
         return None
 
-    def run_id(self) -> int | None:
+    def pointed_run(self) -> int | None:
         """The run under the cursor."""
         found = self.table.current if self.table is not None else None
         return found.id if isinstance(found, RunView) else None
@@ -249,11 +250,14 @@ class Overview(View):
         fires.footing = line("6 schedules")
         crons = {each.id: each for each in self.store.schedules()}
         now_ms = self.clock.now_ms
-        firsts: dict[int, PlannedView] = {}
-        for each in self.store.planned()[:_LOOKED_AT]:
-            firsts.setdefault(each.schedule_id, each)
-        planned = [_fire(each, crons.get(each.schedule_id), now_ms) for each in firsts.values()]
-        nothing = line((" nothing is planned" if "planned" in self.store.answers else " –", "dim"))
+        firsts = [due[0] for each in self.store.plans().values() if (due := to_come(each, now_ms))]
+        room = max(fires.size.height - 2, 0)
+        planned = [
+            _fire(due, crons.get(due.run.schedule_id), now_ms)
+            for due in sorted(firsts, key=lambda each: each.due_ms)[:room]
+        ]
+        asked = self.store.answers.keys() & {"plan", "timeline"}
+        nothing = line((" nothing is planned" if asked else " –", "dim"))
         fires.show(planned or [nothing])
 
 
@@ -274,9 +278,10 @@ def _note(note: Note) -> Line:
     )
 
 
-def _fire(planned: PlannedView, schedule: ScheduleView | None, now_ms: int) -> Line:
-    due_ms = instant(planned.due) or now_ms
+def _fire(due: Due, schedule: ScheduleView | None, now_ms: int) -> Line:
     cron = "" if schedule is None else schedule.spec.cron
-    late = due_ms < now_ms
-    away: Span = ("due now", "warn") if late else (f"in {roughly((due_ms - now_ms) / 1000):>4}", "")
-    return line(f" {clock(due_ms)}Z  ", away, f"  {planned.pipeline:<18} ", (cron, "dim"))
+    away_s = (due.due_ms - now_ms) / 1000
+    away: Span = (
+        (f"late {roughly(-away_s)}", "warn") if due.late else (f"in {roughly(away_s):>4}", "")
+    )
+    return line(f" {clock(due.due_ms)}Z  ", away, f"  {due.run.pipeline:<18} ", (cron, "dim"))

@@ -136,7 +136,7 @@ class Runs(View):
         event.stop()
         self.console.open_run(int(event.key))
 
-    def run_id(self) -> int | None:
+    def pointed_run(self) -> int | None:
         """The run under the cursor."""
         pointed = self.query_one("#runs", Table).pointed
         return None if pointed is None else int(pointed)

@@ -4,7 +4,7 @@ from typing import ClassVar, Final
 
 from textual.app import ComposeResult
 
-from control.model.timetable import PlannedView, ScheduleView
+from control.model.timetable import SchedulePlan, ScheduleView
 from control.model.views import Page, RunView
 from tui.core.amounts import roughly, took
 from tui.core.moments import zone_of
@@ -35,8 +35,7 @@ class Schedules(View):
 
     def __init__(self) -> None:
         super().__init__()
-        self._by_schedule: dict[int, list[PlannedView]] = {}
-        self._planned_ms = -1
+        self._plans: dict[int, SchedulePlan] = {}
         self._late: set[int | str] = set()
         self._drawn: dict[int, tuple[object, Line]] = {}
         self._columns = 96
@@ -45,8 +44,9 @@ class Schedules(View):
     def body(self) -> ComposeResult:
         """The timeline, and one schedule."""
         yield Table(
-            Rows(self._table_columns(), faulty=lambda each: each.paused),
+            Rows(self._table_columns(), faulty=self._is_faulty),
             id="schedules",
+            well="none is paused, idle, or takes longer than it has until it fires again",
             empty="no pipeline has a schedule. `schedules:` in a pipeline's file makes one",
         )
         yield Lines(id="schedule")
@@ -59,7 +59,7 @@ class Schedules(View):
     def questions(self) -> list[Question]:
         """What is planned, and what was."""
         schedule = self._schedule()
-        asked = [asking.SCHEDULES, asking.PLANNED, asking.FORECAST]
+        asked = [asking.SCHEDULES, asking.timeline(self._step_ms() // 1000), asking.FORECAST]
         return [*asked, asking.recent_runs(schedule.pipeline)] if schedule else asked
 
     def paint(self, *, order: bool) -> None:
@@ -67,7 +67,7 @@ class Schedules(View):
         store = self.store
         table = self.query_one("#schedules", Table)
         self._columns = max(table.size.width - 2 - _MARGIN - 1, 12)
-        self._take_planned()
+        self._plans = store.plans_of("timeline") or store.plans()
         # Attention knows which take longer than they have until they fire again.
         concerns = self.console.concerns()
         self._late = {each.about[1] for each in concerns if each.sign == LATE}
@@ -129,26 +129,19 @@ class Schedules(View):
         self._local = not self._local
         self.flush(order=False)
 
-    def _take_planned(self) -> None:
-        answer = self.store.answers.get("planned")
-        at_ms = 0 if answer is None else answer.at_ms
-        if at_ms == self._planned_ms:
-            return
-        self._planned_ms = at_ms
-        self._drawn.clear()
-        self._by_schedule = {}
-        for each in self.store.planned():
-            self._by_schedule.setdefault(each.schedule_id, []).append(each)
+    def _is_faulty(self, each: ScheduleView) -> bool:
+        """Whether it starts nothing, or takes longer than it has until it fires again."""
+        return each.paused or each.reason is not None or each.id in self._late
 
     def _cells(self, each: ScheduleView) -> Line:
         """A schedule's row; thousands of fires are not drawn anew four times a second."""
         step_ms = self._step_ms()
         start_ms = self.clock.now_ms // step_ms * step_ms
-        key = (start_ms, step_ms, self._columns, each.paused, each.expected_seconds)
+        plan = self._plans.get(each.id)
+        key = (start_ms, step_ms, self._columns, each.paused, each.expected_seconds, plan)
         found = self._drawn.get(each.id)
         if found is None or found[0] != key:
-            own = self._by_schedule.get(each.id, [])
-            found = (key, timeline.fires(each, own, start_ms, step_ms, self._columns))
+            found = (key, timeline.fires(each, plan, start_ms, step_ms, self._columns))
             self._drawn[each.id] = found
         return found[1]
 
@@ -189,7 +182,7 @@ class Schedules(View):
         box.show(
             schedule_detail(
                 schedule,
-                self._by_schedule.get(schedule.id, []),
+                self._plans.get(schedule.id),
                 [run for run in recent if run.schedule_id == schedule.id],
                 self.store.forecast(),
                 max(box.size.width - 2, 10),

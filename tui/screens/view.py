@@ -161,7 +161,7 @@ class View(Framed):
 
     def _with_job(self, job: Callable[[int], None], run: Callable[[int], None]) -> None:
         """Do this with the job under the cursor, or that with the run."""
-        job_id, run_id = self.job_id(), self.run_id()
+        job_id, run_id = self.job_id(), self.pointed_run()
         if job_id is not None:
             job(job_id)
         elif run_id is not None:

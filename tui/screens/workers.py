@@ -10,7 +10,8 @@ from control.model.live import Watch
 from control.model.reports import WorkerAttempt
 from control.model.states import Speed
 from control.model.views import Page
-from tui.core.fleet_tables import is_faulty_worker, workers
+from tui.core.failing import failing
+from tui.core.fleet_tables import Fleet, workers
 from tui.core.orders import Thing
 from tui.core.rows import Rows
 from tui.core.spans import Span, line
@@ -32,11 +33,16 @@ class Workers(View):
     name_of_view = "workers"
     supports: ClassVar[frozenset[str]] = ROWS | {"explain", "log", "drain", "lane"}
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._fleet = Fleet(self.clock)
+
     def body(self) -> ComposeResult:
         """The table, and one worker's slots."""
         yield Table(
-            Rows(workers(self.clock), faulty=is_faulty_worker, sort="need"),
+            Rows(workers(self._fleet), faulty=self._fleet.is_faulty, sort="need"),
             id="workers",
+            well="none is sick, silent, draining, or lost; none fails more, or has a late job",
             empty="no worker is connected. `tpworker --url ws://HOST:8701 --slots 4` starts one",
         )
         yield Lines(id="slots")
@@ -49,7 +55,8 @@ class Workers(View):
     def questions(self) -> list[Question]:
         """What the one under the cursor has executed."""
         worker = self._worker()
-        return [] if worker is None else [asking.history(worker.id, _WINDOW)]
+        own = [] if worker is None else [asking.history(worker.id, _WINDOW)]
+        return [*own, asking.WORKER_STATS]
 
     def watched(self) -> Watch:
         """The workers."""
@@ -59,14 +66,21 @@ class Workers(View):
         """Draw it."""
         store = self.store
         rows = dict(store.workers)
+        stats = store.worker_stats()
+        self._fleet.failing = failing(stats)
+        self._fleet.errors = {each.worker: each.errors / (each.attempts or 1) for each in stats}
         table = self.query_one("#workers", Table)
-        heading: list[str | Span] = [(f"Workers {len(rows)}", "title")]
+        here = sum(each.state not in {"drained", "lost"} for each in rows.values())
+        heading: list[str | Span] = [(f"Workers {here}", "title")]
         states = [worker.state for worker in rows.values()]
         silent = sum(worker.silent_since is not None for worker in rows.values())
+        sick = sum(each.sick is not None and each.state != "lost" for each in rows.values())
         for number, word in (
+            (sick, "sick"),
             (silent, "silent"),
             (states.count("draining"), "draining"),
             (states.count("lost"), "lost"),
+            (sum(name in self._fleet.failing for name in rows), "failing"),
         ):
             if number:
                 heading.append((f" · {number} {word}", "warn"))

@@ -52,11 +52,13 @@ class Table(Box, Generic[Row]):
         *,
         id: str,  # noqa: A002 - Textual's word.
         empty: str = "",
+        well: str = "nothing is wrong",
         classes: str | None = None,
     ) -> None:
         super().__init__(id=id, classes=classes)
         self.rows = rows
         self.empty = empty  # Why there is nothing, and what to do.
+        self.well = well  # What it means that `e` leaves nothing.
         self.loading_words = "loading …"
         self.ready = False  # Whether an answer has come yet: no rows is not the same as unknown.
         self.marks: set[Key] = set()
@@ -268,7 +270,7 @@ class Table(Box, Generic[Row]):
         if self.rows.hidden:
             hidden = self.rows.hidden
             if not self.rows.filter:
-                return f"nothing is wrong. {hidden} hidden. e shows all again"
+                return f"{self.well}. {hidden} hidden. e shows all again"
             what = self.rows.filter.text
             return f"nothing matches «{what}». {hidden} hidden by the filter. esc clears it"
         return self.empty or "nothing is here"

@@ -19,6 +19,7 @@ ANSWERS: Final[dict[tuple[str, str], int]] = {
     ("GET", "/v1/runs/{run_id}/jobs"): limits.ANSWER_PAGE_BYTES,
     ("GET", "/v1/jobs/{job_id}"): limits.ANSWER_ITEM_BYTES,
     ("GET", "/v1/schedules"): limits.ANSWER_PAGE_BYTES,
+    ("GET", "/v1/schedules/plan"): limits.ANSWER_PAGE_BYTES,
     ("GET", "/v1/scheduled-runs"): limits.ANSWER_PAGE_BYTES,
     ("GET", "/v1/forecast"): limits.ANSWER_PAGE_BYTES,
     ("GET", "/v1/workers"): limits.ANSWER_ITEM_BYTES,

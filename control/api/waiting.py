@@ -1,0 +1,47 @@
+"""Decides what is said of jobs that may run and do not: what the balancer says, where it is asked.
+
+The state knows only that they wait for a slot; the balancer knows whether there can be one.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from control.api.ports import Balancing
+from control.core.advance import WAITS
+from control.model.errors import BalancerSilent
+from control.model.states import State
+from control.model.times import from_rfc3339
+from control.model.views import JobView
+
+_ASKED_MAX: Final = 5  # Names of one answer: the balancer looks for a job's rank each time.
+
+
+async def with_reasons(balancing: Balancing, jobs: Sequence[JobView], now_ms: int) -> list[JobView]:
+    """These jobs of one run; those of one name wait for the same reason."""
+    said: dict[str, str | None] = {}
+    shown: list[JobView] = []
+    for job in jobs:
+        if _may_run(job, now_ms):
+            if job.name not in said and len(said) < _ASKED_MAX:
+                try:
+                    waits = await balancing.waits(job.id)
+                except BalancerSilent:
+                    return list(jobs)
+                said[job.name] = None if waits is None else waits.why
+            why = said.get(job.name)
+            if why is not None:
+                reason = job.reason.removesuffix(WAITS) + why
+                job = msgspec.structs.replace(job, reason=reason)  # noqa: PLW2901 - as it is shown.
+        shown.append(job)
+    return shown
+
+
+def _may_run(job: JobView, now_ms: int) -> bool:
+    return (
+        job.state == State.READY
+        and job.ready_at is not None
+        and from_rfc3339(job.ready_at) <= now_ms
+        and job.reason.endswith(WAITS)
+    )
