@@ -99,6 +99,8 @@ class WorkerProtocol:
         self._identity = identity
         self._queued: OrderedDict[Lease, Assign] = OrderedDict()
         self._running: dict[Lease, int] = {}  # Value: when it began.
+        # How many attempts of a job execute: also those that were dropped and have not ended yet.
+        self._executing: dict[int, int] = {}
         self._untold: dict[Lease, int] = {}  # Running, but this gateway does not know it yet.
         self._unkept: list[tuple[Lease, bytes]] = []
         self._results: dict[Lease, bytes] = dict(results or {})  # Not acknowledged.
@@ -111,9 +113,9 @@ class WorkerProtocol:
         self._queue_max = identity.slots + limits.PREFETCH_JOBS_MAX
 
     @property
-    def waiting(self) -> int:
-        """How many assigned attempts have not begun."""
-        return len(self._queued)
+    def waiting(self) -> bool:
+        """Whether an assigned attempt may begin."""
+        return self._next() is not None
 
     @property
     def idle(self) -> bool:
@@ -128,12 +130,21 @@ class WorkerProtocol:
     # The job loop's side.
 
     def begin(self, now_ms: int) -> Assign | None:
-        """Take the next attempt to execute, if one waits."""
-        if not self._queued:
+        """Take the next attempt to execute, if one waits.
+
+        An attempt never executes beside an earlier one of its job, which may take a while to stop.
+        """
+        lease = self._next()
+        if lease is None:
             return None
-        lease, assign = self._queued.popitem(last=False)
+        assign = self._queued.pop(lease)
         self._running[lease] = self._untold[lease] = now_ms
+        self._executing[lease.job_id] = self._executing.get(lease.job_id, 0) + 1
         return assign
+
+    def _next(self) -> Lease | None:
+        executing = self._executing
+        return next((lease for lease in self._queued if lease.job_id not in executing), None)
 
     def progress(self, lease: Lease, fraction: float) -> None:
         """Note how much of a running attempt is done; only the newest is sent."""
@@ -142,6 +153,7 @@ class WorkerProtocol:
 
     def end(self, ended: Ended) -> None:
         """Note how a running attempt ended; ignored when it was dropped meanwhile."""
+        self._executed(ended.lease)
         if self._running.pop(ended.lease, None) is None:
             self.logs.forget(ended.lease)
             return
@@ -150,11 +162,17 @@ class WorkerProtocol:
 
     def give_back(self, lease: Lease) -> None:
         """Hand a running attempt back: nothing of it has been done."""
+        self._executed(lease)
         self._untold.pop(lease, None)
         self._progress.pop(lease, None)
         self.logs.forget(lease)
         if self._running.pop(lease, None) is not None:
             self._say(HandedBack(leases=(lease,)))
+
+    def _executed(self, lease: Lease) -> None:
+        left = self._executing.pop(lease.job_id, 1) - 1
+        if left:
+            self._executing[lease.job_id] = left
 
     def fall_sick(self, reason: str) -> None:
         """Say that attempts cannot be started; until `recover` all that have not begun go back."""

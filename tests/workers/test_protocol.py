@@ -1,5 +1,6 @@
 """Decides how the worker's half of the protocol must behave, whatever frames come."""
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -72,6 +73,28 @@ def test_an_attempt_goes_from_assignment_to_acknowledgement() -> None:
     assert said(protocol) == [ended(1)]
     assert protocol.receive(encoded(Ack(leases=(lease(1),))), 0) == [Forgotten((lease(1),))]
     assert hello_of(protocol).holding == (lease(2),)
+
+
+def test_an_attempt_waits_until_an_earlier_one_of_its_job_has_stopped() -> None:
+    protocol = connected()
+    protocol.receive(encoded(assign(1)), 0)
+    protocol.begin(0)
+    protocol.hello(0)
+    # Its lease was given away while it was out of reach; what it executes takes a while to stop.
+    first, second = lease(1), lease(1, attempt=2)
+    protocol.receive(encoded(msgspec.structs.replace(WELCOME, drop=(first,))), 0)
+    protocol.receive(encoded(msgspec.structs.replace(assign(1), lease=second), assign(2)), 0)
+    begun = protocol.begin(0)
+    assert begun is not None
+    assert begun.lease == lease(2)
+    assert protocol.begin(0) is None
+    assert hello_of(protocol).holding == (lease(2), second)
+    protocol.end(ended(1, Outcome.CANCELLED))
+    assert protocol.waiting
+    begun = protocol.begin(0)
+    assert begun is not None
+    assert begun.lease == second
+    assert not protocol.unkept()  # Of the dropped one nobody hears.
 
 
 def test_a_start_is_not_told_when_the_result_travels_with_it() -> None:
