@@ -85,14 +85,14 @@ class Balancer:
         """
         if self._moving and job.job_id in self._moving:  # Perhaps once more since it left.
             job = msgspec.structs.replace(job, order=self._moving.pop(job.job_id))
-        if self._past.has_ended(job.job_id, job.attempt):
+        if self._past.has_ended(job.job_id, job.attempt, job.run_id):
             return False
         known, waiting = self.outstanding.jobs.get(job.job_id), self.waiting.jobs.get(job.job_id)
         if known is not None and known.attempt > job.attempt:
             return False
         if self._past.was_cancelled(job.job_id, job.attempt):
             self._settle(job.job_id)
-            self._past.ended(job.job_id, job.attempt)
+            self._past.ended(job.run_id, job.job_id, job.attempt)
             return False
         if waiting is not None:
             if waiting.job.attempt >= job.attempt:
@@ -154,11 +154,12 @@ class Balancer:
 
     def finished(self, message: Finished, now_ms: int) -> None:
         """An attempt ended (or was lost)."""
-        known = self.outstanding.jobs.get(message.job_id)
-        put_back_s = None
+        known, put_back_s = self.outstanding.jobs.get(message.job_id), None
+        if known is not None and known.run_id not in {None, message.run_id}:
+            return  # It is foreign: the job is of another run.
         if known is not None and known.attempt == message.attempt:
             put_back_s = self._settle(message.job_id)
-        self._past.ended(message.job_id, message.attempt, put_back_s)
+        self._past.ended(message.run_id, message.job_id, message.attempt, put_back_s)
         if message.outcome != Outcome.DONE:
             return
         connected = message.worker in self.slots.workers
@@ -249,7 +250,7 @@ class Balancer:
                 continue
             self.waiting.remove(waiting)
             placed = Placed(job.attempt, job.key, job.client, speed, expected_s, lane, now_ms)
-            placed.put_back_s = waiting.put_back_s
+            placed.put_back_s, placed.run_id = waiting.put_back_s, job.run_id
             self._fleet.hold(job.job_id, placed)
             to = lane.worker.info
             sent = (job, waiting.place, lane.partition, to.worker, speed, expected_s, to.client)
@@ -364,8 +365,7 @@ class Balancer:
     def _is_over(self, hold: Hold) -> bool:
         """Whether it ended, or came back, before this older news of it: topics do not wait for
         each other."""
-        ended = self._past.has_ended(hold.job_id, hold.attempt)
-        return ended or hold.job_id in self.waiting.jobs
+        return self._past.has_ended(hold.job_id, hold.attempt) or hold.job_id in self.waiting.jobs
 
     def _add(self, job: JobReady, place: int, put_back_s: float | None = None) -> None:
         expected_s = self.estimates.expected(job.key)

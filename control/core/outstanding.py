@@ -25,6 +25,7 @@ class Placed(msgspec.Struct):
     lane: Lane | None
     placed_ms: int
     put_back_s: float | None = None  # In the order, when it waited.
+    run_id: int | None = None  # None: only its dispatcher has told of it.
 
 
 class Outstanding:

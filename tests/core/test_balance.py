@@ -312,3 +312,29 @@ class Conservation(RuleBasedStateMachine):
 
 
 TestConservation = Conservation.TestCase
+
+
+def test_an_end_that_names_another_run_ends_nothing() -> None:
+    balancer = Balancer(Policy(partitions=4))
+    balancer.worker_up(worker("w", 1, balancer))
+    balancer.submit(ready(1), 1)
+    (made,) = balancer.assign(0, 100)
+    foreign = msgspec.structs.replace(finished(made), run_id=7)
+    balancer.finished(foreign, 0)
+    assert list(balancer.outstanding.jobs) == [1]
+    # Nor a job that has not come yet.
+    balancer.finished(msgspec.structs.replace(foreign, job_id=2), 0)
+    assert balancer.submit(ready(2), 2)
+    balancer.finished(finished(made), 0)
+    assert [each.job.job_id for each in balancer.assign(0, 100)] == [2]
+
+
+def test_an_older_end_said_again_is_no_news() -> None:
+    balancer = Balancer(Policy(partitions=4))
+    balancer.worker_up(worker("w", 1, balancer))
+    second = msgspec.structs.replace(ready(1), attempt=2)
+    balancer.submit(second, 1)
+    (made,) = balancer.assign(0, 100)
+    balancer.finished(finished(made), 0)
+    balancer.finished(msgspec.structs.replace(finished(made), attempt=1), 0)
+    assert not balancer.submit(second, 2)
