@@ -102,9 +102,7 @@ class Leases:
                 settled_ms = now_ms + _ms(limits.RESTART_GRACE_S)
             grace_ms = max(settled_ms, self._returning.get(placed.worker, 0))
             if now_ms < grace_ms:
-                held.started_ms = self._wall(
-                    now_ms
-                )  # Perhaps: no connected worker has reported it.
+                self._perhaps_began(held, now_ms)  # No connected worker has reported it.
                 self.holdings.set_adrift(held, grace_ms)
                 out.recovered = True
             else:
@@ -323,12 +321,16 @@ class Leases:
         worker = held.worker or held.placed.worker
         out.event(started_message(held.placed, worker, held.started_ms), job.run_id)
 
+    def _perhaps_began(self, held: Held, now_ms: int) -> None:
+        wall_ms = self._wall(now_ms)
+        held.started_ms = instant_ms(wall_ms, held.placed.job.ready_ms, wall_ms)
+
     def _recover(self, held: Held, claim: Claim, out: Outbox, now_ms: int) -> None:
         """Its worker has had it all the time."""
         self._give(held, claim.worker, out)
         out.recovered = True
         if claim.started_ms is None:
-            held.started_ms = self._wall(now_ms)  # Perhaps: it is said after each hello.
+            self._perhaps_began(held, now_ms)  # It is said after each hello.
         else:  # Its cancellation may have passed unheard while nobody held it.
             self._begin(held, claim.started_ms, out, now_ms)
 

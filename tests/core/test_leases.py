@@ -42,6 +42,20 @@ def test_a_result_counts_once_and_is_acknowledged_each_time() -> None:
     assert leases.refused == 1
 
 
+def test_what_may_have_begun_began_after_it_was_ready_wherever_the_clock_was_set() -> None:
+    leases = Leases("d", CLASSES, 0)
+    leases.ahead_ms = -5_000  # Set back since.
+    out = Outbox()
+    waits = placed(1, "w")
+    waits = msgspec.structs.replace(waits, job=msgspec.structs.replace(waits.job, ready_ms=900))
+    leases.place(waits, place_of(0), out, 100)
+    leases.expire(out, LATER + 100)
+    (lost,) = results(out)
+    assert lost.outcome == Outcome.LOST
+    assert lost.started_ms is not None
+    assert lost.ready_ms <= lost.started_ms <= lost.finished_ms
+
+
 def test_whose_job_it_is_only_those_are_told_who_know_the_field() -> None:
     leases, out = Leases("d", CLASSES, 0), Outbox()
     connect(leases, "old")
