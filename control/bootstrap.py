@@ -6,7 +6,7 @@ import os
 import socket
 import sqlite3
 import tomllib
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
@@ -17,8 +17,9 @@ from control.api.auth import hash_secret, make_secret, matches
 from control.core.epochs import is_restored, last_id_before, next_epoch
 from control.model.config import EMBEDDED, Config
 from control.model.errors import ConfigError, StoreFailed
-from control.model.life import Life, Position
-from control.model.names import CREDENTIALS_FILE, RESTORE_FILE
+from control.model.life import Life, Lost, Position
+from control.model.messages import Finished, JobReady, Message, Placed, Skipped
+from control.model.names import CREDENTIALS_FILE, RESTORE_FILE, Group, Topic
 from control.model.pipelines import PRIORITY_DEFAULT
 from control.model.states import Role
 from control.model.times import to_rfc3339
@@ -113,18 +114,18 @@ def enter_life(
     *,
     now_ms: int,
     jobs_to_publish: bool,
-    unread: Callable[[], Collection[tuple[int, int]]],
+    unread: Callable[[Topic, Group], Iterable[Message]],
 ) -> Life:
     """Find out which life of the data this is; another one begins where they were restored.
 
-    `jobs_to_publish`: as for `epoch.begin`. `unread`: gives the jobs and attempts whose ends the
-    restored log has, and the trigger has not read. Raises `StoreFailed`.
+    `jobs_to_publish`: as for `epoch.begin`. `unread`: what the restored log still has for a
+    group. Raises `StoreFailed`.
     """
     try:
         stored, witnessed = epoch.position(conn), witness.read()
         if is_restored(stored, witnessed):
             # Before it begins, so that a crash in between leaves nothing undone.
-            files.forget_attempts(_attempts_to_come(epoch.open_jobs(conn), unread()))
+            files.forget_attempts(_attempts_to_come(epoch.open_jobs(conn), unread))
             number = next_epoch(stored, witnessed, epoch.last_id(conn), now_ms)
             # First: a crash in between begins one more life, from the same backup.
             witness.write(Position(number, stored.commits + 1))
@@ -145,11 +146,58 @@ def enter_life(
     return epoch.life(conn)
 
 
-def _attempts_to_come(found: epoch.OpenJobs, unread: Collection[tuple[int, int]]) -> dict[int, int]:
+def _attempts_to_come(
+    found: epoch.OpenJobs, unread: Callable[[Topic, Group], Iterable[Message]]
+) -> dict[int, int]:
     """The next attempt of each open job, by job id."""
-    ended = set(unread)
+    ended = _attempts(unread(Topic.TASK_RUN_RESULTS, Group.TRIGGER))
     begun = [*found.running, *(each for each in found.waiting if each in ended)]
     return dict(found.waiting) | {job: attempt + 1 for job, attempt in begun}
+
+
+def lost_since(
+    conn: sqlite3.Connection,
+    life: Life,
+    unread: Callable[[Topic, Group], Iterable[Message]],
+    retries: Sequence[tuple[int, int]],
+    *,
+    from_start: bool,
+) -> Lost:
+    """Which facts a restored state must not have. `unread`: what its bus delivers again to a group.
+
+    `retries`: attempts of which there are facts, but for the first ones of jobs. `from_start`:
+    whether the offsets of its bus have restarted.
+    """
+    found = epoch.open_jobs(conn)
+    ends = _attempts(unread(Topic.TASK_RUN_RESULTS, Group.STATISTICS))
+    known = _attempts(unread(Topic.TASK_RUN_RESULTS, Group.TRIGGER))
+    under_way = _attempts(unread(Topic.TASK_RUNS, Group.BALANCER))
+    under_way |= _attempts(unread(Topic.TASK_RUNS_LOAD_BALANCED, Group.DISPATCHER))
+    return Lost(
+        last_job_id=life.last_job_id,
+        last_id=last_id_before(life.epoch),
+        open_jobs=[*found.waiting, *found.running],
+        counted=sorted(known - ends),
+        # Of a job that was cancelled while it ran, its end is said once its worker's has come.
+        again=sorted(ends.union(epoch.begun(conn, sorted(under_way)))),
+        under_way=sorted(under_way),
+        beyond=epoch.beyond(conn, retries),
+        from_start=from_start,
+    )
+
+
+def _attempts(messages: Iterable[Message]) -> set[tuple[int, int]]:
+    """Which jobs' attempts these tell of."""
+    found: set[tuple[int, int]] = set()
+    for message in messages:
+        match message:
+            case Finished() | Skipped() | JobReady():
+                found.add((message.job_id, message.attempt))
+            case Placed(job=job):
+                found.add((job.job_id, job.attempt))
+            case _:
+                pass
+    return found
 
 
 def restored_check(life: Life) -> CheckView | None:

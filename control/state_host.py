@@ -1,7 +1,6 @@
 """Composes what needs the state database: of a control plane, one process has this part."""
 
-import sqlite3
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from importlib.metadata import version
 
@@ -21,8 +20,7 @@ from control.model.config import Config
 from control.model.errors import StoreFailed
 from control.model.kinds import KindRegistry, installed_kinds
 from control.model.life import Lost
-from control.model.messages import Finished, Skipped
-from control.model.names import FACTS_FILE, LOGS_FOLDER, STATE_FILE, Group, Service, Topic
+from control.model.names import FACTS_FILE, LOGS_FOLDER, STATE_FILE, Service
 from control.services.balancer import BalancerService
 from control.services.clock_watch import ClockWatch
 from control.services.examiner import Examiner
@@ -89,7 +87,7 @@ class StateHost:
             files,
             now_ms=world.clock.wall_ms(),
             jobs_to_publish=wiring.spread,
-            unread=lambda: _ends_unread(wiring, conn, Group.TRIGGER),
+            unread=partial(wiring.unread, conn),
         )
         self._data_id = settings.identity(conn, world.random_bytes, Setting.DATA)
         participant = wiring.participant(conn, world.random_bytes)
@@ -173,19 +171,13 @@ class StateHost:
             )
         )
 
-    async def _find_lost(self) -> Lost:
-        """What this state, which was restored, does not know of."""
+    async def _find_lost(self, retries: Sequence[tuple[int, int]]) -> Lost:
+        """Which facts this state, which was restored, must not have."""
 
         def look(tx: Tx) -> Lost:
-            found = epoch.open_jobs(tx.conn)
-            return Lost(
-                last_job_id=self.life.last_job_id,
-                last_id=last_id_before(self.life.epoch),
-                open_jobs=[job for job, _ in (*found.waiting, *found.running)],
-                past=found.past,
-                unread=_ends_unread(self._wiring, tx.conn, Group.STATISTICS),
-                from_start=not self._wiring.spread,
-            )
+            unread = partial(self._wiring.unread, tx.conn)
+            from_start = not self._wiring.spread
+            return bootstrap.lost_since(tx.conn, self.life, unread, retries, from_start=from_start)
 
         return await self.writer.write(look)
 
@@ -215,12 +207,3 @@ class StateHost:
             await self._fair.lanes.facts(lambda: self._facts.prune(before_ms))
         except StoreFailed as error:
             LOG.warning("statistics.failing", error=str(error))
-
-
-def _ends_unread(wiring: Wiring, conn: sqlite3.Connection, group: Group) -> list[tuple[int, int]]:
-    """The jobs and attempts whose ends the database's own log has, and a group has not finished."""
-    return [
-        (each.job_id, each.attempt)
-        for each in wiring.unread(conn, Topic.TASK_RUN_RESULTS, group)
-        if isinstance(each, Finished | Skipped)
-    ]

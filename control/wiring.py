@@ -130,12 +130,7 @@ class _Embedded:
         return self._journal
 
     def unread(self, conn: sqlite3.Connection, topic: Topic, group: Group) -> list[Message]:
-        positions, more = self._journal.join(conn, topic, group), True
-        messages: list[Message] = []
-        while more:
-            found, positions, more = self._journal.read(conn, topic, group, positions)
-            messages += [delivery.message for delivery in found]
-        return messages
+        return self._journal.unread(conn, topic, group)
 
     def bus(self, writer: Writer | None) -> Bus:
         assert writer is not None

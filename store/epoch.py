@@ -131,15 +131,28 @@ class OpenJobs(msgspec.Struct, frozen=True):
 
     waiting: Sequence[tuple[int, int]]
     running: Sequence[tuple[int, int]]
-    past: Sequence[tuple[int, int]]  # Their attempts that have ended.
 
 
 def open_jobs(conn: sqlite3.Connection) -> OpenJobs:
     """All jobs that have not ended."""
     rows = conn.execute(_SQL["open_jobs"]).fetchall()
-    ids = msgspec.json.encode([row[0] for row in rows]).decode()
     return OpenJobs(
         waiting=[(job, attempt) for job, attempt, state in rows if state == State.READY],
         running=[(job, attempt) for job, attempt, state in rows if state != State.READY],
-        past=conn.execute(_SQL["past_attempts"], (ids,)).fetchall(),
     )
+
+
+def beyond(
+    conn: sqlite3.Connection, attempts: Sequence[tuple[int, int]]
+) -> Sequence[tuple[int, int]]:
+    """Those of these attempts, job ids with numbers, that their jobs have not come to."""
+    text = msgspec.json.encode(attempts).decode()
+    return conn.execute(_SQL["beyond"], (text,)).fetchall()
+
+
+def begun(
+    conn: sqlite3.Connection, attempts: Sequence[tuple[int, int]]
+) -> Sequence[tuple[int, int]]:
+    """Those of these attempts that are their jobs' last ones, and have begun."""
+    text = msgspec.json.encode(attempts).decode()
+    return conn.execute(_SQL["begun"], (text,)).fetchall()

@@ -154,21 +154,19 @@ class Facts:
             row = cursor.execute(_SQL["epoch"]).fetchone()
             return int(row[0]) if row else 1
 
+    def retries(self) -> list[tuple[int, int]]:
+        """Jobs and attempts that have facts, but for first attempts."""
+        with self._writing, self._cursor() as cursor:
+            return cursor.execute(_SQL["retries"]).fetchall()
+
     def enter(self, epoch: int, lost: Lost) -> int:
         """Belong to another epoch from now on; gives how many facts were of a lost life."""
         with self._writing, self._cursor() as cursor:
             cursor.begin()
-            past_jobs, past_attempts = _columns(lost.past)
-            unread_jobs, unread_attempts = _columns(lost.unread)
-            values = {
-                "last_job": lost.last_job_id,
-                "last_id": lost.last_id,
-                "open": list(lost.open_jobs),
-                "past_jobs": past_jobs,
-                "past_attempts": past_attempts,
-                "unread_jobs": unread_jobs,
-                "unread_attempts": unread_attempts,
-            }
+            values: dict[str, int | list[int]] = {}
+            values["last_job"], values["last_id"] = lost.last_job_id, lost.last_id
+            for name in ("open_jobs", "counted", "again", "under_way", "beyond"):
+                values[f"{name}_jobs"], values[f"{name}_attempts"] = _columns(getattr(lost, name))
             row = cursor.execute(_SQL["forget_lost"], values).fetchone()
             if lost.from_start:
                 cursor.execute(_SQL["forget_reached"])

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from control.core.offsets import OffsetTracker
 from control.model import limits
-from control.model.messages import BATCH_DECODER, ENCODER
+from control.model.messages import BATCH_DECODER, ENCODER, Message
 from control.model.names import Group, Topic
 from control.model.records import Delivery, Receipts, Record
 
@@ -135,6 +135,15 @@ class Journal:
             return 0
         lanes = [lane for lane in self._ends if lane[0] == topic]
         return sum(self._ends[lane] - self._tracker(trackers, lane).watermark for lane in lanes)
+
+    def unread(self, conn: sqlite3.Connection, topic: Topic, group: Group) -> list[Message]:
+        """What a group has not finished."""
+        positions, more = self.join(conn, topic, group), True
+        messages: list[Message] = []
+        while more:
+            found, positions, more = self.read(conn, topic, group, positions)
+            messages += [delivery.message for delivery in found]
+        return messages
 
     def rolled_back(self) -> None:
         """Nothing since the last commit happened: read the tables again before going on."""

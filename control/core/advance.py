@@ -6,6 +6,8 @@ what it collected. No I/O, no clock: times are arguments.
 
 from collections.abc import Callable, Sequence
 
+from control.core.attempts import archived
+from control.core.epochs import next_attempt
 from control.core.graph import Graph
 from control.core.lifecycle import JOB, RUN, Event, after
 from control.core.retry import retry_delay_ms
@@ -86,7 +88,7 @@ class Advance:
         if job.state == State.READY:
             at_ms = message.started_ms or message.finished_ms
             self._start(job, message.worker, message.partition, at_ms)
-        job.finished_ms = message.finished_ms
+        self._ends(job, message.finished_ms)
         job.exit_code, job.error, job.log_bytes = (
             message.exit_code,
             message.error,
@@ -141,8 +143,8 @@ class Advance:
             raise Conflict(message)
         self._cancel(job, reason)
 
-    def retry(self) -> None:
-        """By hand: the failed and cancelled jobs once more."""
+    def retry(self, epoch: int = 1) -> None:
+        """By hand: the failed and cancelled jobs once more. `epoch`: of the data."""
         if self.run.state not in FINAL:
             message = f"run {self.run.id} is {self.run.state}; only a run that has ended is retried"
             raise Conflict(message)
@@ -158,7 +160,8 @@ class Advance:
                 self._archive(
                     job, Outcome.FAILED if job.state == State.ERROR else Outcome.CANCELLED
                 )
-            job.attempt += 1  # The old one has its end, and may still be on its way somewhere.
+            # The old one has its end, and may still be on its way somewhere.
+            job.attempt = next_attempt(epoch, job.id, job.attempt)
             self._move(job, Event.RETRY, WAITS_FOR_JOBS)
             self._clear(job)
             job.ready_ms, job.failures, job.lost = None, 0, 0
@@ -174,9 +177,13 @@ class Advance:
         `number` gives the number of a job's next attempt, which no record of an earlier life has.
         """
         for job in self.run.jobs:
-            if job.state in FINAL or job.ready_ms is None:
+            if job.state in FINAL:
                 continue
-            self._reissue(job, number(job.attempt), "the data were restored from a backup")
+            if job.ready_ms is None:  # Perhaps it was released in the life that is lost.
+                job.attempt = number(job.attempt)
+                self.changed[job.idx] = job
+            else:
+                self._reissue(job, number(job.attempt), "the data were restored from a backup")
 
     def fail_unstarted(self, job: JobRow, reason: str) -> None:
         """A job that may start cannot: its input is too large, say."""
@@ -241,6 +248,8 @@ class Advance:
             job = jobs[idx]
             if job.state == State.READY and job.ready_ms is None and not waits:
                 self._release(job, bad)
+            if job.finished_ms is not None and job.finished_ms > self.now_ms:
+                self.now_ms = job.finished_ms
             good[idx] = self._is_good(job, bad=bad is not None)
             stage_open = stage_open or job.state not in FINAL
             if stage_bad is None and not good[idx]:
@@ -329,20 +338,7 @@ class Advance:
         self.released.append(job)
 
     def _archive(self, job: JobRow, outcome: Outcome) -> None:
-        self.archived.append(
-            AttemptRow(
-                job_id=job.id,
-                attempt=job.attempt,
-                outcome=outcome,
-                worker=job.worker,
-                partition=job.partition,
-                error=job.error,
-                exit_code=job.exit_code,
-                log_bytes=job.log_bytes,
-                started_ms=job.started_ms,
-                finished_ms=job.finished_ms or self.now_ms,
-            )
-        )
+        self.archived.append(archived(job, outcome, self.now_ms))
 
     def _clear(self, job: JobRow) -> None:
         job.worker = job.partition = job.progress = job.error = job.exit_code = None
@@ -353,7 +349,8 @@ class Advance:
         """The retries whose delay is over may run."""
         for job in self.run.jobs:
             if job.delayed and job.ready_ms is not None and job.ready_ms <= self._steady_ms:
-                job.ready_ms += self.now_ms - self._steady_ms
+                ready_ms = job.ready_ms + self.now_ms - self._steady_ms
+                job.ready_ms = max(ready_ms, self.run.created_ms)
                 job.delayed = False
                 job.reason = WAITS
                 self.changed[job.idx] = job
@@ -366,10 +363,15 @@ class Advance:
         if job.delayed:
             job.ready_ms = self.now_ms
         self.stopped.append(job)
-        job.finished_ms = self.now_ms
+        self._ends(job, self.now_ms)
         if job.state == State.READY:
             self.skipped.append(job)
         self._move(job, Event.CANCEL, reason)
+
+    def _ends(self, job: JobRow, at_ms: int) -> None:
+        """Not before it was ready or began, and what follows from it not before its end."""
+        job.finished_ms = max(at_ms, job.started_ms or job.ready_ms or 0)
+        self.now_ms = max(self.now_ms, job.finished_ms)
 
     def _skip(self, job: JobRow, reason: str) -> None:
         job.finished_ms = self.now_ms
@@ -392,5 +394,5 @@ class Advance:
     def _end(self, event: Event, reason: str) -> None:
         self._move_run(event, reason)
         self.run.ending = None
-        self.run.finished_ms = self.now_ms
+        self.run.finished_ms = max(self.now_ms, *(job.finished_ms or 0 for job in self.run.jobs))
         self.ended = True

@@ -66,3 +66,12 @@ def is_of_this_life(attempt: int, current: int | None) -> bool:
         return False
     epoch = current // _ATTEMPTS_EACH  # In which it was published again, if it ever was.
     return epoch <= 1 or attempt >= epoch * _ATTEMPTS_EACH
+
+
+def next_attempt(epoch: int, job_id: int, attempt: int) -> int:
+    """The number after `attempt`, of a job that is tried once more after its end.
+
+    A job of an earlier life may have had more attempts there than its backup knows of.
+    """
+    of_this_life = job_id > last_id_before(epoch) or attempt >= epoch * _ATTEMPTS_EACH
+    return attempt + 1 if of_this_life else attempt_in(epoch, attempt + 1)

@@ -27,11 +27,16 @@ class Life(msgspec.Struct, frozen=True):
 
 
 class Lost(msgspec.Struct, frozen=True, kw_only=True):
-    """What a state database that was restored does not know of. Attempts: job ids with numbers."""
+    """Which facts a state database that was restored must not have. Attempts: job ids with numbers.
+
+    Of an open job, the attempts before its last one were over when the backup was made.
+    """
 
     last_job_id: int  # Of its backup.
     last_id: int  # Before the first one of its epoch.
-    open_jobs: Sequence[int]
-    past: Sequence[tuple[int, int]]  # Attempts of open jobs that it does know.
-    unread: Sequence[tuple[int, int]]  # Attempts whose ends its bus delivers again.
+    open_jobs: Sequence[tuple[int, int]]  # With their last attempts,
+    counted: Sequence[tuple[int, int]]  # but for those that had ended, which the bus still knows.
+    again: Sequence[tuple[int, int]]  # Attempts whose ends the bus delivers once more,
+    under_way: Sequence[tuple[int, int]]  # those that it lets a worker end once more,
+    beyond: Sequence[tuple[int, int]]  # and those that its jobs have not come to.
     from_start: bool  # Whether the offsets of its bus have restarted.

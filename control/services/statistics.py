@@ -45,7 +45,8 @@ class Restored(NamedTuple):
 
     epoch: int
     last_id: int  # Before the first one of this epoch.
-    find_lost: Callable[[], Awaitable[Lost]]  # What the state does not know of.
+    # Which facts must not be; takes those of retries, as job ids and attempts.
+    find_lost: Callable[[Sequence[tuple[int, int]]], Awaitable[Lost]]
     attempts: Callable[[Collection[int]], Awaitable[Mapping[int, int]]]  # Jobs are at.
 
 
@@ -158,7 +159,7 @@ class Statistics:
         while True:
             try:
                 if await self._offload(self._facts.epoch) != epoch:
-                    lost = await restored.find_lost()
+                    lost = await restored.find_lost(await self._offload(self._facts.retries))
                     forgotten = await self._offload(partial(self._facts.enter, epoch, lost))
                     LOG.warning("statistics.restored", epoch=epoch, forgotten=forgotten)
                 break

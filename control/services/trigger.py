@@ -13,6 +13,8 @@ import trio
 
 from control.bus.base import Bus, Subscription
 from control.core.advance import Advance
+from control.core.attempts import is_answered_for
+from control.core.divide import skipped
 from control.core.foreign import set_aside
 from control.core.lost_records import begun_too
 from control.model import limits
@@ -178,7 +180,7 @@ class Trigger:
                 continue  # The run was deleted.
             try:
                 if isinstance(message, Finished):
-                    self._finished(step, message, jitter, outputs)
+                    self._finished(tx, step, message, jitter, outputs)
                 elif isinstance(message, Started):
                     self._started(tx, step, message)
                 elif isinstance(message, Unstarted):
@@ -195,10 +197,19 @@ class Trigger:
         return any(job.delayed for step in changed for job in step.released)
 
     def _finished(
-        self, step: Advance, message: Finished, jitter: float, outputs: list[tuple[int, str]]
+        self,
+        tx: Tx,
+        step: Advance,
+        message: Finished,
+        jitter: float,
+        outputs: list[tuple[int, str]],
     ) -> None:
         if not step.finished(message, jitter=jitter):
             self.refused += 1
+            job = step.job(message.job_id)
+            if is_answered_for(job, message):
+                said = skipped(step.run, step.graph, job, job.finished_ms or step.now_ms)
+                tx.publish([Record(Topic.TASK_RUN_RESULTS, said, step.run.id)])
             return
         text = bytes(message.output)
         if message.outcome == Outcome.DONE and text != b"null":

@@ -145,7 +145,7 @@ class Ledger:
         """Run the failed and cancelled jobs again; raises `NotFound`, `Conflict`, `QueueFull`."""
         step = self._one(tx, run_id, now_ms)
         check_starts(tx, step.run.client)
-        step.retry()
+        step.retry(epoch.position(tx.conn).epoch)
         self._check_room(tx, _waiting_deltas([step]))
         self.save(tx, [step])
         return step

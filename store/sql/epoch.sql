@@ -45,5 +45,10 @@ SELECT id FROM jobs WHERE state NOT IN ('READY', 'IN_PROGRESS') AND finished_ms 
 -- name: attempts
 SELECT id, attempt FROM jobs WHERE id IN (SELECT value FROM json_each(?))
 
--- name: past_attempts
-SELECT a.job_id, a.attempt FROM attempts a WHERE a.job_id IN (SELECT value FROM json_each(?))
+-- name: beyond
+SELECT j.id, e.value ->> 1 FROM json_each(?) AS e JOIN jobs AS j ON j.id = e.value ->> 0
+WHERE e.value ->> 1 > j.attempt
+
+-- name: begun
+SELECT j.id, j.attempt FROM json_each(?) AS e JOIN jobs AS j ON j.id = e.value ->> 0
+WHERE e.value ->> 1 = j.attempt AND j.started_ms IS NOT NULL

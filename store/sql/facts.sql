@@ -51,18 +51,31 @@ DELETE FROM life
 -- name: enter_epoch
 INSERT INTO life VALUES ($epoch)
 
+-- name: retries
+SELECT DISTINCT job_id, attempt FROM facts WHERE attempt > 1
+
 -- name: forget_lost
 -- What ended in a life that the state does not know of: jobs that were submitted after its backup,
--- ends of jobs that are open in it, and ends that its bus delivers again.
+-- attempts at jobs that are open in it, and ends that its bus delivers, or brings about, once more.
 DELETE FROM facts
 WHERE (job_id > $last_job AND job_id <= $last_id)
-    OR (job_id IN (SELECT unnest($open::BIGINT[]))
-        AND (job_id, attempt) NOT IN (
-            SELECT (unnest($past_jobs::BIGINT[]), unnest($past_attempts::BIGINT[]))
-        ))
     OR (job_id, attempt) IN (
-        SELECT (unnest($unread_jobs::BIGINT[]), unnest($unread_attempts::BIGINT[]))
+        SELECT (unnest($again_jobs::BIGINT[]), unnest($again_attempts::BIGINT[]))
     )
+    OR (job_id, attempt) IN (
+        SELECT (unnest($beyond_jobs::BIGINT[]), unnest($beyond_attempts::BIGINT[]))
+    )
+    OR (worker IS NOT NULL AND (job_id, attempt) IN (
+        SELECT (unnest($under_way_jobs::BIGINT[]), unnest($under_way_attempts::BIGINT[]))
+    ))
+    OR ((job_id, attempt) NOT IN (
+            SELECT (unnest($counted_jobs::BIGINT[]), unnest($counted_attempts::BIGINT[]))
+        ) AND rowid IN (
+            SELECT f.rowid FROM facts AS f
+            JOIN (
+                SELECT unnest($open_jobs_jobs::BIGINT[]) AS open_job, unnest($open_jobs_attempts::BIGINT[]) AS number
+            ) ON f.job_id = open_job AND f.attempt >= number
+        ))
 
 -- name: macros
 -- `counts`: this is the fact by which its job counts. A job has several ends when it was retried by
@@ -135,7 +148,7 @@ FROM (
 -- name: withdraw
 -- Ends of attempts whose jobs had been cancelled before: the state refused them.
 DELETE FROM facts
-WHERE final AND worker IS NOT NULL AND (job_id, attempt) IN (
+WHERE worker IS NOT NULL AND (job_id, attempt) IN (
     SELECT (unnest($jobs::BIGINT[]), unnest($attempts::BIGINT[]))
 )
 

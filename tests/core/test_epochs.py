@@ -10,6 +10,7 @@ from control.core.epochs import (
     is_restored,
     last_id_before,
     last_unwitnessed,
+    next_attempt,
     next_epoch,
 )
 from control.model import limits
@@ -78,3 +79,15 @@ def test_an_end_counts_in_the_life_that_its_job_is_in() -> None:
     assert is_of_this_life(restarted, restarted)
     assert is_of_this_life(restarted, restarted + 1)
     assert not is_of_this_life(restarted, attempt_in(3, restarted))
+
+
+@given(st.integers(1, 50), st.integers(1, 900), st.integers(1, 3 * IDS_EACH))
+def test_one_more_attempt_is_newer_than_all_its_job_may_have_had(
+    epoch: int, attempt: int, job_id: int
+) -> None:
+    number = next_attempt(epoch, job_id, attempt)
+    assert number > attempt
+    if job_id <= last_id_before(epoch):
+        # Of an earlier life, in which it was tried again as often as anybody likes.
+        assert all(number > next_attempt(epoch - 1, job_id, each) for each in range(1, 999))
+    assert next_attempt(epoch, job_id, number) == number + 1

@@ -5,6 +5,7 @@ they stand.
 """
 
 import random
+import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -49,6 +50,14 @@ class Service(Protocol):
 
     async def run(self, *, task_status: trio.TaskStatus[None]) -> None:
         """Serve until cancelled."""
+
+
+class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a plane has of its surroundings, where a test has its own."""
+
+    rows: SqliteLogRows | None = None  # The tables of its bus.
+    witness: Callable[[sqlite3.Connection], Callable[[], None]] | None = None  # Of its commits.
+    chance: Callable[[int], bytes] | None = None  # What leases are drawn from.
 
 
 def now_ms() -> int:
@@ -96,7 +105,9 @@ class Plane:
         queue_size: int,
         jitter: Callable[[], float],
         stepped_ms: int = 0,
+        surroundings: Surroundings | None = None,
     ) -> None:
+        around = surroundings or Surroundings()
         self.path = directory / "state.db"
         self.conn = open_state(self.path)
         self.conn.execute("PRAGMA synchronous = OFF")  # Processes die here, machines do not.
@@ -105,14 +116,16 @@ class Plane:
         self.pause_s = 0.0  # That a commit takes.
         self.dropped = 0  # Runs that waited, by the last `put`.
         self.committed: Callable[[], None] = lambda: None  # Called between two commits.
-        self.journal = Journal(SqliteLogRows())
+        self.journal = Journal(around.rows or SqliteLogRows())
         # What a commit takes in depends on nothing real: a seed is always one run.
-        self.writer = Writer(self.conn, self._offload, self.journal, cpu_s=lambda: 0.0)
+        self.writer = Writer(
+            self.conn, self._offload, self.journal, around.witness, cpu_s=lambda: 0.0
+        )
         self.bus = EmbeddedBus(self.journal, self.writer.insist)
         self.stepped_ms = stepped_ms  # How far somebody has set the wall clock.
         clock = self.clock = Clock(lambda: now_ms() + self.stepped_ms, now_ms)
         record = settings.clock(self.conn)
-        clock.resume(record.ahead_ms)
+        clock.resume(record.resumed_ms(clock.wall_ms()))
         self.clock_watch = ClockWatch(clock, self.writer, record)
         self.ledger = Ledger(Graphs(), queue_size, clock.steady_ms)
         send, receive = trio.open_memory_channel[Arrival](limits.ARRIVALS_MAX)
@@ -122,7 +135,7 @@ class Plane:
         self.publisher = Publisher(self.writer, self.ledger, clock)
         classes = partition_classes(PARTITIONS, 0.6)
         self.dispatcher = Dispatcher("d", self.bus, classes, receive, clock)
-        chance = random.Random(7).randbytes  # The same in each plane: a seed is always one run.
+        chance = around.chance or random.Random(7).randbytes
         self.balancer = BalancerService(
             Policy(partitions=PARTITIONS), self.bus, clock.wall_ms, chance
         )
@@ -182,7 +195,7 @@ class Plane:
                 client_priority=priority,
                 max_running=max_running,
                 trigger=Trigger.API,
-                created_ms=now_ms(),
+                created_ms=self.clock.wall_ms(),
                 input=msgspec.Raw(b'{"a":1}'),
             )
             return [run.id for run in self.ledger.submit(tx, [new] * count)]
@@ -214,9 +227,10 @@ async def opened(
     queue_size: int = 100_000,
     jitter: Callable[[], float] = lambda: 0.0,
     stepped_ms: int = 0,
+    surroundings: Surroundings | None = None,
 ) -> AsyncIterator[tuple[Plane, trio.Nursery]]:
     """A plane whose writer runs; services are started into the nursery."""
-    plane = Plane(directory, queue_size, jitter, stepped_ms)
+    plane = Plane(directory, queue_size, jitter, stepped_ms, surroundings)
     try:
         async with trio.open_nursery() as foundation:
             await foundation.start(plane.writer.run)

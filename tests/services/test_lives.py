@@ -7,13 +7,15 @@ from pathlib import Path
 from control import bootstrap
 from control.core.epochs import IDS_EACH
 from control.model.life import Life, Position
-from control.model.messages import LogChunk
+from control.model.messages import LogChunk, Message
+from control.model.names import Group, Topic
 from store import epoch
 from store.epoch import Witness
 from store.log_files import LogFiles
 from store.outbox import SqliteOutboxRows
 from store.state import open_state
 from tests.services.plane import EPOCH_MS
+from tests.services.test_statistics import finished
 
 _RUN = """
 INSERT INTO runs (id, revision_id, pipeline, client_id, trigger, state, reason, priority,
@@ -38,7 +40,7 @@ class Directory:
         )
         conn.close()
 
-    def start(self, unread: Sequence[tuple[int, int]] = ()) -> Life:
+    def start(self, unread: Sequence[Message] = ()) -> Life:
         """A start, and its end. `unread`: what has ended, as the trigger is still to read."""
         conn, witness = open_state(self.state), Witness(self.path)
         life = bootstrap.enter_life(
@@ -47,7 +49,9 @@ class Directory:
             LogFiles(self.path / "logs"),
             now_ms=EPOCH_MS,
             jobs_to_publish=True,
-            unread=lambda: unread,
+            unread=lambda topic, group: (
+                unread if (topic, group) == (Topic.TASK_RUN_RESULTS, Group.TRIGGER) else ()
+            ),
         )
         witness.close()
         conn.close()
@@ -116,7 +120,7 @@ def test_the_log_of_what_has_ended_stays_though_the_state_does_not_know_it(tmp_p
         data.log(job, attempt)
     data.state.write_bytes(backup)
     # Both wait, as far as the state knows; the end of one is in its log, on the way to the trigger.
-    data.start(unread=[(1, 1)])
+    data.start(unread=[finished(1)])
     assert data.logs() == ["1.1.log", "3.1.log"]
 
 

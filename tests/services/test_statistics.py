@@ -137,8 +137,9 @@ async def test_an_attempt_has_one_final_fact(tmp_path: Path, autojump_clock: Moc
             await nursery.start(world.statistics.run)
             await world.publish(skipped(1), finished(1), finished(2), skipped(2), finished(3))
             await world.publish(finished(4, attempt=2, final=False), skipped(5))
+            await world.publish(finished(6, outcome=Outcome.LOST, final=False))
             await trio.sleep(limits.FACTS_FLUSH_S + 1)
-            await world.publish(skipped(3), finished(4, attempt=3))
+            await world.publish(skipped(3), finished(4, attempt=3), skipped(6))
             await trio.sleep(limits.FACTS_FLUSH_S + 1)
             nursery.cancel_scope.cancel()
     with opened(tmp_path) as world:  # Also when the worker's comes after a restart.
@@ -160,6 +161,7 @@ async def test_an_attempt_has_one_final_fact(tmp_path: Path, autojump_clock: Moc
             ("4", "3", "done"),
             ("5", "1", "cancelled"),
             ("5", "2", "done"),
+            ("6", "1", "cancelled"),
         ]
 
 

@@ -1,6 +1,6 @@
 """Decides that after a restore statistics count what the state knows of, and nothing else."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from csv import DictReader
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from trio.testing import MockClock
 from control.model import limits
 from control.model.life import Lost
 from control.services.statistics import Restored, Statistics
-from tests.services.test_statistics import finished, inline, opened
+from tests.services.test_statistics import finished, inline, jobs_of, opened
 
 
 async def test_ends_of_a_lost_life_that_come_after_a_restore_do_not_count(
@@ -20,10 +20,18 @@ async def test_ends_of_a_lost_life_that_come_after_a_restore_do_not_count(
     last_id = 2_000_000_000
     attempts = {1: 1, 2: 2_001, 3: 2}
 
-    async def find_lost() -> Lost:
+    async def find_lost(retries: Sequence[tuple[int, int]]) -> Lost:
         await trio.lowlevel.checkpoint()
+        assert not retries
         return Lost(
-            last_job_id=3, last_id=last_id, open_jobs=[2], past=[], unread=[], from_start=False
+            last_job_id=3,
+            last_id=last_id,
+            open_jobs=[(2, 1)],
+            counted=[],
+            again=[],
+            under_way=[],
+            beyond=[],
+            from_start=False,
         )
 
     async def look(jobs: Collection[int]) -> Mapping[int, int]:
@@ -53,3 +61,47 @@ async def test_ends_of_a_lost_life_that_come_after_a_restore_do_not_count(
         with path.open(encoding="utf-8") as file:
             rows = sorted((int(row["job_id"]), int(row["attempt"])) for row in DictReader(file))
         assert rows == [(1, 1), (2, 2_001), (3, 1), (3, 2), (last_id + 1, 1)]
+
+
+async def test_a_restored_state_counts_what_is_of_its_own_life(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    asked: list[Sequence[tuple[int, int]]] = []
+
+    async def find_lost(retries: Sequence[tuple[int, int]]) -> Lost:
+        await trio.lowlevel.checkpoint()
+        asked.append(retries)
+        return Lost(
+            last_job_id=3,
+            last_id=100,
+            open_jobs=[(2, 1)],
+            counted=[],
+            again=[],
+            under_way=[],
+            beyond=[(1, 2)],
+            from_start=True,
+        )
+
+    async def look(jobs: Collection[int]) -> Mapping[int, int]:
+        await trio.lowlevel.checkpoint()
+        return {job: 2 for job in jobs if job <= 3}
+
+    with opened(tmp_path) as world:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(world.writer.run)
+            await nursery.start(world.statistics.run)
+            await world.publish(finished(1), finished(1, attempt=2), finished(2), finished(4))
+            await trio.sleep(limits.FACTS_FLUSH_S + 1)
+            nursery.cancel_scope.cancel()
+    (tmp_path / "state.db").unlink()  # Its bus has no offsets any more.
+    with opened(tmp_path) as world:
+        restored = Restored(2, 100, find_lost, look)
+        world.statistics = Statistics(world.bus, world.facts, inline, restored=restored)
+        async with trio.open_nursery() as nursery:
+            await nursery.start(world.writer.run)
+            await nursery.start(world.statistics.run)
+            await world.publish(finished(2, attempt=2), finished(5), finished(101))
+            await trio.sleep(limits.FACTS_FLUSH_S + 1)
+            nursery.cancel_scope.cancel()
+        assert asked == [[(1, 2)]]
+        assert jobs_of(world, tmp_path) == [1, 2, 101]

@@ -12,6 +12,8 @@ from control.model import limits
 from control.model.messages import (
     Announce,
     ClientChanged,
+    Finished,
+    Skipped,
     SplitChanged,
     Started,
 )
@@ -266,3 +268,40 @@ async def test_results_of_several_partitions_count_and_are_acknowledged(
         await trio.sleep(1)
         assert plane.run(1).state == State.DONE
         assert not plane.unread(Topic.TASK_RUN_RESULTS)
+
+
+async def test_how_a_job_ended_that_was_cancelled_while_it_ran_is_said_by_the_state(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    # Its worker was lost, say: an end that is tried again, for whoever only hears of that.
+    async with opened(tmp_path) as (plane, nursery):
+        plane.client("ann")
+        await nursery.start(plane.trigger.run)
+        hands = await Hands.join(plane)
+        results = await plane.bus.tail(Topic.TASK_RUN_RESULTS)
+        (run_id,) = await plane.submit(pipeline("p"))
+        ready = await hands.take()
+        started = Started(
+            run_id=run_id,
+            job_id=ready.job_id,
+            attempt=1,
+            worker="w",
+            partition=0,
+            started_ms=now_ms(),
+        )
+        await plane.bus.publish([Record(Topic.TASK_RUN_EVENTS, started, run_id)])
+        await trio.testing.wait_all_tasks_blocked()
+
+        def cancel(tx: Tx) -> None:
+            plane.ledger.cancel_run(tx, run_id, "by order", now_ms=now_ms())
+
+        await plane.writer.write(cancel)
+        await hands.end(ready, Outcome.LOST, final=False)
+        with trio.fail_after(1):
+            found = [each.message for each in await results.receive()]
+            while len(found) < 2:
+                found += [each.message for each in await results.receive()]
+        lost, said = found
+        assert isinstance(lost, Finished)
+        assert isinstance(said, Skipped)
+        assert (said.job_id, said.attempt, said.reason) == (ready.job_id, 1, "by order")
