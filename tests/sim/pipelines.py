@@ -39,10 +39,10 @@ def any_pipeline(rng: random.Random, number: int) -> Pipeline:
     return pipeline(f"p{number}", *jobs, triggers=triggers, timeout=timeout)
 
 
-def scheduled(rng: random.Random) -> Pipeline:
-    """One that starts by itself; every nominal time counts."""
-    every = ScheduleSpec(cron="*/20 * * * * *", missed=Missed.ALL)
-    other = ScheduleSpec(cron="5,35 * * * * *", overlap=rng.choice(list(Overlap)))
+def scheduled(rng: random.Random, missed: Missed) -> Pipeline:
+    """One that starts by itself, at times of the day that a clock may be set to."""
+    every = ScheduleSpec(cron="*/20 0-19 7-9 * * *", missed=missed)
+    other = ScheduleSpec(cron="5,35 0-19 7-9 * * *", overlap=rng.choice(list(Overlap)))
     return pipeline("nightly", job("a", "x"), job("b", "y"), schedules=(every, other))
 
 

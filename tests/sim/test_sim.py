@@ -1,51 +1,33 @@
 """Decides that no order of faults loses a job or counts one twice.
 
-`pytest tests/sim --seed=7` runs one seed again, as it was.
+`pytest tests/sim --seed=7` runs one seed again, as it was; `python -m tests.sim --seeds 5000` many.
 """
 
 from pathlib import Path
 
 import pytest
-import structlog
-import trio
-import trio._core._run as scheduler
-from trio.testing import MockClock
 
-from tests.sim.world import World
+from tests.sim.simulation import simulate
 
 SEEDS = range(10)
+RESTORED_SEEDS = range(3)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     chosen = metafunc.config.getoption("--seed")
-    if "seed" in metafunc.fixturenames:
-        metafunc.parametrize("seed", SEEDS if chosen is None else [chosen])
-
-
-def simulate(directory: Path, seed: int) -> World:
-    """One seed, from its first event to its last check."""
-    # Which task runs first is the seed's to say, not chance's.
-    vars(scheduler)["_ALLOW_DETERMINISTIC_SCHEDULING"] = True
-    scheduler._r.seed(seed)  # noqa: SLF001
-    worlds: list[World] = []
-
-    async def main() -> None:
-        worlds.append(World(directory, seed))
-        await worlds[0].run()
-
-    try:
-        with structlog.testing.capture_logs():
-            trio.run(main, clock=MockClock(autojump_threshold=0))
-    except BaseException:
-        for line in [line for world in worlds for line in world.history]:
-            print(line)  # noqa: T201 - pytest shows it with the failure.
-        print(f"again: pytest tests/sim --seed={seed}")  # noqa: T201
-        raise
-    return worlds[0]
+    for name, seeds in (("seed", SEEDS), ("restored_seed", RESTORED_SEEDS)):
+        if name in metafunc.fixturenames:
+            metafunc.parametrize(name, seeds if chosen is None else [chosen])
 
 
 def test_nothing_is_lost_and_nothing_counts_twice(tmp_path: Path, seed: int) -> None:
     simulate(tmp_path, seed)
+
+
+def test_restores_lose_and_repeat_nothing_of_their_own_life(
+    tmp_path: Path, restored_seed: int
+) -> None:
+    assert simulate(tmp_path, restored_seed, restores=True).restored
 
 
 def test_a_seed_is_always_the_same_run(tmp_path: Path) -> None:
@@ -53,6 +35,6 @@ def test_a_seed_is_always_the_same_run(tmp_path: Path) -> None:
     for at in range(2):
         directory = tmp_path / str(at)
         directory.mkdir()
-        worlds.append(simulate(directory, 3))
+        worlds.append(simulate(directory, 3, restores=True))
     assert worlds[0].history == worlds[1].history
-    assert worlds[0].checks.results == worlds[1].checks.results
+    assert worlds[0].checks.log == worlds[1].checks.log

@@ -1,4 +1,4 @@
-"""Owns the simulated workers: the real protocol, invented jobs, and a network that breaks."""
+"""Owns the simulated workers: the real protocol, and invented jobs."""
 
 import random
 from collections.abc import Callable
@@ -7,56 +7,46 @@ from typing import Final
 import msgspec
 import trio
 
-from control.bus.peers import Connected, Disconnected, Peer, Said
+from control.bus.peers import Connected, Peer
 from control.model import limits, wire
 from control.model.states import Outcome
 from control.model.wire import Assign, Ended, Lease
-from tests.services.plane import Plane, now_ms
+from tests.services.plane import now_ms
+from tests.sim.links import Link, Network
+from tests.sim.processes import GUARD_S, Process, Processes
 from workers.doorbell import Doorbell
 from workers.logs import LogBuffer
-from workers.protocol import Assigned, Identity, Stop, WorkerProtocol
+from workers.protocol import Assigned, Identity, Phase, Stop, WorkerProtocol
 
 KINDS: Final = {"Sleep": ("1.0.0",)}
-Say = Callable[[str], None]
-
-
-class Network:
-    """Which plane can be reached now."""
-
-    def __init__(self) -> None:
-        self.plane: Plane | None = None
-        self.arrived = trio.Event()
-
-    def up(self, plane: Plane) -> None:
-        """A plane accepts connections."""
-        self.plane = plane
-        self.arrived.set()
-
-    def down(self) -> None:
-        """There is none."""
-        self.plane = None
-        self.arrived = trio.Event()
-
-    async def reach(self) -> Plane:
-        """Wait for one."""
-        while self.plane is None:
-            await self.arrived.wait()
-        return self.plane
+_NOTHING: Final = b"null"
 
 
 class SimWorker:
     """One worker's process over all its lives. What is in `disk` outlives a crash."""
 
-    def __init__(self, name: str, slots: int, network: Network, rng: random.Random) -> None:
+    def __init__(
+        self,
+        name: str,
+        network: Network,
+        processes: Processes,
+        rng: random.Random,
+        stepped_ms: Callable[[], int],
+    ) -> None:
+        """`stepped_ms`: how far the machine's wall clock has been set."""
         self.name = name
-        self.slots = slots
+        self.slots = rng.randint(1, 4)
         self.disk: dict[Lease, bytes] = {}
-        self.produced: dict[tuple[int, int], set[bytes]] = {}
+        self.marks: dict[str, Lease] = {}  # What each result has of its own, and of which lease.
         self._network = network
+        self._processes = processes
         self._rng = rng
+        self._stepped_ms = stepped_ms
         self._life = trio.CancelScope()
-        self._link = trio.CancelScope()
+        self._cut = trio.CancelScope()
         self._frozen_until = 0.0
+        self._homes = 0  # State directories that are gone.
+        self._was_connected = False  # When it died.
         self._begin()
 
     def _begin(self) -> None:
@@ -68,21 +58,35 @@ class SimWorker:
             kinds=KINDS,
             instance=self._rng.randbytes(8).hex(),  # Of this life.
         )
+        self._orphans = False
+        self._ahead_ms = self._stepped_ms()  # Its own steady clock begins at the wall clock's time.
+        self._home = f"{self.name}.{self._homes}"
+        self._processes.end_leftovers(self._home)
         self.protocol = WorkerProtocol(identity, LogBuffer(Doorbell()), self.disk)
         self._running: dict[Lease, trio.CancelScope] = {}
         self._bell = trio.Event()
 
+    def _now_ms(self) -> int:
+        return now_ms() + self._ahead_ms
+
     # Faults.
 
-    def crash(self, *, with_disk: bool) -> None:
-        """The process dies; sometimes its disk is gone as well."""
-        if not with_disk:
+    def crash(self, *, with_disk: bool = False, with_guards: bool = False) -> None:
+        """The process dies; sometimes its disk is gone as well, or its guards die with it."""
+        if with_disk:
             self.disk.clear()
+            self._homes += 1
+        self._orphans = with_guards
+        self._was_connected = (
+            self.protocol.phase is Phase.OPEN
+            and self._frozen_until <= trio.current_time()
+            and self._network.plane is not None
+        )
         self._life.cancel()
 
     def drop(self) -> None:
         """The connection breaks; the process goes on."""
-        self._link.cancel()
+        self._cut.cancel()
 
     def freeze(self, seconds: float) -> None:
         """Say nothing and hear nothing for so long; jobs go on."""
@@ -103,42 +107,26 @@ class SimWorker:
                     while True:
                         await self._connect(jobs)
                         await trio.sleep(self._rng.uniform(0.05, 0.8))
-            self._begin()
             await trio.sleep(self._rng.uniform(0.1, 3.0))
+            self._begin()
 
     async def _connect(self, jobs: trio.Nursery) -> None:
         plane = await self._network.reach()
         peer = Peer(self.name)
-        (hello,) = wire.FROM_WORKER.decode(self.protocol.hello(now_ms()))
+        (hello,) = wire.FROM_WORKER.decode(self.protocol.hello(self._now_ms()))
         assert isinstance(hello, wire.Hello)
-        greeted = False
+        link = self._network.connect(peer, plane, self._rng)
         try:
-            with trio.CancelScope() as self._link:
+            with trio.CancelScope() as self._cut:
                 async with trio.open_nursery() as session:
-                    session.start_soon(self._until_gone, plane, session.cancel_scope)
-                    await plane.arrivals.send(Connected(peer, hello, self.name))
-                    greeted = True
-                    session.start_soon(self._hear, peer, jobs, session.cancel_scope)
-                    session.start_soon(self._speak, plane, peer)
+                    session.start_soon(_then_cancel, plane.died, session.cancel_scope)
+                    await link.send(Connected(peer, hello, self.name))
+                    session.start_soon(self._hear, link, jobs, session.cancel_scope)
+                    session.start_soon(self._speak, link)
                     session.start_soon(self._notice_silence, session.cancel_scope)
         finally:
             self.protocol.disconnected()
-            if greeted and not plane.died.is_set():
-                with trio.CancelScope(shield=True):
-                    await self._report(plane, peer)
-
-    async def _report(self, plane: Plane, peer: Peer) -> None:
-        """The gateway sees the socket close."""
-        with trio.move_on_after(60):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._until_gone, plane, nursery.cancel_scope)
-                await trio.sleep(self._rng.choice((0.0, 0.0, 0.2, 1.0)))
-                await plane.arrivals.send(Disconnected(peer, "the connection was closed"))
-                nursery.cancel_scope.cancel()
-
-    async def _until_gone(self, plane: Plane, scope: trio.CancelScope) -> None:
-        await plane.died.wait()
-        scope.cancel()
+            link.cut()
 
     async def _notice_silence(self, scope: trio.CancelScope) -> None:
         while True:
@@ -151,7 +139,7 @@ class SimWorker:
         await trio.sleep_until(self._frozen_until)
         await trio.sleep(self._rng.choice((0.0, 0.001, 0.001, 0.02)))
 
-    async def _speak(self, plane: Plane, peer: Peer) -> None:
+    async def _speak(self, link: Link) -> None:
         while True:
             self._bell = trio.Event()
             self.disk.update(self.protocol.unkept())
@@ -162,44 +150,56 @@ class SimWorker:
                     self._life.cancel()
                 await self._bell.wait()
                 continue
-            await plane.arrivals.send(Said(peer, wire.FROM_WORKER.decode(message)))
+            await link.send(wire.FROM_WORKER.decode(message))
 
-    async def _hear(self, peer: Peer, jobs: trio.Nursery, scope: trio.CancelScope) -> None:
-        while frames := await peer.take():
-            await self._thaw()
-            for event in self.protocol.receive(wire.ENCODER.encode(frames), now_ms()):
-                if isinstance(event, Stop) and event.lease in self._running:
-                    self._running[event.lease].cancel()
-                elif isinstance(event, Assigned):
-                    self._fill(jobs)
-            for frame in frames:
-                if isinstance(frame, wire.Ack):
-                    for lease in frame.leases:
-                        self.disk.pop(lease, None)
-                elif isinstance(frame, wire.Welcome):
-                    for lease in frame.drop:
-                        self.disk.pop(lease, None)
-            self._bell.set()
+    async def _hear(self, link: Link, jobs: trio.Nursery, scope: trio.CancelScope) -> None:
+        while frames := await link.take():
+            for portion in link.split(frames):
+                await self._thaw()
+                self._take_in(portion, jobs)
         scope.cancel()
+
+    def _take_in(self, frames: list[wire.ToWorker], jobs: trio.Nursery) -> None:
+        for event in self.protocol.receive(wire.ENCODER.encode(frames), self._now_ms()):
+            if isinstance(event, Stop) and event.lease in self._running:
+                self._running[event.lease].cancel()
+            elif isinstance(event, Assigned):
+                self._fill(jobs)
+        for frame in frames:
+            if isinstance(frame, wire.Ack):
+                for lease in frame.leases:
+                    self.disk.pop(lease, None)
+            elif isinstance(frame, wire.Welcome):
+                for lease in frame.drop:
+                    self.disk.pop(lease, None)
+        self._bell.set()
 
     def _fill(self, jobs: trio.Nursery) -> None:
         while len(self._running) < self.slots:
-            assign = self.protocol.begin(now_ms())
+            assign = self.protocol.begin(self._now_ms())
             if assign is None:
                 return
             self._running[assign.lease] = trio.CancelScope()
             jobs.start_soon(self._execute, assign, jobs)
 
     async def _execute(self, assign: Assign, jobs: trio.Nursery) -> None:
-        rng, lease, began = self._rng, assign.lease, trio.current_time()
-        started_ms = now_ms()
+        rng, lease, began, started_ms = self._rng, assign.lease, trio.current_time(), self._now_ms()
         seconds = rng.choice((0.0, 0.002, 0.01, 0.05, 0.3, 1.5, 5.0))
         if assign.timeout is not None:
             seconds = min(seconds, assign.timeout)
         self._bell.set()
-        with self._running[lease] as stopped:
-            await trio.sleep(seconds)
-        outcome, output = Outcome.DONE, b"null"
+        process = self._processes.begin(self._home, lease, assign.run_id)
+        try:
+            with self._running[lease] as stopped:
+                await trio.sleep(seconds)
+            if stopped.cancelled_caught:  # Some heed no signal.
+                await trio.sleep(rng.choice((0.0, 0.0, 0.1, 2.0)))
+        except trio.Cancelled:
+            self._died(process, began + seconds, stopped=stopped.cancel_called)
+            raise
+        process.until = trio.current_time()
+        outcome, output, error = Outcome.DONE, _NOTHING, None
+        mark = f"{self.name}:{len(self.marks)}"
         if stopped.cancelled_caught:
             outcome = Outcome.CANCELLED
         elif seconds == assign.timeout:
@@ -207,19 +207,36 @@ class SimWorker:
         elif rng.random() < 0.15:
             outcome = Outcome.FAILED
         else:
-            output = msgspec.json.encode([lease.job_id, lease.attempt, rng.randrange(10**6)])
-            self.produced.setdefault((lease.job_id, lease.attempt), set()).add(output)
+            output = msgspec.json.encode(mark)
+        if outcome is not Outcome.DONE:
+            error = mark
+        self.marks[mark] = lease
         del self._running[lease]
         self.protocol.end(
             Ended(
                 lease=lease,
                 outcome=outcome,
                 started_ms=started_ms,
-                finished_ms=now_ms(),
+                finished_ms=self._now_ms(),
                 duration=trio.current_time() - began,
-                error=None if outcome == Outcome.DONE else str(outcome),
+                error=error,
                 output=msgspec.Raw(output),
             )
         )
         self._bell.set()
         self._fill(jobs)
+
+    def _died(self, process: Process, would_end: float, *, stopped: bool) -> None:
+        """The worker died first: guards end its attempts at once, unless they died with it."""
+        now = trio.current_time()
+        if self._orphans:
+            process.until = max(would_end, now)
+            return
+        process.until = now + self._rng.uniform(0.0, GUARD_S)
+        # Who has ordered it to stop may have started its successor.
+        process.guarded = self._was_connected and not stopped
+
+
+async def _then_cancel(event: trio.Event, scope: trio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()

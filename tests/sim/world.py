@@ -2,47 +2,75 @@
 
 import random
 from collections import deque
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 import trio
 
-from control.model import limits
-from control.model.errors import Rejected, Unavailable
-from control.model.names import Group, Topic
-from control.model.records import Receipts
-from control.model.states import FINAL
-from store import schedules
-from store.writer import Tx
-from tests.services.plane import EPOCH_MS, Plane, now_ms, opened
+from control.core.epochs import last_id_before
+from control.model.life import Life
+from control.model.names import Topic
+from control.model.states import Missed
+from control.model.wire import Lease
+from store.epoch import last_run_id
+from tests.services.plane import Plane, Surroundings, now_ms, opened
+from tests.sim import faults
 from tests.sim.checks import Checks
-from tests.sim.pipelines import any_pipeline, scheduled, triggered
-from tests.sim.workers import Network, SimWorker
+from tests.sim.clients import Clients
+from tests.sim.data import Backup, DataDirectory, check_life
+from tests.sim.ending import come_to_rest, pause_schedules
+from tests.sim.fact_checks import check_facts
+from tests.sim.faults import Chosen, WallClock
+from tests.sim.links import Network
+from tests.sim.planes import MAX_RUNNING, begin, furnish
+from tests.sim.processes import Processes
+from tests.sim.timetable import Timetable
+from tests.sim.watch import TappedRows, watch
+from tests.sim.workers import SimWorker
 
 TROUBLE_S: Final = 60.0  # How long things break.
+RESTORE_AT_S: Final = 40.0  # In a seed with restores, the first one at the latest.
 SETTLE_S: Final = 15.0  # After a restart the balancer may not know yet what runs.
-PATIENCE_S: Final = 600  # Until everything must have ended.
-FAULTS: Final = ("crash", "crash and disk", "drop", "drop", "freeze", "pause", "drain")
-MAX_RUNNING: Final = {"bob": 2}
+RESTORES_MAX: Final = 3
 
 
 class World:
-    """Everything of one seed."""
+    """Everything of one seed. `restores`: whether data are restored; None: the seed decides."""
 
-    def __init__(self, directory: Path, seed: int) -> None:
+    def __init__(self, directory: Path, seed: int, *, restores: bool | None = None) -> None:
         self.rng = random.Random(seed)
-        self.history: deque[str] = deque(maxlen=200)
+        self.history: deque[str] = deque(maxlen=300)
         self.checks = Checks()
-        self.submitted: list[int] = []
-        self._directory = directory
+        self.restored = 0
+        self._chosen = Chosen.of(self.rng, restores=restores)
+        self._data = DataDirectory(
+            directory, spread=self._chosen.spread, with_facts=self._chosen.restores
+        )
         self._network = Network()
-        self._calm = False
-        self._all_submitted = False
+        self._clients = Clients(self._network, self.checks, self.say)
+        self._clock = WallClock()
+        self._timetable = Timetable()
+        # Of a schedule: a clock that is set would miss a month of times.
+        self._missed = Missed.LAST if self._chosen.clock else Missed.ALL
+        self._processes = Processes(
+            self.checks.ever_retried,
+            one_each=not (self._chosen.topics or self._chosen.restores),
+        )
+        self._calm = trio.Event()
         self._over = trio.Event()
         self._opened_at = 0.0
+        self._epoch = 1
+        self._restoring: Backup | None = None  # It was put there; the next start finds it.
+        self._results_lost = False
+        self._uncounted: set[tuple[int, int]] = set()  # Ends that a restored state has, not facts.
         self._workers = [
-            SimWorker(f"w{at}", self.rng.randint(1, 4), self._network, self._new_rng())
+            SimWorker(
+                f"w{at}",
+                self._network,
+                self._processes,
+                self._new_rng(),
+                lambda: self._clock.stepped_ms,
+            )
             for at in range(3)
         ]
 
@@ -53,217 +81,204 @@ class World:
         """Note what happened, for whoever has to understand a failure."""
         self.history.append(f"{trio.current_time():9.3f} {text}")
 
+    def _wall_ms(self) -> int:
+        return now_ms() + self._clock.stepped_ms
+
     async def run(self) -> None:
         """Trouble for a minute, then calm until everything has ended."""
+        self.say(str(self._chosen))
         async with trio.open_nursery() as nursery:
+            self._network.nursery = nursery
             for worker in self._workers:
                 nursery.start_soon(worker.run)
-            for task in (self._submit, self._operate, self._break_workers):
-                nursery.start_soon(task, self._new_rng())
+            nursery.start_soon(self._clients.submit, self._new_rng(), TROUBLE_S)
+            nursery.start_soon(self._trouble)
             nursery.start_soon(self._settle)
             first = True
             while not self._over.is_set():
                 await self._live(first=first)
                 first = False
                 await trio.sleep(self.rng.uniform(0.05, 3.0))
+                self._between_lives()
             nursery.cancel_scope.cancel()
+
+    async def _trouble(self) -> None:
+        """What goes on until it is calm."""
+        async with trio.open_nursery() as nursery:
+            start, chosen = nursery.start_soon, self._chosen
+            start(self._clients.operate, self._new_rng())
+            start(faults.break_workers, self._workers, self._new_rng(), self.say)
+            if chosen.records:
+                start(faults.write_wrong_records, self._network, self._new_rng(), self.say)
+            if chosen.clock:
+                start(
+                    faults.set_clock, self._network, self._clock, self._new_rng(), self._clock_set
+                )
+            if chosen.restores:
+                start(self._back_up_often, self._new_rng())
+                start(self._restore_once, self._new_rng())
+            await self._calm.wait()
+            nursery.cancel_scope.cancel()
+
+    # The plane.
 
     async def _live(self, *, first: bool) -> None:
         """One life of the control plane."""
-        async with opened(self._directory, jitter=lambda: self.rng.uniform(-0.1, 0.1)) as (
-            plane,
-            nursery,
-        ):
+        data, rows = self._data, TappedRows()
+        life = data.enter(self._wall_ms())
+        self._check_life(life)
+        surroundings = Surroundings(
+            rows=rows, witness=data.witness.note, chance=self._new_rng().randbytes
+        )
+        async with opened(
+            data.path,
+            jitter=lambda: self.rng.uniform(-0.1, 0.1),
+            stepped_ms=self._clock.stepped_ms,
+            surroundings=surroundings,
+        ) as (plane, nursery):
             self.say("the plane starts")
             self._opened_at = trio.current_time()
+            watch(plane.conn)
+            plane.committed = lambda: self._committed(plane, rows)
             if first:
-                plane.client("ann")
-                for client, most in MAX_RUNNING.items():
-                    plane.client(client, max_running=most)
-            await self._observe(plane, nursery)
-            for service in (
-                plane.trigger,
-                plane.dispatcher,
-                plane.balancer,
-                plane.planner,
-                plane.publisher,
-            ):
-                await nursery.start(service.run)
-            if first:
-                await plane.put(triggered())
-                await plane.put(scheduled(self.rng))
-            plane.committed = lambda: self._committed(plane)
+                await furnish(plane, self.rng, self._missed)
+            await begin(plane, nursery, life, data, self.checks)
             self._network.up(plane)
-            nursery.start_soon(self._break_plane, plane)
+            self._timetable.begin(self._wall_ms())
+            if not self._calm.is_set():
+                nursery.start_soon(self._break_plane, plane)
             async with trio.open_nursery() as waits:
                 for event in (plane.died, self._over):
                     waits.start_soon(_then_cancel, event, waits.cancel_scope)
             self.say("the plane dies")
+            self._timetable.end(self._wall_ms())
             self._network.down()
+        data.leave()
 
-    def _committed(self, plane: Plane) -> None:
-        self.checks.committed(plane.conn)
-        if trio.current_time() - self._opened_at > SETTLE_S:
+    def _committed(self, plane: Plane, rows: TappedRows) -> None:
+        for_s = trio.current_time() - self._opened_at
+        self.checks.committed(plane, rows, timely=for_s > SETTLE_S)
+        if for_s > SETTLE_S:
             self.checks.leases(plane, MAX_RUNNING)
 
-    async def _observe(self, plane: Plane, nursery: trio.Nursery) -> None:
-        topic, group = Topic.TASK_RUN_RESULTS, Group.STATISTICS
-        results = await plane.bus.subscribe(topic, group)
-
-        async def observe() -> None:
-            while True:
-                found = await results.receive()
-                for delivery in found:
-                    self.checks.result(delivery)
-                offsets = [delivery.offset for delivery in found]
-                await plane.bus.forward([Receipts(group, topic, 0, offsets)], [])
-
-        nursery.start_soon(observe)
-
-    # Who uses it.
-
-    async def _submit(self, rng: random.Random) -> None:
-        for number in range(40):
-            await trio.sleep(rng.expovariate(40 / TROUBLE_S))
-            client, count = rng.choice(("ann", "bob")), rng.choice((1, 1, 1, 4))
-            definition = any_pipeline(rng, number)
-            while True:
-                plane = await self._network.reach()
-                try:
-                    found = await plane.submit(definition, client, count)
-                except Unavailable:
-                    await trio.sleep(0.5)
-                    continue
-                self.say(f"{client} submits {found}")
-                self.submitted += found
-                break
-        self._all_submitted = True
-
-    async def _operate(self, rng: random.Random) -> None:
-        while not self._calm:
-            await trio.sleep(rng.expovariate(1.0))
-            plane = await self._network.reach()
-            work = self._order(plane, rng)
-            if work is None:
-                continue
-            try:
-                await plane.writer.write(work)
-            except (Rejected, Unavailable):
-                continue
-
-    def _order(self, plane: Plane, rng: random.Random) -> Callable[[Tx], object] | None:
-        known = plane.runs()
-        if not known:
-            return None
-        run, ledger = rng.choice(known), plane.ledger
-        job = rng.choice(run.jobs)
-        what = rng.choice(("cancel", "retry", "retry", "cancel job", "priority"))
-        self.say(f"an operator: {what} run {run.id} job {job.id}")
-
-        def order(tx: Tx) -> None:
-            if what == "cancel":
-                ledger.cancel_run(tx, run.id, "by order", now_ms=now_ms())
-            elif what == "cancel job":
-                ledger.cancel_job(tx, job.id, "by order", now_ms=now_ms())
-            elif what == "priority":
-                ledger.set_priority(tx, job.id, rng.randint(0, 20), now_ms=now_ms())
-            else:
-                ledger.retry_run(tx, run.id, now_ms=now_ms())
-                self.checks.retried.add(run.id)
-
-        return order
-
-    # What breaks.
-
-    async def _break_workers(self, rng: random.Random) -> None:
-        while not self._calm:
-            await trio.sleep(rng.expovariate(0.7))
-            worker = rng.choice(self._workers)
-            fault = rng.choice(FAULTS)
-            self.say(f"{worker.name}: {fault}")
-            if fault == "drop":
-                worker.drop()
-            elif fault == "drain":
-                worker.drain()
-            elif fault == "freeze":
-                worker.freeze(rng.uniform(11, 20))
-            elif fault == "pause":
-                worker.freeze(rng.uniform(0.1, 5))
-            else:
-                worker.crash(with_disk=fault == "crash")
-
     async def _break_plane(self, plane: Plane) -> None:
-        await trio.sleep(self.rng.expovariate(1 / 12))
-        if not self._calm:
-            plane.commits_left = self.rng.randint(0, 3)  # Inside a commit, and what follows it.
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_then_cancel, self._calm, nursery.cancel_scope)
+            await faults.break_plane(plane, self.rng)
+            nursery.cancel_scope.cancel()
+
+    def _clock_set(self, before_ms: int) -> None:
+        self.say(f"somebody sets the wall clock: {self._clock.stepped_ms / 1000:+} s")
+        self._timetable.end(now_ms() + before_ms)
+        self._timetable.begin(self._wall_ms())
+
+    # The data.
+
+    async def _back_up_often(self, rng: random.Random) -> None:
+        while True:
+            await trio.sleep(rng.expovariate(1 / 8))
+            await self._back_up(rng)
+
+    async def _restore_once(self, rng: random.Random) -> None:
+        """See to it that there is one restore at least."""
+        await trio.sleep(RESTORE_AT_S)
+        while not self.restored:
+            await self._back_up(rng)
+            await trio.sleep(rng.uniform(0, 3))
+            plane = await self._network.reach()
+            await faults.clock_noticed(plane)
+            plane.commits_left = 0
+            await plane.died.wait()
+            await trio.sleep(0.1)
+
+    async def _back_up(self, rng: random.Random) -> None:
+        plane = await self._network.reach()
+        await faults.clock_noticed(plane)
+        if plane.died.is_set():
+            return
+        path, is_archive = self._data.back_up(rng, self._wall_ms())
+        backup = Backup(
+            path=path,
+            is_archive=is_archive,
+            log=self.checks.log.copy(),
+            timetable=self._timetable.at(self._wall_ms()),
+            submitted=[*self._clients.submitted],
+            last_run_id=last_run_id(plane.conn),
+            stepped_ms=self._clock.stepped_ms,
+            commits=self.checks.commits,
+        )
+        self._data.backups.append(backup)
+        self.say(f"a backup up to run {backup.last_run_id}")
+
+    def _between_lives(self) -> None:
+        """No plane is there: what others do to its data."""
+        if self._calm.is_set():
+            return
+        # One that was made while the clock was set otherwise may be of what is the future now.
+        fit = [
+            each
+            for each in self._data.backups
+            if each.stepped_ms == self._clock.stepped_ms
+            # A copy of what is there anyway takes nothing back.
+            and (each.is_archive or each.commits < self.checks.commits)
+        ]
+        wanted = trio.current_time() > RESTORE_AT_S and not self.restored
+        if fit and self.restored < RESTORES_MAX and (wanted or self.rng.random() < 0.7):
+            self._restore(self.rng.choice(fit))
+        elif self._chosen.topics and self.rng.random() < 0.5:
+            topic, anew = faults.topic_to_lose(self.rng)
+            self.say(f"{topic} loses its records{' and is made anew' if anew else ''}")
+            self._data.lose(topic, anew=anew)
+            if topic == Topic.TASK_RUN_RESULTS:
+                self._results_lost = True
+                self.checks.log.topics += anew
+
+    def _restore(self, backup: Backup) -> None:
+        self.say(f"the backup up to run {backup.last_run_id} is restored")
+        self.restored += 1
+        uncounted = self._data.restore(backup, self._wall_ms())
+        if not self._chosen.spread:
+            self.checks.log = backup.log.copy()
+            self._data.lost = []
+        else:  # Their ends are on the bus, which does not say them again.
+            self._uncounted |= uncounted
+        self._timetable = backup.timetable.at(0)
+        self._clients.submitted = [*backup.submitted]
+        self._restoring = backup
+
+    def _check_life(self, life: Life) -> None:
+        if self._restoring is not None:
+            check_life(life, self._restoring, self._epoch)
+            self._epoch = life.epoch
+            self.checks.ids_after = last_id_before(life.epoch)
+            self._restoring = None
+        assert life.epoch == self._epoch, f"{life} begins by itself"
+
+    # The end.
 
     async def _settle(self) -> None:
         await trio.sleep(TROUBLE_S)
-        self._calm = True
+        self._calm.set()
         self.say("calm")
-        await self._pause_schedules()
-        await self._until(self._is_done)
-        plane = await self._network.reach()
-        await self._until(lambda: not plane.unread())
-        await self._until(lambda: all(worker.protocol.finished for worker in self._workers))
-        await trio.sleep(2 * limits.RESTART_GRACE_S)
-        produced: dict[tuple[int, int], set[bytes]] = {}
+        await pause_schedules(self._network)
+        self._timetable.end(self._wall_ms())
+        plane = await come_to_rest(self._network, self._clients, self._workers, self.say)
+        marks: dict[str, Lease] = {}
         for worker in self._workers:
-            for attempt, outputs in worker.produced.items():
-                produced.setdefault(attempt, set()).update(outputs)
-        assert {run.id for run in plane.runs()} >= set(self.submitted)
-        self.checks.at_the_end(plane, produced)
-        self._every_nominal_time_once(plane)
+            marks |= worker.marks
+        assert {run.id for run in plane.runs()} >= set(self._clients.submitted)
+        self.checks.at_the_end(plane, marks)
+        self._processes.at_the_end()
+        self._timetable.check(plane, none_missed=self._missed is Missed.ALL)
+        if self._data.facts is not None:
+            check_facts(
+                plane,
+                self._data.facts,
+                self.checks.log,
+                all_counted=not self._results_lost,
+                uncounted=self._uncounted if self._chosen.spread else None,
+            )
         self._over.set()
-
-    async def _until(self, reached: Callable[[], bool]) -> None:
-        """Look once a second: what is waited for may never come, and has no event."""
-        for _ in range(PATIENCE_S):
-            if reached():
-                return
-            await trio.sleep(1.0)
-        plane = await self._network.reach()
-        for run in plane.runs():
-            if run.state not in FINAL:
-                self.say(f"run {run.id} is {run.state}: {run.reason}")
-                for job in run.jobs:
-                    waits = await plane.balancer.waits(job.id)
-                    why = "the balancer does not have it" if waits is None else waits.why
-                    self.say(f"  job {job.id} is {job.state}: {job.reason}; {why}")
-        for worker in self._workers:
-            self.say(f"{worker.name}: {vars(worker.protocol)}")
-        self.say(f"leases: {plane.dispatcher.leases.links}")
-        message = "it has not come to an end"
-        raise AssertionError(message)
-
-    async def _pause_schedules(self) -> None:
-        def pause(tx: Tx) -> None:
-            for schedule in schedules.listing(tx.conn, after=0, limit=10):
-                schedules.set_paused(tx.conn, schedule.id, paused=True, now_ms=now_ms())
-
-        while True:
-            plane = await self._network.reach()
-            try:
-                await plane.writer.write(pause)
-            except Unavailable:
-                await trio.sleep(0.5)
-                continue
-            break
-
-    def _is_done(self) -> bool:
-        plane = self._network.plane
-        return (
-            plane is not None
-            and self._all_submitted
-            and all(run.state in FINAL for run in plane.runs())
-        )
-
-    def _every_nominal_time_once(self, plane: Plane) -> None:
-        sql = "SELECT scheduled_for_ms FROM runs WHERE schedule_id = 1 ORDER BY 1"
-        found = [row[0] for row in plane.conn.execute(sql)]
-        first = EPOCH_MS + 20_000
-        assert found == list(range(first, first + 20_000 * len(found), 20_000))
-        assert len(found) >= 2, found
 
 
 async def _then_cancel(event: trio.Event, scope: trio.CancelScope) -> None:
