@@ -1,20 +1,21 @@
 """Owns how a simulated plane starts: what becomes of its data first, then its services."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Final
 
 import trio
 
 from control import bootstrap
-from control.core.epochs import attempt_in
+from control.core.epochs import attempt_in, last_id_before
 from control.model.life import Life, Lost
 from control.model.messages import Message
 from control.model.names import Group, Topic
 from control.model.records import Receipts
 from control.model.states import Missed
 from control.services.statistics import Restored, Statistics
+from store import epoch
 from store.writer import Tx
 from tests.services.plane import Plane, inline
 from tests.sim.checks import Checks
@@ -72,9 +73,12 @@ def _statistics(plane: Plane, life: Life, data: DataDirectory) -> Statistics:
             )
         )
 
+    async def attempts(jobs: Collection[int]) -> Mapping[int, int]:
+        return await plane.writer.write(lambda tx: epoch.attempts(tx.conn, jobs))
+
     restored = None
     if life.epoch > 1:
-        restored = Restored(life.epoch, bootstrap.lost_jobs(plane.conn, life), find_lost)
+        restored = Restored(life.epoch, last_id_before(life.epoch), find_lost, attempts)
     return Statistics(plane.bus, data.facts, inline, restored=restored)
 
 

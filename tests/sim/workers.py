@@ -1,7 +1,7 @@
 """Owns the simulated workers: the real protocol, and invented jobs."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -20,10 +20,14 @@ from workers.protocol import Assigned, Identity, Phase, Stop, WorkerProtocol
 
 KINDS: Final = {"Sleep": ("1.0.0",)}
 _NOTHING: Final = b"null"
+SECONDS: Final = (0.0, 0.002, 0.01, 0.05, 0.3, 1.5, 5.0)
 
 
 class SimWorker:
-    """One worker's process over all its lives. What is in `disk` outlives a crash."""
+    """One worker's process over all its lives. What is in `disk` outlives a crash.
+
+    `seconds`: what its jobs take, one of these each.
+    """
 
     def __init__(
         self,
@@ -32,6 +36,7 @@ class SimWorker:
         processes: Processes,
         rng: random.Random,
         stepped_ms: Callable[[], int],
+        seconds: Sequence[float] = SECONDS,
     ) -> None:
         """`stepped_ms`: how far the machine's wall clock has been set."""
         self.name = name
@@ -42,6 +47,7 @@ class SimWorker:
         self._processes = processes
         self._rng = rng
         self._stepped_ms = stepped_ms
+        self._seconds = seconds
         self._life = trio.CancelScope()
         self._cut = trio.CancelScope()
         self._frozen_until = 0.0
@@ -184,7 +190,7 @@ class SimWorker:
 
     async def _execute(self, assign: Assign, jobs: trio.Nursery) -> None:
         rng, lease, began, started_ms = self._rng, assign.lease, trio.current_time(), self._now_ms()
-        seconds = rng.choice((0.0, 0.002, 0.01, 0.05, 0.3, 1.5, 5.0))
+        seconds = rng.choice(self._seconds)
         if assign.timeout is not None:
             seconds = min(seconds, assign.timeout)
         self._bell.set()
