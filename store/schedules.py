@@ -167,6 +167,12 @@ def plan(
     return _PLAN.run(conn, values)
 
 
+def count_missing(conn: sqlite3.Connection, schedule_id: int, nominals_ms: Sequence[int]) -> int:
+    """Of how many of these times a run is neither planned nor was started."""
+    (count,) = conn.execute(_SQL["count_missing"], (schedule_id, _json(nominals_ms))).fetchone()
+    return int(count)
+
+
 def planned_until(conn: sqlite3.Connection, schedule_id: int, until_ms: int) -> None:
     """Remember how far a schedule is planned."""
     conn.execute(_SQL["planned_until"], (until_ms, schedule_id))

@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
+
 from control.model.states import Role
 from control.model.views import JobView, Page
 from tui.base import Base, Switch
 from tui.core.commands import VIEWS
-from tui.core.orders import Order, Thing, order, question
+from tui.core.orders import Order, Thing, name, order, question
 from tui.core.typed import Typed, read
 from tui.core.worst import worst
 from tui.link.saving import write_new
@@ -19,6 +21,12 @@ from tui.widgets.prompt import Prompt
 
 _WRITES_MS: Final = 15 * 60_000
 _JOBS_LOOKED_AT: Final = 1_000  # Of a run, for the one that needs to be seen most.
+
+
+class _Size(msgspec.Struct, frozen=True):
+    """How many runs a backfill would start."""
+
+    planned: int
 
 
 class Console(Base):
@@ -143,7 +151,30 @@ class Console(Base):
             return
         things = list(dict.fromkeys(things))  # Several groups may be of one run.
         orders = [order(command, thing, since=since, until=until) for thing in things]
-        self.push_screen(Confirm(question(command, things), orders), self._carry_out)
+        if command == "backfill":
+            work = self._confirm_backfill(things, orders, {"since": since, "until": until})
+            self.run_worker(work, group="open", exclusive=True)
+        else:
+            self.push_screen(Confirm(question(command, things), orders), self._carry_out)
+
+    async def _confirm_backfill(
+        self, things: list[Thing], orders: list[Order], stretch: dict[str, str]
+    ) -> None:
+        """Ask the server first how many runs that starts: a day has a thousand minutes."""
+        runs = 0
+        try:
+            for each in orders:
+                raw = await self.source.ask("GET", each.path, query=stretch)
+                runs += decoded(raw, _Size).planned
+        except LinkError as error:
+            self.flash(f"backfill: {error}", "bad")
+            return
+        if not runs:
+            self.flash("no time of the last day was missed: there is nothing to make up for")
+            return
+        of = name(things[0]) if len(things) == 1 else f"these {len(things)}"
+        asked = f"Start {runs} {'run' if runs == 1 else 'runs'} for missed times of {of}?"
+        self.push_screen(Confirm(asked, orders, max(runs, len(orders))), self._carry_out)
 
     def _carry_out(self, orders: list[Order] | None) -> None:
         if orders is None:

@@ -181,6 +181,13 @@ class Backfill(_Body, frozen=True, kw_only=True):
     until: Time
 
 
+class BackfillQuery(_Body, frozen=True, kw_only=True):
+    """The stretch of time that a backfill would be of."""
+
+    since: Time
+    until: Time
+
+
 class PageQuery(_Body, frozen=True, kw_only=True):
     """Which part of a list."""
 

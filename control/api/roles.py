@@ -57,6 +57,7 @@ ROLES: Final[dict[tuple[str, str], frozenset[Role] | None]] = {
     ("POST", "/v1/schedules/{schedule_id}/resume"): _WRITE,
     ("POST", "/v1/schedules/{schedule_id}/trigger"): _WRITE,
     ("POST", "/v1/schedules/{schedule_id}/backfill"): _WRITE,
+    ("GET", "/v1/schedules/{schedule_id}/backfill"): _READ,
     ("GET", "/v1/workers"): _WATCH,  # It shows what they run.
     ("GET", "/v1/workers/{worker_id}/history"): _WATCH,
     ("POST", "/v1/workers/{worker_id}/drain"): _OPERATE,

@@ -7,7 +7,7 @@ import msgspec
 import structlog
 from msgspec import Meta
 
-from control.api.bodies import Backfill, ScheduledQuery, SchedulesQuery
+from control.api.bodies import Backfill, BackfillQuery, ScheduledQuery, SchedulesQuery
 from control.api.calls import Answer, Call, Operation, Route, read_cursor, write_cursor
 from control.api.forecasts import Outlined, outlines, shapes
 from control.api.ports import Parts
@@ -57,6 +57,7 @@ class Timetable:
             RESUME: self._resume,
             TRIGGER: self._trigger,
             BACKFILL: self._backfill,
+            BACKFILL_SIZE: self._backfill_size,
         }
         return [Route(operation, handler) for operation, handler in found.items()]
 
@@ -158,9 +159,35 @@ class Timetable:
     async def _backfill(self, call: Call) -> Answer:
         schedule_id, now_ms = call.number("schedule_id"), self._parts.now_ms()
         asked = await call.json(_BACKFILL)
-        from_ms, until_ms = read_time(asked.start, "from"), read_time(asked.until, "until")
+        times = await self._times(call, "from", asked.start, asked.until)
+
+        def work(tx: Tx) -> int:
+            check_starts(tx, _mine(call, tx.conn, schedule_id).client)
+            tx.touch(Change.PLAN)
+            rows = [(nominal_ms, now_ms) for nominal_ms in times]
+            return schedules.plan(tx.conn, schedule_id, rows, backfill=True)
+
+        planned = await self._parts.writer.write(work)
+        return Answer(body=Backfilled(planned=planned, found=len(times)))
+
+    async def _backfill_size(self, call: Call) -> Answer:
+        schedule_id = call.number("schedule_id")
+        asked = call.query(BackfillQuery)
+        times = await self._times(call, "since", asked.since, asked.until)
+        missing = await self._parts.reader.read(
+            lambda conn: schedules.count_missing(conn, schedule_id, times)
+        )
+        return Answer(body=Backfilled(planned=missing, found=len(times)))
+
+    async def _times(self, call: Call, name: str, start: str, until: str) -> list[int]:
+        """The nominal times of a backfill; the schedule must be one of the caller's.
+
+        `name`: what its begin is called where it was asked.
+        """
+        schedule_id, now_ms = call.number("schedule_id"), self._parts.now_ms()
+        from_ms, until_ms = read_time(start, name), read_time(until, "until")
         if until_ms < from_ms:
-            raise one("until", "earlier than from")
+            raise one("until", f"earlier than {name}")
         if until_ms > now_ms:
             raise one("until", "later than now; what is to come is planned by itself")
         found = await self._parts.reader.read(lambda conn: _mine(call, conn, schedule_id))
@@ -174,15 +201,7 @@ class Timetable:
         if len(times) > most:
             hint = "ask for a shorter stretch"
             raise one("until", f"more than {most} nominal times are in it", hint)
-
-        def work(tx: Tx) -> int:
-            check_starts(tx, _mine(call, tx.conn, schedule_id).client)
-            tx.touch(Change.PLAN)
-            rows = [(nominal_ms, now_ms) for nominal_ms in times]
-            return schedules.plan(tx.conn, schedule_id, rows, backfill=True)
-
-        planned = await self._parts.writer.write(work)
-        return Answer(body=Backfilled(planned=planned, found=len(times)))
+        return list(times)
 
 
 def _mine(call: Call, conn: sqlite3.Connection, schedule_id: int) -> Schedule:
@@ -279,4 +298,14 @@ BACKFILL: Final = Operation(
     status=201,
     body=Backfill,
     errors=(400, 404, 409, 413, 415, 422),
+)
+BACKFILL_SIZE: Final = Operation(
+    method="GET",
+    path="/v1/schedules/{schedule_id}/backfill",
+    name="sizeBackfill",
+    summary="Show how many runs a backfill of a stretch of the past would start",
+    tag=TAG,
+    answer=Backfilled,
+    query=BackfillQuery,
+    errors=(404, 422),
 )

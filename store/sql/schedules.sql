@@ -73,6 +73,11 @@ WHERE NOT EXISTS (
     SELECT 1 FROM runs WHERE schedule_id = column1 AND scheduled_for_ms = column2
 )
 
+-- name: count_missing
+SELECT count(*) FROM json_each(?2) AS t
+WHERE NOT EXISTS (SELECT 1 FROM scheduled_runs WHERE schedule_id = ?1 AND nominal_ms = t.value)
+    AND NOT EXISTS (SELECT 1 FROM runs WHERE schedule_id = ?1 AND scheduled_for_ms = t.value)
+
 -- name: next_due
 SELECT min(due_ms) FROM scheduled_runs WHERE waiting = 0 AND due_ms > ?
 

@@ -99,3 +99,21 @@ async def test_others_see_none_of_it_and_wrong_questions_are_said(server: Servin
         refused = await client.get(f"/v1/schedules/plan?bucket={least - 1}")
         assert refused.status_code == 422
         assert str(least) in refused.text
+
+
+async def test_the_size_of_a_backfill(server: Serving) -> None:
+    begin_ms = NOW_MS - NOW_MS % HOUR_MS - 5 * HOUR_MS
+    schedule_id = await _schedule(server, "nightly", [(begin_ms + HOUR_MS, begin_ms + HOUR_MS)])
+    stretch = {"from": to_rfc3339(begin_ms), "until": to_rfc3339(begin_ms + 3 * HOUR_MS)}
+    path = f"/v1/schedules/{schedule_id}/backfill"
+    async with server.as_client("submitter") as client:
+        asked = {"since": stretch["from"], "until": stretch["until"]}
+        size = await client.get(path, params=asked)
+        assert size.json() == {"planned": 3, "found": 4}
+        assert (await client.post(path, json=stretch)).json() == size.json()
+        assert (await client.get(path, params=asked)).json() == {"planned": 0, "found": 4}
+        wrong = {"since": stretch["until"], "until": stretch["from"]}
+        assert (await client.get(path, params=wrong)).status_code == 422
+    await server.add_client("other", Role.SUBMITTER)
+    async with server.as_client("other") as client:
+        assert (await client.get(path, params=asked)).status_code in {403, 404}

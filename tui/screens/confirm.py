@@ -1,5 +1,6 @@
 """Owns the question before something is changed: it names every object, and the same in `tpctl`."""
 
+from textwrap import wrap
 from typing import ClassVar, Final
 
 from textual.app import ComposeResult
@@ -16,12 +17,13 @@ from tui.widgets.reader import Reader
 
 _NAME_MAX: Final = 40
 _ROWS_MAX: Final = 20
+_LINE: Final = 74
 
 
 class Confirm(Question[list[Order] | None], ModalScreen[list[Order] | None]):
     """Returns the orders when they are confirmed, and None when not.
 
-    More than one object: their number has to be typed. Enter alone is no answer.
+    More than one object, or run that starts: the number has to be typed. Enter alone is none.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -36,14 +38,15 @@ class Confirm(Question[list[Order] | None], ModalScreen[list[Order] | None]):
     Confirm Input { border: none; height: 1; background: $surface; padding: 0 2; }
     """
 
-    def __init__(self, question: str, orders: list[Order]) -> None:
+    def __init__(self, question: str, orders: list[Order], count: int | None = None) -> None:
         super().__init__()
         self._question = question
         self._orders = orders
+        self._count = len(orders) if count is None else count  # What has to be typed.
 
     @property
     def _many(self) -> bool:
-        return len(self._orders) > 1
+        return len(self._orders) > 1 or self._count > 1
 
     def compose(self) -> ComposeResult:
         """The question, the objects, the lines."""
@@ -52,14 +55,14 @@ class Confirm(Question[list[Order] | None], ModalScreen[list[Order] | None]):
         box.styles.height = min(len(lines), _ROWS_MAX) + 2
         box.heading = line((self._question, "warn"))
         box.footing = (
-            line(f"type {len(self._orders)} and ↵   tab: look at all   esc: no")
+            line(f"type {self._count} and ↵   tab: look at all   esc: no")
             if self._many
             else line("y: yes   esc: no")
         )
         with Vertical():
             yield box
             if self._many:
-                yield Input(id="count", compact=True, placeholder=f"type {len(self._orders)}")
+                yield Input(id="count", compact=True, placeholder=f"type {self._count}")
 
     def on_mount(self) -> None:
         """Draw it."""
@@ -73,7 +76,7 @@ class Confirm(Question[list[Order] | None], ModalScreen[list[Order] | None]):
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Only the right number will do."""
         event.stop()
-        if event.value.strip() == str(len(self._orders)):
+        if event.value.strip() == str(self._count):
             self.dismiss(self._orders)
         else:
             event.input.value = ""
@@ -88,10 +91,11 @@ class Confirm(Question[list[Order] | None], ModalScreen[list[Order] | None]):
         self.dismiss(None)
 
     def _lines(self) -> list[Line]:
-        if not self._many:
+        if len(self._orders) == 1:
             (only,) = self._orders
             told = [line(f" {name(only.thing)}"), (), line((" the same in a shell:", "dim"))]
-            return [*told, line((f"   {only.line}", "accent"))]
+            # The line is the promise of the question: all of it is seen.
+            return [*told, *(line((f"   {each}", "accent")) for each in wrap(only.line, _LINE))]
         width = max(len(name(each.thing)) for each in self._orders)
         return [
             line(f" {fit(name(each.thing), min(width, _NAME_MAX))}  ", (each.line, "accent"))
