@@ -172,6 +172,7 @@ class Timetable:
 
     async def _backfill_size(self, call: Call) -> Answer:
         schedule_id = call.number("schedule_id")
+        await self._parts.reader.read(lambda conn: _mine(call, conn, schedule_id))
         asked = call.query(BackfillQuery)
         times = await self._times(call, "since", asked.since, asked.until)
         missing = await self._parts.reader.read(
