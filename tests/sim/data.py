@@ -12,12 +12,14 @@ from typing import Final
 import msgspec
 
 from control import backups, bootstrap
+from control.bus.journal import Journal
 from control.core.epochs import last_id_before
 from control.core.offsets import OffsetTracker
 from control.model.bus_reports import RecordsLost
 from control.model.life import Life
 from control.model.names import FACTS_FILE, LOGS_FOLDER, STATE_FILE, Group, Topic
 from control.model.records import Record
+from store.bus_log import SqliteLogRows
 from store.epoch import Witness
 from store.facts import Facts
 from store.log_files import LogFiles
@@ -67,8 +69,16 @@ class DataDirectory:
         with closing(open_state(self.path / STATE_FILE)) as conn:
             conn.execute("PRAGMA synchronous = OFF")
             files = LogFiles(self.path / LOGS_FOLDER)
+            journal = Journal(SqliteLogRows())
             return bootstrap.enter_life(
-                conn, self.witness, files, now_ms=now_ms, jobs_to_publish=self.spread
+                conn,
+                self.witness,
+                files,
+                now_ms=now_ms,
+                jobs_to_publish=self.spread,
+                unread=lambda topic, group: (
+                    () if self.spread else journal.unread(conn, topic, group)
+                ),
             )
 
     def leave(self) -> None:

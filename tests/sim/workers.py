@@ -36,6 +36,7 @@ class SimWorker:
         processes: Processes,
         rng: random.Random,
         stepped_ms: Callable[[], int],
+        *,
         seconds: Sequence[float] = SECONDS,
     ) -> None:
         """`stepped_ms`: how far the machine's wall clock has been set."""

@@ -123,7 +123,9 @@ class Life:
         self.network.nursery = nursery
         processes = Processes((), one_each=False)
         self.workers = [
-            SimWorker(f"w{at}", self.network, processes, random.Random(at), lambda: 0, _SECONDS)
+            SimWorker(
+                f"w{at}", self.network, processes, random.Random(at), lambda: 0, seconds=_SECONDS
+            )
             for at in range(3)
         ]
         self.consoles = [Console(f"c{at}", self.events, watches=at > 0) for at in range(3)]
