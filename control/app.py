@@ -18,7 +18,7 @@ from typing import TypeVar
 import structlog
 import trio
 
-from control import bootstrap
+from control import bootstrap, lives
 from control.admission.door import connections_of, raise_descriptor_limit
 from control.admission.fair_use import FairUse
 from control.admission.loop_watch import LoopWatch
@@ -132,7 +132,7 @@ class ControlPlane:
         """What an operator should know of the data, the clock, and the bus."""
         own = []
         if self._state is not None:
-            restored = bootstrap.restored_check(self._state.life)
+            restored = lives.restored_check(self._state.life)
             stored = await self._state.examiner.checks()
             own = [*stored, self._state.clock_watch.examine(), *([restored] if restored else [])]
         return [*own, *await self._wiring.examine()]

@@ -8,7 +8,7 @@ import msgspec
 import structlog
 import trio
 
-from control import bootstrap
+from control import bootstrap, lives
 from control.admission.fair_use import FairUse
 from control.api.auth import Gate, stored_logins
 from control.api.balancing import BalancerElsewhere
@@ -81,7 +81,7 @@ class StateHost:
         bootstrap.note_split(conn, config)
         self._wiring = wiring
         witness, files = Witness(directory), LogFiles(directory / LOGS_FOLDER)
-        self.life = bootstrap.enter_life(
+        self.life = lives.enter_life(
             conn,
             witness,
             files,
@@ -177,7 +177,7 @@ class StateHost:
         def look(tx: Tx) -> Lost:
             unread = partial(self._wiring.unread, tx.conn)
             from_start = not self._wiring.spread
-            return bootstrap.lost_since(tx.conn, self.life, unread, retries, from_start=from_start)
+            return lives.lost_since(tx.conn, self.life, unread, retries, from_start=from_start)
 
         return await self.writer.write(look)
 

@@ -150,6 +150,14 @@ def beyond(
     return conn.execute(_SQL["beyond"], (text,)).fetchall()
 
 
+def of_runs(
+    conn: sqlite3.Connection, attempts: Sequence[tuple[int, int, int]]
+) -> Sequence[tuple[int, int]]:
+    """Those of these attempts, run ids, job ids, and numbers, whose jobs are of these runs."""
+    text = msgspec.json.encode(attempts).decode()
+    return conn.execute(_SQL["of_runs"], (text,)).fetchall()
+
+
 def begun(
     conn: sqlite3.Connection, attempts: Sequence[tuple[int, int]]
 ) -> Sequence[tuple[int, int]]:

@@ -52,3 +52,7 @@ WHERE e.value ->> 1 > j.attempt
 -- name: begun
 SELECT j.id, j.attempt FROM json_each(?) AS e JOIN jobs AS j ON j.id = e.value ->> 0
 WHERE e.value ->> 1 = j.attempt AND j.started_ms IS NOT NULL
+
+-- name: of_runs
+SELECT j.id, e.value ->> 2 FROM json_each(?) AS e JOIN jobs AS j ON j.id = e.value ->> 1
+WHERE j.run_id = e.value ->> 0

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
-from control import bootstrap
+from control import lives
 from control.core.epochs import IDS_EACH
 from control.model.life import Life, Position
 from control.model.messages import LogChunk, Message
@@ -43,7 +43,7 @@ class Directory:
     def start(self, unread: Sequence[Message] = ()) -> Life:
         """A start, and its end. `unread`: what has ended, as the trigger is still to read."""
         conn, witness = open_state(self.state), Witness(self.path)
-        life = bootstrap.enter_life(
+        life = lives.enter_life(
             conn,
             witness,
             LogFiles(self.path / "logs"),
@@ -122,6 +122,18 @@ def test_the_log_of_what_has_ended_stays_though_the_state_does_not_know_it(tmp_p
     # Both wait, as far as the state knows; the end of one is in its log, on the way to the trigger.
     data.start(unread=[finished(1)])
     assert data.logs() == ["1.1.log", "3.1.log"]
+
+
+def test_an_end_that_names_a_job_with_another_run_is_foreign(tmp_path: Path) -> None:
+    data = Directory(tmp_path)
+    data.start()
+    data.commit(1)
+    backup = data.state.read_bytes()
+    data.commit(2)
+    data.log(1, 1)
+    data.state.write_bytes(backup)
+    data.start(unread=[finished(1, run_id=2)])
+    assert data.logs() == []
 
 
 def test_a_crash_while_a_life_begins_loses_nothing_of_what_is_known(tmp_path: Path) -> None:

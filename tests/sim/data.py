@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from control import backups, bootstrap
+from control import backups
 from control.bus.journal import Journal
 from control.core.epochs import last_id_before
 from control.core.offsets import OffsetTracker
@@ -70,7 +70,7 @@ class DataDirectory:
             conn.execute("PRAGMA synchronous = OFF")
             files = LogFiles(self.path / LOGS_FOLDER)
             journal = Journal(SqliteLogRows())
-            return bootstrap.enter_life(
+            return lives.enter_life(
                 conn,
                 self.witness,
                 files,
@@ -180,7 +180,7 @@ def check_life(life: Life, backup: Backup, epochs: int) -> None:
     """Doctor says what happened, and ids begin anew. `epochs`: how many there were before."""
     assert life.epoch == epochs + 1, life
     assert life.last_run_id == backup.last_run_id, life
-    check = bootstrap.restored_check(life)
+    check = lives.restored_check(life)
     assert check is not None
     assert f"whose last run was {backup.last_run_id}:" in check.detail
     assert f"{last_id_before(life.epoch) + 1:,}" in check.detail

@@ -7,7 +7,7 @@ from typing import Final
 
 import trio
 
-from control import bootstrap
+from control import lives
 from control.core.epochs import attempt_in, last_id_before
 from control.model.life import Life, Lost
 from control.model.messages import Message
@@ -68,7 +68,7 @@ def _statistics(plane: Plane, life: Life, data: DataDirectory) -> Statistics:
 
     async def find_lost(retries: Sequence[tuple[int, int]]) -> Lost:
         return await plane.writer.write(
-            lambda tx: bootstrap.lost_since(
+            lambda tx: lives.lost_since(
                 tx.conn, life, partial(unread, tx), retries, from_start=not data.spread
             )
         )
