@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from control import backups
+from control import backups, lives
 from control.bus.journal import Journal
 from control.core.epochs import last_id_before
 from control.core.offsets import OffsetTracker
