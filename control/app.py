@@ -11,7 +11,7 @@ import random
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, ExitStack
+from contextlib import AsyncExitStack, ExitStack, suppress
 from functools import partial
 from typing import TypeVar
 
@@ -287,10 +287,11 @@ async def _listen_to_signals(
         async for _ in signals:
             if stop.is_set():
                 now.cancel()
-            else:
+                continue
+            stop.set()
+            with suppress(OSError):  # Whoever read it may be gone.
                 sys.stderr.write(_STOPPING)
                 sys.stderr.flush()
-            stop.set()
 
 
 def _stuck(what: str, waits_s: float, most_s: float) -> str | None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import structlog
 
-from control.core.epochs import is_restored, last_id_before, next_epoch
+from control.core.epochs import is_restored, last_id_before, next_epoch, number_in_backup
 from control.model.errors import StoreFailed
 from control.model.life import Life, Lost, Position
 from control.model.messages import Finished, JobReady, Message, Placed, Skipped
@@ -86,10 +86,15 @@ def lost_since(
     known = _attempts(conn, unread(Topic.TASK_RUN_RESULTS, Group.TRIGGER))
     under_way = _attempts(conn, unread(Topic.TASK_RUNS, Group.BALANCER))
     under_way |= _attempts(conn, unread(Topic.TASK_RUNS_LOAD_BALANCED, Group.DISPATCHER))
+    open_jobs = [*found.waiting, *found.running]
+    over = epoch.last_attempts(conn, [job for job, _ in open_jobs])
     return Lost(
         last_job_id=life.last_job_id,
         last_id=last_id_before(life.epoch),
-        open_jobs=[*found.waiting, *found.running],
+        open_jobs=[
+            (job, number_in_backup(life.epoch, attempt, over.get(job, 0)))
+            for job, attempt in open_jobs
+        ],
         counted=sorted(known - ends),
         # Of a job that was cancelled while it ran, its end is said once its worker's has come.
         again=sorted(ends.union(epoch.begun(conn, sorted(under_way)))),

@@ -28,7 +28,6 @@ from control.model.wire import (
     Hello,
     Lease,
     Leaving,
-    Part,
     Progress,
     Refused,
     Sick,
@@ -36,6 +35,7 @@ from control.model.wire import (
     Welcome,
 )
 from workers.logs import LogBuffer
+from workers.parts import part_of
 
 # Shares of limits.FRAME_MESSAGES_MAX that one message may use.
 _OTHER_MAX: Final = 50
@@ -277,8 +277,7 @@ class WorkerProtocol:
         for lease in list(self._progress)[:_PROGRESS_MAX]:
             fraction = self._progress.pop(lease)
             parts.append(encode(Progress(lease=lease, progress=fraction)))
-        parts += logs
-        parts += results
+        parts += [*logs, *results]
         return b"[%b]" % b",".join(parts) if parts else None
 
     def _take_results(self) -> list[bytes]:
@@ -295,8 +294,10 @@ class WorkerProtocol:
                 behind_logs.append(lease)
                 continue
             if self._parted is not None and len(frame) > limits.PIECE_BYTES:
-                if self._parted.get(lease, 0) < len(frame):
-                    results.append(self._part(lease, frame, self._parted))
+                if (begin := self._parted.get(lease, 0)) < len(frame):
+                    part = part_of(lease, frame, begin, self._message_bytes // 2)
+                    self._parted[lease] = begin + len(part.text.encode())
+                    results.append(wire.ENCODER.encode(part))
                     size += len(results[-1])
                     parted.append(lease)
                 continue
@@ -306,14 +307,6 @@ class WorkerProtocol:
         self._to_send.extendleft(reversed(behind_logs))
         self._to_send.extend(parted)  # Smaller ones need not wait for all of it.
         return results
-
-    def _part(self, lease: Lease, frame: bytes, sent: dict[Lease, int]) -> bytes:
-        """The next part of a result, and note that it is sent."""
-        begin = sent.get(lease, 0)
-        # No character is split.
-        text = frame[begin : begin + self._message_bytes // 2].decode(errors="ignore")
-        sent[lease] = begin + len(text.encode())
-        return wire.ENCODER.encode(Part(lease=lease, offset=begin, size=len(frame), text=text))
 
     def _received(self, frame: wire.ToWorker, events: list[Event], now_ms: int) -> None:
         match frame:

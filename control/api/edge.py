@@ -41,7 +41,8 @@ class Edge:
         self._methods: dict[re.Pattern[str], set[str]] = {}
         for operation in operations:
             pattern = re.compile(_PARAMETER.sub("[^/]+", re.escape(operation.path)))
-            self._methods.setdefault(pattern, {"OPTIONS"}).add(operation.method)
+            methods = self._methods.setdefault(pattern, {"OPTIONS"})
+            methods |= {operation.method} | ({"HEAD"} if operation.method == "GET" else set())
 
     async def __call__(self, scope: Event, receive: Receive, send: Send) -> None:
         """Serve one connection."""

@@ -56,9 +56,11 @@ class Plans:
 
     async def _find(self, query: PlanQuery, own: str | None) -> Page[SchedulePlan]:
         now_ms, after = self._parts.now_ms(), read_cursor(query.cursor) or 0
+        most = limits.PAGE_MAX if query.bucket is None else limits.PLAN_STRETCHED_MAX
+        limit = min(query.limit, most)
 
         def look(conn: sqlite3.Connection) -> _Read:
-            page = schedules.listing(conn, after=after, limit=query.limit, client=own)
+            page = schedules.listing(conn, after=after, limit=limit, client=own)
             ids = [each.id for each in page]
             return _Read(
                 page=page,
@@ -84,7 +86,7 @@ class Plans:
             shape = shaped[each.revision_id]
             seconds = None if shape is None else shape.seconds
             items.append(_shown(each, read, seconds, now_ms))
-        more = read.page[-1].id if len(read.page) == query.limit else None
+        more = read.page[-1].id if len(read.page) == limit else None
         return Page(items=items, next_cursor=write_cursor(more))
 
 

@@ -57,6 +57,17 @@ def attempt_in(epoch: int, attempt: int) -> int:
     return epoch * _ATTEMPTS_EACH + attempt % _ATTEMPTS_EACH
 
 
+def number_in_backup(epoch: int, attempt: int, last_over: int) -> int:
+    """The attempt that an open job was at when the backup was made that began the epoch.
+
+    It may have been published again since (`attempt_in`). `last_over`: the last attempt of it that
+    is recorded as over; 0: none.
+    """
+    if attempt < epoch * _ATTEMPTS_EACH:
+        return attempt
+    return max(attempt % _ATTEMPTS_EACH, last_over + 1)
+
+
 def is_of_this_life(attempt: int, current: int | None) -> bool:
     """Whether the end of an attempt belongs to the life that its job is in.
 

@@ -1,39 +1,37 @@
 """Decides what becomes of results that come in parts, over as many connections as that takes.
 
 A link that breaks all the time brings no large message. So a worker cuts a large result, and goes
-on where the gateway's `welcome` says. Whoever sends parts of more than there is room for makes
-those that were touched longest ago begin again.
+on where the gateway's `welcome` says. When there is no more room, the worker that takes most of it
+begins the result again that it sent nothing of for the longest time: no worker takes another's.
 """
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 
 from control.model import limits
 from control.model.errors import ProtocolError
 from control.model.wire import Lease, Part
 
+Worker = tuple[str, str]
+"""A worker's client and name."""
+
 
 class PartialResults:
-    """What has come so far, by worker: its client and name. Of one gateway."""
+    """What has come so far, by worker. Of one gateway."""
 
     def __init__(self) -> None:
-        self._results: OrderedDict[tuple[tuple[str, str], Lease], bytearray] = OrderedDict()
-        self._bytes = 0
+        self._results: dict[Worker, OrderedDict[Lease, bytearray]] = {}
+        self._weights: Counter[Worker] = Counter()  # In bytes; each result costs some by itself.
 
-    def received(self, worker: tuple[str, str]) -> tuple[tuple[Lease, int], ...]:
+    def received(self, worker: Worker) -> tuple[tuple[Lease, int], ...]:
         """How many bytes of which results are here."""
-        return tuple(
-            (lease, len(data)) for (of, lease), data in self._results.items() if of == worker
-        )
+        return tuple((lease, len(data)) for lease, data in self._results.get(worker, {}).items())
 
-    def add(self, worker: tuple[str, str], part: Part) -> bytes | None:
+    def add(self, worker: Worker, part: Part) -> bytes | None:
         """Take in a part; gives the whole result with the last one. Raises `ProtocolError`."""
-        key = worker, part.lease
-        data = self._results.pop(key, None)
-        if data is None or not part.offset:
-            self._bytes -= len(data or b"")
-            data = bytearray()
+        data = self._take(worker, part.lease)
+        if not part.offset:
+            data.clear()
         before, fresh = len(data), part.text.encode()
-        self._bytes -= before
         if part.offset != before or before + len(fresh) > part.size:
             message = (
                 f"a part of {len(fresh)} bytes at {part.offset} of {part.size} does not follow the "
@@ -43,9 +41,20 @@ class PartialResults:
         data += fresh
         if len(data) == part.size:
             return bytes(data)
-        self._results[key] = data
-        self._bytes += len(data)
-        while self._bytes > limits.PARTS_BYTES_MAX or len(self._results) > limits.PARTS_MAX:
-            _, dropped = self._results.popitem(last=False)
-            self._bytes -= len(dropped)
+        self._results.setdefault(worker, OrderedDict())[part.lease] = data
+        self._weights[worker] += limits.PART_BYTES_MIN + len(data)
+        while self._weights.total() > limits.PARTS_BYTES_MAX:
+            ((largest, _),) = self._weights.most_common(1)
+            self._take(largest, next(iter(self._results[largest])))
         return None
+
+    def _take(self, worker: Worker, lease: Lease) -> bytearray:
+        """What has come of a result, which is not stored any more; empty: nothing."""
+        results = self._results.get(worker, OrderedDict())
+        data = results.pop(lease, None)
+        if data is None:
+            return bytearray()
+        self._weights[worker] -= limits.PART_BYTES_MIN + len(data)
+        if not results:
+            del self._results[worker], self._weights[worker]
+        return data

@@ -21,11 +21,7 @@ class WaitingGroup(msgspec.Struct, frozen=True, kw_only=True):
     jobs: Annotated[int, Meta(description="How many there are.", ge=1, examples=[287])]
     order: Annotated[
         tuple[int, ...],  # As a tuple of four its schema is one that client generators refuse.
-        Meta(
-            description="Priorities of the first: client, run, stage, job.",
-            min_length=4,
-            max_length=4,
-        ),
+        Meta(description="Four priorities of the first: client, run, stage, job."),
     ]
     expected_seconds: Seconds
     ready_seconds: Annotated[

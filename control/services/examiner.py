@@ -16,6 +16,7 @@ import trio
 from control.admission.lanes import ThreadPool, interruptible
 from control.core.offsets import OffsetTracker
 from control.model import limits
+from control.model.errors import Rejected
 from control.model.views import CheckView
 from store.doctor import Finding, examine
 from store.reader import open_reader
@@ -73,8 +74,9 @@ class Examiner:
     def _look(self) -> list[Finding]:
         try:
             with closing(open_reader(self._path)) as self._conn:
+                self._conn.execute("BEGIN")  # All rules look at one moment.
                 return examine(self._conn, lambda text: OffsetTracker.decode(text).watermark)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, Rejected) as error:
             return [Finding(rule="readable", message=f"{self._path} cannot be read: {error}")]
         finally:
             self._conn = None

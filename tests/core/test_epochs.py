@@ -12,6 +12,7 @@ from control.core.epochs import (
     last_unwitnessed,
     next_attempt,
     next_epoch,
+    number_in_backup,
 )
 from control.model import limits
 from control.model.life import Position
@@ -91,3 +92,17 @@ def test_one_more_attempt_is_newer_than_all_its_job_may_have_had(
         # Of an earlier life, in which it was tried again as often as anybody likes.
         assert all(number > next_attempt(epoch - 1, job_id, each) for each in range(1, 999))
     assert next_attempt(epoch, job_id, number) == number + 1
+
+
+@given(st.integers(2, 50), st.integers(1, 900), st.integers(0, 899))
+def test_what_an_open_job_was_at_is_known_after_it_was_published_again(
+    epoch: int, attempt: int, last_over: int
+) -> None:
+    over = min(last_over, attempt - 1)
+    assert number_in_backup(epoch, attempt, over) == attempt  # Not published again, or not yet.
+    assert number_in_backup(epoch, attempt_in(epoch, attempt), over) == attempt
+    # It was published again before: of what it was at then, only what is over is known.
+    once_more = attempt_in(epoch + 1, attempt_in(epoch, attempt) + 1)
+    assert number_in_backup(epoch + 1, once_more, attempt_in(epoch, attempt)) == (
+        attempt_in(epoch, attempt) + 1
+    )

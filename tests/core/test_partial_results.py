@@ -47,15 +47,25 @@ def test_a_part_that_does_not_follow_is_refused_and_the_result_begins_again() ->
     assert partial.add(ONE, part(1, 0, "0123456789")) == b"0123456789"
 
 
-def test_what_was_touched_longest_ago_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "PARTS_BYTES_MAX", 10)
+def test_who_takes_most_begins_again_what_was_touched_longest_ago(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    each = limits.PART_BYTES_MIN
+    monkeypatch.setattr(limits, "PARTS_BYTES_MAX", 3 * each + 20)
     partial = PartialResults()
     partial.add(ONE, part(1, 0, "abcd"))
     partial.add(TWO, part(2, 0, "abcd"))
-    partial.add(ONE, part(1, 4, "e"))
     partial.add(TWO, part(3, 0, "abcd"))
-    assert partial.received(ONE) == ((Lease(1, 1, 1), 5),)
-    assert partial.received(TWO) == ((Lease(3, 1, 1), 4),)
-    monkeypatch.setattr(limits, "PARTS_MAX", 1)
-    partial.add(TWO, part(3, 4, "e"))
-    assert partial.received(ONE) == ()
+    partial.add(TWO, part(2, 4, "e"))
+    partial.add(TWO, part(4, 0, "a"))
+    assert partial.received(ONE) == ((Lease(1, 1, 1), 4),)
+    assert partial.received(TWO) == ((Lease(2, 1, 1), 5), (Lease(4, 1, 1), 1))
+
+
+def test_a_worker_with_parts_of_everything_takes_no_others_room() -> None:
+    partial = PartialResults()
+    partial.add(ONE, part(1, 0, "abcd"))
+    for number in range(2 * limits.PARTS_BYTES_MAX // limits.PART_BYTES_MIN):
+        partial.add(TWO, part(number, 0, "a"))
+    assert partial.received(ONE) == ((Lease(1, 1, 1), 4),)
+    assert 0 < len(partial.received(TWO)) < limits.PARTS_BYTES_MAX // limits.PART_BYTES_MIN

@@ -69,7 +69,7 @@ def control_settings(words: Sequence[str], environ: Mapping[str, str]) -> Config
     """What `tpctl up` would run with; its config file is the one in deploy/systemd."""
     params = parsed(words)
     file = params.pop("config")
-    assert file in {None, Path("/etc/taskplane/taskplane.toml")}
+    assert str(file) in {"None", "/etc/taskplane/taskplane.toml"}
     flags = {name: str(value) for name, value in params.items() if value is not None}
     shipped = ROOT / "deploy" / "systemd" / "taskplane.toml"
     return load_config(flags, environ, shipped if file else None)

@@ -88,3 +88,16 @@ async def test_a_file_that_cannot_be_read_is_said(tmp_path: Path) -> None:
                 pass
     assert not check.ok
     assert "file is not a database" in check.detail
+
+
+async def test_a_damaged_row_is_said_and_ends_nothing(path: Path) -> None:
+    with sqlite3.connect(path) as conn:
+        conn.execute("INSERT INTO bus_log VALUES ('t', 0, 0, 1, x'5b5d')")
+        conn.execute("INSERT INTO bus_groups VALUES ('g', 't', 0, x'00')")
+    conn.close()
+    async with running(path, ThreadPool(1)) as examiner:
+        for _ in range(2):
+            with trio.fail_after(60):
+                while (check := (await examiner.checks())[0]).warning:
+                    pass
+            assert not check.ok

@@ -107,7 +107,8 @@ def test_a_worker_that_fails_far_more_than_the_others() -> None:
         "worker w-3: 34% of its attempts fail, 5.7% elsewhere"
     ]
     assert not failing([_stats("w-1", 100, 40), _stats("w-2", 100, 35)])
-    assert failing([_stats("w-1", 10, 2)])
+    assert failing([_stats("w-1", 10, 2), _stats("w-2", 10, 0)])
+    assert not failing([_stats("w-1", 10, 2), _stats("w-2", 9, 0)])  # Nothing to compare with.
 
 
 def test_who_needs_to_be_looked_at() -> None:

@@ -152,6 +152,7 @@ async def test_many_jobs_that_never_wait_go_out_together(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
     async with bench(tmp_path, slots=3) as made:
+        made.protocol.confirmed()  # The link carries long messages.
         made.receive(*(assign(number) for number in range(200)))
         told = await made.settled()
         assert [type(frame) for frame in told] == [Ended] * 200

@@ -28,6 +28,7 @@ def failing(stats: Iterable[WorkerStats]) -> dict[str, Failing]:
         others = attempts - each.attempts
         elsewhere = (errors - each.errors) / others if others else 0.0
         part = each.errors / each.attempts if each.attempts else 0.0
-        if each.attempts >= _ATTEMPTS_MIN and part >= _PART_MIN and part > _TIMES * elsewhere:
+        enough = min(each.attempts, others) >= _ATTEMPTS_MIN
+        if enough and part >= _PART_MIN and part > _TIMES * elsewhere:
             found[each.worker] = Failing(part=part, elsewhere=elsewhere)
     return found
