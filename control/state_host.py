@@ -19,7 +19,7 @@ from control.model.clock import Clock
 from control.model.config import Config
 from control.model.errors import StoreFailed
 from control.model.kinds import KindRegistry, installed_kinds
-from control.model.life import Lost
+from control.model.life import KnownAttempts, Lost
 from control.model.names import FACTS_FILE, LOGS_FOLDER, STATE_FILE, Service
 from control.services.balancer import BalancerService
 from control.services.clock_watch import ClockWatch
@@ -109,7 +109,8 @@ class StateHost:
         restored = None
         if self.life.epoch > 1:
             last_id = last_id_before(self.life.epoch)
-            restored = Restored(self.life.epoch, last_id, self._find_lost, self._attempts)
+            attempts = self._attempts if wiring.spread else None
+            restored = Restored(self.life.epoch, last_id, self._find_lost, attempts)
         self.statistics = Statistics(self.bus, self._facts, lanes.facts, lanes.reports, restored)
         self.logs = JobLogs(self.bus, files, lanes.logs, lanes.log_reading)
         self._pruner = Pruner(
@@ -181,7 +182,7 @@ class StateHost:
 
         return await self.writer.write(look)
 
-    async def _attempts(self, jobs: Collection[int]) -> Mapping[int, int]:
+    async def _attempts(self, jobs: Collection[int]) -> Mapping[int, KnownAttempts]:
         return await self.writer.write(lambda tx: epoch.attempts(tx.conn, jobs))
 
     async def start(self, nursery: trio.Nursery) -> None:

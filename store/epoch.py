@@ -2,13 +2,14 @@
 
 import os
 import sqlite3
+from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from control.model.life import Life, Position
+from control.model.life import KnownAttempts, Life, Position
 from control.model.names import EPOCH_FILE
 from control.model.states import State
 from store.outbox import SqliteOutboxRows
@@ -115,10 +116,16 @@ def published(conn: sqlite3.Connection) -> None:
     conn.execute(_SQL["published"])
 
 
-def attempts(conn: sqlite3.Connection, jobs: Collection[int]) -> dict[int, int]:
-    """Which attempt each of these jobs is at; those that are not known are missing."""
+def attempts(conn: sqlite3.Connection, jobs: Collection[int]) -> dict[int, KnownAttempts]:
+    """What is known of these jobs' attempts; jobs that are not known are missing."""
     ids = msgspec.json.encode(list(jobs)).decode()
-    return dict(conn.execute(_SQL["attempts"], (ids,)).fetchall())
+    over: defaultdict[int, set[int]] = defaultdict(set)
+    for job, attempt in conn.execute(_SQL["attempts_over"], (ids,)):
+        over[job].add(attempt)
+    return {
+        job: KnownAttempts(current, over[job])
+        for job, current in conn.execute(_SQL["attempts"], (ids,))
+    }
 
 
 def jobs_ended(conn: sqlite3.Connection, since_ms: int) -> set[int]:

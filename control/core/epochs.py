@@ -8,7 +8,7 @@ ever taken for something of another.
 
 from typing import Final
 
-from control.model.life import Position
+from control.model.life import KnownAttempts, Position
 
 IDS_EACH: Final = 1_000_000_000  # Run and job ids of an epoch; the first one begins at 1.
 _ATTEMPTS_EACH: Final = 1_000
@@ -68,15 +68,15 @@ def number_in_backup(epoch: int, attempt: int, last_over: int) -> int:
     return max(attempt % _ATTEMPTS_EACH, last_over + 1)
 
 
-def is_of_this_life(attempt: int, current: int | None) -> bool:
+def is_of_this_life(attempt: int, known: KnownAttempts | None) -> bool:
     """Whether the end of an attempt belongs to the life that its job is in.
 
-    `current`: the attempt that the job is at by the state; None: the state does not know the job.
+    `known`: what the state knows of the job's attempts; None: it does not know the job.
     """
-    if current is None:
+    if known is None:
         return False
-    epoch = current // _ATTEMPTS_EACH  # In which it was published again, if it ever was.
-    return epoch <= 1 or attempt >= epoch * _ATTEMPTS_EACH
+    epoch = known.current // _ATTEMPTS_EACH  # In which it was published again, if it ever was.
+    return epoch <= 1 or attempt >= epoch * _ATTEMPTS_EACH or attempt in known.over
 
 
 def next_attempt(epoch: int, job_id: int, attempt: int) -> int:

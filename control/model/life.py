@@ -1,6 +1,6 @@
 """What a state database says of the life of its data that it is in (`core/epochs.py`)."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 
@@ -24,6 +24,13 @@ class Life(msgspec.Struct, frozen=True):
     last_run_id: int
     last_job_id: int
     jobs_to_publish: bool
+
+
+class KnownAttempts(msgspec.Struct, frozen=True):
+    """Which attempt a job is at by the state, and which are recorded as over."""
+
+    current: int
+    over: Collection[int]
 
 
 class Lost(msgspec.Struct, frozen=True, kw_only=True):

@@ -25,7 +25,7 @@ from control.bus.base import Bus, Subscription
 from control.core.epochs import is_of_this_life
 from control.model import limits
 from control.model.errors import BusUnavailable, StoreFailed
-from control.model.life import Lost
+from control.model.life import KnownAttempts, Lost
 from control.model.messages import Announce, Finished, Learned, Skipped
 from control.model.names import Group, Service, Topic
 from control.model.records import Delivery, Receipts, Record
@@ -47,7 +47,9 @@ class Restored(NamedTuple):
     last_id: int  # Before the first one of this epoch.
     # Which facts must not be; takes those of retries, as job ids and attempts.
     find_lost: Callable[[Sequence[tuple[int, int]]], Awaitable[Lost]]
-    attempts: Callable[[Collection[int]], Awaitable[Mapping[int, int]]]  # Jobs are at.
+    # What is known of jobs' attempts; None: the bus was restored with the state, and delivers
+    # nothing of a lost life.
+    attempts: Callable[[Collection[int]], Awaitable[Mapping[int, KnownAttempts]]] | None
 
 
 class Batch:
@@ -72,12 +74,12 @@ class Batch:
         found = (fact.job_id for facts in self.facts.values() for fact in facts.values())
         return {job_id for job_id in found if job_id <= last_id}
 
-    def drop_lost(self, last_id: int, attempts: Mapping[int, int]) -> None:
+    def drop_lost(self, last_id: int, attempts: Mapping[int, KnownAttempts]) -> None:
         """Leave out what ended in a life that is lost; `attempts`: of the jobs that are known."""
         for facts in self.facts.values():
             for offset, fact in list(facts.items()):
-                current = attempts.get(fact.job_id)
-                if fact.job_id <= last_id and not is_of_this_life(fact.attempt, current):
+                known = attempts.get(fact.job_id)
+                if fact.job_id <= last_id and not is_of_this_life(fact.attempt, known):
                     del facts[offset]
 
     def after(self, reached: dict[int, int]) -> list[Fact]:
@@ -200,8 +202,11 @@ class Statistics:
 
     async def _drop_lost(self, batch: Batch) -> None:
         """Topics outlive a restore: ends of jobs of former lives count as far as the state says."""
-        if self._restored is not None and (jobs := batch.jobs(self._restored.last_id)):
-            batch.drop_lost(self._restored.last_id, await self._restored.attempts(jobs))
+        restored = self._restored
+        if restored is None or restored.attempts is None:
+            return
+        if jobs := batch.jobs(restored.last_id):
+            batch.drop_lost(restored.last_id, await restored.attempts(jobs))
 
     def _say(self, failing: str | None) -> None:
         if failing != self.failing:

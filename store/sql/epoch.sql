@@ -60,3 +60,6 @@ WHERE j.run_id = e.value ->> 0
 -- name: last_attempts
 SELECT job_id, max(attempt) FROM attempts
 WHERE job_id IN (SELECT value FROM json_each(?)) GROUP BY job_id
+
+-- name: attempts_over
+SELECT job_id, attempt FROM attempts WHERE job_id IN (SELECT value FROM json_each(?))

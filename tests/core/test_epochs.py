@@ -15,7 +15,7 @@ from control.core.epochs import (
     number_in_backup,
 )
 from control.model import limits
-from control.model.life import Position
+from control.model.life import KnownAttempts, Position
 
 NOW_MS = 1_796_000_000_000
 
@@ -71,15 +71,19 @@ def test_an_attempt_of_a_new_life_is_newer_than_all_before(epoch: int, attempt: 
 
 
 def test_an_end_counts_in_the_life_that_its_job_is_in() -> None:
+    def counts(attempt: int, current: int, *over: int) -> bool:
+        return is_of_this_life(attempt, KnownAttempts(current, over))
+
     assert not is_of_this_life(1, None)
-    assert is_of_this_life(1, 1)
-    assert is_of_this_life(1, 3)  # A retry is under way.
-    assert is_of_this_life(1, 1_005)
-    restarted = attempt_in(2, 1)
-    assert not is_of_this_life(1, restarted)
-    assert is_of_this_life(restarted, restarted)
-    assert is_of_this_life(restarted, restarted + 1)
-    assert not is_of_this_life(restarted, attempt_in(3, restarted))
+    assert counts(1, 1)
+    assert counts(1, 3)  # A retry is under way.
+    assert counts(1, 1_005)
+    restarted = attempt_in(2, 2)
+    assert not counts(2, restarted)
+    assert counts(1, restarted, 1)  # It was over when the backup was made.
+    assert counts(restarted, restarted)
+    assert counts(restarted, restarted + 1)
+    assert not counts(restarted, attempt_in(3, restarted))
 
 
 @given(st.integers(1, 50), st.integers(1, 900), st.integers(1, 3 * IDS_EACH))

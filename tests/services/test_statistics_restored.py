@@ -8,7 +8,7 @@ import trio
 from trio.testing import MockClock
 
 from control.model import limits
-from control.model.life import Lost
+from control.model.life import KnownAttempts, Lost
 from control.services.statistics import Restored, Statistics
 from tests.services.test_statistics import finished, inline, jobs_of, opened
 
@@ -18,7 +18,11 @@ async def test_ends_of_a_lost_life_that_come_after_a_restore_do_not_count(
 ) -> None:
     """A topic of Kafka goes on: what was not read before the restore is read after it."""
     last_id = 2_000_000_000
-    attempts = {1: 1, 2: 2_001, 3: 2}
+    attempts = {
+        1: KnownAttempts(1, ()),
+        2: KnownAttempts(2_002, {1}),
+        3: KnownAttempts(2, {1}),
+    }
 
     async def find_lost(retries: Sequence[tuple[int, int]]) -> Lost:
         await trio.lowlevel.checkpoint()
@@ -34,7 +38,7 @@ async def test_ends_of_a_lost_life_that_come_after_a_restore_do_not_count(
             from_start=False,
         )
 
-    async def look(jobs: Collection[int]) -> Mapping[int, int]:
+    async def look(jobs: Collection[int]) -> Mapping[int, KnownAttempts]:
         await trio.lowlevel.checkpoint()
         assert max(jobs) <= last_id  # Nobody is asked for what is of this life.
         return {job: attempts[job] for job in jobs if job in attempts}
@@ -47,12 +51,13 @@ async def test_ends_of_a_lost_life_that_come_after_a_restore_do_not_count(
             await nursery.start(statistics.run)
             await world.publish(
                 finished(1),
-                finished(2),  # It was published again, under another attempt.
+                finished(2, final=False),  # It was over when the backup was made.
+                finished(2, attempt=2),  # It was published again, under another attempt.
                 finished(3, attempt=1, final=False),
                 finished(4),  # It was submitted after the backup.
                 finished(last_id + 1),
             )
-            await world.publish(finished(2, attempt=2_001), finished(3, attempt=2))
+            await world.publish(finished(2, attempt=2_002), finished(3, attempt=2))
             await trio.sleep(limits.FACTS_FLUSH_S + 1)
             assert world.unread() == 0
             nursery.cancel_scope.cancel()
@@ -60,7 +65,7 @@ async def test_ends_of_a_lost_life_that_come_after_a_restore_do_not_count(
         world.facts.export(path, "csv")
         with path.open(encoding="utf-8") as file:
             rows = sorted((int(row["job_id"]), int(row["attempt"])) for row in DictReader(file))
-        assert rows == [(1, 1), (2, 2_001), (3, 1), (3, 2), (last_id + 1, 1)]
+        assert rows == [(1, 1), (2, 1), (2, 2_002), (3, 1), (3, 2), (last_id + 1, 1)]
 
 
 async def test_a_restored_state_counts_what_is_of_its_own_life(
@@ -82,9 +87,9 @@ async def test_a_restored_state_counts_what_is_of_its_own_life(
             from_start=True,
         )
 
-    async def look(jobs: Collection[int]) -> Mapping[int, int]:
+    async def look(jobs: Collection[int]) -> Mapping[int, KnownAttempts]:
         await trio.lowlevel.checkpoint()
-        return {job: 2 for job in jobs if job <= 3}
+        return {job: KnownAttempts(2, {1}) for job in jobs if job <= 3}
 
     with opened(tmp_path) as world:
         async with trio.open_nursery() as nursery:

@@ -9,7 +9,7 @@ import trio
 
 from control import lives
 from control.core.epochs import attempt_in, last_id_before
-from control.model.life import Life, Lost
+from control.model.life import KnownAttempts, Life, Lost
 from control.model.messages import Message
 from control.model.names import Group, Topic
 from control.model.records import Receipts
@@ -73,12 +73,14 @@ def _statistics(plane: Plane, life: Life, data: DataDirectory) -> Statistics:
             )
         )
 
-    async def attempts(jobs: Collection[int]) -> Mapping[int, int]:
+    async def attempts(jobs: Collection[int]) -> Mapping[int, KnownAttempts]:
         return await plane.writer.write(lambda tx: epoch.attempts(tx.conn, jobs))
 
     restored = None
     if life.epoch > 1:
-        restored = Restored(life.epoch, last_id_before(life.epoch), find_lost, attempts)
+        restored = Restored(
+            life.epoch, last_id_before(life.epoch), find_lost, attempts if data.spread else None
+        )
     return Statistics(plane.bus, data.facts, inline, restored=restored)
 
 
