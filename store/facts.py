@@ -111,17 +111,18 @@ class Facts:
         facts: Sequence[Fact],
         topic: str,
         reached: Mapping[int, int],
-        withdrawn: Collection[tuple[int, int]] = (),
+        withdrawn: Collection[tuple[int, int, int]] = (),
     ) -> None:
         """Store facts and, for each partition of the topic, the last offset they come from.
 
-        `withdrawn`: jobs and attempts whose ends by a worker do not count, should they be stored.
+        `withdrawn`: runs, jobs, and attempts whose ends by a worker do not count, should they be
+        stored.
         """
         with self._writing, self._cursor() as cursor:
             cursor.begin()
             if withdrawn:
-                jobs, attempts = _columns(withdrawn)
-                ends = {"jobs": jobs, "attempts": attempts}
+                lists = map(list, zip(*withdrawn, strict=True))
+                ends = dict(zip(("runs", "jobs", "attempts"), lists, strict=True))
                 row = cursor.execute(_SQL["withdraw"], ends).fetchone()
                 if row and row[0]:
                     self._pending = None
@@ -143,8 +144,8 @@ class Facts:
         with self._writing, self._cursor() as cursor:
             return dict(cursor.execute(_SQL["reached"], {"topic": topic}).fetchall())
 
-    def skipped(self, limit: int) -> list[tuple[int, int]]:
-        """Jobs and attempts that ended without having been started, newest first."""
+    def skipped(self, limit: int) -> list[tuple[int, int, int]]:
+        """Runs, jobs, and attempts that ended without having been started, newest first."""
         with self._writing, self._cursor() as cursor:
             return cursor.execute(_SQL["skipped"], {"limit": limit}).fetchall()
 

@@ -126,7 +126,8 @@ class Statistics:
         self._reporting = reporting or offload
         self._reached: dict[int, int] | None = None  # None: to be read from the file first.
         # Attempts whose jobs ended without them, newest last: a worker's end comes too late.
-        self._skipped: OrderedDict[tuple[int, int], None] = OrderedDict()
+        # With their runs: what names a job with another run is foreign.
+        self._skipped: OrderedDict[tuple[int, int, int], None] = OrderedDict()
         self.failing: str | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -231,14 +232,14 @@ class Statistics:
             self._facts.append(counted, _TOPIC, ends, withdrawn=skipped)
             self._reached |= ends
 
-    def _know(self, skipped: Iterable[tuple[int, int]]) -> None:
+    def _know(self, skipped: Iterable[tuple[int, int, int]]) -> None:
         self._skipped.update(dict.fromkeys(skipped))
         while len(self._skipped) > limits.SKIPPED_KNOWN_MAX:
             self._skipped.popitem(last=False)
 
 
-def _attempt(fact: Fact) -> tuple[int, int]:
-    return fact.job_id, fact.attempt
+def _attempt(fact: Fact) -> tuple[int, int, int]:
+    return fact.run_id, fact.job_id, fact.attempt
 
 
 def _messages(durations: Sequence[LearnedOfJob]) -> Iterator[Learned]:

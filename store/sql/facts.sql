@@ -148,13 +148,13 @@ FROM (
 -- name: withdraw
 -- Ends of attempts whose jobs had been cancelled before: the state refused them.
 DELETE FROM facts
-WHERE worker IS NOT NULL AND (job_id, attempt) IN (
-    SELECT (unnest($jobs::BIGINT[]), unnest($attempts::BIGINT[]))
+WHERE worker IS NOT NULL AND (run_id, job_id, attempt) IN (
+    SELECT (unnest($runs::BIGINT[]), unnest($jobs::BIGINT[]), unnest($attempts::BIGINT[]))
 )
 
 -- name: skipped
 -- Null workers: the jobs ended without an attempt.
-SELECT job_id, attempt FROM facts WHERE worker IS NULL ORDER BY finished_ms DESC LIMIT $limit
+SELECT run_id, job_id, attempt FROM facts WHERE worker IS NULL ORDER BY finished_ms DESC LIMIT $limit
 
 -- name: load
 INSERT INTO facts BY NAME SELECT * FROM read_parquet($path)

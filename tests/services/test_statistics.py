@@ -126,11 +126,12 @@ async def test_results_become_facts_and_are_acknowledged(
             nursery.cancel_scope.cancel()
 
 
+def skipped(job_id: int, run_id: int = 1) -> Skipped:
+    return msgspec.structs.replace(SKIPPED, job_id=job_id, run_id=run_id)
+
+
 async def test_an_attempt_has_one_final_fact(tmp_path: Path, autojump_clock: MockClock) -> None:
     # A job is cancelled while an attempt of it is on its way: the state has refused the worker's.
-    def skipped(job_id: int) -> Skipped:
-        return msgspec.structs.replace(SKIPPED, job_id=job_id)
-
     with opened(tmp_path) as world:
         async with trio.open_nursery() as nursery:
             await nursery.start(world.writer.run)
@@ -393,6 +394,6 @@ def test_a_row_says_what_its_message_said() -> None:
     never = row(finished(1, started_ms=None, outcome=Outcome.LOST, final=False))
     assert never.wait_seconds is never.duration_seconds is None
     assert not never.final
-    skipped = row(SKIPPED)
-    assert (skipped.outcome, skipped.final, skipped.worker) == (Outcome.CANCELLED, True, None)
+    fact = row(SKIPPED)
+    assert (fact.outcome, fact.final, fact.worker) == (Outcome.CANCELLED, True, None)
     assert fact_of(Delivery(Announce(by=Service.API), Topic.TASK_RUN_RESULTS, 0, 0)) is None
