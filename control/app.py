@@ -289,7 +289,7 @@ async def _listen_to_signals(
                 now.cancel()
                 continue
             stop.set()
-            with suppress(OSError):  # Whoever read it may be gone.
+            with suppress(OSError):  # Its reader may be gone.
                 sys.stderr.write(_STOPPING)
                 sys.stderr.flush()
 

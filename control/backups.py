@@ -56,7 +56,7 @@ def create(
 ) -> Manifest:
     """Write a backup of a data directory, which may be in use, and check it.
 
-    `pause`: waits so many seconds, where facts are still being written; None: nobody writes any.
+    `pause`: waits so many seconds, where facts are still being written; None: none are.
     Raises `ConfigError` where it cannot be written; then there is no file of this name.
     """
     if target.exists():
@@ -180,15 +180,18 @@ def _export(
 ) -> None:
     """Export the facts, again until these jobs have theirs: statistics are behind the state.
 
-    What they read after the export, Kafka would not bring once more after a restore.
+    Kafka does not deliver again, after a restore, what they read after the export.
     """
-    for _ in range(limits.BACKUP_TRIES_MAX):
+    for left in reversed(range(limits.BACKUP_TRIES_MAX)):
         target.unlink(missing_ok=True)
         export_facts(target)
-        missing = set(ended) - exported_jobs(target, ended)
-        if pause is None or not missing:
+        if pause is None:
             return
-        pause(limits.FACTS_FLUSH_S)
+        missing = set(ended) - exported_jobs(target, ended)
+        if not missing:
+            return
+        if left:
+            pause(limits.FACTS_FLUSH_S)
     LOG.warning("backup.facts_missing", jobs=len(missing))
 
 

@@ -87,16 +87,16 @@ def lost_since(
     under_way = _attempts(conn, unread(Topic.TASK_RUNS, Group.BALANCER))
     under_way |= _attempts(conn, unread(Topic.TASK_RUNS_LOAD_BALANCED, Group.DISPATCHER))
     open_jobs = [*found.waiting, *found.running]
-    over = epoch.last_attempts(conn, [job for job, _ in open_jobs])
+    known_attempts = epoch.attempts(conn, [job for job, _ in open_jobs])
     return Lost(
         last_job_id=life.last_job_id,
         last_id=last_id_before(life.epoch),
         open_jobs=[
-            (job, number_in_backup(life.epoch, attempt, over.get(job, 0)))
+            (job, number_in_backup(life.epoch, attempt, max(known_attempts[job].over, default=0)))
             for job, attempt in open_jobs
         ],
         counted=sorted(known - ends),
-        # Of a job that was cancelled while it ran, its end is said once its worker's has come.
+        # The end of a job that was cancelled while it ran is published after its worker's.
         again=sorted(ends.union(epoch.begun(conn, sorted(under_way)))),
         under_way=sorted(under_way),
         beyond=epoch.beyond(conn, retries),

@@ -149,12 +149,6 @@ def open_jobs(conn: sqlite3.Connection) -> OpenJobs:
     )
 
 
-def last_attempts(conn: sqlite3.Connection, jobs: Sequence[int]) -> dict[int, int]:
-    """The last attempt of each of these jobs that is recorded as over."""
-    ids = msgspec.json.encode(jobs).decode()
-    return dict(conn.execute(_SQL["last_attempts"], (ids,)).fetchall())
-
-
 def beyond(
     conn: sqlite3.Connection, attempts: Sequence[tuple[int, int]]
 ) -> Sequence[tuple[int, int]]:

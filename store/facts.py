@@ -37,7 +37,7 @@ from control.model.reports import (
 )
 from control.model.states import Outcome, Speed
 from store.facts_file import open_facts, require_file
-from store.queries import Statements
+from store.queries import Statements, columns_of
 
 T = TypeVar("T", bound=msgspec.Struct)
 Param = str | int | float
@@ -121,8 +121,7 @@ class Facts:
         with self._writing, self._cursor() as cursor:
             cursor.begin()
             if withdrawn:
-                lists = map(list, zip(*withdrawn, strict=True))
-                ends = dict(zip(("runs", "jobs", "attempts"), lists, strict=True))
+                ends = columns_of(withdrawn, "runs", "jobs", "attempts")
                 row = cursor.execute(_SQL["withdraw"], ends).fetchone()
                 if row and row[0]:
                     self._pending = None
@@ -164,10 +163,15 @@ class Facts:
         """Belong to another epoch from now on; gives how many facts were of a lost life."""
         with self._writing, self._cursor() as cursor:
             cursor.begin()
-            values: dict[str, int | list[int]] = {}
-            values["last_job"], values["last_id"] = lost.last_job_id, lost.last_id
-            for name in ("open_jobs", "counted", "again", "under_way", "beyond"):
-                values[f"{name}_jobs"], values[f"{name}_attempts"] = _columns(getattr(lost, name))
+            values = {
+                "last_job": lost.last_job_id,
+                "last_id": lost.last_id,
+                **columns_of(lost.open_jobs, "open_jobs", "open_attempts"),
+                **columns_of(lost.counted, "counted_jobs", "counted_attempts"),
+                **columns_of(lost.again, "again_jobs", "again_attempts"),
+                **columns_of(lost.under_way, "under_way_jobs", "under_way_attempts"),
+                **columns_of(lost.beyond, "beyond_jobs", "beyond_attempts"),
+            }
             row = cursor.execute(_SQL["forget_lost"], values).fetchone()
             if lost.from_start:
                 cursor.execute(_SQL["forget_reached"])
@@ -383,11 +387,6 @@ class Facts:
                 self._running.pop(interruptible, None)
             if cursor is not None:
                 cursor.close()  # Rolls back what was not committed.
-
-
-def _columns(attempts: Collection[tuple[int, int]]) -> tuple[list[int], list[int]]:
-    """Attempts as the two lists that SQL takes them in."""
-    return [job_id for job_id, _ in attempts], [number for _, number in attempts]
 
 
 def _rows(cursor: duckdb.DuckDBPyConnection, name: str, row: type[T], **values: Param) -> list[T]:

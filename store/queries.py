@@ -7,7 +7,7 @@ interpreter lock away, and taking it back from a busy event loop costs far more 
 
 import re
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from importlib.resources import files
 from itertools import chain
 from typing import Final
@@ -57,3 +57,8 @@ class Bulk:
                 changed += conn.execute(self._texts[size], values).rowcount
                 at += size
         return changed
+
+
+def columns_of(rows: Collection[tuple[int, ...]], *names: str) -> dict[str, list[int]]:
+    """Rows of numbers as the lists that SQL takes them in, by these names of their columns."""
+    return {name: [row[at] for row in rows] for at, name in enumerate(names)}

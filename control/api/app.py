@@ -16,7 +16,7 @@ from litestar.types import ControllerRouterHandler
 
 from control.api import problems
 from control.api.access import Access
-from control.api.calls import Answer, Call, Operation, Route
+from control.api.calls import GET, Answer, Call, Operation, Route
 from control.api.doctor import Doctor
 from control.api.events import Events
 from control.api.fleet import EVENTS, Fleet
@@ -43,8 +43,6 @@ from control.model import limits
 from control.model.errors import NotFound, TaskplaneError
 
 LOG = structlog.get_logger("api")
-_GET: Final = "GET"
-_HEAD: Final = "HEAD"
 _PARAMETER: Final = re.compile(r"\{(\w+)\}")
 _Refusal = Callable[[Request[Any, Any, Any], Exception], Response[bytes]]
 
@@ -115,7 +113,7 @@ def _http_handler(
             who = await parts.gate.identify(request.headers.get("authorization"), address)
             check_role(who, allowed)
         call = Call(request, who, operation, parts.fair, address)
-        if operation.method != _GET:
+        if operation.method != GET:
             call.check_media()
         if reserved:
             await call.hold(parts.fair.answers, reserved)
@@ -127,7 +125,7 @@ def _http_handler(
 
     made = HTTPRouteHandler(
         _paths(operation.path),
-        http_method=[_GET, _HEAD] if operation.method == _GET else operation.method,  # type: ignore[arg-type]  # A Literal there, text here.
+        http_method=operation.methods,  # type: ignore[arg-type]  # A Literal there, text here.
         name=operation.name,
         opt={"path": operation.path},
         status_code=200,  # Each answer says its own.

@@ -331,7 +331,7 @@ class PlanQuery(_Body, frozen=True, kw_only=True):
             Meta(
                 ge=limits.PLAN_STRETCH_MIN_S,
                 le=86_400,
-                description="Seconds of each stretch; left out: none are told.",
+                description="Seconds of each stretch; left out: no stretches.",
                 examples=[1800],
             ),
         ]

@@ -23,6 +23,8 @@ from control.model.choices import choices
 from control.model.errors import Invalid
 
 T = TypeVar("T")
+GET: Final = "GET"
+HEAD: Final = "HEAD"
 JSON: Final = "application/json"
 YAML: Final = ("application/yaml", "application/x-yaml", "text/yaml")
 # Of the header Idempotency-Key.
@@ -60,6 +62,11 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     body_needed: bool = True
     errors: tuple[int, ...] = ()
     idempotent: bool = False  # Takes the header Idempotency-Key.
+
+    @property
+    def methods(self) -> list[str]:
+        """The HTTP methods that it answers: where GET is, HEAD is as well."""
+        return [GET, HEAD] if self.method == GET else [self.method]
 
     def takes(self, media: str) -> bool:
         """Whether a body of this content type is read."""
@@ -108,7 +115,7 @@ class Call:
     @property
     def headers_only(self) -> bool:
         """Whether the answer's body is not wanted: a HEAD request."""
-        return self._request.method == "HEAD"
+        return self._request.method == HEAD
 
     @property
     def place(self) -> str:

@@ -41,8 +41,7 @@ class Edge:
         self._methods: dict[re.Pattern[str], set[str]] = {}
         for operation in operations:
             pattern = re.compile(_PARAMETER.sub("[^/]+", re.escape(operation.path)))
-            methods = self._methods.setdefault(pattern, {"OPTIONS"})
-            methods |= {operation.method} | ({"HEAD"} if operation.method == "GET" else set())
+            self._methods.setdefault(pattern, {"OPTIONS"}).update(operation.methods)
 
     async def __call__(self, scope: Event, receive: Receive, send: Send) -> None:
         """Serve one connection."""

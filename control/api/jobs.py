@@ -13,7 +13,7 @@ from control.api.calls import TEXT, Answer, Call, Operation, Route
 from control.api.explain import Told, explain
 from control.api.ports import Parts
 from control.api.roles import check_numbered
-from control.api.waiting import with_reasons
+from control.api.wait_reasons import with_reasons
 from control.model import limits
 from control.model.balancing import Waits
 from control.model.errors import BalancerSilent, NotFound

@@ -18,7 +18,7 @@ from control.api.calls import (
 from control.api.ports import Parts
 from control.api.problems import one
 from control.api.roles import check_numbered, only_of
-from control.api.waiting import with_reasons
+from control.api.wait_reasons import with_reasons
 from control.core.eta import Unended, remaining_s
 from control.model import limits
 from control.model.states import FINAL

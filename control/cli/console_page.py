@@ -1,7 +1,7 @@
 """Owns the page of the console in a browser: all that it needs comes from this host.
 
 The terminal in it is textual-serve's script, which looks for the element of class
-`textual-terminal`, and tells by `-first-byte` and `-closed` on the body how far it is.
+`textual-terminal`, and sets `-first-byte` and `-closed` on the body.
 """
 
 from string import Template
@@ -27,7 +27,7 @@ p a { color: inherit; }
 body.-closed #closed { display: block; }
 </style>
 <script nonce="$nonce">
-// The terminal makes its input once it is open: whoever opens the page can type at once.
+// The terminal makes its input once it is open. It gets the focus, so that keys work at once.
 addEventListener("DOMContentLoaded", () => {
   const terminal = document.getElementById("terminal");
   const take = (changes, observer) => {

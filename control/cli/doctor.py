@@ -14,6 +14,7 @@ from control.cli.output import Row
 from control.cli.session import Session, command
 from control.model.config import default_data_dir
 from control.model.errors import ConfigError, Forbidden, NotFound, TaskplaneError
+from control.model.fleet import GONE
 from control.model.isolation import Isolation
 from control.model.names import ENV_URL, STATE_FILE
 from control.model.queues import Queues, is_for_ever
@@ -156,7 +157,7 @@ def _inside(session: Session) -> Iterator[Check]:
     """What only those with credentials may see."""
     try:
         listed = session.api.items("/v1/workers")
-        workers = [row for row in listed if row.get("state") not in {"drained", "lost"}]
+        workers = [row for row in listed if row.get("state") not in GONE]
     except Forbidden as error:
         yield Check(check="workers", ok=None, detail=str(error))
     except TaskplaneError as error:

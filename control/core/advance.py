@@ -144,7 +144,7 @@ class Advance:
         self._cancel(job, reason)
 
     def retry(self, epoch: int = 1) -> None:
-        """By hand: the failed and cancelled jobs once more. `epoch`: of the data."""
+        """By hand: the failed and cancelled jobs again. `epoch`: of the data."""
         if self.run.state not in FINAL:
             message = f"run {self.run.id} is {self.run.state}; only a run that has ended is retried"
             raise Conflict(message)

@@ -1,4 +1,4 @@
-"""Decides what is stored, and what is said, of attempts that are over."""
+"""Decides what is stored, and what is published, of attempts that are over."""
 
 from control.model.messages import Finished
 from control.model.rows import AttemptRow, JobRow
@@ -22,11 +22,11 @@ def archived(job: JobRow, outcome: Outcome, now_ms: int) -> AttemptRow:
 
 
 def is_answered_for(job: JobRow, message: Finished) -> bool:
-    """Whether the state says how a job ended, instead of its attempt's refused end.
+    """Whether the trigger publishes a job's end in place of its attempt's refused one.
 
-    It was cancelled while it ran, and its worker says something else. Of one that had not begun,
-    the end was said when it was cancelled.
+    The job was cancelled while it ran, and its worker reports another outcome. The end of one that
+    had not begun was published when it was cancelled.
     """
-    said = message.outcome == Outcome.CANCELLED and message.final
+    agrees = message.outcome == Outcome.CANCELLED and message.final
     cancelled = job.state == State.CANCELLED and job.started_ms is not None
-    return cancelled and job.attempt == message.attempt and not said
+    return cancelled and job.attempt == message.attempt and not agrees

@@ -38,7 +38,7 @@ def next_epoch(stored: Position, witnessed: Position | None, last_id: int, now_m
 
 
 def last_unwitnessed(now_ms: int) -> int:
-    """What stands for the last epoch where nothing tells which ones there were.
+    """What stands for the last epoch where no file records which ones there were.
 
     That is where a backup is restored on another host: an earlier life, restored from the same
     backup on a third one, may have the next number. So these epochs are counted by the clock.
@@ -80,7 +80,7 @@ def is_of_this_life(attempt: int, known: KnownAttempts | None) -> bool:
 
 
 def next_attempt(epoch: int, job_id: int, attempt: int) -> int:
-    """The number after `attempt`, of a job that is tried once more after its end.
+    """The number after `attempt`, of a job that is tried again after its end.
 
     A job of an earlier life may have had more attempts there than its backup knows of.
     """

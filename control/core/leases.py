@@ -330,7 +330,7 @@ class Leases:
         self._give(held, claim.worker, out)
         out.recovered = True
         if claim.started_ms is None:
-            self._perhaps_began(held, now_ms)  # It is said after each hello.
+            self._perhaps_began(held, now_ms)  # It is reported after each hello.
         else:  # Its cancellation may have passed unheard while nobody held it.
             self._begin(held, claim.started_ms, out, now_ms)
 

@@ -25,7 +25,7 @@ class Placed(msgspec.Struct):
     lane: Lane | None
     placed_ms: int
     put_back_s: float | None = None  # In the order, when it waited.
-    run_id: int | None = None  # None: only its dispatcher has told of it.
+    run_id: int | None = None  # None: known from its dispatcher's announcement only.
 
 
 class Outstanding:

@@ -25,7 +25,7 @@ class Past:
         self._cancelled.pop((job_id, attempt), None)
         known = self._ended.get(job_id)
         if known is not None and known[0] > attempt and known[2] == run_id:
-            return  # Said again.
+            return  # An older end, delivered again.
         if put_back_s is None and known is not None:
             put_back_s = known[1]
         self._ended[job_id] = (attempt, put_back_s, run_id)

@@ -2,9 +2,9 @@
 
 from control.core.outstanding import Outstanding
 from control.core.slots import Slots
-from control.core.unfit import why_nobody
+from control.core.unfit import why_unfit
 from control.core.waiting import Cause, Queue
-from control.model.queues import NOBODY_TAKES
+from control.model.queues import NONE_TAKES
 
 
 def in_words(
@@ -13,9 +13,9 @@ def in_words(
     """Why the head of a queue is not placed; `most`: its client's `max_running`."""
     if not slots.any_can(queue.shape):
         infos = (worker.info for worker in slots.workers.values())
-        nobody = why_nobody(*queue.shape, infos)
-        if nobody is not None:
-            return nobody
+        unfit = why_unfit(*queue.shape, infos)
+        if unfit is not None:
+            return unfit
     if cause is None:
         return "its turn comes next"
     if cause.why == "client":
@@ -23,7 +23,7 @@ def in_words(
         return f"{queue.client} is at max_running: {running} of {most}"
     able = (worker for worker in slots.workers.values() if worker.can(queue.shape))
     if all(worker.draining for worker in able):
-        return f"{NOBODY_TAKES}: they drain, or are sick"
+        return f"{NONE_TAKES}: they drain, or are sick"
     held = f"{outstanding.slow} slot" if outstanding.slow == 1 else f"{outstanding.slow} slots"
     said = {
         "reserve": f"slow jobs hold {held}; the rest is kept for fast ones",

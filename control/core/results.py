@@ -179,13 +179,17 @@ def clock_skew_ms(differences_ms: Sequence[int]) -> int:
 
 
 def worker_down(info: WorkerUp, reason: str, *, idle: bool) -> WorkerDown:
-    """What is announced of a worker that is gone. `idle`: nothing was in its hands.
+    """What is announced of a worker that is gone. `idle`: it had no lease.
 
-    One that leaves with a job in its hands had not done what it was asked for, and is missed.
+    One that leaves with a lease has not drained, and is lost.
     """
     drained = info.draining and idle
-    said = _DRAINED if drained else reason
-    return WorkerDown(worker=info.worker, dispatcher=info.dispatcher, reason=said, drained=drained)
+    return WorkerDown(
+        worker=info.worker,
+        dispatcher=info.dispatcher,
+        reason=_DRAINED if drained else reason,
+        drained=drained,
+    )
 
 
 def worker_up(

@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 
 from control.model.messages import WorkerUp
-from control.model.queues import NO_WORKER, NOBODY_CAN
+from control.model.queues import NO_WORKER, NONE_CAN
 
 
-def why_nobody(
+def why_unfit(
     kind: str, version: str, labels: Iterable[str], workers: Iterable[WorkerUp]
 ) -> str | None:
     """In words; None: some worker can. One that takes nothing new now still can."""
@@ -18,14 +18,14 @@ def why_nobody(
     fit = [info for info in with_kind if version in dict(info.kinds)[kind]]
     if any(wanted <= set(info.labels) for info in fit):
         return None
-    said = f"{NOBODY_CAN} {needs}"
+    reason = f"{NONE_CAN} {needs}"
     if not with_kind:
-        return f"{said}: 0 of {len(infos)} have the kind"
+        return f"{reason}: 0 of {len(infos)} have the kind"
     if not fit:
         there = sorted({each for info in with_kind for each in dict(info.kinds)[kind]})
-        return f"{said}: they have {kind} {', '.join(there)}"
+        return f"{reason}: they have {kind} {', '.join(there)}"
     missing = sorted(wanted - {label for info in fit for label in info.labels})
     if missing:
         what = "the label" if len(missing) == 1 else "the labels"
-        return f"{said}: 0 of {len(fit)} with the kind have {what} {', '.join(missing)}"
-    return f"{said}: 0 of {len(fit)} with the kind have all the labels"
+        return f"{reason}: 0 of {len(fit)} with the kind have {what} {', '.join(missing)}"
+    return f"{reason}: 0 of {len(fit)} with the kind have all the labels"

@@ -1,6 +1,6 @@
 """Owns what is shown of workers and partitions; field descriptions are the API's docs."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -34,6 +34,10 @@ class RunningView(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description="Seconds it should take.", examples=[2.5], extra={"unit": "seconds"}),
     ]
     started_at: MaybeTime
+
+
+GONE: Final = frozenset({"drained", "lost"})
+"""States of a worker that is not connected any more."""
 
 
 class WorkerView(msgspec.Struct, frozen=True, kw_only=True):

@@ -261,7 +261,7 @@ CLOSING_FRAME_S: Final = 1.0  # Until a worker has answered that its socket is c
 HANDSHAKE_BYTES_MAX: Final = 16 * KIB  # A worker's, and what follows it before the answer.
 HELLO_BYTES_MAX: Final = 512 * KIB  # A worker's first message: it names what it still runs.
 # Bodies of requests, until they are answered.
-DOCTOR_PATIENCE_S: Final = 0.5  # Who asks waits for a new look at the data; then gets the last one.
+DOCTOR_PATIENCE_S: Final = 0.5  # A caller waits so long for a new look at the data.
 BODY_FREE_BYTES: Final = 64 * KIB  # Smaller ones are not counted.
 BODIES_BYTES_MAX: Final = 48 * MIB
 BODIES_BYTES_EACH: Final = 32 * MIB  # Of one client.

@@ -211,7 +211,7 @@ class WorkerUp(Versioned, frozen=True, kw_only=True, tag="worker_up"):
 class WorkerDown(Versioned, frozen=True, kw_only=True, tag="worker_down"):
     """A worker's socket closed or fell silent. Its jobs follow as LOST when the grace is over.
 
-    `drained`: it had been told to leave, or had said that it does, and had nothing left.
+    `drained`: it left as an operator or its own process had asked, and had no lease.
     """
 
     worker: str

@@ -62,11 +62,11 @@ class Queues(msgspec.Struct, frozen=True, kw_only=True):
     groups_more: Annotated[int, Meta(description="Groups that are left out.", ge=0)] = 0
 
 
-NOBODY_CAN: Final = "no connected worker can run"
+NONE_CAN: Final = "no connected worker can run"
 NO_WORKER: Final = "no worker is connected"
-NOBODY_TAKES: Final = "the workers that can run it take nothing new now"
+NONE_TAKES: Final = "the workers that can run it take nothing new now"
 
 
 def is_for_ever(reason: str) -> bool:
     """Whether what waits for this reason waits until other workers come."""
-    return reason.startswith((NOBODY_CAN, NO_WORKER, NOBODY_TAKES))
+    return reason.startswith((NONE_CAN, NO_WORKER, NONE_TAKES))

@@ -87,5 +87,5 @@ class SchedulePlan(msgspec.Struct, frozen=True, kw_only=True):
     next: Annotated[list[PlannedView], Meta(description="The next ones, the first first.")] = []
     stretches: Annotated[
         list[PlannedStretch],
-        Meta(description="Those in which something is due, if `bucket` was said."),
+        Meta(description="Those in which something is due, where `bucket` is set."),
     ] = []

@@ -1,7 +1,7 @@
 """Owns looking through the stored data for `tpctl doctor`: it answers soon, however much there is.
 
-Looking takes seconds for each GB. Whoever asks waits for a little while, then gets what the last
-look found, and how old that is; the new one goes on, for whoever asks next.
+Looking takes seconds for each GB. A caller waits `DOCTOR_PATIENCE_S`, then gets the result of the
+last look, with its age; the new look goes on, and the next caller gets its result.
 """
 
 import sqlite3
@@ -53,7 +53,7 @@ class Examiner:
             self._ended = trio.Event()
 
     async def checks(self) -> list[CheckView]:
-        """What is wrong with the data, or one check that says that nothing is, and since when."""
+        """A failed check for each fault of the data, or one check that passes; with its age."""
         asked_s = trio.current_time()
         self._wanted.set()
         with trio.move_on_after(limits.DOCTOR_PATIENCE_S):

@@ -208,8 +208,8 @@ class Trigger:
             self.refused += 1
             job = step.job(message.job_id)
             if is_answered_for(job, message):
-                said = skipped(step.run, step.graph, job, job.finished_ms or step.now_ms)
-                tx.publish([Record(Topic.TASK_RUN_RESULTS, said, step.run.id)])
+                end = skipped(step.run, step.graph, job, job.finished_ms or step.now_ms)
+                tx.publish([Record(Topic.TASK_RUN_RESULTS, end, step.run.id)])
             return
         text = bytes(message.output)
         if message.outcome == Outcome.DONE and text != b"null":

@@ -57,9 +57,5 @@ WHERE e.value ->> 1 = j.attempt AND j.started_ms IS NOT NULL
 SELECT j.id, e.value ->> 2 FROM json_each(?) AS e JOIN jobs AS j ON j.id = e.value ->> 1
 WHERE j.run_id = e.value ->> 0
 
--- name: last_attempts
-SELECT job_id, max(attempt) FROM attempts
-WHERE job_id IN (SELECT value FROM json_each(?)) GROUP BY job_id
-
 -- name: attempts_over
 SELECT job_id, attempt FROM attempts WHERE job_id IN (SELECT value FROM json_each(?))

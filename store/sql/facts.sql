@@ -56,7 +56,7 @@ SELECT DISTINCT job_id, attempt FROM facts WHERE attempt > 1
 
 -- name: forget_lost
 -- What ended in a life that the state does not know of: jobs that were submitted after its backup,
--- attempts at jobs that are open in it, and ends that its bus delivers, or brings about, once more.
+-- attempts at jobs that are open in it, and ends that its bus delivers, or brings about, again.
 DELETE FROM facts
 WHERE (job_id > $last_job AND job_id <= $last_id)
     OR (job_id, attempt) IN (
@@ -73,7 +73,8 @@ WHERE (job_id > $last_job AND job_id <= $last_id)
         ) AND rowid IN (
             SELECT f.rowid FROM facts AS f
             JOIN (
-                SELECT unnest($open_jobs_jobs::BIGINT[]) AS open_job, unnest($open_jobs_attempts::BIGINT[]) AS number
+                SELECT unnest($open_jobs::BIGINT[]) AS open_job,
+                       unnest($open_attempts::BIGINT[]) AS number
             ) ON f.job_id = open_job AND f.attempt >= number
         ))
 
@@ -154,7 +155,8 @@ WHERE worker IS NOT NULL AND (run_id, job_id, attempt) IN (
 
 -- name: skipped
 -- Null workers: the jobs ended without an attempt.
-SELECT run_id, job_id, attempt FROM facts WHERE worker IS NULL ORDER BY finished_ms DESC LIMIT $limit
+SELECT run_id, job_id, attempt FROM facts
+WHERE worker IS NULL ORDER BY finished_ms DESC LIMIT $limit
 
 -- name: load
 INSERT INTO facts BY NAME SELECT * FROM read_parquet($path)

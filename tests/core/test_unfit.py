@@ -5,7 +5,7 @@ import pytest
 from control.core.balance import Balancer
 from control.core.policy import Policy
 from control.core.queues import queues
-from control.core.unfit import why_nobody
+from control.core.unfit import why_unfit
 from control.model.messages import WorkerUp
 from control.model.queues import is_for_ever
 from tests.core.balancing import ready, worker
@@ -43,8 +43,8 @@ def up(name: str, labels: tuple[str, ...] = (), **kinds: str) -> WorkerUp:
         ),
     ],
 )
-def test_why_nobody_can(workers: list[WorkerUp], why: str) -> None:
-    found = why_nobody("Shell", "1.0.0", ("gpu", "ssd"), workers)
+def test_why_no_worker_can(workers: list[WorkerUp], why: str) -> None:
+    found = why_unfit("Shell", "1.0.0", ("gpu", "ssd"), workers)
     assert found is not None
     assert why in found
     assert is_for_ever(found)
@@ -54,7 +54,7 @@ def test_why_nobody_can(workers: list[WorkerUp], why: str) -> None:
 
 def test_somebody_can() -> None:
     able = up("a", ("gpu", "ssd", "big"), Shell="1.0.0")
-    assert why_nobody("Shell", "1.0.0", ("gpu", "ssd"), [up("b"), able]) is None
+    assert why_unfit("Shell", "1.0.0", ("gpu", "ssd"), [up("b"), able]) is None
 
 
 def test_workers_that_take_nothing_new() -> None:

@@ -1,8 +1,8 @@
 """Decides that every result is counted once, whatever dies or fails in between."""
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from csv import DictReader
 from pathlib import Path
 from typing import TypeVar
@@ -88,6 +88,15 @@ class World:
         self.facts = Facts(folder / "facts.duckdb")
         self.statistics = Statistics(self.bus, self.facts, inline)
 
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Its writer and statistics run, and are cancelled at the end."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self.writer.run)
+            await nursery.start(self.statistics.run)
+            yield
+            nursery.cancel_scope.cancel()
+
     async def publish(self, *messages: Message) -> None:
         await self.bus.publish([Record(Topic.TASK_RUN_RESULTS, one) for one in messages])
 
@@ -115,15 +124,12 @@ async def test_results_become_facts_and_are_acknowledged(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
     with opened(tmp_path) as world:
-        async with trio.open_nursery() as nursery:
-            await nursery.start(world.writer.run)
-            await nursery.start(world.statistics.run)
+        async with world.running():
             await world.publish(*(finished(i) for i in range(5)))
             await world.publish(SKIPPED)
             await trio.sleep(limits.FACTS_FLUSH_S + 1)
             assert world.count() == 6
             assert world.unread() == 0
-            nursery.cancel_scope.cancel()
 
 
 def skipped(job_id: int, run_id: int = 1) -> Skipped:
@@ -133,23 +139,17 @@ def skipped(job_id: int, run_id: int = 1) -> Skipped:
 async def test_an_attempt_has_one_final_fact(tmp_path: Path, autojump_clock: MockClock) -> None:
     # A job is cancelled while an attempt of it is on its way: the state has refused the worker's.
     with opened(tmp_path) as world:
-        async with trio.open_nursery() as nursery:
-            await nursery.start(world.writer.run)
-            await nursery.start(world.statistics.run)
+        async with world.running():
             await world.publish(skipped(1), finished(1), finished(2), skipped(2), finished(3))
             await world.publish(finished(4, attempt=2, final=False), skipped(5))
             await world.publish(finished(6, outcome=Outcome.LOST, final=False))
             await trio.sleep(limits.FACTS_FLUSH_S + 1)
             await world.publish(skipped(3), finished(4, attempt=3), skipped(6))
             await trio.sleep(limits.FACTS_FLUSH_S + 1)
-            nursery.cancel_scope.cancel()
     with opened(tmp_path) as world:  # Also when the worker's comes after a restart.
-        async with trio.open_nursery() as nursery:
-            await nursery.start(world.writer.run)
-            await nursery.start(world.statistics.run)
+        async with world.running():
             await world.publish(finished(5), finished(5, attempt=2))
             await trio.sleep(limits.FACTS_FLUSH_S + 1)
-            nursery.cancel_scope.cancel()
         path = tmp_path / "facts.csv"
         world.facts.export(path, "csv")
         with path.open(encoding="utf-8") as file:
@@ -168,15 +168,12 @@ async def test_an_attempt_has_one_final_fact(tmp_path: Path, autojump_clock: Moc
 
 async def test_many_results_are_not_kept_waiting(tmp_path: Path, autojump_clock: MockClock) -> None:
     with opened(tmp_path) as world:
-        async with trio.open_nursery() as nursery:
-            await nursery.start(world.writer.run)
-            await nursery.start(world.statistics.run)
+        async with world.running():
             began = trio.current_time()
             await world.publish(*(finished(i) for i in range(limits.FACTS_BATCH_MAX)))
             await wait_all_tasks_blocked()
             assert trio.current_time() == began
             assert world.count() == limits.FACTS_BATCH_MAX
-            nursery.cancel_scope.cancel()
 
 
 async def test_what_was_received_is_stored_at_shutdown(
@@ -238,9 +235,7 @@ async def test_while_the_facts_cannot_be_written_nothing_is_lost(
     with opened(tmp_path) as world:
         damaged = tmp_path / "facts.duckdb"
         damaged.write_bytes(b"not a database" * 1_000)
-        async with trio.open_nursery() as nursery:
-            await nursery.start(world.writer.run)
-            await nursery.start(world.statistics.run)
+        async with world.running():
             for i in range(5):
                 await world.publish(finished(i))
                 await trio.sleep(5)
@@ -251,7 +246,6 @@ async def test_while_the_facts_cannot_be_written_nothing_is_lost(
             assert world.failing() == ""
             assert world.count() == 5
             assert world.unread() == 0
-            nursery.cancel_scope.cancel()
 
 
 async def test_a_shutdown_while_the_facts_cannot_be_written_is_bounded(
@@ -339,9 +333,7 @@ async def test_who_starts_is_told_of_earlier_durations(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
     with opened(tmp_path) as world:
-        async with trio.open_nursery() as nursery:
-            await nursery.start(world.writer.run)
-            await nursery.start(world.statistics.run)
+        async with world.running():
             assert await learned(world, Service.API) == []
             for i in range(limits.LEARNED_KEYS_MAX + 1):
                 await world.publish(finished(i, name=f"job-{i}", duration_seconds=1.0 + i))
@@ -357,7 +349,6 @@ async def test_who_starts_is_told_of_earlier_durations(
                 assert sorted(told["job-0"]) == [1.0, 7.0]
                 assert told["job-5"] == (6.0,)
             assert await learned(world, Service.DISPATCHER) == []
-            nursery.cancel_scope.cancel()
 
 
 async def test_what_cannot_be_told_is_in_nobody_s_way(
@@ -366,9 +357,7 @@ async def test_what_cannot_be_told_is_in_nobody_s_way(
     with opened(tmp_path) as world:
         damaged = tmp_path / "facts.duckdb"
         damaged.write_bytes(b"not a database" * 1_000)
-        async with trio.open_nursery() as nursery:
-            await nursery.start(world.writer.run)
-            await nursery.start(world.statistics.run)
+        async with world.running():
             assert await learned(world, Service.BALANCER) == []
             damaged.unlink()
             await world.publish(finished(1))
@@ -376,7 +365,6 @@ async def test_what_cannot_be_told_is_in_nobody_s_way(
             assert world.count() == 1
             (message,) = await learned(world, Service.BALANCER)
             assert message.durations == (("nightly", "pull", (1.0,)),)
-            nursery.cancel_scope.cancel()
 
 
 def row(message: Message) -> Fact:

@@ -14,14 +14,11 @@ async def test_a_skip_that_names_a_job_with_another_run_withdraws_nothing(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
     with opened(tmp_path) as world:
-        async with trio.open_nursery() as nursery:
-            await nursery.start(world.writer.run)
-            await nursery.start(world.statistics.run)
+        async with world.running():
             await world.publish(skipped(1, run_id=77), finished(1), finished(2))
             await trio.sleep(limits.FACTS_FLUSH_S + 1)
             await world.publish(skipped(2, run_id=77))
             await trio.sleep(limits.FACTS_FLUSH_S + 1)
-            nursery.cancel_scope.cancel()
         path = tmp_path / "facts.csv"
         world.facts.export(path, "csv")
         with path.open(encoding="utf-8") as file:

@@ -45,10 +45,8 @@ async def test_ends_of_a_lost_life_that_come_after_a_restore_do_not_count(
 
     with opened(tmp_path) as world:
         restored = Restored(2, last_id, find_lost, look)
-        statistics = Statistics(world.bus, world.facts, inline, restored=restored)
-        async with trio.open_nursery() as nursery:
-            await nursery.start(world.writer.run)
-            await nursery.start(statistics.run)
+        world.statistics = Statistics(world.bus, world.facts, inline, restored=restored)
+        async with world.running():
             await world.publish(
                 finished(1),
                 finished(2, final=False),  # It was over when the backup was made.
@@ -60,7 +58,6 @@ async def test_ends_of_a_lost_life_that_come_after_a_restore_do_not_count(
             await world.publish(finished(2, attempt=2_002), finished(3, attempt=2))
             await trio.sleep(limits.FACTS_FLUSH_S + 1)
             assert world.unread() == 0
-            nursery.cancel_scope.cancel()
         path = tmp_path / "facts.csv"
         world.facts.export(path, "csv")
         with path.open(encoding="utf-8") as file:
@@ -92,21 +89,15 @@ async def test_a_restored_state_counts_what_is_of_its_own_life(
         return {job: KnownAttempts(2, {1}) for job in jobs if job <= 3}
 
     with opened(tmp_path) as world:
-        async with trio.open_nursery() as nursery:
-            await nursery.start(world.writer.run)
-            await nursery.start(world.statistics.run)
+        async with world.running():
             await world.publish(finished(1), finished(1, attempt=2), finished(2), finished(4))
             await trio.sleep(limits.FACTS_FLUSH_S + 1)
-            nursery.cancel_scope.cancel()
     (tmp_path / "state.db").unlink()  # Its bus has no offsets any more.
     with opened(tmp_path) as world:
         restored = Restored(2, 100, find_lost, look)
         world.statistics = Statistics(world.bus, world.facts, inline, restored=restored)
-        async with trio.open_nursery() as nursery:
-            await nursery.start(world.writer.run)
-            await nursery.start(world.statistics.run)
+        async with world.running():
             await world.publish(finished(2, attempt=2), finished(5), finished(101))
             await trio.sleep(limits.FACTS_FLUSH_S + 1)
-            nursery.cancel_scope.cancel()
         assert asked == [[(1, 2)]]
         assert jobs_of(world, tmp_path) == [1, 2, 101]

@@ -5,7 +5,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from control.model.fleet import PartitionView, RunningView, WorkerView
+from control.model.fleet import GONE, PartitionView, RunningView, WorkerView
 from control.model.live import Counts
 from control.model.queues import Queues, WaitingGroup, is_for_ever
 from control.model.states import Overlap, Speed
@@ -21,7 +21,6 @@ QUEUE_PART: Final = 0.9  # Of the jobs that may wait.
 _OVER_TIMES: Final = 3
 _OVER_S: Final = 10
 _LOST_S: Final = 10 * 60
-_CONNECTED: Final = ("connected", "draining")
 _RANKS: Final[tuple[Look, ...]] = ("bad", "warn", "dim")
 _CONSEQUENCES: Final = {
     Overlap.ALLOW: "runs pile up",
@@ -132,7 +131,7 @@ def _of_workers(workers: Iterable[WorkerView], now_ms: int) -> Iterator[Concern]
                     text=f"worker {worker.id} lost {roughly(ago)} ago{reason}",
                     about=("worker", worker.id),
                 )
-        elif worker.sick is not None and worker.state in _CONNECTED:
+        elif worker.sick is not None and worker.state not in GONE:
             yield Concern(
                 key=f"sick:{worker.id}",
                 sign=OVER,
@@ -155,7 +154,7 @@ def _of_workers(workers: Iterable[WorkerView], now_ms: int) -> Iterator[Concern]
 def _of_failing(workers: Iterable[WorkerView], failing: Mapping[str, Failing]) -> Iterator[Concern]:
     for worker in sorted(workers, key=lambda each: each.id):
         found = failing.get(worker.id)
-        if found is not None and worker.state in _CONNECTED:
+        if found is not None and worker.state not in GONE:
             yield Concern(
                 key=f"failing:{worker.id}",
                 sign=OVER,

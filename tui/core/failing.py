@@ -7,7 +7,7 @@ import msgspec
 
 from control.model.reports import WorkerStats
 
-_ATTEMPTS_MIN: Final = 10  # Of fewer nothing can be told.
+_ATTEMPTS_MIN: Final = 10  # Fewer have no meaning.
 _PART_MIN: Final = 0.2
 _TIMES: Final = 3  # As often as at all others together.
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from control.model.fleet import PartitionView, WorkerView
+from control.model.fleet import GONE, PartitionView, WorkerView
 from tui.core.amounts import part, roughly, took
 from tui.core.attention import OLDEST_S, is_over
 from tui.core.failing import Failing
@@ -13,7 +13,6 @@ from tui.core.tables import Clock
 
 _PICTURED_MAX: Final = 4
 _KINDS_MAX: Final = 2
-_HERE: Final = ("connected", "draining")
 _LOST: Final = 5  # After all that is wrong with workers that are there.
 _WELL: Final = 6
 _LEFT: Final = 7
@@ -37,9 +36,9 @@ def workers(fleet: Fleet) -> Sequence[Column[WorkerView]]:
     time = fleet.time
 
     def longest(worker: WorkerView) -> str | Span:
-        if worker.sick is not None and worker.state in _HERE:
+        if worker.sick is not None and worker.state not in GONE:
             return (f"starts nothing: {worker.sick}", "bad")
-        if worker.state not in _HERE:
+        if worker.state in GONE:
             return worker.reason
         started = [each for each in worker.running if each.started_at is not None]
         if not started:
@@ -95,7 +94,7 @@ def workers(fleet: Fleet) -> Sequence[Column[WorkerView]]:
 
 def _need(worker: WorkerView, fleet: Fleet) -> int:
     """Who needs to be looked at comes first, those that are well and those that left last."""
-    if worker.state not in _HERE:
+    if worker.state in GONE:
         return _LOST if worker.state == "lost" else _LEFT
     wrong = (
         worker.sick is not None,

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 
-from control.model.fleet import RunningView, WorkerView
+from control.model.fleet import GONE, RunningView, WorkerView
 from control.model.live import Watch
 from control.model.reports import WorkerAttempt
 from control.model.states import Speed
@@ -70,7 +70,7 @@ class Workers(View):
         self._fleet.failing = failing(stats)
         self._fleet.errors = {each.worker: each.errors / (each.attempts or 1) for each in stats}
         table = self.query_one("#workers", Table)
-        here = sum(each.state not in {"drained", "lost"} for each in rows.values())
+        here = sum(each.state not in GONE for each in rows.values())
         heading: list[str | Span] = [(f"Workers {here}", "title")]
         states = [worker.state for worker in rows.values()]
         silent = sum(worker.silent_since is not None for worker in rows.values())

@@ -1,6 +1,6 @@
-"""Decides what is said of jobs that may run and do not: what the balancer says, where it is asked.
+"""Decides which reason is shown of jobs that may run and do not: the balancer's, of the first few.
 
-The state knows only that they wait for a slot; the balancer knows whether there can be one.
+The state has only that they wait for a slot; the balancer knows whether there can be one.
 """
 
 from collections.abc import Sequence
@@ -15,24 +15,22 @@ from control.model.states import State
 from control.model.times import from_rfc3339
 from control.model.views import JobView
 
-_ASKED_MAX: Final = 5  # Names of one answer: the balancer looks for a job's rank each time.
+_ASKED_MAX: Final = 5  # Jobs of one answer: the balancer looks for a job's rank each time.
 
 
 async def with_reasons(balancing: Balancing, jobs: Sequence[JobView], now_ms: int) -> list[JobView]:
-    """These jobs of one run; those of one name wait for the same reason."""
-    said: dict[str, str | None] = {}
+    """These jobs, the first few that may run with the balancer's reason in place of the state's."""
     shown: list[JobView] = []
+    asked = 0
     for job in jobs:
-        if _may_run(job, now_ms):
-            if job.name not in said and len(said) < _ASKED_MAX:
-                try:
-                    waits = await balancing.waits(job.id)
-                except BalancerSilent:
-                    return list(jobs)
-                said[job.name] = None if waits is None else waits.why
-            why = said.get(job.name)
-            if why is not None:
-                reason = job.reason.removesuffix(WAITS) + why
+        if asked < _ASKED_MAX and _may_run(job, now_ms):
+            asked += 1
+            try:
+                waits = await balancing.waits(job.id)
+            except BalancerSilent:
+                return list(jobs)
+            if waits is not None:
+                reason = job.reason.removesuffix(WAITS) + waits.why
                 job = msgspec.structs.replace(job, reason=reason)  # noqa: PLW2901 - as it is shown.
         shown.append(job)
     return shown
