@@ -82,12 +82,14 @@ WHERE (job_id > $last_job AND job_id <= $last_id)
 -- `counts`: this is the fact by which its job counts. A job has several ends when it was retried by
 -- hand (a job that was never started keeps its attempt number then, so the later one holds), or
 -- when it was cancelled while an attempt was on its way to a worker. All others have one, and are
--- not looked at twice.
+-- not looked at twice. An end that names a job with another run is another job's.
 CREATE OR REPLACE MACRO recent(since_ms) AS TABLE
 WITH seen AS (
     SELECT *, rowid AS id FROM facts WHERE finished_ms > since_ms
 ), again AS (
-    SELECT id, row_number() OVER (PARTITION BY job_id ORDER BY attempt DESC, id DESC) AS nth
+    SELECT id, row_number() OVER (
+        PARTITION BY run_id, job_id ORDER BY attempt DESC, id DESC
+    ) AS nth
     FROM seen
     WHERE final AND job_id IN (
         SELECT job_id FROM seen WHERE final AND (attempt > 1 OR worker IS NULL)
