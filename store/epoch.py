@@ -123,8 +123,8 @@ def attempts(conn: sqlite3.Connection, jobs: Collection[int]) -> dict[int, Known
     for job, attempt in conn.execute(_SQL["attempts_over"], (ids,)):
         over[job].add(attempt)
     return {
-        job: KnownAttempts(current, over[job])
-        for job, current in conn.execute(_SQL["attempts"], (ids,))
+        job: KnownAttempts(current, over[job], bool(skipped))
+        for job, current, skipped in conn.execute(_SQL["attempts"], (ids,))
     }
 
 

@@ -6,7 +6,7 @@ what it collected. No I/O, no clock: times are arguments.
 
 from collections.abc import Callable, Sequence
 
-from control.core.attempts import archived
+from control.core.attempts import archived, check_subject, may_be_reported
 from control.core.epochs import next_attempt
 from control.core.graph import Graph
 from control.core.lifecycle import JOB, RUN, Event, after
@@ -60,7 +60,7 @@ class Advance:
     def started(self, message: Started) -> bool:
         """An attempt began. False: it is not the one that should run, and must be stopped."""
         job = self.job(message.job_id)
-        if job.attempt != message.attempt or job.state in FINAL:
+        if not may_be_reported(job, message.attempt):
             return False
         if job.state == State.READY:
             self._start(job, message.worker, message.partition, message.started_ms)
@@ -81,9 +81,10 @@ class Advance:
     def finished(self, message: Finished, *, jitter: float) -> bool:
         """An attempt ended. False: refused, because it does not count (any more)."""
         job = self.job(message.job_id)
-        if job.attempt != message.attempt or job.state in FINAL:
-            return False
         spec = self.graph.pipeline.jobs[job.idx]
+        check_subject(message, self.run, self.graph.pipeline.name, spec)
+        if not may_be_reported(job, message.attempt):
+            return False
         began = job.state == State.IN_PROGRESS or message.started_ms is not None
         if job.state == State.READY:
             at_ms = message.started_ms or message.finished_ms
@@ -320,6 +321,7 @@ class Advance:
     def _start(
         self, job: JobRow, worker: str | None, partition: int | None, started_ms: int
     ) -> None:
+        started_ms = max(started_ms, job.ready_ms or 0)
         job.worker, job.partition, job.started_ms = worker, partition, started_ms
         self._move(job, Event.START, f"runs on {worker}" if worker else "starts")
         if self.run.state == State.READY:

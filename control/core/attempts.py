@@ -1,8 +1,10 @@
-"""Decides what is stored, and what is published, of attempts that are over."""
+"""Decides which reports are of a job's attempt, and what is stored and published of its end."""
 
+from control.model.errors import NotFound
 from control.model.messages import Finished
-from control.model.rows import AttemptRow, JobRow
-from control.model.states import Outcome, State
+from control.model.pipelines import JobSpec
+from control.model.rows import AttemptRow, JobRow, RunRow
+from control.model.states import FINAL, Outcome, State
 
 
 def archived(job: JobRow, outcome: Outcome, now_ms: int) -> AttemptRow:
@@ -30,3 +32,25 @@ def is_answered_for(job: JobRow, message: Finished) -> bool:
     agrees = message.outcome == Outcome.CANCELLED and message.final
     cancelled = job.state == State.CANCELLED and job.started_ms is not None
     return cancelled and job.attempt == message.attempt and not agrees
+
+
+def may_be_reported(job: JobRow, attempt: int) -> bool:
+    """Whether what is reported of an attempt can count: it is the last one, is published, is open.
+
+    A job that waits for others, or for its retry, has no record on the bus yet.
+    """
+    published = job.ready_ms is not None and not job.delayed
+    return job.attempt == attempt and published and job.state not in FINAL
+
+
+def check_subject(message: Finished, run: RunRow, pipeline: str, spec: JobSpec) -> None:
+    """Refuse the result of another installation's job that has the ids of this one.
+
+    Raises `NotFound`.
+    """
+    of_this = {"pipeline": pipeline, "name": spec.name, "kind": spec.kind, "client": run.client}
+    for field, value in of_this.items():
+        other = getattr(message, field)
+        if other != value:
+            problem = f"{field} {other!r}, and job {message.job_id} has {value!r}"
+            raise NotFound(f"a result of another job: {problem}")

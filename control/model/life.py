@@ -27,10 +27,14 @@ class Life(msgspec.Struct, frozen=True):
 
 
 class KnownAttempts(msgspec.Struct, frozen=True):
-    """Which attempt a job is at by the state, and which are recorded as over."""
+    """Which attempt a job is at by the state, and which are recorded as over.
+
+    `skipped`: the job was cancelled before the current one began.
+    """
 
     current: int
     over: Collection[int]
+    skipped: bool = False
 
 
 class Lost(msgspec.Struct, frozen=True, kw_only=True):

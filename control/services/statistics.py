@@ -79,7 +79,7 @@ class Batch:
         for facts in self.facts.values():
             for offset, fact in list(facts.items()):
                 known = attempts.get(fact.job_id)
-                if fact.job_id <= last_id and not is_of_this_life(fact.attempt, known):
+                if fact.job_id <= last_id and not _is_the_states(fact, known):
                     del facts[offset]
 
     def after(self, reached: dict[int, int]) -> list[Fact]:
@@ -236,6 +236,13 @@ class Statistics:
         self._skipped.update(dict.fromkeys(skipped))
         while len(self._skipped) > limits.SKIPPED_KNOWN_MAX:
             self._skipped.popitem(last=False)
+
+
+def _is_the_states(fact: Fact, known: KnownAttempts | None) -> bool:
+    """Whether an end is the one that the state has. The skip's own fact may be lost."""
+    if known is None or not is_of_this_life(fact.attempt, known):
+        return False
+    return fact.worker is None or not known.skipped or fact.attempt != known.current
 
 
 def _attempt(fact: Fact) -> tuple[int, int, int]:

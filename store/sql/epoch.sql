@@ -43,7 +43,8 @@ WHERE r.state IN ('READY', 'IN_PROGRESS') AND j.state IN ('READY', 'IN_PROGRESS'
 SELECT id FROM jobs WHERE state NOT IN ('READY', 'IN_PROGRESS') AND finished_ms > ?
 
 -- name: attempts
-SELECT id, attempt FROM jobs WHERE id IN (SELECT value FROM json_each(?))
+SELECT id, attempt, state = 'CANCELLED' AND started_ms IS NULL FROM jobs
+WHERE id IN (SELECT value FROM json_each(?))
 
 -- name: beyond
 SELECT j.id, e.value ->> 1 FROM json_each(?) AS e JOIN jobs AS j ON j.id = e.value ->> 0

@@ -5,7 +5,7 @@ import msgspec
 from control.core.advance import Advance
 from control.core.attempts import is_answered_for
 from control.model.states import Outcome, State
-from tests.core.test_advance import again, begin, end, job, names, result, row, start
+from tests.core.advancing import again, begin, end, job, names, result, row, start
 
 
 def test_times_of_a_run_never_go_back_though_the_clock_does() -> None:

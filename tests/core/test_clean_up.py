@@ -6,7 +6,7 @@ from control.core.advance import Advance
 from control.model.errors import Conflict
 from control.model.messages import Started
 from control.model.states import Outcome, State
-from tests.core.test_advance import again, job, result, row, start
+from tests.core.advancing import again, job, result, row, start
 
 
 def cleaning(**settings: object) -> Advance:

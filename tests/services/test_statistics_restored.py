@@ -22,6 +22,7 @@ async def test_ends_of_a_lost_life_that_come_after_a_restore_do_not_count(
         1: KnownAttempts(1, ()),
         2: KnownAttempts(2_002, {1}),
         3: KnownAttempts(2, {1}),
+        5: KnownAttempts(2, {1}, skipped=True),
     }
 
     async def find_lost(retries: Sequence[tuple[int, int]]) -> Lost:
@@ -56,13 +57,15 @@ async def test_ends_of_a_lost_life_that_come_after_a_restore_do_not_count(
                 finished(last_id + 1),
             )
             await world.publish(finished(2, attempt=2_002), finished(3, attempt=2))
+            # It was cancelled before this one began; the fact of that is in no backup.
+            await world.publish(finished(5, final=False), finished(5, attempt=2))
             await trio.sleep(limits.FACTS_FLUSH_S + 1)
             assert world.unread() == 0
         path = tmp_path / "facts.csv"
         world.facts.export(path, "csv")
         with path.open(encoding="utf-8") as file:
             rows = sorted((int(row["job_id"]), int(row["attempt"])) for row in DictReader(file))
-        assert rows == [(1, 1), (2, 1), (2, 2_002), (3, 1), (3, 2), (last_id + 1, 1)]
+        assert rows == [(1, 1), (2, 1), (2, 2_002), (3, 1), (3, 2), (5, 1), (last_id + 1, 1)]
 
 
 async def test_a_restored_state_counts_what_is_of_its_own_life(
