@@ -104,7 +104,7 @@ class Balancer:
         if waiting is not None:
             put_back_s = waiting.put_back_s
         if put_back_s is None:
-            put_back_s = self._past.put_back_s(job.job_id)
+            put_back_s = self._past.put_back_s(job.run_id, job.job_id)
         before = self._quotas.max_running(job.client)
         priority = self._quotas.priority(job.client, job.max_running)
         if self._quotas.max_running(job.client) != before:

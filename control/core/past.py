@@ -14,8 +14,10 @@ class Past:
     """The attempts that ended lately, and those that were cancelled before they came."""
 
     def __init__(self) -> None:
-        # Job to its last attempt that ended, how far it had been put back, and its run.
-        self._ended: OrderedDict[int, tuple[int, float | None, int]] = OrderedDict()
+        # By run and job, as an end that names another run is foreign: the last attempt that
+        # ended, and how far it had been put back.
+        self._ended: OrderedDict[tuple[int, int], tuple[int, float | None]] = OrderedDict()
+        self._runs: dict[int, int] = {}  # By job: the run of its latest end.
         self._cancelled: OrderedDict[tuple[int, int], None] = OrderedDict()
 
     def ended(
@@ -23,27 +25,30 @@ class Past:
     ) -> None:
         """An attempt is over. The next one keeps its place in the order."""
         self._cancelled.pop((job_id, attempt), None)
-        known = self._ended.get(job_id)
-        if known is not None and known[0] > attempt and known[2] == run_id:
+        key = run_id, job_id
+        known = self._ended.get(key)
+        if known is not None and known[0] > attempt:
             return  # An older end, delivered again.
         if put_back_s is None and known is not None:
             put_back_s = known[1]
-        self._ended[job_id] = (attempt, put_back_s, run_id)
-        self._ended.move_to_end(job_id)
+        self._ended[key] = (attempt, put_back_s)
+        self._ended.move_to_end(key)
+        self._runs[job_id] = run_id
         if len(self._ended) > _ENDED_MAX:
-            self._ended.popitem(last=False)
+            (run_id, job_id), _ = self._ended.popitem(last=False)
+            if self._runs.get(job_id) == run_id:
+                del self._runs[job_id]
 
     def has_ended(self, job_id: int, attempt: int, run_id: int | None = None) -> bool:
-        """Whether this attempt, or a later one, is over.
+        """Whether this attempt, or a later one, is over. `run_id` None: the run is not known."""
+        if run_id is None:
+            run_id = self._runs.get(job_id, 0)
+        known = self._ended.get((run_id, job_id))
+        return known is not None and attempt <= known[0]
 
-        `run_id`: the job's, where it is known. An end that names another run is foreign.
-        """
-        known = self._ended.get(job_id)
-        return known is not None and attempt <= known[0] and run_id in {None, known[2]}
-
-    def put_back_s(self, job_id: int) -> float | None:
+    def put_back_s(self, run_id: int, job_id: int) -> float | None:
         """How far its last attempt had been put back; None: that is not known."""
-        known = self._ended.get(job_id)
+        known = self._ended.get((run_id, job_id))
         return None if known is None else known[1]
 
     def cancel(self, job_id: int, attempt: int) -> None:

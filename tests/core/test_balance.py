@@ -338,3 +338,13 @@ def test_an_older_end_said_again_is_no_news() -> None:
     balancer.finished(finished(made), 0)
     balancer.finished(msgspec.structs.replace(finished(made), attempt=1), 0)
     assert not balancer.submit(second, 2)
+
+
+def test_an_end_that_names_another_run_takes_no_end_away() -> None:
+    balancer = Balancer(Policy(partitions=4))
+    balancer.worker_up(worker("w", 1, balancer))
+    balancer.submit(ready(1), 1)
+    (made,) = balancer.assign(0, 100)
+    balancer.finished(finished(made), 0)
+    balancer.finished(msgspec.structs.replace(finished(made), run_id=7), 0)
+    assert not balancer.submit(ready(1), 2)
