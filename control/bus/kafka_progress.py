@@ -68,7 +68,8 @@ class Lane:
         self._end = end
         if not known:
             self._start_at(first)
-            return False  # Whatever was there was not ours, or finished.
+            # A group that has finished nothing yet has committed nothing either.
+            return first > 0
         if self._next > end:
             self._start_at(first)  # It is another log.
             return True

@@ -84,12 +84,14 @@ def delete_below(broker: Broker, name: str, offset: int) -> None:
         future.result(PATIENCE_S)
 
 
+@pytest.mark.parametrize("done", [0, 1])
 async def test_deleted_records_that_were_not_done_are_said_once(
-    broker: Broker, prefix: str
+    broker: Broker, prefix: str, done: int
 ) -> None:
+    """Also to a group that has finished nothing yet."""
     async with opened(broker, prefix) as bus:
         await bus.publish(ready(1, 2, 3, 4))
-        last = (await finish(bus, 4, done=1))[3]
+        last = (await finish(bus, 4, done=done))[3]
     await trio.to_thread.run_sync(delete_below, broker, f"{prefix}{JOBS}", last)
     for _ in range(2):  # Also after a restart.
         async with opened(broker, prefix) as bus:

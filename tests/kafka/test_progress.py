@@ -63,10 +63,12 @@ def test_what_is_left_to_do_is_counted_without_what_is_finished_out_of_order() -
     assert Lane.restored(*lane.committed()).unfinished == 0  # Until the log's end is known.
 
 
-def test_a_group_that_was_never_there_misses_nothing() -> None:
+@pytest.mark.parametrize("first", [0, 7])
+def test_a_group_that_never_committed_misses_what_was_deleted(first: int) -> None:
+    """One that has finished nothing yet has committed nothing either."""
     lane = Lane.restored(-1, None)
-    assert not lane.begin_within(7, 9)
-    assert lane.position == 7
+    assert lane.begin_within(first, 9) is (first > 0)
+    assert lane.position == first
 
 
 def test_marks_at_the_end_of_a_log_are_nothing_that_can_be_missed() -> None:

@@ -82,7 +82,7 @@ async def test_what_a_job_puts_into_the_background_lives_as_long_as_the_job(
         nursery.start_soon(shell.raw, {"command": waits})
         await mark.until(len(WAYS))
         await shell(command="true")  # Another job's end concerns nobody else's processes.
-        assert len(mark.pids()) == len(WAYS)
+        await mark.until(len(WAYS))
         go.touch()
     assert mark.pids() == []
 
@@ -115,7 +115,7 @@ async def test_a_spawner_that_was_killed_is_started_again(shell: Runs, mark: Mar
         launcher._spawner.kill()  # noqa: SLF001 - Nobody else kills it.
         launcher._spawner.wait()  # noqa: SLF001
         await shell(command="true")
-        assert len(mark.pids()) == len(WAYS)  # What runs goes on.
+        await mark.until(len(WAYS))  # What runs goes on.
         nursery.cancel_scope.cancel()
     assert mark.pids() == []
 
@@ -144,7 +144,7 @@ async def test_what_died_with_its_guards_is_ended_at_the_next_start(
             (spawner,) = children_of(worker.process.pid)
             kill_all([worker.process.pid, spawner, *children_of(spawner)])
             await worker.exit_code()
-        assert len(mark.pids()) == 1
+        await mark.until(1)
         with Worker(tmp_path, "--url", gateway.url):
             await gateway.until(lambda: len(gateway.hellos) == 2)
             assert mark.pids() == []
@@ -210,7 +210,7 @@ async def test_a_guard_whose_worker_died_with_messages_unread(
         )
     assert isinstance(process, GuardedProcess)
     await trio.lowlevel.wait_readable(process._channel)  # noqa: SLF001 - The end was reported.
-    assert len(mark.pids()) == len(WAYS)
+    await mark.until(len(WAYS))
     launcher._spawner.kill()  # noqa: SLF001 - Which would do what the guard does not.
     launcher._spawner.wait()  # noqa: SLF001
     process._channel.close()  # noqa: SLF001
