@@ -3,9 +3,8 @@
 The events of BALANCING.md section 7 map so: `submit(job, now)` is `submit`, `started` needs no
 part here, `done(…)` is `finished`, `room`, `lane_up` and `lane_down` are `worker_up` and
 `worker_down` (a lane is a worker's slots in one partition), and `assign` gives the assignments to
-send now; `core/simulation.py` drives it so, in virtual time. Jobs stay here until a slot is free
-(late binding), so priority is global to the last moment. Slow jobs leave a reserve of slots free,
-so a fast one always finds one soon.
+send now; `core/simulation.py` drives it so, in virtual time. Jobs stay here until a slot is free:
+priority is global to the last moment. Slow ones leave a reserve of slots free for fast ones.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -23,6 +22,7 @@ from control.core.past import Past
 from control.core.placing import Placing
 from control.core.policy import SLOW_SHARE, Assignment, Policy
 from control.core.quotas import Quotas, with_priority
+from control.core.rivals import Rivals
 from control.core.roster import Changes, Roster
 from control.core.slots import WINDOW_S, Lane, Slots
 from control.core.speed import Threshold
@@ -36,10 +36,7 @@ _WEIGHED_ANEW_MAX: Final = 50_000  # More would take too long at once.
 
 
 class Balancer:
-    """The whole policy, without I/O. Places are those of the topic the jobs came from.
-
-    `estimates` and `threshold`: what an earlier one has learned.
-    """
+    """The whole policy, without I/O. Places are those of the topic the jobs came from."""
 
     def __init__(
         self,
@@ -47,6 +44,7 @@ class Balancer:
         estimates: Estimates | None = None,
         threshold: Threshold | None = None,
     ) -> None:
+        """`estimates` and `threshold`: what an earlier one has learned."""
         self.policy = policy
         self._split = Split(policy.partitions, policy.slow_share, SLOW_SHARE)
         self.estimates = Estimates() if estimates is None else estimates
@@ -57,6 +55,7 @@ class Balancer:
         self.waiting = WaitingJobs(self._index)
         self.outstanding = Outstanding()
         self._past = Past()
+        self._rivals = Rivals()
         self._fleet = Fleet(self.slots, self.outstanding, self._is_over)
         self._quotas = Quotas(self.outstanding)
         self._placing = Placing(
@@ -88,6 +87,8 @@ class Balancer:
         if self._past.has_ended(job.job_id, job.attempt, job.run_id):
             return False
         known, waiting = self.outstanding.jobs.get(job.job_id), self.waiting.jobs.get(job.job_id)
+        if self._rivals.hold(job, place, waiting, known):
+            return True
         if known is not None and known.attempt > job.attempt:
             return False
         if self._past.was_cancelled(job.job_id, job.attempt):
@@ -123,6 +124,7 @@ class Balancer:
         if waiting is None or waiting.job.attempt > attempt:
             return None
         self.waiting.remove(waiting)
+        self._submit_rivals(job_id, attempt)
         return waiting.place
 
     def reorder(self, job_id: int, order: PriorityKey) -> tuple[JobReady, int] | None:
@@ -160,6 +162,7 @@ class Balancer:
         if known is not None and known.attempt == message.attempt:
             put_back_s = self._settle(message.job_id)
         self._past.ended(message.run_id, message.job_id, message.attempt, put_back_s)
+        self._submit_rivals(message.job_id)
         if message.outcome != Outcome.DONE:
             return
         connected = message.worker in self.slots.workers
@@ -190,14 +193,7 @@ class Balancer:
 
     def overran(self, name: str, job_ids: tuple[int, ...]) -> None:
         """These jobs take far longer than expected: each holds its slot until it ends."""
-        worker = self.slots.workers.get(name)
-        for job_id in job_ids:
-            known = self.outstanding.jobs.get(job_id)
-            if worker is None or known is None or known.expected_s > WINDOW_S:
-                continue
-            if known.lane is not None and known.lane.worker is worker:
-                self.slots.overran(worker, known.expected_s)
-                self.outstanding.overran(job_id)
+        self._fleet.overran(name, job_ids)
 
     def worker_down(self, name: str, dispatcher: str) -> None:
         """A worker is gone; its jobs come back one by one, as ends or as ready again."""
@@ -363,13 +359,17 @@ class Balancer:
         return self.learning.index(key, self.outstanding.of_key)
 
     def _is_over(self, hold: Hold) -> bool:
-        """Whether it ended, or came back, before this older news of it: topics do not wait for
-        each other."""
+        """Whether it ended or came back before this older news: topics do not wait."""
         return self._past.has_ended(hold.job_id, hold.attempt) or hold.job_id in self.waiting.jobs
 
     def _add(self, job: JobReady, place: int, put_back_s: float | None = None) -> None:
         expected_s = self.estimates.expected(job.key)
         self.waiting.add(job, place, expected_s, self.slots.total, put_back_s)
+
+    def _submit_rivals(self, job_id: int, cancelled: int | None = None) -> None:
+        for job, place in self._rivals.take(job_id):
+            if job.attempt == cancelled or not self.submit(job, place):
+                self.superseded.append(place)
 
     def _settle(self, job_id: int) -> float | None:
         """It is placed no more; gives how far it had been put back, if it was placed here."""

@@ -1,9 +1,9 @@
 """Decides which worker's lane each placed job holds, as workers come, change, and go."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from control.core.outstanding import Outstanding, Placed
-from control.core.slots import Lane, Slots
+from control.core.slots import WINDOW_S, Lane, Slots
 from control.model.messages import Hold, WorkerUp
 
 
@@ -52,6 +52,17 @@ class Fleet:
         """A dispatcher keeps a job for a worker that is not there."""
         if hold.job_id not in self._outstanding.jobs and not self._is_over(hold):
             self._hold_on(hold, None)
+
+    def overran(self, name: str, job_ids: Iterable[int]) -> None:
+        """These jobs of a worker take far longer than expected: each holds its slot to its end."""
+        worker = self._slots.workers.get(name)
+        for job_id in job_ids:
+            known = self._outstanding.jobs.get(job_id)
+            if worker is None or known is None or known.expected_s > WINDOW_S:
+                continue
+            if known.lane is not None and known.lane.worker is worker:
+                self._slots.overran(worker, known.expected_s)
+                self._outstanding.overran(job_id)
 
     def _move(self, job_id: int, lane: Lane | None) -> None:
         self._outstanding.move(job_id, lane)

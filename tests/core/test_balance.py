@@ -348,3 +348,29 @@ def test_an_end_that_names_another_run_takes_no_end_away() -> None:
     balancer.finished(finished(made), 0)
     balancer.finished(msgspec.structs.replace(finished(made), run_id=7), 0)
     assert not balancer.submit(ready(1), 2)
+
+
+def test_two_jobs_with_one_id_are_both_executed_one_after_the_other() -> None:
+    """A record of another installation names a job of ours; which is foreign, the state knows."""
+    for ours in (0, 1):
+        balancer = Balancer(Policy(partitions=4))
+        balancer.worker_up(worker("w", 2, balancer))
+        other = msgspec.structs.replace(ready(1), run_id=7, attempt=2)
+        jobs = [ready(1), other] if ours == 0 else [other, ready(1)]
+        assert all(balancer.submit(job, place) for place, job in enumerate(jobs))
+        for job in jobs:
+            (made,) = balancer.assign(0, 100)
+            assert made.job == job
+            balancer.finished(finished(made), 0)
+        assert balancer.superseded == []
+
+
+def test_a_cancelled_job_is_not_executed_because_another_has_its_id() -> None:
+    balancer = Balancer(Policy(partitions=4))
+    other = msgspec.structs.replace(ready(1), run_id=7)
+    balancer.submit(other, 1)
+    balancer.submit(ready(1), 2)
+    assert balancer.cancel(1, 1) == 1
+    assert balancer.superseded == [2]
+    balancer.worker_up(worker("w", 2, balancer))
+    assert balancer.assign(0, 100) == []

@@ -1,0 +1,32 @@
+"""Decides what becomes of two jobs with one id: a record of another installation may name ours.
+
+Only the state knows which of them is foreign, and the trigger refuses that one's end. So both are
+executed, one after the other, and neither is taken for the other.
+"""
+
+from collections import defaultdict
+
+from control.core.outstanding import Placed
+from control.core.waiting import Waiting
+from control.model.messages import JobReady
+
+
+class Rivals:
+    """The jobs whose id another run's job has, until that one has ended. With their places."""
+
+    def __init__(self) -> None:
+        self._held: defaultdict[int, list[tuple[JobReady, int]]] = defaultdict(list)
+
+    def hold(
+        self, job: JobReady, place: int, waiting: Waiting | None, placed: Placed | None
+    ) -> bool:
+        """Hold the job back if its id is another run's, by what waits and what is placed."""
+        run_id = waiting.job.run_id if waiting is not None else placed and placed.run_id
+        if run_id in {None, job.run_id}:
+            return False
+        self._held[job.job_id].append((job, place))
+        return True
+
+    def take(self, job_id: int) -> list[tuple[JobReady, int]]:
+        """Those with this id, which may be submitted now."""
+        return self._held.pop(job_id, [])
