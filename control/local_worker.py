@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import structlog
 import trio
 
@@ -30,6 +31,7 @@ from control.model.names import (
     ENV_STATE_HOME,
     RESULTS_FILE,
 )
+from control.model.worker_settings import settings_of
 from workers.isolation.launcher import lacking
 
 LOG = structlog.get_logger("control")
@@ -45,6 +47,7 @@ def check_local_worker(config: Config) -> None:
     """Raise `ConfigError` where the local worker cannot run as it shall."""
     if not config.workers:
         return
+    settings_of(config.worker_tables, os.environ)
     if config.worker_user is not None:
         user = _user(config.worker_user)
         _try_out(user, _environ_of(user, os.environ), _TRY_CODE)
@@ -106,7 +109,11 @@ class LocalWorker:
             environ = _environ_of(user, environ)
             command += ["--state-dir", str(state)]
             await trio.to_thread.run_sync(_try_out, user, environ, _TRY_DIRECTORY, str(state))
-        text = f"client_id = {json.dumps(client_id)}\nclient_secret = {json.dumps(secret)}\n"
+        settings = msgspec.json.encode(config.worker_tables).decode()
+        text = (
+            f"client_id = {json.dumps(client_id)}\nclient_secret = {json.dumps(secret)}\n"
+            f"settings = {json.dumps(settings)}\n"
+        )
 
         async def run_once() -> int:
             # A Ctrl-C goes to all of a terminal's foreground; the worker gets one SIGTERM, from us.

@@ -217,7 +217,9 @@ def chosen_kinds(config: WorkerConfig, registry: KindRegistry) -> dict[tuple[str
     for name in config.kinds or registry.names():
         for version in registry.versions(name):
             try:
-                made[name, version] = registry.get(name, version)()
+                kind = registry.get(name, version)()
+                kind.configure(config.settings)
+                made[name, version] = kind
             except Exception as error:  # A plugin's; the others do not depend on it.
                 _log.exception("kind.missing", kind=name, version=version)
                 if config.kinds:

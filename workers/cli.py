@@ -63,6 +63,10 @@ StateDir = Annotated[
         readable=False, help="Where unsent results are kept. Default: in the user's XDG_STATE_HOME."
     ),
 ]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(help="A TOML file with settings, connections, targets. Also TP_WORKER_CONFIG."),
+]
 Credentials = Annotated[
     Path | None,
     typer.Option(help="A file like credentials.toml; - reads it from standard input."),
@@ -90,6 +94,7 @@ def tpworker(
     name: Name = None,
     data_dir: DataDir = None,
     state_dir: StateDir = None,
+    config: ConfigFile = None,
     credentials: Credentials = None,
     isolation: Isolated = None,
     hide: Hide = None,
@@ -111,14 +116,15 @@ def tpworker(
         name=name,
         data_dir=data_dir,
         state_dir=state_dir,
+        config=config,
         credentials=credentials,
         isolation=isolation,
         hide=hide or (),
         parent=parent,
     )
     try:
-        config = load_config(flags, os.environ, socket.gethostname())
-        drained = run_worker(config, installed_kinds())
+        settings = load_config(flags, os.environ, socket.gethostname())
+        drained = run_worker(settings, installed_kinds())
     except ConfigError as error:
         typer.echo(f"tpworker: {clean(str(error))}", err=True)
         raise typer.Exit(EXIT_USAGE) from error

@@ -17,6 +17,7 @@ from control.model import limits, names
 from control.model.config import default_data_dir
 from control.model.errors import ConfigError
 from control.model.isolation import IsolationMode
+from control.model.worker_settings import Tables, WorkerSettings, settings_of
 
 _STDIN: Final = Path("-")
 _MARK_CHARS: Final = 8  # Two data directories of one name are told apart by this much of a hash.
@@ -24,11 +25,25 @@ _WORKER_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 class _Credentials(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker reads of credentials.toml."""
+    """What a worker reads of credentials.toml.
+
+    `settings`: a worker's config file as JSON; `tpctl up` sends it so to its local worker, which
+    may not be allowed to read the file.
+    """
 
     gateway: str | None = None
     client_id: str | None = None
     client_secret: str | None = None
+    settings: str | None = None
+
+
+class _ConfigFile(Tables, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a worker reads of its config file. The command line goes before it."""
+
+    slots: Annotated[int, Meta(ge=1, le=limits.SLOTS_MAX)] | None = None
+    labels: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    name: str | None = None
 
 
 class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +63,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
     isolation: IsolationMode = IsolationMode.AUTO
     hidden: tuple[Path, ...] = ()  # From jobs, besides the worker's own directory.
     parent: int | None = None  # A process that has started this one, which ends with it.
+    settings: WorkerSettings = WorkerSettings()
 
 
 class Flags(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,6 +76,7 @@ class Flags(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None = None
     data_dir: Path | None = None
     state_dir: Path | None = None
+    config: Path | None = None
     credentials: Path | None = None  # A file, or "-": standard input.
     isolation: IsolationMode | None = None
     hide: Sequence[Path] = ()
@@ -67,7 +84,7 @@ class Flags(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def load_config(flags: Flags, environ: Mapping[str, str], host: str) -> WorkerConfig:
-    """Put the configuration together; raises ConfigError that says what is missing."""
+    """Put the configuration together; raises ConfigError that says what is wrong or missing."""
     data_dir = flags.data_dir or default_data_dir(environ)
     credentials = flags.credentials or _path(environ.get(names.ENV_CREDENTIALS))
     file = _read_credentials(credentials or data_dir / names.CREDENTIALS_FILE)
@@ -85,24 +102,30 @@ def load_config(flags: Flags, environ: Mapping[str, str], host: str) -> WorkerCo
     if not client_id or not client_secret:
         msg = f"no credentials: set {names.ENV_CLIENT_ID} and {names.ENV_CLIENT_SECRET}"
         raise ConfigError(msg)
-    if flags.name is not None and not _WORKER_NAME.fullmatch(flags.name):
-        msg = f"{flags.name!r} is no worker's name; use letters, digits, '.', '_' and '-'"
+    config_path = flags.config or _path(environ.get(names.ENV_WORKER_CONFIG))
+    chosen = _read_config(config_path, file.settings)
+    name = flags.name if flags.name is not None else chosen.name
+    if name is not None and not _WORKER_NAME.fullmatch(name):
+        msg = f"{name!r} is no worker's name; use letters, digits, '.', '_' and '-'"
         raise ConfigError(msg)
+    hidden = [*_secret_places(flags, environ, data_dir, credentials)]
+    hidden += [path for path in (config_path, *chosen.password_files) if path is not None]
     return WorkerConfig(
         urls=tuple(map(_checked_url, urls)),
         client_id=client_id,
         client_secret=client_secret,
-        slots=flags.slots or os.cpu_count() or 1,
+        slots=flags.slots or chosen.slots or os.cpu_count() or 1,
         host=host[: limits.NAME_CHARS_MAX],
-        labels=tuple(flags.labels),
-        kinds=tuple(flags.kinds),
-        name=flags.name,
+        labels=tuple(flags.labels) or chosen.labels,
+        kinds=tuple(flags.kinds) or chosen.kinds,
+        name=name,
         workers_dir=default_workers_dir(environ, data_dir),
         former_workers_dir=data_dir / "workers",
         state_dir=flags.state_dir,
         isolation=flags.isolation or _isolation(environ),
         parent=flags.parent,
-        hidden=tuple(_secret_places(flags, environ, data_dir, credentials)),
+        hidden=tuple(hidden),
+        settings=settings_of(chosen, environ),
     )
 
 
@@ -168,6 +191,19 @@ def _read_credentials(path: Path) -> _Credentials:
     except (OSError, ValueError) as error:
         msg = f"cannot read {path}: {error}"
         raise ConfigError(msg) from error
+
+
+def _read_config(path: Path | None, inline: str | None) -> _ConfigFile:
+    """The config file, or what `tpctl up` has sent in place of it."""
+    try:
+        if path is not None:
+            return msgspec.convert(tomllib.loads(path.read_text("utf-8")), _ConfigFile)
+        if inline is not None:
+            return msgspec.json.decode(inline, type=_ConfigFile)
+    except (OSError, ValueError) as error:
+        msg = f"cannot read the config file {path or 'of the control plane, [worker]'}: {error}"
+        raise ConfigError(msg) from error
+    return _ConfigFile()
 
 
 def _checked_url(url: str) -> str:

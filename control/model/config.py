@@ -20,6 +20,13 @@ from control.model.choices import choices
 from control.model.errors import ConfigError
 from control.model.isolation import IsolationMode
 from control.model.names import ENV_DATA_DIR, Service
+from control.model.worker_settings import (
+    AddressTable,
+    ContainerTable,
+    KubernetesTable,
+    Name,
+    Tables,
+)
 
 EMBEDDED = "embedded"
 KAFKA = "kafka://"
@@ -58,6 +65,11 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     workers: Annotated[int, Meta(ge=0, le=limits.SLOTS_MAX)] = 0
     worker_user: str | None = None  # Whom the local worker runs as; None: as whom we run.
     worker_isolation: IsolationMode = IsolationMode.AUTO
+    # Of the config file's [worker]: what its kinds may use.
+    worker_connections: dict[Name, AddressTable] = {}
+    worker_targets: dict[Name, AddressTable] = {}
+    worker_container: ContainerTable = ContainerTable()
+    worker_kubernetes: KubernetesTable = KubernetesTable()
     partitions: Annotated[int, Meta(ge=1, le=limits.PARTITIONS_MAX)] = 10
     slow_share: Annotated[float, Meta(ge=0, le=1)] = 0.6
     slow_threshold: Annotated[float, Meta(gt=0)] | Literal["auto"] = "auto"
@@ -73,6 +85,16 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     def brokers(self) -> str | None:
         """Where the Kafka cluster is, as its client takes it; None: the bus is embedded."""
         return self.bus.removeprefix(KAFKA) if self.bus.startswith(KAFKA) else None
+
+    @property
+    def worker_tables(self) -> Tables:
+        """What the local worker's kinds may use."""
+        return Tables(
+            connections=self.worker_connections,
+            targets=self.worker_targets,
+            container=self.worker_container,
+            kubernetes=self.worker_kubernetes,
+        )
 
     @property
     def owns_state(self) -> bool:

@@ -18,6 +18,7 @@ from control.model.errors import ConfigError
 from control.model.names import KINDS_ENTRY_POINTS
 from control.model.surroundings.base import Surroundings
 from control.model.text import clean
+from control.model.worker_settings import WorkerSettings
 
 P = TypeVar("P", bound=msgspec.Struct)
 _VERSION: Final = re.compile(r"\d{1,9}\.\d{1,9}\.\d{1,9}")
@@ -117,6 +118,13 @@ class Kind(ABC, Generic[P]):
     surroundings: ClassVar[Mapping[str, Surroundings]] = {}
     # A directory for each attempt costs more than many a job, so a kind asks for it.
     wants_directory: ClassVar[bool] = False
+
+    def configure(self, settings: WorkerSettings) -> None:  # noqa: ARG002 - Most need none.
+        """Take in what the worker's operator allows; called once, before the first attempt.
+
+        Raises `ConfigError` when these settings cannot be used.
+        """
+        return
 
     @abstractmethod
     async def run(self, job: Job, params: P, report: Reporter) -> Result:
