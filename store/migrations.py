@@ -296,6 +296,13 @@ def m006_endings(db: sqlite_utils.Database) -> None:
     db.execute("ALTER TABLE runs ADD COLUMN ending TEXT CHECK (ending IN ('cancel', 'fail'))")
 
 
+@STATE()
+def m007_installation(db: sqlite_utils.Database) -> None:
+    """What jobs leave outside says which control plane's it is: two may share a cluster."""
+    db.execute("CREATE TABLE installation (name TEXT NOT NULL) STRICT")
+    db.execute("INSERT INTO installation VALUES (lower(hex(randomblob(8))))")
+
+
 def migrate(conn: sqlite3.Connection) -> None:
     """Bring the database up to date; each migration is one transaction."""
     STATE.apply(sqlite_utils.Database(conn))

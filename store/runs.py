@@ -191,10 +191,22 @@ def client_queue(conn: sqlite3.Connection, client: str) -> tuple[int, int | None
     return (0, None) if row is None else (row[0], row[1])
 
 
-def definition(conn: sqlite3.Connection, revision_id: int) -> bytes:
-    """A revision's pipeline definition, as JSON."""
-    text: str = conn.execute(_SQL["definition"], (revision_id,)).fetchone()[0]
-    return text.encode()
+def definition(conn: sqlite3.Connection, revision_id: int) -> tuple[bytes, int | None]:
+    """A revision's pipeline definition, as JSON, and its number; None: it is not stored."""
+    text, revision = conn.execute(_SQL["definition"], (revision_id,)).fetchone()
+    return text.encode(), revision
+
+
+def installation(conn: sqlite3.Connection) -> str:
+    """The random name of this control plane's data; a backup of it has the same."""
+    found: str = conn.execute(_SQL["installation"]).fetchone()[0]
+    return found
+
+
+def ended_attempts(conn: sqlite3.Connection, jobs: Sequence[int]) -> dict[int, int]:
+    """The last attempt of each of these jobs that was not lost; jobs without one are missing."""
+    ids = msgspec.json.encode(jobs).decode()
+    return dict(conn.execute(_SQL["ended_attempts"], (ids,)).fetchall())
 
 
 def run_of_job(conn: sqlite3.Connection, job_id: int) -> int | None:

@@ -13,11 +13,13 @@ from typing import Final
 import msgspec
 import structlog
 import trio
+from msgspec import UNSET
 
 from control.model import limits, outputs
 from control.model.errors import JobFailed
 from control.model.kinds import Job, Launcher, Result
 from control.model.states import Outcome
+from control.model.this import Subject
 from control.model.wire import Assign, Ended, Lease
 from workers.directories import remove_directory
 from workers.doorbell import Doorbell
@@ -28,6 +30,7 @@ from workers.work import AnyKind, WorkReader
 
 _log = structlog.get_logger()
 _NOTHING: Final = Result()
+_UNKNOWN: Final = Subject()
 
 
 class _Slot:
@@ -199,6 +202,7 @@ class Executor:
             directory=directory,
             client=assign.client,
             launcher=self._launcher,
+            subject=assign.subject or _UNKNOWN,
         )
         report = _Reporter(log, self._protocol, self._bell)
         if not kind.wants_directory:
@@ -254,6 +258,7 @@ class Executor:
             error=None if error is None else _cut(error),
             log_bytes=slot.log.size,
             output=result.output,
+            details=UNSET if result.details is None else result.details,
         )
         if outcome is Outcome.DONE and not self._protocol.sick:
             self._sick_s = limits.SICK_MIN_S
@@ -264,15 +269,25 @@ class Executor:
 
 def _checked(result: Result) -> Result:
     """Refuse an output over its limit; make it one line, because the spool has one per result."""
-    output = bytes(result.output)
-    wrong = outputs.problem(output)
+    wrong = outputs.problem(bytes(result.output))
+    if wrong is None and result.details is not None:
+        wrong = outputs.problem(bytes(result.details))
+        wrong = wrong and f"details: {wrong}"
     if wrong is not None:
         raise JobFailed(wrong, exit_code=result.exit_code)
-    if b"\n" in output or b"\r" in output:
-        # JSON has line breaks only between its tokens; inside strings they are escaped.
-        one_line = msgspec.Raw(output.replace(b"\n", b" ").replace(b"\r", b" "))
-        return Result(output=one_line, exit_code=result.exit_code)
-    return result
+    return msgspec.structs.replace(
+        result,
+        output=_one_line(result.output),
+        details=None if result.details is None else _one_line(result.details),
+    )
+
+
+def _one_line(text: msgspec.Raw) -> msgspec.Raw:
+    """JSON has line breaks only between its tokens; inside strings they are escaped."""
+    data = bytes(text)
+    if b"\n" not in data and b"\r" not in data:
+        return text
+    return msgspec.Raw(data.replace(b"\n", b" ").replace(b"\r", b" "))
 
 
 def _cut(text: str) -> str:

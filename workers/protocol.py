@@ -219,6 +219,7 @@ class WorkerProtocol:
             isolation=self._identity.isolation,
             instance=self._identity.instance,
             parts=True,
+            subject=True,
         )
         return wire.ENCODER.encode([hello])
 
@@ -389,8 +390,7 @@ class WorkerProtocol:
         self._unkept.append((ended.lease, frame))
 
     def _hand_back(self, leases: Iterable[Lease]) -> None:
-        given = tuple(leases)
-        for lease in given:
+        for lease in (given := tuple(leases)):
             del self._queued[lease]
         if given:
             self._say(HandedBack(leases=given))

@@ -9,6 +9,7 @@ from control.core.graph import Graph
 from control.model.messages import ENCODER, JobReady, PriorityKey, Skipped
 from control.model.rows import JobRow, NewRun, RunRow
 from control.model.states import State
+from control.model.this import Subject
 
 
 def divide(
@@ -39,6 +40,7 @@ def divide(
         finished_ms=None,
         deadline_ms=None if timeout is None else steady_ms + round(timeout * 1000),
         schedule_id=new.schedule_id,
+        scheduled_for_ms=new.scheduled_for_ms,
         depth=new.depth,
         root_run_id=run_id if new.root_run_id is None else new.root_run_id,
         ending=None,
@@ -66,8 +68,19 @@ def order_of(run: RunRow, graph: Graph, job: JobRow) -> PriorityKey:
     return (run.client_priority, run.priority, graph.stage_of[job.idx], job.priority)
 
 
-def job_ready(run: RunRow, graph: Graph, job: JobRow, job_input: Raw) -> JobReady:
-    """The message that lets the balancer have a job."""
+def job_ready(
+    run: RunRow,
+    graph: Graph,
+    job: JobRow,
+    job_input: Raw,
+    *,
+    installation: str = "",
+    ended_attempt: int = 0,
+) -> JobReady:
+    """The message that lets the balancer have a job. `installation`: whose it is, a random name.
+
+    `ended_attempt`: the last attempt of the job that was not lost with its worker; 0: none.
+    """
     spec = graph.pipeline.jobs[job.idx]
     assert job.ready_ms is not None
     return JobReady(
@@ -89,6 +102,13 @@ def job_ready(run: RunRow, graph: Graph, job: JobRow, job_input: Raw) -> JobRead
         timeout=spec.timeout,
         max_running=run.max_running,
         labels=spec.labels,
+        subject=Subject(
+            revision=graph.revision,
+            trigger=run.trigger,
+            scheduled_ms=run.scheduled_for_ms,
+            first_attempt=ended_attempt + 1 if ended_attempt + 1 < job.attempt else None,
+            installation=installation,
+        ),
         work=graph.work[job.idx],
         input=job_input,
     )

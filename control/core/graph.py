@@ -16,7 +16,9 @@ from control.model.pipelines import Pipeline
 class Graph:
     """A pipeline's jobs by index, in an order in which predecessors come first."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, pipeline: Pipeline, revision: int | None = None) -> None:
+        """`revision`: its number; None: of a pipeline that is not stored."""
+        self.revision = revision
         self.pipeline = pipeline
         self.index = {job.name: idx for idx, job in enumerate(pipeline.jobs)}
         stages = {stage: at for at, stage in enumerate(pipeline.stages)}

@@ -35,6 +35,7 @@ class Link(msgspec.Struct):
     """A connected worker."""
 
     info: WorkerUp
+    has_subject: bool = False  # Whether its `assign` frames may have one.
     skew_ms: int = 0  # What to add to its clock.
     holds: dict[Lease, Held] = {}
     clock_ms: deque[int] = msgspec.field(default_factory=lambda: deque(maxlen=limits.CLOCK_SAMPLES))

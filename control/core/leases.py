@@ -93,7 +93,9 @@ class Leases:
             self._recover(held, claim, out, now_ms)
         elif link is not None and not is_foreign(link.info.client, placed.owner):
             names_client = link.info.isolation is not None
-            frame = assign_frame(job, lease, names_client=names_client)
+            frame = assign_frame(
+                job, lease, names_client=names_client, has_subject=link.has_subject
+            )
             out.frames[placed.worker].append(frame)
             self._give(held, placed.worker, out)
         elif not self._send_on(held, out):
@@ -190,7 +192,7 @@ class Leases:
                     self._set_adrift(held, now_ms)  # It has forgotten it.
         partitions = self.holdings.divide(hello.slots)
         info = worker_up(hello, self.name, client, partitions, self._wall(now_ms))
-        link = Link(info=info)
+        link = Link(info=info, has_subject=hello.subject)
         link.hear_clock(now_ms - hello.now_ms)
         self.links[name] = link
         # What this batch had for its former connection would come before the welcome.

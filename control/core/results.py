@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Final
 
+import msgspec
+
 from control.model import limits, wire
 from control.model.messages import (
     Finished,
@@ -19,6 +21,7 @@ from control.model.messages import (
 from control.model.names import Topic
 from control.model.records import Record
 from control.model.states import Outcome
+from control.model.this import Subject
 
 _DRAINED: Final = "it had drained"
 # Results of these kinds go to a topic of their own as well.
@@ -28,8 +31,13 @@ _EXTRA_TOPICS: Final = {
 }
 
 
-def assign_frame(job: JobReady, lease: wire.Lease, *, names_client: bool) -> wire.Assign:
-    """What the worker needs to execute an attempt. `names_client`: whether it knows that field."""
+def assign_frame(
+    job: JobReady, lease: wire.Lease, *, names_client: bool, has_subject: bool
+) -> wire.Assign:
+    """What the worker needs to execute an attempt.
+
+    `names_client`, `has_subject`: whether it knows these fields.
+    """
     return wire.Assign(
         lease=lease,
         run_id=job.run_id,
@@ -40,6 +48,13 @@ def assign_frame(job: JobReady, lease: wire.Lease, *, names_client: bool) -> wir
         work=job.work,
         input=job.input,
         client=job.client if names_client else None,
+        subject=_subject(job) if has_subject else None,
+    )
+
+
+def _subject(job: JobReady) -> Subject:
+    return msgspec.structs.replace(
+        job.subject, pipeline=job.pipeline, stage=job.stage, created_ms=job.created_ms
     )
 
 
@@ -152,6 +167,8 @@ def result_records(
     records = [Record(Topic.TASK_RUN_RESULTS, result, job.run_id)]
     extra = _EXTRA_TOPICS.get(job.kind)
     if extra is not None:
+        if frame.details is not msgspec.UNSET:
+            result = msgspec.structs.replace(result, details=frame.details)
         records.append(Record(extra, result, job.run_id))
     return records
 

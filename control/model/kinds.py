@@ -18,6 +18,7 @@ from control.model.errors import ConfigError
 from control.model.names import KINDS_ENTRY_POINTS
 from control.model.surroundings.base import Surroundings
 from control.model.text import clean
+from control.model.this import Subject, This, this_of, with_this
 from control.model.worker_settings import WorkerSettings
 
 P = TypeVar("P", bound=msgspec.Struct)
@@ -93,13 +94,49 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     directory: Path
     client: str | None = None  # Whose job it is; None: the gateway does not say.
     launcher: Launcher | None = None  # None: its processes are not isolated.
+    subject: Subject = Subject()  # Of which run it is.
+
+    @property
+    def this(self) -> This:
+        """What it knows of its run."""
+        return this_of(
+            run_id=self.run_id,
+            job_id=self.job_id,
+            attempt=self.attempt,
+            job=self.name,
+            client=self.client,
+            subject=self.subject,
+        )
+
+    @property
+    def first_attempt(self) -> int:
+        """All attempts from this one to the one before `attempt` were lost with their workers.
+
+        What they left running may be adopted.
+        """
+        first = self.subject.first_attempt
+        return self.attempt if first is None else first
+
+    @property
+    def installation(self) -> str:
+        """Which control plane's the job is, a random name; empty: it does not say."""
+        return self.subject.installation
+
+    @property
+    def document(self) -> bytes:
+        """`input` with `this` in it: what jobs read in the file `$TP_INPUT`."""
+        return with_this(bytes(self.input), self.this)
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
-    """What an attempt gives back when it did not raise. `output` is any JSON."""
+    """What an attempt gives back when it did not raise. `output` is any JSON.
+
+    `details`: JSON for the kind's own topic of results, in addition to the output.
+    """
 
     output: msgspec.Raw = msgspec.Raw(b"null")
     exit_code: int | None = None
+    details: msgspec.Raw | None = None
 
 
 class Kind(ABC, Generic[P]):

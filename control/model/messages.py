@@ -8,7 +8,7 @@ understand.
 from typing import Annotated, Final
 
 import msgspec
-from msgspec import Meta, Raw
+from msgspec import UNSET, Meta, Raw, UnsetType
 
 from control.model.balancing import LoadOfPartition, Rules, Waits
 from control.model.bus_reports import DeadLetter, RecordsLost, Versioned
@@ -29,6 +29,7 @@ from control.model.numbers import (
 )
 from control.model.queues import Queues
 from control.model.states import Outcome, Role, Speed
+from control.model.this import Subject
 
 NULL: Final = Raw(b"null")
 
@@ -65,6 +66,7 @@ class JobReady(Versioned, frozen=True, kw_only=True, tag="job_ready"):
     timeout: Seconds | None = None
     max_running: Count | None = None  # The client's.
     labels: tuple[str, ...] = ()
+    subject: Subject = Subject()  # What is not said above.
     work: Raw = NULL
     input: Raw = NULL
 
@@ -154,6 +156,7 @@ class Finished(Versioned, frozen=True, kw_only=True, tag="finished"):
     log_bytes: Count = 0
     input: Raw = NULL
     output: Raw = NULL
+    details: Raw | UnsetType = UNSET  # Of its kind, on that kind's topic of results only.
 
 
 class Skipped(Versioned, frozen=True, kw_only=True, tag="skipped"):

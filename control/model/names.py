@@ -65,10 +65,6 @@ ENV_PASS: Final = "TP_PASS_ENV"  # Which of a worker's variables its jobs get be
 # Environment variables a job sees.
 ENV_INPUT: Final = "TP_INPUT"
 ENV_OUTPUT: Final = "TP_OUTPUT"
-ENV_RUN_ID: Final = "TP_RUN_ID"
-ENV_JOB_ID: Final = "TP_JOB_ID"
-ENV_JOB_NAME: Final = "TP_JOB_NAME"
-ENV_ATTEMPT: Final = "TP_ATTEMPT"
 ENV_MARK: Final = "TP_WORKER_MARK"  # Whose processes they are, if their worker dies.
 ENV_VALUE_PREFIX: Final = "TP_VALUE_"  # A value that a template inserts into a Shell command.
 

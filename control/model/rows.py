@@ -59,6 +59,7 @@ class RunRow(msgspec.Struct, array_like=True):
     finished_ms: int | None
     deadline_ms: int | None
     schedule_id: int | None
+    scheduled_for_ms: int | None
     depth: int
     root_run_id: int  # The run whose triggers led to this one; its own id where none did.
     # How it ends once its clean-up jobs have: "cancel" or "fail"; None: as its jobs do.

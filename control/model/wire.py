@@ -9,12 +9,13 @@ frame is `hello`, the gateway's first is `welcome` or `refused`.
 from typing import Annotated, Final
 
 import msgspec
-from msgspec import Meta, Raw
+from msgspec import UNSET, Meta, Raw, UnsetType
 
 from control.model import limits
 from control.model.isolation import Isolation
 from control.model.numbers import Attempt, Count, Epoch, ExitCode, Id, Instant, LogOffset
 from control.model.states import Outcome
+from control.model.this import Subject
 
 VERSION: Final = 1
 SUBPROTOCOL: Final = "taskplane.worker.v1"
@@ -55,6 +56,7 @@ class Hello(_Frame, frozen=True, kw_only=True, omit_defaults=True, tag="hello"):
     # Random, drawn when the process starts: tells one that comes back from another of its name.
     instance: Annotated[str, Meta(pattern=r"^[0-9a-f]{0,64}$")] = ""
     parts: bool = False  # It can send large results in parts.
+    subject: bool = False  # It knows the field of that name of `assign`.
 
 
 class Began(_Frame, frozen=True, kw_only=True, tag="started"):
@@ -93,6 +95,7 @@ class Ended(_Frame, frozen=True, kw_only=True, tag="result"):
     error: Text | None = None
     log_bytes: Count = 0
     output: Raw = Raw(b"null")
+    details: Raw | UnsetType = UNSET  # Additional information, for the topic of the kind's results.
 
 
 class Part(_Frame, frozen=True, kw_only=True, tag="part"):
@@ -154,7 +157,7 @@ class Assign(_Frame, frozen=True, kw_only=True, omit_defaults=True, tag="assign"
     """Execute this attempt as soon as a slot is free. `work`: `{"params": …, "env": …}`.
 
     `client`: whose job it is; sent only to workers whose hello has `isolation`, since others would
-    refuse the field.
+    refuse the field, as `subject` only to those whose hello has that.
     """
 
     lease: Lease
@@ -166,6 +169,7 @@ class Assign(_Frame, frozen=True, kw_only=True, omit_defaults=True, tag="assign"
     work: Raw
     input: Raw
     client: str | None = None
+    subject: Subject | None = None
 
 
 class Ack(_Frame, frozen=True, kw_only=True, tag="ack"):

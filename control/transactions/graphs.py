@@ -27,8 +27,8 @@ class Graphs:
         """The graph of a revision that exists."""
         graph = self._graphs.get(revision_id)
         if graph is None:
-            definition = runs.definition(tx.conn, revision_id)
-            graph = Graph(msgspec.json.decode(definition, type=Pipeline))
+            definition, revision = runs.definition(tx.conn, revision_id)
+            graph = Graph(msgspec.json.decode(definition, type=Pipeline), revision)
             self._graphs[revision_id] = graph
             self._jobs += len(graph.stage_of)
             tx.if_undone(lambda: self._forget(revision_id))

@@ -47,6 +47,7 @@ class Ledger:
     def __init__(self, graphs: Graphs, queue_size: int, steady_ms: Callable[[], int]) -> None:
         self._graphs = graphs
         self._steady_ms = steady_ms
+        self._installation_name = ""  # Until it is read.
         self.queue_size = queue_size
         self.triggers_refused = 0  # Triggers that started nothing,
         self.last_refusal = ""  # and why the last one did not.
@@ -75,16 +76,22 @@ class Ledger:
     def _insert(self, tx: Tx, news: Sequence[NewRun], steps: Sequence[Advance]) -> None:
         runs.insert(tx.conn, [(new, step.run) for new, step in zip(news, steps, strict=True)])
         messages: list[Record] = []
+        installation = self._installation(tx)
         for new, step in zip(news, steps, strict=True):
             ready_input = job_input(bytes(new.input), {})
             for job in step.released:
-                ready = job_ready(step.run, step.graph, job, ready_input)
+                ready = job_ready(step.run, step.graph, job, ready_input, installation=installation)
                 messages.append(Record(Topic.TASK_RUNS, ready, step.run.id))
             messages += self._ends(step)
             if step.ended and step.run.schedule_id is not None:
                 tx.touch(Change.SCHEDULES)  # Every job was skipped: it has ended already.
         tx.publish(messages)
         runs.add_waiting(tx.conn, _waiting_deltas(steps))
+
+    def _installation(self, tx: Tx) -> str:
+        if not self._installation_name:
+            self._installation_name = runs.installation(tx.conn)
+        return self._installation_name
 
     def load(self, tx: Tx, run_ids: Iterable[int], *, now_ms: int) -> dict[int, Advance]:
         """Runs to work on, by id; those that do not exist (any more) are missing."""
@@ -98,6 +105,9 @@ class Ledger:
         """Settle, store, and publish everything that happened to these runs."""
         for step in steps:
             step.settle()
+        archived = [attempt for step in steps for attempt in step.archived]
+        if archived:
+            runs.insert_attempts(tx.conn, archived)
         ready = self._ready(tx, [step for step in steps if step.released])
         # Before anything is triggered: what has begun or ended waits no more.
         runs.add_waiting(tx.conn, _waiting_deltas(steps))
@@ -111,9 +121,6 @@ class Ledger:
             tx.touch(Change.JOBS)
         runs.save_jobs(tx.conn, jobs)
         runs.save_runs(tx.conn, [step.run for step in steps if step.run_changed])
-        archived = [attempt for step in steps for attempt in step.archived]
-        if archived:
-            runs.insert_attempts(tx.conn, archived)
         messages = ready
         for step in steps:
             messages += self._ends(step)
@@ -283,6 +290,8 @@ class Ledger:
         inputs = runs.inputs(tx.conn, {step.run.id for step, _, _ in found})
         wanted = {step.run.jobs[at].id for step, _, before in found for at in before}
         outputs = runs.outputs(tx.conn, wanted)
+        again = [job.id for _, job, _ in found if job.attempt > 1]
+        ended = runs.ended_attempts(tx.conn, again) if again else {}
         records = []
         for step, job, before in found:
             jobs, specs = step.run.jobs, step.graph.pipeline.jobs
@@ -291,7 +300,14 @@ class Ledger:
             if len(bytes(value)) > limits.JOB_INPUT_BYTES_MAX:
                 _fail_too_large(step, job)
                 continue
-            ready = job_ready(step.run, step.graph, job, value)
+            ready = job_ready(
+                step.run,
+                step.graph,
+                job,
+                value,
+                installation=self._installation(tx),
+                ended_attempt=ended.get(job.id, 0),
+            )
             records.append(Record(Topic.TASK_RUNS, ready, step.run.id))
         return records
 

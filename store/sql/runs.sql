@@ -1,3 +1,6 @@
+-- name: installation
+SELECT name FROM installation
+
 -- name: sequences
 SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'runs'), 0),
        coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'jobs'), 0)
@@ -19,7 +22,7 @@ VALUES /* rows */ (?, ?, ?, ?, ?, ?, ?, ?)
 SELECT json_group_array(json_array(
     r.id, r.revision_id, r.pipeline, r.client_id, coalesce(c.priority, 10), c.max_running,
     r.state, r.reason, r.priority, r.trigger, r.allowed_failures, r.created_ms, r.started_ms,
-    r.finished_ms, r.deadline_ms, r.schedule_id, r.depth,
+    r.finished_ms, r.deadline_ms, r.schedule_id, r.scheduled_for_ms, r.depth,
     coalesce(r.root_run_id, r.id), r.ending,
     (SELECT json_group_array(json_array(
         j.id, j.idx, j.state, j.reason, j.priority, j.attempt, j.failures, j.lost, j.worker,
@@ -93,7 +96,12 @@ INSERT INTO families (root_run_id, runs) VALUES (?, 1)
 ON CONFLICT (root_run_id) DO UPDATE SET runs = runs + 1
 
 -- name: definition
-SELECT definition FROM revisions WHERE id = ?
+SELECT definition, revision FROM revisions WHERE id = ?
+
+-- name: ended_attempts
+-- The last attempt of each job that was not lost with its worker.
+SELECT job_id, max(attempt) FROM attempts
+WHERE job_id IN (SELECT value FROM json_each(?)) AND outcome <> 'lost' GROUP BY job_id
 
 -- name: run_of_job
 SELECT run_id FROM jobs WHERE id = ?

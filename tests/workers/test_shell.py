@@ -1,5 +1,6 @@
 """Decides what a command sees, what of it counts, and that nothing of it is left."""
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -38,7 +39,11 @@ async def test_the_command_sees_its_input_its_ids_and_no_secret(
         'cat "$TP_INPUT"; echo; echo $TP_RUN_ID $TP_JOB_ID $TP_JOB_NAME $TP_ATTEMPT $MINE; env'
     )
     await shell.raw({"command": command}, env={"MINE": "x y"}, job_input={"run": 1})
-    assert shell.report.text.startswith('{"run":1}\n7 1 a-job 1 x y\n')
+    document, ids, *_ = shell.report.text.splitlines()
+    assert ids == "7 1 a-job 1 x y"
+    known = json.loads(document)
+    assert known.pop("run") == 1
+    assert (known["this"]["job"], known["this"]["scheduled_for"]) == ("a-job", None)
     assert "s3cret" not in shell.report.text
     assert f"PATH={os.environ['PATH']}" in shell.report.text
 

@@ -11,6 +11,7 @@ import trio
 
 from control.model import limits, names
 from control.model.kinds import Job, Launcher, Process, Reporter
+from control.model.this import variables
 from workers.isolation.launcher import OpenLauncher
 
 # What user code inherits; in particular not the worker's own credentials.
@@ -39,13 +40,8 @@ def inherited_environment() -> dict[str, str]:
 
 
 def job_environment(job: Job) -> dict[str, str]:
-    """The variables that tell user code which attempt it is."""
-    return {
-        names.ENV_RUN_ID: str(job.run_id),
-        names.ENV_JOB_ID: str(job.job_id),
-        names.ENV_JOB_NAME: job.name,
-        names.ENV_ATTEMPT: str(job.attempt),
-    }
+    """The variables that name the attempt and its run to user code."""
+    return variables(job.this)
 
 
 def launcher_of(job: Job) -> Launcher:

@@ -61,7 +61,7 @@ class Shell(Kind[ShellParams]):
         """Run the command to its end; SIGTERM and then SIGKILL when cancelled."""
         output = job.directory / "output.json"
         with starting("the command"):
-            (job.directory / "input.json").write_bytes(job.input)
+            (job.directory / "input.json").write_bytes(job.document)
             (job.directory / "work").mkdir()
             process, pipe = await _start(job, params, output)
         try:

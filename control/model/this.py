@@ -1,0 +1,80 @@
+"""Decides what a job knows of its run: `this` in templates, `$TP_INPUT`, and the environment."""
+
+import msgspec
+
+from control.model.numbers import Attempt, Count, Instant
+from control.model.times import to_rfc3339
+
+
+class Subject(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Of which run an attempt is; what an older gateway does not say is empty or None.
+
+    `revision` is None of a pipeline that is not stored, too.
+
+    `first_attempt`: all attempts from this one to the one before were lost with their workers, so
+    what they left running may be adopted; None: there is none. `installation`: which control
+    plane's it is, a random name.
+    """
+
+    pipeline: str = ""
+    stage: str = ""
+    trigger: str = ""
+    created_ms: Instant | None = None  # Of the run.
+    revision: Count | None = None
+    scheduled_ms: Instant | None = None
+    first_attempt: Attempt | None = None
+    installation: str = ""
+
+
+class This(msgspec.Struct, frozen=True, kw_only=True):
+    """`this` of CONTRACT.md section 8; times are RFC 3339. None: the gateway does not say it."""
+
+    run_id: int
+    job_id: int
+    job: str
+    pipeline: str | None
+    revision: int | None
+    stage: str | None
+    attempt: int
+    trigger: str | None
+    client: str | None
+    scheduled_for: str | None
+    created_at: str | None
+
+
+def this_of(
+    *, run_id: int, job_id: int, attempt: int, job: str, client: str | None, subject: Subject
+) -> This:
+    """What an attempt knows of its run."""
+    return This(
+        run_id=run_id,
+        job_id=job_id,
+        job=job,
+        pipeline=subject.pipeline or None,
+        revision=subject.revision,
+        stage=subject.stage or None,
+        attempt=attempt,
+        trigger=subject.trigger or None,
+        client=client,
+        scheduled_for=_time(subject.scheduled_ms),
+        created_at=_time(subject.created_ms),
+    )
+
+
+def with_this(document: bytes, this: This) -> bytes:
+    """A job's input, a JSON object with members, with `this` as one more."""
+    return document.rstrip()[:-1] + b',"this":' + msgspec.json.encode(this) + b"}"
+
+
+def variables(this: This) -> dict[str, str]:
+    """The environment variables that say the same: `TP_RUN_ID`, `TP_SCHEDULED_FOR`, …"""
+    named = {"job_name" if name == "job" else name: each for name, each in _values(this)}
+    return {f"TP_{name.upper()}": str(each) for name, each in named.items() if each is not None}
+
+
+def _values(this: This) -> list[tuple[str, str | int | None]]:
+    return [(name, getattr(this, name)) for name in This.__struct_fields__]
+
+
+def _time(at_ms: int | None) -> str | None:
+    return None if at_ms is None else to_rfc3339(at_ms)
