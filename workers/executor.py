@@ -164,14 +164,14 @@ class Executor:
         slot.started_ms, slot.began = self._now_ms(), trio.current_time()
         if assign.timeout is not None:
             slot.scope.deadline = slot.began + assign.timeout
-        result, error = _NOTHING, None
+        result, error, final = _NOTHING, None, False
         try:
             result = await self._execute(assign, log)
         except WorkerTrouble as trouble:
             self._give_back(slot, assign, str(trouble))
             return
         except JobFailed as failure:
-            result, error = Result(exit_code=failure.exit_code), str(failure)
+            result, error, final = Result(exit_code=failure.exit_code), str(failure), failure.final
         except Exception as bug:  # noqa: BLE001 - A kind's bug costs its attempt, no more.
             error = f"unexpected error in kind {assign.kind}: {_describe(bug)}"
             _log.error("attempt.kind_broke", kind=assign.kind, job_id=assign.lease.job_id)
@@ -179,7 +179,8 @@ class Executor:
         if assign.timeout is not None:
             slot.spent = slot.spent or slot.scope.cancel_called
             slot.scope.deadline = math.inf
-        self._end(slot, Outcome.DONE if error is None else Outcome.FAILED, result, error)
+        outcome = Outcome.DONE if error is None else Outcome.FAILED
+        self._end(slot, outcome, result, error, final=final)
 
     async def _execute(self, assign: Assign, log: AttemptLog) -> Result:
         found = self._kinds.get((assign.kind, assign.version))
@@ -187,7 +188,10 @@ class Executor:
             msg = f"this worker has no kind {assign.kind} {assign.version}"
             raise JobFailed(msg)
         kind, reader = found
-        work = reader.read(assign)
+        try:
+            work = reader.read(assign)
+        except JobFailed as failure:  # The next attempt has the same params and the same input.
+            raise JobFailed(str(failure), final=True) from failure
         lease = assign.lease
         directory = self._directory
         if kind.wants_directory:
@@ -244,7 +248,15 @@ class Executor:
         else:
             self._end(slot, Outcome.FAILED, _NOTHING, broke)
 
-    def _end(self, slot: _Slot, outcome: Outcome, result: Result, error: str | None) -> None:
+    def _end(
+        self,
+        slot: _Slot,
+        outcome: Outcome,
+        result: Result,
+        error: str | None,
+        *,
+        final: bool = False,
+    ) -> None:
         assert slot.assign is not None
         assert slot.log is not None
         slot.log.finish()
@@ -258,6 +270,7 @@ class Executor:
             error=None if error is None else _cut(error),
             log_bytes=slot.log.size,
             output=result.output,
+            final=True if final else UNSET,
             details=UNSET if result.details is None else result.details,
         )
         if outcome is Outcome.DONE and not self._protocol.sick:

@@ -107,7 +107,7 @@ class Advance:
         elif message.outcome in _FAILED:
             job.failures += 1
             error = message.error or "it failed"
-            if job.failures <= spec.retry_attempt:
+            if job.failures <= spec.retry_attempt and not message.final:
                 delay_ms = retry_delay_ms(spec, job.failures, jitter)
                 why = f"attempt {job.attempt} failed: {error}"
                 self._again(job, message, delay_ms, why)

@@ -151,7 +151,7 @@ def result_records(
         partition=placed.partition,
         speed=placed.speed,
         outcome=frame.outcome,
-        final=stopped or _is_final(job, frame.outcome),
+        final=stopped or frame.final is True or _is_final(job, frame.outcome),
         expected=placed.expected,
         ready_ms=job.ready_ms,
         started_ms=started_ms,

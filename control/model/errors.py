@@ -103,11 +103,14 @@ class ConfigError(TaskplaneError):
 
 
 class JobFailed(TaskplaneError):
-    """The job's own work failed."""
+    """The job's own work failed. `final`: it would fail again, so it is not retried."""
 
-    def __init__(self, message: str | None = None, *, exit_code: int | None = None) -> None:
+    def __init__(
+        self, message: str | None = None, *, exit_code: int | None = None, final: bool = False
+    ) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+        self.final = final
 
 
 def _summary(problems: "tuple[Problem, ...]") -> str:

@@ -95,6 +95,7 @@ class Ended(_Frame, frozen=True, kw_only=True, tag="result"):
     error: Text | None = None
     log_bytes: Count = 0
     output: Raw = Raw(b"null")
+    final: bool | UnsetType = UNSET  # True: trying again cannot help.
     details: Raw | UnsetType = UNSET  # Additional information, for the topic of the kind's results.
 
 

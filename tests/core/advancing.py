@@ -64,7 +64,7 @@ def result(
         partition=0,
         speed=Speed.FAST,
         outcome=outcome,
-        final=True,
+        final=outcome in {Outcome.DONE, Outcome.CANCELLED},
         expected=1.0,
         ready_ms=1_000,
         started_ms=1_500 if began else None,

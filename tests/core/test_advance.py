@@ -83,6 +83,13 @@ def test_a_retry_waits_longer_each_time_and_keeps_the_old_attempt() -> None:
     assert step.run.state == State.ERROR
 
 
+def test_what_would_fail_again_is_not_retried() -> None:
+    step = again(start(job("a1", retry_attempt=2)))
+    failed = result(step, "a1", Outcome.FAILED)
+    assert step.finished(msgspec.structs.replace(failed, final=True), jitter=0.0)
+    assert row(step, "a1").state == State.ERROR
+
+
 def test_a_lost_worker_costs_no_retry_up_to_a_cap() -> None:
     step = start(job("a1"))
     for lost in range(1, limits.ATTEMPT_LOST_MAX):

@@ -28,7 +28,7 @@ def result(ready: JobReady, outcome: Outcome, **fields: object) -> Finished:
         "partition": 0,
         "speed": Speed.FAST,
         "outcome": outcome,
-        "final": True,
+        "final": outcome in {Outcome.DONE, Outcome.CANCELLED} or not ready.retries_left,
         "expected": 0.1,
         "ready_ms": ready.ready_ms,
         "started_ms": now_ms(),

@@ -103,6 +103,25 @@ async def test_a_run_that_takes_too_long_ends(
         assert run.reason == "the run's time-out of 10 s was reached"
 
 
+async def test_an_attempt_may_adopt_what_lost_ones_left(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with opened(tmp_path) as (plane, nursery):
+        plane.client("ann")
+        await nursery.start(plane.trigger.run)
+        hands = await Hands.join(plane)
+        await plane.submit(pipeline("p", job("a", retry_attempt=1)))
+        adopts = []
+        lost = Outcome.LOST
+        for outcome in (lost, lost, Outcome.FAILED, lost, Outcome.DONE):
+            ready = await hands.take()
+            adopts.append(ready.subject.first_attempt)
+            assert (ready.subject.trigger, ready.subject.revision) == ("api", 1)
+            assert len(ready.subject.installation) == 16
+            await hands.end(ready, outcome)
+        assert adopts == [None, 1, 1, None, 4]
+
+
 async def test_late_results_are_refused(tmp_path: Path, autojump_clock: MockClock) -> None:
     async with opened(tmp_path) as (plane, nursery):
         plane.client("ann")

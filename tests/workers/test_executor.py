@@ -11,6 +11,7 @@ from msgspec import Meta, Raw
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from control.model import limits
+from control.model.errors import JobFailed
 from control.model.kinds import Job, Kind, Reporter, Result
 from control.model.states import Outcome
 from control.model.surroundings.base import Surroundings
@@ -57,7 +58,11 @@ class Probe(Kind[ProbeParams]):
             case "big":
                 return Result(output=Raw(b" " * (limits.OUTPUT_BYTES_MAX + 1)))
             case "lines":
-                return Result(output=Raw(b'{\r\n"a":\n"x\\ny"}'), exit_code=0)
+                return Result(
+                    output=Raw(b'{\r\n"a":\n"x\\ny"}'), exit_code=0, details=Raw(b"[\n1]")
+                )
+            case "hopeless":
+                raise JobFailed("no such table", final=True)
             case "files":
                 (job.directory / "deep").mkdir()
                 (job.directory / "deep" / "file").touch()
@@ -209,6 +214,13 @@ async def test_failures_in_words(tmp_path: Path, autojump_clock: MockClock) -> N
             ended = await made.result(number)
             assert ended.outcome is Outcome.FAILED
             assert words in (ended.error or "")
+            params_are_wrong = kind == "Sleep" and "as its params say" not in words
+            assert (ended.final is True) == params_are_wrong
+
+
+async def test_what_cannot_succeed_says_so(tmp_path: Path, autojump_clock: MockClock) -> None:
+    ended, _ = await probe(tmp_path, "hopeless")
+    assert (ended.outcome, ended.error, ended.final) == (Outcome.FAILED, "no such table", True)
 
 
 async def test_a_kinds_bug_leaves_its_traceback_in_the_log(
@@ -235,6 +247,7 @@ async def test_an_output_is_one_line_and_unchanged(
     ended, _ = await probe(tmp_path, "lines")
     assert b"\n" not in bytes(ended.output)
     assert msgspec.json.decode(ended.output) == {"a": "x\ny"}
+    assert ended.details == Raw(b"[ 1]")
     assert ended.exit_code == 0
 
 
