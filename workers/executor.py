@@ -7,6 +7,7 @@ are worked off in one go: no task, cancel scope, or trip through the event loop 
 import math
 import traceback
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -19,7 +20,7 @@ from control.model import limits, outputs
 from control.model.errors import JobFailed
 from control.model.kinds import Job, Launcher, Result
 from control.model.states import Outcome
-from control.model.this import Subject
+from control.model.this import Subject, this_of, with_this
 from control.model.wire import Assign, Ended, Lease
 from workers.directories import remove_directory
 from workers.doorbell import Doorbell
@@ -189,7 +190,7 @@ class Executor:
             raise JobFailed(msg)
         kind, reader = found
         try:
-            work = reader.read(assign)
+            work = reader.read(bytes(assign.work), partial(_document, assign))
         except JobFailed as failure:  # The next attempt has the same params and the same input.
             raise JobFailed(str(failure), final=True) from failure
         lease = assign.lease
@@ -278,6 +279,19 @@ class Executor:
         slot.assign = slot.log = None
         self._protocol.end(ended)
         self._bell.ring()
+
+
+def _document(assign: Assign) -> bytes:
+    """What templates may name."""
+    this = this_of(
+        run_id=assign.run_id,
+        job_id=assign.lease.job_id,
+        attempt=assign.lease.attempt,
+        job=assign.name,
+        client=assign.client,
+        subject=assign.subject or _UNKNOWN,
+    )
+    return with_this(bytes(assign.input), this)
 
 
 def _checked(result: Result) -> Result:

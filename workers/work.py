@@ -3,6 +3,7 @@
 Most work has no template and is read in one step, straight into the kind's params.
 """
 
+from collections.abc import Callable
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 import msgspec
@@ -14,7 +15,6 @@ from control.model.surroundings.base import DATA
 from control.model.surroundings.environment import ENVIRONMENT
 from control.model.templates import Renderer
 from control.model.values import Json
-from control.model.wire import Assign
 
 P = TypeVar("P")
 AnyKind: TypeAlias = Kind[msgspec.Struct]
@@ -71,21 +71,23 @@ class WorkReader:
         assert isinstance(struct, msgspec.inspect.StructType)
         self._texts = {each.encode_name for each in struct.fields if _is_text(each.type)}
 
-    def read(self, assign: Assign) -> Work[msgspec.Struct]:
-        """Return what to execute; raises JobFailed, in words, when it does not fit."""
-        work = bytes(assign.work)
+    def read(self, work: bytes, document: Callable[[], bytes]) -> Work[msgspec.Struct]:
+        """Return what to execute; raises JobFailed, in words, when it does not fit.
+
+        `work`: as of `Assign`; `document`: gives what templates name, as JSON.
+        """
         try:
             # A template may hide behind JSON's escapes (\u007b is a brace).
             if b"{{" in work or b"\\u00" in work:
-                work = self._fill_in(work, assign)
+                work = self._fill_in(work, _data.decode(document()))
             return self._decoder.decode(work)
         except (msgspec.DecodeError, UnicodeError) as error:
             msg = f"the params do not fit {self._kind.name} {self._kind.version}: {error}"
             raise JobFailed(msg) from error
 
-    def _fill_in(self, work: bytes, assign: Assign) -> bytes:
+    def _fill_in(self, work: bytes, data: dict[str, Json]) -> bytes:
         unread = _unread.decode(work)
-        renderer = Renderer(_data.decode(assign.input))
+        renderer = Renderer(data)
         around = self._kind.surroundings
         params = {
             name: around.get(name, DATA).fill_in(value, unread.params, renderer)

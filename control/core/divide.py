@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+import msgspec
 from msgspec import Raw
 
 from control.core.advance import WAITS_FOR_JOBS, Advance
@@ -10,6 +11,7 @@ from control.model.messages import ENCODER, JobReady, PriorityKey, Skipped
 from control.model.rows import JobRow, NewRun, RunRow
 from control.model.states import State
 from control.model.this import Subject
+from control.model.times import to_rfc3339
 
 
 def divide(
@@ -131,9 +133,47 @@ def skipped(run: RunRow, graph: Graph, job: JobRow, now_ms: int) -> Skipped:
     )
 
 
-def job_input(run_input: bytes, outputs: Mapping[str, bytes]) -> Raw:
-    """`{"run": <the run's input>, "jobs": {<name>: <output>}}`, put together undecoded."""
+class EndedState(msgspec.Struct, frozen=True, kw_only=True):
+    """`states.NAME` of CONTRACT.md section 8; times are RFC 3339."""
+
+    state: State
+    reason: str
+    exit_code: int | None
+    attempt: int
+    started_at: str | None
+    finished_at: str | None
+
+
+def ended_state(job: JobRow) -> EndedState:
+    """How a job ended that another has waited for."""
+    return EndedState(
+        state=job.state,
+        reason=job.reason,
+        exit_code=job.exit_code,
+        attempt=job.attempt,
+        started_at=None if job.started_ms is None else to_rfc3339(job.started_ms),
+        finished_at=None if job.finished_ms is None else to_rfc3339(job.finished_ms),
+    )
+
+
+def job_input(
+    run_input: bytes, outputs: Mapping[str, bytes], states: Mapping[str, EndedState]
+) -> Raw:
+    """What a job reads (CONTRACT.md section 8, but for `this`), put together undecoded.
+
+    `outputs`, `states`: of the jobs it has waited for, by name.
+    """
+    return _document(run_input, outputs, b'"states":' + ENCODER.encode(states))
+
+
+def triggered_input(run_input: bytes, outputs: Mapping[str, bytes], run: RunRow) -> Raw:
+    """What a run reads that another one has started by its end; `outputs`: of all its jobs."""
+    source = {"run_id": run.id, "pipeline": run.pipeline, "state": run.state, "reason": run.reason}
+    return _document(run_input, outputs, b'"from":' + ENCODER.encode(source))
+
+
+def _document(run_input: bytes, outputs: Mapping[str, bytes], more: bytes) -> Raw:
     parts = [b'{"run":', run_input, b',"jobs":{']
     for at, (name, output) in enumerate(outputs.items()):
         parts += [b"," if at else b"", ENCODER.encode(name), b":", output]
-    return Raw(b"".join([*parts, b"}}"]))
+    return Raw(b"".join([*parts, b"},", more, b"}"]))

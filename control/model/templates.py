@@ -1,8 +1,10 @@
 """Owns the templates in `params` and `env`: their syntax, what they name, how they are filled in.
 
-A template is `${{ PATH }}`. A path starts with `run` (the run's input) or `jobs` (the outputs of
-the jobs waited for) and goes on with `.name`, `[0]`, `["any key"]`, or `['any key']`. What was
-filled in is never looked at again, so data cannot become a template.
+A template is `${{ PATH }}` or `${{ PATH ?? DEFAULT }}`. A path starts with `run` (the run's
+input), `jobs` (the outputs of the jobs waited for), `states` (how those ended), or `this` (what the
+job knows of its run), and goes on with `.name`, `[0]`, `["any key"]`, or `['any key']`. The
+default, a JSON value, is for what is missing or null. What was filled in is never looked at again,
+so data cannot become a template.
 """
 
 import hashlib
@@ -15,6 +17,7 @@ import msgspec
 
 from control.model import limits, names
 from control.model.errors import Invalid, JobFailed, Problem
+from control.model.this import This
 from control.model.values import Json, Path, Step, cut, show, write_path
 
 OPENING: Final = "${{"
@@ -26,25 +29,32 @@ _STEP: Final = re.compile(
       | \[\s*+'(?P<single>[^']*+)'\s*+\]""",
     re.VERBOSE,
 )
-_START: Final = re.compile(r"\$\{\{\s*+(?P<root>run|jobs)(?![A-Za-z0-9_-])")
+_START: Final = re.compile(r"\$\{\{\s*+(?P<root>run|jobs|states|this)(?![A-Za-z0-9_-])")
+_ELSE: Final = re.compile(r"\s*+\?\?\s*+")
 _END: Final = re.compile(r"\s*+\}\}")
+_OF_JOBS: Final = frozenset({"jobs", "states"})
 
 
 class Reference(msgspec.Struct, frozen=True, kw_only=True):
-    """One template of a text: where it stands, and the place in the job's input it names."""
+    """One template of a text: where it stands, and the position in the job's input it names.
+
+    `default`: JSON, for what is missing or null there; None: there is no default.
+    """
 
     start: int
     end: int
     path: Path
+    default: str | None = None
 
     @property
     def job(self) -> str | None:
-        """The job whose output is named, if it is one job's."""
-        if self.path[0] == "jobs" and len(self.path) > 1:
+        """The job whose output or state is named, if it is one job's."""
+        if self.path[0] in _OF_JOBS and len(self.path) > 1:
             return str(self.path[1])
         return None
 
 
+_Source: TypeAlias = tuple[Path, str | None]
 Encode: TypeAlias = Callable[[Reference, str], str]
 """Makes of a value's text what may be inserted for its template; raises JobFailed."""
 
@@ -91,8 +101,8 @@ class Renderer:
 
     def __init__(self, data: Mapping[str, Json]) -> None:
         self._data: dict[str, Json] = dict(data)
-        self._values: dict[Path, Json] = {}
-        self._texts: dict[Path, str] = {}
+        self._values: dict[_Source, Json] = {}
+        self._texts: dict[_Source, str] = {}
         self._chars = 0
         # Values that reach the job's process through its environment, by the variable's name.
         self.variables: dict[str, str] = {}
@@ -142,17 +152,18 @@ class Renderer:
         return self._value_of(reference, text)
 
     def _text_of(self, reference: Reference, text: str) -> str:
-        if reference.path not in self._texts:
+        source = reference.path, reference.default
+        if source not in self._texts:
             value = self._value_of(reference, text)
             plain = value if isinstance(value, str) else msgspec.json.encode(value).decode()
-            self._texts[reference.path] = plain
-        return self._texts[reference.path]
+            self._texts[source] = plain
+        return self._texts[source]
 
     def _value_of(self, reference: Reference, text: str) -> Json:
-        if reference.path not in self._values:
-            template = _template(reference, text)
-            self._values[reference.path] = _look_up(self._data, reference.path, template)
-        return self._values[reference.path]
+        source = reference.path, reference.default
+        if source not in self._values:
+            self._values[source] = _look_up(self._data, reference, _template(reference, text))
+        return self._values[source]
 
     def _spend(self, chars: int) -> None:
         self._chars += chars
@@ -162,8 +173,9 @@ class Renderer:
 
 
 def variable_name(reference: Reference) -> str:
-    """The environment variable of a template's value: templates of one path share it."""
-    digest = hashlib.sha256(msgspec.json.encode(reference.path)).hexdigest()
+    """The environment variable of a template's value: templates that name the same share it."""
+    source = reference.path if reference.default is None else (reference.path, reference.default)
+    digest = hashlib.sha256(msgspec.json.encode(source)).hexdigest()
     return f"{names.ENV_VALUE_PREFIX}{digest[:16].upper()}"
 
 
@@ -193,7 +205,7 @@ def _read(text: str, at: int) -> Reference | Problem:
     """Read the template that opens at `at`."""
     start = _START.match(text, at)
     if start is None:
-        return _unreadable(text, at, "a template starts with run or jobs")
+        return _unreadable(text, at, "a template starts with run, jobs, states, or this")
     steps: list[Step] = [start["root"]]
     at_step = start.end()
     while step := _STEP.match(text, at_step):
@@ -202,12 +214,37 @@ def _read(text: str, at: int) -> Reference | Problem:
         except ValueError:
             return _unreadable(text, at, "a key in double quotes is written like a JSON string")
         at_step = step.end()
+    default = None
+    if separator := _ELSE.match(text, at_step):
+        try:
+            _, at_step = _LITERALS.raw_decode(text, separator.end())
+        except (ValueError, RecursionError):
+            return _unreadable(text, at, 'after ?? comes a JSON value, such as 5 or "none"')
+        default = text[separator.end() : at_step]
     end = _END.match(text, at_step)
     if end is None:
         return _unreadable(text, at, None)
-    if steps[0] == "jobs" and len(steps) > 1 and isinstance(steps[1], int):
-        return _unreadable(text, at, "jobs are named, not numbered")
-    return Reference(start=at, end=end.end(), path=tuple(steps))
+    if wrong := _unknown_part(steps):
+        return _unreadable(text, at, wrong)
+    return Reference(start=at, end=end.end(), path=tuple(steps), default=default)
+
+
+def _unknown_part(steps: list[Step]) -> str | None:
+    """Why the second step of a path can name nothing, whatever the input."""
+    root, *rest = steps
+    if rest and root in _OF_JOBS and isinstance(rest[0], int):
+        return "jobs are named, not numbered"
+    if rest and root == "this" and rest[0] not in This.__struct_fields__:
+        return f"this has {', '.join(This.__struct_fields__)}"
+    return None
+
+
+def _no_number(text: str) -> float:
+    message = f"{text} is not JSON"
+    raise ValueError(message)
+
+
+_LITERALS: Final = json.JSONDecoder(parse_constant=_no_number)
 
 
 def _step_of(step: re.Match[str]) -> Step:
@@ -228,23 +265,27 @@ def _unreadable(text: str, at: int, why: str | None) -> Problem:
     return Problem(
         path="",
         message=f"cannot read the template {shown}" + (f": {why}" if why else ""),
-        hint="write ${{ run.x }}, ${{ jobs.NAME.x[0] }}, or ${{ jobs['NAME']['any key'] }}",
+        hint="write ${{ run.x }}, ${{ jobs.NAME.x[0] }}, ${{ jobs['NAME']['any key'] }}, "
+        "or ${{ run.x ?? 5 }}",
     )
 
 
-def _look_up(data: dict[str, Json], path: Path, template: str) -> Json:
+def _look_up(data: dict[str, Json], reference: Reference, template: str) -> Json:
     here: Json = data
-    for depth, step in enumerate(path):
+    default = None if reference.default is None else msgspec.json.decode(reference.default)
+    for depth, step in enumerate(reference.path):
         match here, step:
             case dict(), str() if step in here:
                 here = here[step]
             case list(), int() if step < len(here):
                 here = here[step]
+            case _ if reference.default is not None:
+                return default
             case _:
-                exists = _what_exists(here, path[:depth])
+                exists = _what_exists(here, reference.path[:depth])
                 msg = f"the template {template} names nothing: {exists}"
                 raise JobFailed(msg)
-    return here
+    return default if here is None else here
 
 
 def _what_exists(here: Json, path: Path) -> str:

@@ -12,7 +12,15 @@ from msgspec import Raw
 
 from control.core import queue_share, rights
 from control.core.advance import Advance
-from control.core.divide import divide, job_input, job_ready, order_of, skipped
+from control.core.divide import (
+    divide,
+    ended_state,
+    job_input,
+    job_ready,
+    order_of,
+    skipped,
+    triggered_input,
+)
 from control.core.triggers import fires, trigger_problem
 from control.model import limits
 from control.model.errors import Conflict, NotFound, QueueFull
@@ -78,7 +86,7 @@ class Ledger:
         messages: list[Record] = []
         installation = self._installation(tx)
         for new, step in zip(news, steps, strict=True):
-            ready_input = job_input(bytes(new.input), {})
+            ready_input = job_input(bytes(new.input), {}, {})
             for job in step.released:
                 ready = job_ready(step.run, step.graph, job, ready_input, installation=installation)
                 messages.append(Record(Topic.TASK_RUNS, ready, step.run.id))
@@ -200,7 +208,7 @@ class Ledger:
             spec.name: outputs.get(job.id, _NULL)
             for spec, job in zip(pipeline.jobs, run.jobs, strict=True)
         }
-        value = job_input(runs.inputs(tx.conn, [run.id]).get(run.id, _NULL), named)
+        value = triggered_input(runs.inputs(tx.conn, [run.id]).get(run.id, _NULL), named, run)
         starter = clients.standing(tx.conn, run.client)
         wrote = runs.author(tx.conn, run.revision_id)
         author = starter if wrote in {None, run.client} else clients.standing(tx.conn, wrote or "")
@@ -296,7 +304,8 @@ class Ledger:
         for step, job, before in found:
             jobs, specs = step.run.jobs, step.graph.pipeline.jobs
             known = {specs[at].name: outputs.get(jobs[at].id, _NULL) for at in before}
-            value = job_input(inputs.get(step.run.id, _NULL), known)
+            states = {specs[at].name: ended_state(jobs[at]) for at in before}
+            value = job_input(inputs.get(step.run.id, _NULL), known, states)
             if len(bytes(value)) > limits.JOB_INPUT_BYTES_MAX:
                 _fail_too_large(step, job)
                 continue

@@ -43,6 +43,13 @@ JSON_VALUES = st.recursive(
         (" ${{ run.n }}", " 3"),
         ("${{ run.n }}}", "3}"),
         ("no $ {{ template }} ${HOME}", "no $ {{ template }} ${HOME}"),
+        ("${{ run.n ?? 5 }}", 3),
+        ("${{ run.nothing ?? 5 }}", 5),
+        ("${{run.nothing??null}}", None),
+        ("${{ run.list[7].deep ?? [1, {}] }}", [1, {}]),
+        ('${{ run.list[1].k ?? "was null" }}', "was null"),
+        ('on ${{ run.host ?? "}} no ne" }} and ${{ run.n }}', "on }} no ne and 3"),
+        ("${{ run.a ?? 1 }}${{ run.a ?? 2 }}", "12"),
     ],
 )
 def test_a_template_becomes_what_it_names(template: str, value: Json) -> None:
@@ -118,6 +125,13 @@ def test_empty_and_missing_inputs_are_said_to_be_so() -> None:
         '${{ run["\\ud800"] }}',
         "${{ jobs[0] }}",
         "${{ run.x | upper }}",
+        "${{ run.x ?? }}",
+        "${{ run.x ?? none }}",
+        "${{ run.x ?? NaN }}",
+        "${{ run.x ?? 'a' }}",
+        "${{ run.x ?? 5 6 }}",
+        "${{ this.host }}",
+        "${{ states[0] }}",
     ],
 )
 def test_what_cannot_be_read_is_refused(text: str) -> None:
@@ -139,8 +153,8 @@ def test_every_unreadable_template_of_a_text_is_listed() -> None:
 
 
 def test_references_say_which_job_they_name() -> None:
-    found = references("${{ run.x }} ${{ jobs.a.x }} ${{ jobs }}")
-    assert [reference.job for reference in found] == [None, "a", None]
+    found = references("${{ run.x }} ${{ jobs.a.x }} ${{ jobs }} ${{ states.b.state }}")
+    assert [reference.job for reference in found] == [None, "a", None, "b"]
     assert found[1].path == ("jobs", "a", "x")
 
 

@@ -11,12 +11,10 @@ from typing import Final
 
 import msgspec
 import pytest
-from msgspec import Raw
 
 from control.model.errors import JobFailed
 from control.model.surroundings.shell import ShellCommand
 from control.model.values import Json
-from control.model.wire import Assign, Lease
 from tests.hostile.payloads import CANARY, HARMLESS, HOSTILE, PAYLOADS
 from workers.kinds.shell import Shell, ShellParams
 from workers.work import AnyKind, WorkReader
@@ -220,16 +218,8 @@ def filled(command: str | list[str], value: object) -> tuple[list[str], dict[str
     """The program, its arguments, and its variables, as a worker would start it."""
     kind: AnyKind = Shell()  # type: ignore[assignment]
     work = msgspec.json.encode({"params": {"command": written(command)}, "env": {}})
-    assign = Assign(
-        lease=Lease(job_id=1, attempt=1, epoch=1),
-        run_id=1,
-        name="a",
-        kind="Shell",
-        version="1.0.0",
-        work=Raw(work),
-        input=Raw(msgspec.json.encode({"run": {"x": value}, "jobs": {}})),
-    )
-    read = WorkReader(kind).read(assign)
+    document = msgspec.json.encode({"run": {"x": value}, "jobs": {}})
+    read = WorkReader(kind).read(work, lambda: document)
     assert isinstance(read.params, ShellParams)
     made = read.params.command
     return ([made] if isinstance(made, str) else made), dict(read.env)

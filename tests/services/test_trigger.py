@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 import trio.lowlevel
@@ -101,6 +102,29 @@ async def test_a_run_that_takes_too_long_ends(
         (run,) = plane.runs()
         assert (run.state, run.jobs[0].state) == (State.ERROR, State.CANCELLED)
         assert run.reason == "the run's time-out of 10 s was reached"
+
+
+async def test_a_job_knows_how_those_before_it_ended(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with opened(tmp_path) as (plane, nursery):
+        plane.client("ann")
+        await nursery.start(plane.trigger.run)
+        hands = await Hands.join(plane)
+        await plane.submit(
+            pipeline(
+                "p", job("a"), job("skipped", "t"), job("b", "u", when=When.ALWAYS), job("c", "u")
+            )
+        )
+        ended = {"exit_code": 3, "error": "no disk"}
+        await hands.end(await hands.take(), Outcome.FAILED, **ended)
+        states = msgspec.json.decode((await hands.take()).input)["states"]
+        assert list(states) == ["a", "skipped"]
+        a = states["a"]
+        assert (a["state"], a["reason"], a["exit_code"], a["attempt"]) == ("ERROR", "no disk", 3, 1)
+        assert a["started_at"] <= a["finished_at"]
+        assert states["skipped"]["state"] == "CANCELLED"
+        assert states["skipped"]["started_at"] is None
 
 
 async def test_an_attempt_may_adopt_what_lost_ones_left(
@@ -208,7 +232,12 @@ async def test_a_runs_end_starts_what_it_should(
         if starts:
             ready = await hands.take()
             assert ready.pipeline == "next"
-            assert bytes(ready.input) == b'{"run":{"run":{"a":1},"jobs":{"only":null}},"jobs":{}}'
+            document = msgspec.json.decode(ready.input)
+            assert document == {"run": document["run"], "jobs": {}, "states": {}}
+            origin = document["run"].pop("from")
+            assert document["run"] == {"run": {"a": 1}, "jobs": {"only": None}}
+            assert (origin["pipeline"], origin["run_id"] > 0) == ("p", True)
+            assert origin["state"] == str(plane.run(origin["run_id"]).state)
         else:
             await hands.nothing(10)
 
