@@ -38,12 +38,13 @@ def record(topic: Topic, message: Message) -> Record:
 
 def done(plane: Plane, run_id: int) -> Finished:
     """The result of a run's first job, as it is now."""
-    only = plane.run(run_id).jobs[0]
+    run = plane.run(run_id)
+    only = run.jobs[0]
     return Finished(
         run_id=run_id,
         job_id=only.id,
         attempt=only.attempt,
-        pipeline="p",
+        pipeline=run.pipeline,
         name="only",
         stage="s",
         client="ann",
