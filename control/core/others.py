@@ -50,9 +50,11 @@ class Others:
         if isinstance(message, WorkerDown):
             self._gone(message.worker, message.dispatcher)
             return ()
-        came = (message,) if isinstance(message, WorkerUp) else message.workers
+        listed = (message,) if isinstance(message, WorkerUp) else message.workers
+        # One that a dispatcher lists as another one's is of a foreign record.
+        came = tuple(info for info in listed if info.dispatcher == message.dispatcher)
         if isinstance(message, DispatcherUp):
-            for worker in list(self._up.keys() - {info.worker for info in message.workers}):
+            for worker in list(self._up.keys() - {info.worker for info in came}):
                 self._gone(worker, message.dispatcher)
             self.taken(message.partitions)
             theirs = (at for at in sorted(message.partitions) if 0 <= at < self._count)

@@ -191,3 +191,10 @@ def test_workers_of_a_process_that_was_frozen_keep_their_jobs_as_long_as_silent_
     leases.expire(out := Outbox(), 10_001)
     assert [each.job_id for each in results(out)] == [2]
     assert Lease(1, 1, place_of(1)) in leases.links["w"].holds
+
+
+def test_a_worker_that_a_dispatcher_lists_as_anothers_is_nowhere() -> None:
+    """A foreign record: nothing that it names is looked up."""
+    leases, out = some(0, 1), Outbox()
+    leases.heard(other(up("w", dispatcher="nobody")), out, 0)
+    assert not sent_on(place(leases, 5, "w", 7, now_ms=LATER))
