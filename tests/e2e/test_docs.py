@@ -19,6 +19,8 @@ from control.model import wire
 from control.model.config import load_config
 from control.model.kinds import installed_kinds
 from tests.e2e.blocks import Block, blocks
+from workers.config import Flags
+from workers.config import load_config as load_worker_config
 
 pytestmark = pytest.mark.e2e
 
@@ -98,10 +100,21 @@ def test_the_frames_of_the_protocol_are_frames() -> None:
 
 
 def test_the_settings_file_is_read(tmp_path: Path) -> None:
-    (block,) = of(ROOT / "docs" / "operating.md", "toml")
+    block, _ = of(ROOT / "docs" / "operating.md", "toml")
     file = tmp_path / "taskplane.toml"
     file.write_text(block.text, encoding="utf-8")
     assert load_config({}, {}, file).partitions == tomllib.loads(block.text)["partitions"]
+
+
+def test_the_workers_settings_file_is_read(tmp_path: Path) -> None:
+    _, block = of(ROOT / "docs" / "operating.md", "toml")
+    file = tmp_path / "worker.toml"
+    file.write_text(block.text, encoding="utf-8")
+    flags = Flags(urls=["ws://HOST:8701"], config=file)
+    environ = {"TP_CLIENT_ID": "w", "TP_CLIENT_SECRET": "s", "SALES_PASSWORD": "p"}
+    config = load_worker_config(flags, environ | {"HOME": str(tmp_path)}, "host")
+    assert config.slots == tomllib.loads(block.text)["slots"]
+    assert config.settings.connections["sales"].secret == "p"
 
 
 def test_the_kind_of_the_page_runs(tmp_path: Path) -> None:
