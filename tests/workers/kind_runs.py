@@ -7,6 +7,7 @@ import msgspec
 from msgspec import Raw
 
 from control.model.kinds import Job, Kind, Launcher, Result
+from control.model.this import Subject
 
 
 class Recorder:
@@ -42,6 +43,7 @@ class Runs:
         env: Mapping[str, str] | None = None,
         job_input: object = None,
         client: str | None = None,
+        subject: Subject | None = None,
     ) -> Result:
         """Run one job with these params, as JSON says them."""
         self._count += 1
@@ -57,6 +59,7 @@ class Runs:
             directory=directory,
             client=client,
             launcher=self.launcher,
+            subject=subject or Subject(),
         )
         read = msgspec.json.decode(msgspec.json.encode(params), type=self.kind.params)
         return await self.kind.run(job, read, self.report)

@@ -11,6 +11,7 @@ import pytest
 import trio
 
 from control.model.errors import JobFailed
+from control.model.this import Subject
 from tests.workers.kind_runs import Runs
 from workers.isolation import landlock
 from workers.isolation.hidden import HiddenPaths
@@ -135,6 +136,14 @@ async def test_another_environment_is_another_child(python: Runs) -> None:
     assert bytes((await python.raw(params)).output) == b"null"
     assert await call(python, "env", args=["TP_JOB_NAME"]) == "a-job"
     assert await call(python, "env", args=["TP_CLIENT_SECRET"]) is None
+
+
+async def test_a_call_has_nothing_of_the_run_of_another(python: Runs) -> None:
+    code = str(python.directory / "code")
+    params = {"call": "mod:env", "args": ["TP_SCHEDULED_FOR"], "path": code}
+    scheduled = await python.raw(params, subject=Subject(scheduled_ms=0))
+    assert msgspec.json.decode(scheduled.output) == "1970-01-01T00:00:00.000Z"
+    assert msgspec.json.decode((await python.raw(params)).output) is None
 
 
 async def test_another_client_is_another_child(python: Runs) -> None:

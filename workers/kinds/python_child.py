@@ -146,8 +146,12 @@ def main() -> None:
     sys.argv = [""]
     lines: queue.Queue = queue.Queue()  # type: ignore[type-arg]
     threading.Thread(target=_read, args=(requests, lines), daemon=True).start()
+    former: set[str] = set()
     while True:
         request = json.loads(lines.get())
+        for name in former.difference(request["env"]):
+            os.environ.pop(name, None)  # It was of another call: a time it was scheduled for, say.
+        former = set(request["env"])
         os.environ.update(request["env"])
         before = _surroundings()
         reply = '{"stale":true}' if _changed() else _handle(request)
