@@ -103,11 +103,12 @@ class ConfigError(TaskplaneError):
 
 
 class JobFailed(TaskplaneError):
-    """The job's own work failed. `final`: it would fail again, so it is not retried."""
+    """The job's own work failed."""
 
     def __init__(
         self, message: str | None = None, *, exit_code: int | None = None, final: bool = False
     ) -> None:
+        """`final`: it would fail again, so it is not retried."""
         super().__init__(message)
         self.exit_code = exit_code
         self.final = final
