@@ -14,7 +14,7 @@ from control.model import limits
 from control.model.errors import NotFound
 from control.model.messages import NULL
 from control.model.states import Outcome, State, Trigger
-from control.model.times import to_rfc3339
+from control.model.times import to_rfc3339, to_rfc3339_or_none
 from control.model.views import AttemptView, JobView, RunView, StageView
 from store.outlines import Outline, Outlines
 from store.queries import Statements
@@ -147,10 +147,10 @@ class Views:
             priority=priority,
             input=_raw(run_input),
             allowed_failures=allowed,
-            created_at=_time(created_ms) or "",
-            started_at=_time(started_ms),
-            finished_at=_time(finished_ms),
-            scheduled_for=_time(scheduled_ms),
+            created_at=to_rfc3339_or_none(created_ms) or "",
+            started_at=to_rfc3339_or_none(started_ms),
+            finished_at=to_rfc3339_or_none(finished_ms),
+            scheduled_for=to_rfc3339_or_none(scheduled_ms),
             schedule_id=schedule_id,
             stages=[
                 StageView(name=name, counts={_LETTERS[k]: n for k, n in counts.items()})
@@ -182,9 +182,9 @@ class Views:
             output=_raw(output),
             error=error,
             created_at=to_rfc3339(created_ms),
-            ready_at=_time(ready_ms),
-            started_at=_time(started_ms),
-            finished_at=_time(finished_ms),
+            ready_at=to_rfc3339_or_none(ready_ms),
+            started_at=to_rfc3339_or_none(started_ms),
+            finished_at=to_rfc3339_or_none(finished_ms),
             exit_code=row[16],
             log_bytes=row[17],
             attempts=earlier or [],
@@ -227,7 +227,7 @@ def _attempts(conn: sqlite3.Connection, job_id: int) -> list[AttemptView]:
             error=error,
             exit_code=exit_code,
             log_bytes=log_bytes,
-            started_at=_time(started_ms),
+            started_at=to_rfc3339_or_none(started_ms),
             finished_at=to_rfc3339(finished_ms),
         )
         for (
@@ -297,10 +297,6 @@ def first_run_since(conn: sqlite3.Connection, since_ms: int) -> int:
 
 def _raw(text: str | None) -> msgspec.Raw:
     return NULL if text is None else msgspec.Raw(text.encode())
-
-
-def _time(at_ms: int | None) -> str | None:
-    return None if at_ms is None else to_rfc3339(at_ms)
 
 
 def _json(ids: Collection[int]) -> str:

@@ -5,7 +5,7 @@ import msgspec
 from control.model.balancing import Waits
 from control.model.explanation import Explanation, WaitsView
 from control.model.states import FINAL, State
-from control.model.times import from_rfc3339, to_rfc3339
+from control.model.times import from_rfc3339, to_rfc3339, to_rfc3339_or_none
 from control.model.views import AttemptView, JobView
 from store.views import Links
 
@@ -45,7 +45,7 @@ def show_waits(waits: Waits) -> WaitsView:
         ahead=waits.ahead,
         at_least=waits.at_least,
         refused=waits.refused,
-        refused_at=None if waits.refused_ms is None else to_rfc3339(waits.refused_ms),
+        refused_at=to_rfc3339_or_none(waits.refused_ms),
     )
 
 

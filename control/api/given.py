@@ -7,7 +7,7 @@ import msgspec
 
 from control.model.fleet import RunningView, WorkerView
 from control.model.messages import WorkerUp
-from control.model.times import to_rfc3339
+from control.model.times import to_rfc3339, to_rfc3339_or_none
 
 
 class Given(msgspec.Struct):
@@ -57,7 +57,7 @@ def show_worker(
         partitions=info.partitions,
         running=[show_given(each) for each in given],
         connected_at=to_rfc3339(info.connected_ms),
-        silent_since=None if silent_since_ms is None else to_rfc3339(silent_since_ms),
+        silent_since=to_rfc3339_or_none(silent_since_ms),
         lost_at=to_rfc3339(gone.at_ms) if gone and not gone.drained else None,
         drained_at=to_rfc3339(gone.at_ms) if gone and gone.drained else None,
         isolation=info.isolation,
@@ -76,5 +76,5 @@ def show_given(given: Given) -> RunningView:
         worker=given.worker,
         partition=given.partition,
         expected=given.expected,
-        started_at=None if given.started_ms is None else to_rfc3339(given.started_ms),
+        started_at=to_rfc3339_or_none(given.started_ms),
     )

@@ -22,7 +22,7 @@ from control.model import limits
 from control.model.names import Change
 from control.model.rows import NewRun
 from control.model.states import Trigger
-from control.model.times import to_rfc3339
+from control.model.times import to_rfc3339, to_rfc3339_or_none
 from control.model.timetable import PlannedView, ScheduleView
 from control.model.views import Page, RunView
 from control.transactions.ledger import check_starts
@@ -220,8 +220,8 @@ def _view(schedule: Schedule, shape: Shape | None, dropped: int = 0) -> Schedule
         paused=schedule.paused,
         reason=idle_reason(schedule.spec, paused=schedule.paused, bar=bar(schedule.owner)),
         spec=schedule.spec,
-        next_at=None if due is None else to_rfc3339(due),
-        next_nominal=None if nominal is None else to_rfc3339(nominal),
+        next_at=to_rfc3339_or_none(due),
+        next_nominal=to_rfc3339_or_none(nominal),
         expected_seconds=_seconds(shape),
         dropped=dropped,
     )

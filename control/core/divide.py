@@ -11,7 +11,7 @@ from control.model.messages import ENCODER, JobReady, PriorityKey, Skipped
 from control.model.rows import JobRow, NewRun, RunRow
 from control.model.states import State
 from control.model.this import Subject
-from control.model.times import to_rfc3339
+from control.model.times import to_rfc3339_or_none
 
 
 def divide(
@@ -151,8 +151,8 @@ def ended_state(job: JobRow) -> EndedState:
         reason=job.reason,
         exit_code=job.exit_code,
         attempt=job.attempt,
-        started_at=None if job.started_ms is None else to_rfc3339(job.started_ms),
-        finished_at=None if job.finished_ms is None else to_rfc3339(job.finished_ms),
+        started_at=to_rfc3339_or_none(job.started_ms),
+        finished_at=to_rfc3339_or_none(job.finished_ms),
     )
 
 

@@ -3,7 +3,7 @@
 import msgspec
 
 from control.model.numbers import Attempt, Count, Instant
-from control.model.times import to_rfc3339
+from control.model.times import to_rfc3339_or_none
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -56,8 +56,8 @@ def this_of(
         attempt=attempt,
         trigger=subject.trigger or None,
         client=client,
-        scheduled_for=_time(subject.scheduled_ms),
-        created_at=_time(subject.created_ms),
+        scheduled_for=to_rfc3339_or_none(subject.scheduled_ms),
+        created_at=to_rfc3339_or_none(subject.created_ms),
     )
 
 
@@ -68,13 +68,6 @@ def with_this(document: bytes, this: This) -> bytes:
 
 def variables(this: This) -> dict[str, str]:
     """The environment variables that say the same: `TP_RUN_ID`, `TP_SCHEDULED_FOR`, …"""
-    named = {"job_name" if name == "job" else name: each for name, each in _values(this)}
+    named = msgspec.structs.asdict(this)
+    named["job_name"] = named.pop("job")
     return {f"TP_{name.upper()}": str(each) for name, each in named.items() if each is not None}
-
-
-def _values(this: This) -> list[tuple[str, str | int | None]]:
-    return [(name, getattr(this, name)) for name in This.__struct_fields__]
-
-
-def _time(at_ms: int | None) -> str | None:
-    return None if at_ms is None else to_rfc3339(at_ms)

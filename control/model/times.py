@@ -17,6 +17,11 @@ def to_rfc3339(at_ms: int) -> str:
     return f"{_written(seconds)}.{ms:03d}Z"
 
 
+def to_rfc3339_or_none(at_ms: int | None) -> str | None:
+    """Write an instant, if there is one."""
+    return None if at_ms is None else to_rfc3339(at_ms)
+
+
 @lru_cache(maxsize=1024)  # Most of what is written was a moment ago.
 def _written(seconds: int) -> str:
     return (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
