@@ -22,7 +22,6 @@ class Lane:
         self._tracker = tracker
         self._next = start  # What is delivered next, if nothing is missing in between.
         self._end = start  # Of the log, as it was seen last.
-        self._known = True  # The group was here before.
         self.stored = start  # The watermark that is committed: below it everybody has finished.
         self._open: dict[int, Delivery] = {}  # Delivered and not finished, by offset.
         # Records that were published again: from the offset the service knows to the new one.
@@ -32,10 +31,8 @@ class Lane:
     @classmethod
     def restored(cls, offset: int, text: str | None) -> "Lane":
         """The lane as it was committed; below 0: it never was."""
-        if offset < 0:
-            lane = cls(0, OffsetTracker())
-            lane._known = False
-            return lane
+        if offset < 0:  # A group that has finished nothing yet has committed nothing either.
+            return cls(0, OffsetTracker())
         # Committed by other means, such as Kafka's own tools, the offset is what counts.
         return cls(offset, _tracker(offset, text) or OffsetTracker(offset))
 
@@ -64,12 +61,7 @@ class Lane:
 
         True: others have deleted records that the group had not finished, or the whole topic.
         """
-        known, self._known = self._known, True
         self._end = end
-        if not known:
-            self._start_at(first)
-            # A group that has finished nothing yet has committed nothing either.
-            return first > 0
         if self._next > end:
             self._start_at(first)  # It is another log.
             return True
