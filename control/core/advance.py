@@ -6,7 +6,7 @@ what it collected. No I/O, no clock: times are arguments.
 
 from collections.abc import Callable, Sequence
 
-from control.core.attempts import archived, check_subject, may_be_reported
+from control.core.attempts import archived, check_subject, is_published, may_be_reported
 from control.core.epochs import next_attempt
 from control.core.graph import Graph
 from control.core.lifecycle import JOB, RUN, Event, after
@@ -82,7 +82,7 @@ class Advance:
         """An attempt ended. False: refused, because it does not count (any more)."""
         job = self.job(message.job_id)
         spec = self.graph.pipeline.jobs[job.idx]
-        check_subject(message, self.run, self.graph.pipeline.name, spec)
+        check_subject(message, self.run, spec)
         if not may_be_reported(job, message.attempt):
             return False
         began = job.state == State.IN_PROGRESS or message.started_ms is not None
@@ -201,7 +201,7 @@ class Advance:
         on its way after all is stopped, and its result does not count.
         """
         for job in self.run.jobs:
-            placed = job.state == State.READY and job.ready_ms is not None and not job.delayed
+            placed = job.state == State.READY and is_published(job)
             running = begun and job.state == State.IN_PROGRESS
             if not placed and not running:
                 continue

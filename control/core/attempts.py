@@ -34,23 +34,27 @@ def is_answered_for(job: JobRow, message: Finished) -> bool:
     return cancelled and job.attempt == message.attempt and not agrees
 
 
+def is_published(job: JobRow) -> bool:
+    """Whether its last attempt is on the bus: it waits neither for others nor for its retry."""
+    return job.ready_ms is not None and not job.delayed
+
+
 def may_be_reported(job: JobRow, attempt: int) -> bool:
-    """Whether what is reported of an attempt can count: it is the last one, is published, is open.
-
-    A job that waits for others, or for its retry, has no record on the bus yet.
-    """
-    published = job.ready_ms is not None and not job.delayed
-    return job.attempt == attempt and published and job.state not in FINAL
+    """Whether what is reported of an attempt can count: it is the last one, published, and open."""
+    return job.attempt == attempt and is_published(job) and job.state not in FINAL
 
 
-def check_subject(message: Finished, run: RunRow, pipeline: str, spec: JobSpec) -> None:
+def check_subject(message: Finished, run: RunRow, spec: JobSpec) -> None:
     """Refuse the result of another installation's job that has the ids of this one.
 
     Raises `NotFound`.
     """
-    of_this = {"pipeline": pipeline, "name": spec.name, "kind": spec.kind, "client": run.client}
-    for field, value in of_this.items():
-        other = getattr(message, field)
+    for field, value, other in (
+        ("pipeline", run.pipeline, message.pipeline),
+        ("name", spec.name, message.name),
+        ("kind", spec.kind, message.kind),
+        ("client", run.client, message.client),
+    ):
         if other != value:
             problem = f"{field} {other!r}, and job {message.job_id} has {value!r}"
             raise NotFound(f"a result of another job: {problem}")
