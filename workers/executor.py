@@ -7,7 +7,6 @@ are worked off in one go: no task, cancel scope, or trip through the event loop 
 import math
 import traceback
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -20,7 +19,7 @@ from control.model import limits, outputs
 from control.model.errors import JobFailed
 from control.model.kinds import Job, Launcher, Result
 from control.model.states import Outcome
-from control.model.this import Subject, this_of, with_this
+from control.model.this import Subject
 from control.model.wire import Assign, Ended, Lease
 from workers.directories import remove_directory
 from workers.doorbell import Doorbell
@@ -189,10 +188,6 @@ class Executor:
             msg = f"this worker has no kind {assign.kind} {assign.version}"
             raise JobFailed(msg)
         kind, reader = found
-        try:
-            work = reader.read(bytes(assign.work), partial(_document, assign))
-        except JobFailed as failure:  # The next attempt has the same params and the same input.
-            raise JobFailed(str(failure), final=True) from failure
         lease = assign.lease
         directory = self._directory
         if kind.wants_directory:
@@ -203,12 +198,18 @@ class Executor:
             attempt=lease.attempt,
             name=assign.name,
             input=assign.input,
-            env=work.env,
+            env={},
             directory=directory,
             client=assign.client,
             launcher=self._launcher,
             subject=assign.subject or _UNKNOWN,
         )
+        try:
+            work = reader.read(bytes(assign.work), lambda: job.document)
+        except JobFailed as failure:  # The next attempt has the same params and the same input.
+            raise JobFailed(str(failure), final=True) from failure
+        if work.env:
+            job = msgspec.structs.replace(job, env=work.env)
         report = _Reporter(log, self._protocol, self._bell)
         if not kind.wants_directory:
             return _checked(await kind.run(job, work.params, report))
@@ -281,39 +282,25 @@ class Executor:
         self._bell.ring()
 
 
-def _document(assign: Assign) -> bytes:
-    """What templates may name."""
-    this = this_of(
-        run_id=assign.run_id,
-        job_id=assign.lease.job_id,
-        attempt=assign.lease.attempt,
-        job=assign.name,
-        client=assign.client,
-        subject=assign.subject or _UNKNOWN,
-    )
-    return with_this(bytes(assign.input), this)
-
-
 def _checked(result: Result) -> Result:
-    """Refuse an output over its limit; make it one line, because the spool has one per result."""
-    wrong = outputs.problem(bytes(result.output))
-    if wrong is None and result.details is not None:
-        wrong = outputs.problem(bytes(result.details))
-        wrong = wrong and f"details: {wrong}"
-    if wrong is not None:
-        raise JobFailed(wrong, exit_code=result.exit_code)
-    return msgspec.structs.replace(
-        result,
-        output=_one_line(result.output),
-        details=None if result.details is None else _one_line(result.details),
-    )
+    """Refuse what is over its limit; one line each, because the spool has one per result."""
+    output, details = _line_of(result.output, result), result.details
+    if details is not None:
+        details = _line_of(details, result, "details: ")
+    if output is result.output and details is result.details:
+        return result
+    return msgspec.structs.replace(result, output=output, details=details)
 
 
-def _one_line(text: msgspec.Raw) -> msgspec.Raw:
-    """JSON has line breaks only between its tokens; inside strings they are escaped."""
+def _line_of(text: msgspec.Raw, result: Result, what: str = "") -> msgspec.Raw:
+    """The JSON as one line; raises JobFailed when it is over its limit, or none."""
     data = bytes(text)
+    wrong = outputs.problem(data)
+    if wrong is not None:
+        raise JobFailed(f"{what}{wrong}", exit_code=result.exit_code)
     if b"\n" not in data and b"\r" not in data:
         return text
+    # JSON has line breaks only between its tokens; inside strings they are escaped.
     return msgspec.Raw(data.replace(b"\n", b" ").replace(b"\r", b" "))
 
 

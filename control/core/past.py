@@ -15,7 +15,7 @@ class Past:
 
     def __init__(self) -> None:
         # By run and job, as an end that names another run is foreign: the last attempt that
-        # ended, and how far it had been put back.
+        # ended, and the seconds by which its rank was lowered.
         self._ended: OrderedDict[tuple[int, int], tuple[int, float | None]] = OrderedDict()
         self._runs: dict[int, int] = {}  # By job: the run of its latest end.
         self._cancelled: OrderedDict[tuple[int, int], None] = OrderedDict()

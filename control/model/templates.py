@@ -32,6 +32,7 @@ _STEP: Final = re.compile(
 _START: Final = re.compile(r"\$\{\{\s*+(?P<root>run|jobs|states|this)(?![A-Za-z0-9_-])")
 _ELSE: Final = re.compile(r"\s*+\?\?\s*+")
 _END: Final = re.compile(r"\s*+\}\}")
+_LITERALS: Final = json.JSONDecoder()
 _OF_JOBS: Final = frozenset({"jobs", "states"})
 
 
@@ -47,6 +48,11 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
     default: str | None = None
 
     @property
+    def source(self) -> tuple[Path, str | None]:
+        """What gives the value: templates that have the same one have the same value."""
+        return self.path, self.default
+
+    @property
     def job(self) -> str | None:
         """The job whose output or state is named, if it is one job's."""
         if self.path[0] in _OF_JOBS and len(self.path) > 1:
@@ -54,7 +60,6 @@ class Reference(msgspec.Struct, frozen=True, kw_only=True):
         return None
 
 
-_Source: TypeAlias = tuple[Path, str | None]
 Encode: TypeAlias = Callable[[Reference, str], str]
 """Makes of a value's text what may be inserted for its template; raises JobFailed."""
 
@@ -101,8 +106,8 @@ class Renderer:
 
     def __init__(self, data: Mapping[str, Json]) -> None:
         self._data: dict[str, Json] = dict(data)
-        self._values: dict[_Source, Json] = {}
-        self._texts: dict[_Source, str] = {}
+        self._values: dict[tuple[Path, str | None], Json] = {}
+        self._texts: dict[tuple[Path, str | None], str] = {}
         self._chars = 0
         # Values that reach the job's process through its environment, by the variable's name.
         self.variables: dict[str, str] = {}
@@ -152,7 +157,7 @@ class Renderer:
         return self._value_of(reference, text)
 
     def _text_of(self, reference: Reference, text: str) -> str:
-        source = reference.path, reference.default
+        source = reference.source
         if source not in self._texts:
             value = self._value_of(reference, text)
             plain = value if isinstance(value, str) else msgspec.json.encode(value).decode()
@@ -160,7 +165,7 @@ class Renderer:
         return self._texts[source]
 
     def _value_of(self, reference: Reference, text: str) -> Json:
-        source = reference.path, reference.default
+        source = reference.source
         if source not in self._values:
             self._values[source] = _look_up(self._data, reference, _template(reference, text))
         return self._values[source]
@@ -174,8 +179,7 @@ class Renderer:
 
 def variable_name(reference: Reference) -> str:
     """The environment variable of a template's value: templates that name the same share it."""
-    source = reference.path if reference.default is None else (reference.path, reference.default)
-    digest = hashlib.sha256(msgspec.json.encode(source)).hexdigest()
+    digest = hashlib.sha256(msgspec.json.encode(reference.source)).hexdigest()
     return f"{names.ENV_VALUE_PREFIX}{digest[:16].upper()}"
 
 
@@ -218,9 +222,10 @@ def _read(text: str, at: int) -> Reference | Problem:
     if separator := _ELSE.match(text, at_step):
         try:
             _, at_step = _LITERALS.raw_decode(text, separator.end())
-        except (ValueError, RecursionError):
+            default = text[separator.end() : at_step]
+            msgspec.json.decode(default)  # That one takes no NaN, nor half a surrogate pair.
+        except (ValueError, msgspec.DecodeError, RecursionError):
             return _unreadable(text, at, 'after ?? comes a JSON value, such as 5 or "none"')
-        default = text[separator.end() : at_step]
     end = _END.match(text, at_step)
     if end is None:
         return _unreadable(text, at, None)
@@ -237,14 +242,6 @@ def _unknown_part(steps: list[Step]) -> str | None:
     if rest and root == "this" and rest[0] not in This.__struct_fields__:
         return f"this has {', '.join(This.__struct_fields__)}"
     return None
-
-
-def _no_number(text: str) -> float:
-    message = f"{text} is not JSON"
-    raise ValueError(message)
-
-
-_LITERALS: Final = json.JSONDecoder(parse_constant=_no_number)
 
 
 def _step_of(step: re.Match[str]) -> Step:

@@ -128,6 +128,8 @@ def test_empty_and_missing_inputs_are_said_to_be_so() -> None:
         "${{ run.x ?? }}",
         "${{ run.x ?? none }}",
         "${{ run.x ?? NaN }}",
+        '${{ run.x ?? "\\ud800" }}',
+        "${{ run.x ?? 1e999 }}",
         "${{ run.x ?? 'a' }}",
         "${{ run.x ?? 5 6 }}",
         "${{ this.host }}",
