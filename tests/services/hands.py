@@ -1,5 +1,9 @@
 """Owns what stands for balancer and workers in tests of the trigger."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
 import pytest
 import trio
 import trio.lowlevel
@@ -9,7 +13,7 @@ from control.model.messages import Finished, JobReady
 from control.model.names import Group, Topic
 from control.model.records import Receipts, Record
 from control.model.states import Outcome, Speed
-from tests.services.plane import Plane, now_ms
+from tests.services.plane import Plane, now_ms, opened
 
 
 def result(ready: JobReady, outcome: Outcome, **fields: object) -> Finished:
@@ -74,3 +78,12 @@ class Hands:
         await self.plane.bus.publish([Record(Topic.TASK_RUN_RESULTS, ended, ready.run_id)])
         while self.plane.unread(Topic.TASK_RUN_RESULTS):
             await trio.lowlevel.checkpoint()
+
+
+@asynccontextmanager
+async def served(directory: Path) -> AsyncIterator[tuple[Plane, Hands]]:
+    """A plane with a client and a trigger that serves, and who takes its jobs."""
+    async with opened(directory) as (plane, nursery):
+        plane.client("ann")
+        await nursery.start(plane.trigger.run)
+        yield plane, await Hands.join(plane)

@@ -24,7 +24,7 @@ from control.model.records import Record
 from control.model.states import Outcome, State, When
 from control.transactions import split
 from store.writer import Tx
-from tests.services.hands import Hands, result
+from tests.services.hands import Hands, result, served
 from tests.services.plane import job, now_ms, opened, pipeline
 
 
@@ -32,10 +32,7 @@ async def test_retries_come_when_their_delay_is_over(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
     spec = job("a", retry_attempt=4, retry_delay=2.0, retry_delay_max=5.0)
-    async with opened(tmp_path) as (plane, nursery):
-        plane.client("ann")
-        await nursery.start(plane.trigger.run)
-        hands = await Hands.join(plane)
+    async with served(tmp_path) as (plane, hands):
         await plane.submit(pipeline("p", spec))
         waits = []
         for attempt in range(1, 6):
@@ -72,10 +69,7 @@ async def test_a_retry_is_published_once_though_another_is_due_later(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
     jobs = (job("a", retry_attempt=1, retry_delay=1.0), job("b", retry_attempt=1, retry_delay=3.0))
-    async with opened(tmp_path) as (plane, nursery):
-        plane.client("ann")
-        await nursery.start(plane.trigger.run)
-        hands = await Hands.join(plane)
+    async with served(tmp_path) as (plane, hands):
         await plane.submit(pipeline("p", *jobs))
         for _ in jobs:
             await hands.end(await hands.take(), Outcome.FAILED)
@@ -107,10 +101,7 @@ async def test_a_run_that_takes_too_long_ends(
 async def test_a_job_knows_how_those_before_it_ended(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
-    async with opened(tmp_path) as (plane, nursery):
-        plane.client("ann")
-        await nursery.start(plane.trigger.run)
-        hands = await Hands.join(plane)
+    async with served(tmp_path) as (plane, hands):
         await plane.submit(
             pipeline(
                 "p", job("a"), job("skipped", "t"), job("b", "u", when=When.ALWAYS), job("c", "u")
@@ -130,10 +121,7 @@ async def test_a_job_knows_how_those_before_it_ended(
 async def test_an_attempt_may_adopt_what_lost_ones_left(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
-    async with opened(tmp_path) as (plane, nursery):
-        plane.client("ann")
-        await nursery.start(plane.trigger.run)
-        hands = await Hands.join(plane)
+    async with served(tmp_path) as (plane, hands):
         await plane.submit(pipeline("p", job("a", retry_attempt=1)))
         adopts = []
         lost = Outcome.LOST
@@ -147,10 +135,7 @@ async def test_an_attempt_may_adopt_what_lost_ones_left(
 
 
 async def test_late_results_are_refused(tmp_path: Path, autojump_clock: MockClock) -> None:
-    async with opened(tmp_path) as (plane, nursery):
-        plane.client("ann")
-        await nursery.start(plane.trigger.run)
-        hands = await Hands.join(plane)
+    async with served(tmp_path) as (plane, hands):
         await plane.submit(pipeline("p", job("a", retry_attempt=1)))
         first = await hands.take()
         await hands.end(first, Outcome.FAILED)
@@ -166,10 +151,7 @@ async def test_late_results_are_refused(tmp_path: Path, autojump_clock: MockCloc
 async def test_what_was_cancelled_on_its_way_is_stopped(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
-    async with opened(tmp_path) as (plane, nursery):
-        plane.client("ann")
-        await nursery.start(plane.trigger.run)
-        hands = await Hands.join(plane)
+    async with served(tmp_path) as (plane, hands):
         (run_id,) = await plane.submit(pipeline("p"))
         ready = await hands.take()
 
@@ -196,10 +178,7 @@ async def test_pipelines_that_start_each_other_come_to_an_end(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
     again = TriggerSpec(pipeline="p", when=When.ALWAYS)
-    async with opened(tmp_path) as (plane, nursery):
-        plane.client("ann")
-        await nursery.start(plane.trigger.run)
-        hands = await Hands.join(plane)
+    async with served(tmp_path) as (plane, hands):
         await plane.submit(pipeline("p", triggers=(again,)))
         for depth in range(limits.TRIGGER_DEPTH_MAX + 1):
             await hands.end(await hands.take(), (Outcome.DONE, Outcome.FAILED)[depth % 2])
@@ -222,10 +201,7 @@ async def test_pipelines_that_start_each_other_come_to_an_end(
 async def test_a_runs_end_starts_what_it_should(
     tmp_path: Path, autojump_clock: MockClock, when: When, outcome: Outcome, starts: bool
 ) -> None:
-    async with opened(tmp_path) as (plane, nursery):
-        plane.client("ann")
-        await nursery.start(plane.trigger.run)
-        hands = await Hands.join(plane)
+    async with served(tmp_path) as (plane, hands):
         await plane.put(pipeline("next"))
         await plane.submit(pipeline("p", triggers=(TriggerSpec(pipeline="next", when=when),)))
         await hands.end(await hands.take(), outcome)
@@ -243,10 +219,7 @@ async def test_a_runs_end_starts_what_it_should(
 
 
 async def test_a_job_that_kills_its_workers_ends(tmp_path: Path, autojump_clock: MockClock) -> None:
-    async with opened(tmp_path) as (plane, nursery):
-        plane.client("ann")
-        await nursery.start(plane.trigger.run)
-        hands = await Hands.join(plane)
+    async with served(tmp_path) as (plane, hands):
         await plane.submit(pipeline("p"))
         for _ in range(limits.ATTEMPT_LOST_MAX):
             await hands.end(await hands.take(), Outcome.LOST)
@@ -322,10 +295,7 @@ async def test_how_a_job_ended_that_was_cancelled_while_it_ran_is_said_by_the_st
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
     # Its worker was lost, say: an end that is tried again, for whoever only hears of that.
-    async with opened(tmp_path) as (plane, nursery):
-        plane.client("ann")
-        await nursery.start(plane.trigger.run)
-        hands = await Hands.join(plane)
+    async with served(tmp_path) as (plane, hands):
         results = await plane.bus.tail(Topic.TASK_RUN_RESULTS)
         (run_id,) = await plane.submit(pipeline("p"))
         ready = await hands.take()
