@@ -19,7 +19,8 @@ import trio
 from control import bootstrap
 from control.bus.kafka import KafkaBus
 from control.bus.kafka_client import Cluster
-from control.bus.kafka_handover import Handover
+from control.bus.kafka_handover import Handover, Progress
+from control.bus.kafka_producer import Relayed
 from control.bus.outbox import Outbox, records_of
 from control.core.moves import READERS, moved
 from control.draining import Embedded, drain
@@ -87,7 +88,7 @@ class Move:
             owner = await self._owner()
             bus = KafkaBus(self._cluster, self._config.partitions, owns_state=True)
             outbox = Outbox(self._rows, bus, owner)
-            known = await self._handover.ask(self._handover.outbox)
+            known = await self._outbox()
             if known.note not in {"", owner}:
                 raise self._cluster.of_another()
             counts = Counter[str]()
@@ -112,7 +113,7 @@ class Move:
         there = await self._handover.ask(self._handover.is_there)
         async with self._writing():
             owner = await self._owner()
-            note = (await self._handover.ask(self._handover.outbox)).note if there else ""
+            note = (await self._outbox()).note if there else ""
             if note not in {"", owner}:
                 raise self._cluster.of_another()
             if self._now != EMBEDDED and not note:
@@ -129,8 +130,10 @@ class Move:
             else:
                 self._say(f"{self._cluster.servers} is ready")
                 await self._finish_counted()
-                relayed = (await self._handover.ask(self._handover.outbox)).row
-                counts = await self._writer.write(partial(self._to_embedded, relayed=relayed))
+                relayed = (await self._outbox()).row
+                progress = await self._handover.ask(self._handover.progress)
+                move = partial(self._to_embedded, relayed=relayed, progress=progress)
+                counts = await self._writer.write(move)
                 self._say("the jobs are on the embedded bus now; finishing them on Kafka")
             if note:
                 await self._handover.ask(self._handover.finish_all)
@@ -154,6 +157,10 @@ class Move:
     async def _owner(self) -> str:
         chance = self._world.random_bytes
         return await self._writer.write(lambda tx: settings.identity(tx.conn, chance))
+
+    async def _outbox(self) -> Relayed:
+        """Whose records are on Kafka; waits for the end of a dead process's transaction."""
+        return await self._handover.ask(self._handover.outbox, limits.MOVE_SETTLE_S)
 
     async def _require_peace(self) -> None:
         """Wait until nobody serves the jobs there, and nothing is half done; else refuse."""
@@ -212,12 +219,12 @@ class Move:
         settings.put(conn, Setting.BUS, self._kafka)
         return counts
 
-    def _to_embedded(self, tx: Tx, relayed: int) -> Counter[str]:
+    def _to_embedded(self, tx: Tx, relayed: int, progress: Progress) -> Counter[str]:
         journal, conn, counts = self._embedded.journal, tx.conn, Counter[str]()
         for topic, groups in READERS.items():
             for group in groups:
                 journal.join(conn, topic, group)
-            for portion in self._handover.left(topic):
+            for portion in self._handover.left(topic, progress):
                 piece, offset = Tx(conn), journal.end(conn, topic)
                 for left in portion:
                     if isinstance(left.delivery.message, DeadLetter):

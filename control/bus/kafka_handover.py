@@ -33,6 +33,8 @@ _READS_ALL: Final[dict[str, Value]] = {
     "enable.partition.eof": True,
     "fetch.wait.max.ms": 10,
 }
+# By topic and group, by partition.
+Progress = Mapping[Topic, Mapping[Group, Mapping[int, Lane]]]
 _GROUPS: Final = tuple(dict.fromkeys(group for groups in READERS.values() for group in groups))
 
 
@@ -95,6 +97,14 @@ class Handover:
         ends = self._ends(IsolationLevel.READ_UNCOMMITTED)
         if self._ends(IsolationLevel.READ_COMMITTED) != ends:
             raise KafkaException(KafkaError(KafkaError.CONCURRENT_TRANSACTIONS))
+        self.progress()  # Of one that has no records, only this shows that it is open.
+
+    def progress(self) -> Progress:
+        """Where every group stands; fails while a transaction with such progress is open."""
+        return {
+            topic: {group: self._lanes(topic, group) for group in groups}
+            for topic, groups in READERS.items()
+        }
 
     def finish_all(self) -> None:
         """Let every group begin at the ends of its topics: what is there is old."""
@@ -116,17 +126,16 @@ class Handover:
                 lane.finish(range(lane.position, offset + 1))
         self._commit(group, self._places({(topic, p): lane for p, lane in lanes.items()}))
 
-    def left(self, topic: Topic) -> Iterator[list[Left]]:
+    def left(self, topic: Topic, progress: Progress) -> Iterator[list[Left]]:
         """What some group has not finished, in order; a `DeadLetter` where nobody can read it.
 
         Raises `BusUnavailable`, also in between.
         """
         settings = self._cluster.consumer(self._cluster.group("moving"), self._trouble)
         try:
-            lanes = {group: self._lanes(topic, group) for group in READERS[topic]}
             consumer = Consumer(settings | _READS_ALL)
             try:
-                yield from self._read(consumer, topic, lanes)
+                yield from self._read(consumer, topic, progress[topic])
             finally:
                 consumer.close()
         except KafkaException as failure:

@@ -14,6 +14,7 @@ import httpx
 import msgspec
 import pytest
 import trio
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 from bench.broker import Broker
 from bench.system import System, start_control, start_worker
@@ -85,7 +86,7 @@ async def on_kafka(config: Config) -> list[int]:
 def _left_on(handover: Handover) -> list[int]:
     return [
         left.delivery.message.job_id
-        for portion in handover.left(Topic.TASK_RUNS)
+        for portion in handover.left(Topic.TASK_RUNS, handover.progress())
         for left in portion
         if isinstance(left.delivery.message, JobReady)
     ]
@@ -175,6 +176,33 @@ async def test_what_a_demotion_left_on_kafka_is_not_read_again(
     assert on_embedded(directory) == await on_kafka(config) == before
     await promote(config, this_world(), quiet)
     assert await on_kafka(config) == before
+
+
+async def test_progress_in_a_dead_process_transaction_is_waited_for(
+    directory: Path, broker: Broker, prefix: str
+) -> None:
+    """It has no records: the ends of the topics do not show that it is open."""
+    config = settings(directory, broker, prefix)
+    before = on_embedded(directory)
+    await promote(config, this_world(), quiet)
+    abandoned = await trio.to_thread.run_sync(progress_in_a_transaction, config)
+    back = await demote(config, this_world(), quiet)
+    assert (back.bus, back.waiting) == (EMBEDDED, JOBS)
+    assert on_embedded(directory) == before
+    del abandoned
+
+
+def progress_in_a_transaction(config: Config) -> Producer:
+    """A producer whose transaction with progress of the balancer nobody ends."""
+    cluster = Cluster(servers=config.brokers or "", member="dead", prefix=config.topic_prefix)
+    producer = Producer(cluster.producer("abandoned", lambda _: None))
+    consumer = Consumer(cluster.consumer(cluster.group(Group.BALANCER), lambda _: None))
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    place = TopicPartition(cluster.topic(Topic.TASK_RUNS), 0, 1)
+    producer.send_offsets_to_transaction([place], consumer.consumer_group_metadata(), 30)
+    consumer.close()
+    return producer
 
 
 def test_kill_9_while_jobs_are_published(directory: Path, broker: Broker, prefix: str) -> None:
