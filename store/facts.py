@@ -35,7 +35,7 @@ from control.model.reports import (
     WorkerAttempt,
     WorkerStats,
 )
-from control.model.states import Outcome, Speed
+from store.fact import Counted, Fact
 from store.facts_file import open_facts, require_file
 from store.queries import Statements, columns_of
 
@@ -47,32 +47,6 @@ Interruptible = Literal["report", "export", "copy"]
 LOG = structlog.get_logger("store")
 _SQL: Final = Statements("facts")
 _ENCODER: Final = msgspec.json.Encoder()
-
-
-class Fact(msgspec.Struct, frozen=True, kw_only=True):
-    """One row: how an attempt ended, or a job that ended without one. Null seconds: never began."""
-
-    run_id: int
-    job_id: int
-    attempt: int
-    pipeline: str
-    job: str
-    stage: str | None = None
-    kind: str
-    client: str
-    worker: str | None = None
-    partition: int | None = None
-    speed: Speed | None = None
-    outcome: Outcome
-    final: bool
-    expected: float | None = None
-    ready_ms: int
-    started_ms: int | None = None
-    finished_ms: int
-    wait_seconds: float | None = None
-    duration_seconds: float | None = None
-    exit_code: int | None = None
-    error: str | None = None
 
 
 class _Task(msgspec.Struct, frozen=True, kw_only=True):
@@ -147,6 +121,11 @@ class Facts:
         """Runs, jobs, and attempts that ended without having been started, newest first."""
         with self._writing, self._cursor() as cursor:
             return cursor.execute(_SQL["skipped"], {"limit": limit}).fetchall()
+
+    def counted(self, jobs: Collection[int]) -> set[Counted]:
+        """The facts that there are of these jobs."""
+        with self._writing, self._cursor() as cursor:
+            return set(cursor.execute(_SQL["counted"], {"jobs": list(jobs)}).fetchall())
 
     def epoch(self) -> int:
         """The epoch of the state that these facts belong to."""

@@ -31,7 +31,8 @@ from control.model.names import Group, Service, Topic
 from control.model.records import Delivery, Receipts, Record
 from control.model.reports import Learned as LearnedOfJob
 from control.model.states import Outcome
-from store.facts import Fact, Facts
+from store.fact import Counted, Fact
+from store.facts import Facts
 from store.writer import Offload
 
 T = TypeVar("T")
@@ -80,6 +81,14 @@ class Batch:
             for offset, fact in list(facts.items()):
                 known = attempts.get(fact.job_id)
                 if fact.job_id <= last_id and not _is_the_states(fact, known):
+                    del facts[offset]
+
+    def drop_counted(self, counted: Collection[Counted]) -> None:
+        """Leave out what is a fact already, and what a skip that is one stands for."""
+        for facts in self.facts.values():
+            for offset, fact in list(facts.items()):
+                skips = (False, True) if fact.worker is not None else (True,)
+                if any((*_attempt(fact), skip) in counted for skip in skips):
                     del facts[offset]
 
     def after(self, reached: dict[int, int]) -> list[Fact]:
@@ -202,12 +211,16 @@ class Statistics:
         await self._bus.forward(batch.receipts(), [])
 
     async def _drop_lost(self, batch: Batch) -> None:
-        """Topics outlive a restore: ends of jobs of former lives count as far as the state says."""
+        """Topics outlive a restore: ends of jobs of former lives count as far as the state says.
+
+        Each once: facts from an archive do not have the offsets that they come from.
+        """
         restored = self._restored
         if restored is None or restored.attempts is None:
             return
         if jobs := batch.jobs(restored.last_id):
             batch.drop_lost(restored.last_id, await restored.attempts(jobs))
+            batch.drop_counted(await self._offload(partial(self._facts.counted, jobs)))
 
     def _say(self, failing: str | None) -> None:
         if failing != self.failing:

@@ -155,6 +155,10 @@ WHERE worker IS NOT NULL AND (run_id, job_id, attempt) IN (
     SELECT (unnest($runs::BIGINT[]), unnest($jobs::BIGINT[]), unnest($attempts::BIGINT[]))
 )
 
+-- name: counted
+SELECT run_id, job_id, attempt, worker IS NULL FROM facts
+WHERE job_id IN (SELECT unnest($jobs::BIGINT[]))
+
 -- name: skipped
 -- Null workers: the jobs ended without an attempt.
 SELECT run_id, job_id, attempt FROM facts

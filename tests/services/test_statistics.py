@@ -22,7 +22,8 @@ from control.model.records import Delivery, Receipts, Record
 from control.model.states import Outcome, Speed
 from control.services.statistics import Statistics, fact_of
 from store.bus_log import SqliteLogRows
-from store.facts import Fact, Facts
+from store.fact import Fact
+from store.facts import Facts
 from store.migrations import migrate
 from store.writer import Writer
 

@@ -10,7 +10,15 @@ from trio.testing import MockClock
 from control.model import limits
 from control.model.life import KnownAttempts, Lost
 from control.services.statistics import Restored, Statistics
-from tests.services.test_statistics import finished, inline, jobs_of, opened
+from tests.services.test_statistics import World, finished, inline, jobs_of, opened, skipped
+
+
+def rows_of(world: World, folder: Path) -> list[tuple[int, int]]:
+    """The job and attempt of each fact."""
+    path = folder / "facts.csv"
+    world.facts.export(path, "csv")
+    with path.open(encoding="utf-8") as file:
+        return sorted((int(row["job_id"]), int(row["attempt"])) for row in DictReader(file))
 
 
 async def test_ends_of_a_lost_life_that_come_after_a_restore_do_not_count(
@@ -61,11 +69,8 @@ async def test_ends_of_a_lost_life_that_come_after_a_restore_do_not_count(
             await world.publish(finished(5, final=False), finished(5, attempt=2))
             await trio.sleep(limits.FACTS_FLUSH_S + 1)
             assert world.unread() == 0
-        path = tmp_path / "facts.csv"
-        world.facts.export(path, "csv")
-        with path.open(encoding="utf-8") as file:
-            rows = sorted((int(row["job_id"]), int(row["attempt"])) for row in DictReader(file))
-        assert rows == [(1, 1), (2, 1), (2, 2_002), (3, 1), (3, 2), (5, 1), (last_id + 1, 1)]
+        counted = [(1, 1), (2, 1), (2, 2_002), (3, 1), (3, 2), (5, 1), (last_id + 1, 1)]
+        assert rows_of(world, tmp_path) == counted
 
 
 async def test_a_restored_state_counts_what_is_of_its_own_life(
@@ -104,3 +109,42 @@ async def test_a_restored_state_counts_what_is_of_its_own_life(
             await trio.sleep(limits.FACTS_FLUSH_S + 1)
         assert asked == [[(1, 2)]]
         assert jobs_of(world, tmp_path) == [1, 2, 101]
+
+
+async def test_what_restored_facts_have_is_not_counted_again(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """A plane was killed before it acknowledged what its facts, and so a backup, have already."""
+
+    async def find_lost(_: Sequence[tuple[int, int]]) -> Lost:
+        await trio.lowlevel.checkpoint()
+        return Lost(
+            last_job_id=5,
+            last_id=100,
+            open_jobs=[],
+            counted=[],
+            again=[],
+            under_way=[],
+            beyond=[],
+            from_start=False,
+        )
+
+    async def look(jobs: Collection[int]) -> Mapping[int, KnownAttempts]:
+        await trio.lowlevel.checkpoint()
+        return {job: KnownAttempts(2, {1}) for job in jobs}
+
+    ends = finished(1, final=False), finished(1, attempt=2), skipped(2)
+    with opened(tmp_path) as world:
+        async with world.running():
+            await world.publish(*ends, finished(3), finished(4))
+            await trio.sleep(limits.FACTS_FLUSH_S + 1)
+    with opened(tmp_path) as world:
+        world.facts.forget_reached()  # An archive's facts do not have it.
+        restored = Restored(2, 100, find_lost, look)
+        world.statistics = Statistics(world.bus, world.facts, inline, restored=restored)
+        async with world.running():
+            # The fact of 3 is a worker's; its job was cancelled before that began.
+            await world.publish(*ends, finished(2), skipped(3), finished(4), finished(5))
+            await trio.sleep(limits.FACTS_FLUSH_S + 1)
+        assert rows_of(world, tmp_path) == [(1, 1), (1, 2), (2, 1), (3, 1), (4, 1), (5, 1)]
+        assert world.facts.skipped(10) == [(1, 3, 1), (1, 2, 1)]

@@ -3,7 +3,7 @@
 import msgspec
 
 from control.model.states import Outcome, Speed
-from store.facts import Fact
+from store.fact import Fact
 
 NOW_MS = 1_800_000_000_000
 HOUR_MS = 3_600_000

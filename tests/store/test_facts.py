@@ -49,7 +49,8 @@ CRASH = """
     from pathlib import Path
     import msgspec
     from control.model.errors import StoreFailed
-    from store.facts import Fact, Facts
+    from store.fact import Fact
+    from store.facts import Facts
 
     facts = Facts(Path(sys.argv[1]))
     batch = msgspec.json.decode(sys.argv[2], type=list[Fact])

@@ -14,7 +14,8 @@ from control.model import limits
 from control.model.reports import SlowAttempt, Spread, TaskStats, WorkerAttempt
 from control.model.states import Outcome
 from control.model.times import to_rfc3339
-from store.facts import Fact, Facts
+from store.fact import Fact
+from store.facts import Facts
 from tests.store.fact_samples import HOUR_MS, NOW_MS, TOPIC, fact, skipped
 
 

@@ -1,0 +1,34 @@
+"""Owns the shape of a fact, and what tells facts apart."""
+
+import msgspec
+
+from control.model.states import Outcome, Speed
+
+# A run, a job, an attempt, and whether the job ended without it.
+Counted = tuple[int, int, int, bool]
+
+
+class Fact(msgspec.Struct, frozen=True, kw_only=True):
+    """One row: how an attempt ended, or a job that ended without one. Null seconds: never began."""
+
+    run_id: int
+    job_id: int
+    attempt: int
+    pipeline: str
+    job: str
+    stage: str | None = None
+    kind: str
+    client: str
+    worker: str | None = None
+    partition: int | None = None
+    speed: Speed | None = None
+    outcome: Outcome
+    final: bool
+    expected: float | None = None
+    ready_ms: int
+    started_ms: int | None = None
+    finished_ms: int
+    wait_seconds: float | None = None
+    duration_seconds: float | None = None
+    exit_code: int | None = None
+    error: str | None = None
