@@ -82,7 +82,10 @@ def lost_since(
     whether the offsets of its bus have restarted.
     """
     found = epoch.open_jobs(conn)
-    ends = _attempts(conn, unread(Topic.TASK_RUN_RESULTS, Group.STATISTICS))
+    results = list(unread(Topic.TASK_RUN_RESULTS, Group.STATISTICS))
+    ends = _attempts(conn, results)
+    skips = _attempts(conn, [each for each in results if isinstance(each, Skipped)])
+    worker_ends = _attempts(conn, [each for each in results if isinstance(each, Finished)])
     known = _attempts(conn, unread(Topic.TASK_RUN_RESULTS, Group.TRIGGER))
     under_way = _attempts(conn, unread(Topic.TASK_RUNS, Group.BALANCER))
     under_way |= _attempts(conn, unread(Topic.TASK_RUNS_LOAD_BALANCED, Group.DISPATCHER))
@@ -97,8 +100,8 @@ def lost_since(
         ],
         counted=sorted(known - ends),
         # The end of a job that was cancelled while it ran is published after its worker's.
-        again=sorted(ends.union(epoch.begun(conn, sorted(under_way)))),
-        under_way=sorted(under_way),
+        skipped_again=sorted(skips.union(epoch.begun(conn, sorted(under_way | known)))),
+        ended_again=sorted(under_way | worker_ends),
         beyond=epoch.beyond(conn, retries),
         from_start=from_start,
     )

@@ -147,8 +147,8 @@ class Facts:
                 "last_id": lost.last_id,
                 **columns_of(lost.open_jobs, "open_jobs", "open_attempts"),
                 **columns_of(lost.counted, "counted_jobs", "counted_attempts"),
-                **columns_of(lost.again, "again_jobs", "again_attempts"),
-                **columns_of(lost.under_way, "under_way_jobs", "under_way_attempts"),
+                **columns_of(lost.skipped_again, "skipped_jobs", "skipped_attempts"),
+                **columns_of(lost.ended_again, "ended_jobs", "ended_attempts"),
                 **columns_of(lost.beyond, "beyond_jobs", "beyond_attempts"),
             }
             row = cursor.execute(_SQL["forget_lost"], values).fetchone()

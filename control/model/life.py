@@ -47,7 +47,8 @@ class Lost(msgspec.Struct, frozen=True, kw_only=True):
     last_id: int  # Before the first one of its epoch.
     open_jobs: Sequence[tuple[int, int]]  # With their last attempts,
     counted: Sequence[tuple[int, int]]  # but for those that had ended, which the bus still knows.
-    again: Sequence[tuple[int, int]]  # Attempts whose ends the bus delivers again,
-    under_way: Sequence[tuple[int, int]]  # those that it lets a worker end again,
+    # Attempts of which the bus brings, or leads to, an end again: the job's without an attempt,
+    skipped_again: Sequence[tuple[int, int]]
+    ended_again: Sequence[tuple[int, int]]  # or a worker's;
     beyond: Sequence[tuple[int, int]]  # and those that its jobs have not come to.
     from_start: bool  # Whether the offsets of its bus have restarted.

@@ -59,14 +59,14 @@ SELECT DISTINCT job_id, attempt FROM facts WHERE attempt > 1
 -- attempts at jobs that are open in it, and ends that its bus delivers, or brings about, again.
 DELETE FROM facts
 WHERE (job_id > $last_job AND job_id <= $last_id)
-    OR (job_id, attempt) IN (
-        SELECT (unnest($again_jobs::BIGINT[]), unnest($again_attempts::BIGINT[]))
-    )
+    OR (worker IS NULL AND (job_id, attempt) IN (
+        SELECT (unnest($skipped_jobs::BIGINT[]), unnest($skipped_attempts::BIGINT[]))
+    ))
     OR (job_id, attempt) IN (
         SELECT (unnest($beyond_jobs::BIGINT[]), unnest($beyond_attempts::BIGINT[]))
     )
     OR (worker IS NOT NULL AND (job_id, attempt) IN (
-        SELECT (unnest($under_way_jobs::BIGINT[]), unnest($under_way_attempts::BIGINT[]))
+        SELECT (unnest($ended_jobs::BIGINT[]), unnest($ended_attempts::BIGINT[]))
     ))
     OR ((job_id, attempt) NOT IN (
             SELECT (unnest($counted_jobs::BIGINT[]), unnest($counted_attempts::BIGINT[]))

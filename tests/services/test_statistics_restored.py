@@ -41,8 +41,8 @@ async def test_ends_of_a_lost_life_that_come_after_a_restore_do_not_count(
             last_id=last_id,
             open_jobs=[(2, 1)],
             counted=[],
-            again=[],
-            under_way=[],
+            skipped_again=[],
+            ended_again=[],
             beyond=[],
             from_start=False,
         )
@@ -86,8 +86,8 @@ async def test_a_restored_state_counts_what_is_of_its_own_life(
             last_id=100,
             open_jobs=[(2, 1)],
             counted=[],
-            again=[],
-            under_way=[],
+            skipped_again=[],
+            ended_again=[],
             beyond=[(1, 2)],
             from_start=True,
         )
@@ -123,8 +123,8 @@ async def test_what_restored_facts_have_is_not_counted_again(
             last_id=100,
             open_jobs=[],
             counted=[],
-            again=[],
-            under_way=[],
+            skipped_again=[],
+            ended_again=[],
             beyond=[],
             from_start=False,
         )

@@ -13,8 +13,8 @@ NOTHING = Lost(
     last_id=2_000,
     open_jobs=[],
     counted=[],
-    again=[],
-    under_way=[],
+    skipped_again=[],
+    ended_again=[],
     beyond=[],
     from_start=True,
 )
@@ -31,6 +31,7 @@ FACTS = (
 
 def kept(path: Path, **lost: object) -> list[tuple[int, int]]:
     """Which attempts have facts after a restore."""
+    path.mkdir(exist_ok=True)
     facts = Facts(path / "facts.duckdb")
     facts.append(FACTS, TOPIC, {0: 9})
     fields = {name: getattr(NOTHING, name) for name in NOTHING.__struct_fields__}
@@ -67,12 +68,9 @@ def test_what_was_counted_and_is_not_heard_again_stays(tmp_path: Path) -> None:
 
 
 def test_what_the_bus_delivers_again_is_counted_then(tmp_path: Path) -> None:
-    assert kept(tmp_path, again=[(1, 1), (3, 1)]) == without((1, 1), (3, 1))
-
-
-def test_what_a_worker_ends_again_is_counted_then(tmp_path: Path) -> None:
-    # But what the state had said of an attempt is not said again.
-    assert kept(tmp_path, under_way=[(2, 2), (3, 1)]) == without((2, 2))
+    # Job 1 had an attempt, which ended; job 3 was skipped at its first.
+    assert kept(tmp_path, skipped_again=[(1, 1), (3, 1)]) == without((3, 1))
+    assert kept(tmp_path / "b", ended_again=[(2, 2), (3, 1)]) == without((2, 2))
 
 
 def test_attempts_that_a_job_has_not_come_to_have_none(tmp_path: Path) -> None:
