@@ -110,17 +110,13 @@ def lost_since(
 def _attempts(conn: sqlite3.Connection, messages: Iterable[Message]) -> set[tuple[int, int]]:
     """Which attempts at jobs of these data the messages are about.
 
-    What names a job with another run is foreign.
+    What names a job with another run, pipeline, or client is foreign.
     """
-    found: set[tuple[int, int, int]] = set()
+    found: set[tuple[int, int, int, str, str]] = set()
     for message in messages:
-        match message:
-            case Finished() | Skipped() | JobReady():
-                found.add((message.run_id, message.job_id, message.attempt))
-            case Placed(job=job):
-                found.add((job.run_id, job.job_id, job.attempt))
-            case _:
-                pass
+        job = message.job if isinstance(message, Placed) else message
+        if isinstance(job, Finished | Skipped | JobReady):
+            found.add((job.run_id, job.job_id, job.attempt, job.pipeline, job.client))
     return set(epoch.of_runs(conn, sorted(found)))
 
 

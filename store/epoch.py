@@ -158,9 +158,12 @@ def beyond(
 
 
 def of_runs(
-    conn: sqlite3.Connection, attempts: Sequence[tuple[int, int, int]]
+    conn: sqlite3.Connection, attempts: Sequence[tuple[int, int, int, str, str]]
 ) -> Sequence[tuple[int, int]]:
-    """Those of these attempts, run ids, job ids, and numbers, whose jobs are of these runs."""
+    """Those of these attempts, job ids and numbers, that are at jobs of their runs.
+
+    `attempts`: run, job, number, pipeline, and client.
+    """
     text = msgspec.json.encode(attempts).decode()
     return conn.execute(_SQL["of_runs"], (text,)).fetchall()
 

@@ -4,8 +4,8 @@ import msgspec
 
 from control.model.states import Outcome, Speed
 
-# A run, a job, an attempt, and whether the job ended without it.
-Counted = tuple[int, int, int, bool]
+# A run, a job, an attempt, the pipeline, and whether the job ended without an attempt.
+Counted = tuple[int, int, int, str, bool]
 
 
 class Fact(msgspec.Struct, frozen=True, kw_only=True):

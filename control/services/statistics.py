@@ -88,7 +88,7 @@ class Batch:
         for facts in self.facts.values():
             for offset, fact in list(facts.items()):
                 skips = (False, True) if fact.worker is not None else (True,)
-                if any((*_attempt(fact), skip) in counted for skip in skips):
+                if any((*_attempt(fact), fact.pipeline, skip) in counted for skip in skips):
                     del facts[offset]
 
     def after(self, reached: dict[int, int]) -> list[Fact]:

@@ -56,7 +56,8 @@ WHERE e.value ->> 1 = j.attempt AND j.started_ms IS NOT NULL
 
 -- name: of_runs
 SELECT j.id, e.value ->> 2 FROM json_each(?) AS e JOIN jobs AS j ON j.id = e.value ->> 1
-WHERE j.run_id = e.value ->> 0
+JOIN runs AS r ON r.id = j.run_id
+WHERE r.id = e.value ->> 0 AND r.pipeline = e.value ->> 3 AND r.client_id = e.value ->> 4
 
 -- name: attempts_over
 SELECT job_id, attempt FROM attempts WHERE job_id IN (SELECT value FROM json_each(?))

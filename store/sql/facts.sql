@@ -156,7 +156,7 @@ WHERE worker IS NOT NULL AND (run_id, job_id, attempt) IN (
 )
 
 -- name: counted
-SELECT run_id, job_id, attempt, worker IS NULL FROM facts
+SELECT run_id, job_id, attempt, pipeline, worker IS NULL FROM facts
 WHERE job_id IN (SELECT unnest($jobs::BIGINT[]))
 
 -- name: skipped

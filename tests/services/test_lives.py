@@ -120,11 +120,11 @@ def test_the_log_of_what_has_ended_stays_though_the_state_does_not_know_it(tmp_p
         data.log(job, attempt)
     data.state.write_bytes(backup)
     # Both wait, as far as the state knows; the end of one is in its log, on the way to the trigger.
-    data.start(unread=[finished(1)])
+    data.start(unread=[finished(1, pipeline="p", client="ann")])
     assert data.logs() == ["1.1.log", "3.1.log"]
 
 
-def test_an_end_that_names_a_job_with_another_run_is_foreign(tmp_path: Path) -> None:
+def test_an_end_that_names_a_job_with_another_run_or_pipeline_is_foreign(tmp_path: Path) -> None:
     data = Directory(tmp_path)
     data.start()
     data.commit(1)
@@ -132,7 +132,8 @@ def test_an_end_that_names_a_job_with_another_run_is_foreign(tmp_path: Path) -> 
     data.commit(2)
     data.log(1, 1)
     data.state.write_bytes(backup)
-    data.start(unread=[finished(1, run_id=2)])
+    foreign = finished(1, run_id=2, pipeline="p", client="ann"), finished(1, pipeline="theirs")
+    data.start(unread=foreign)
     assert data.logs() == []
 
 

@@ -119,7 +119,7 @@ async def test_what_restored_facts_have_is_not_counted_again(
     async def find_lost(_: Sequence[tuple[int, int]]) -> Lost:
         await trio.lowlevel.checkpoint()
         return Lost(
-            last_job_id=5,
+            last_job_id=6,
             last_id=100,
             open_jobs=[],
             counted=[],
@@ -134,9 +134,10 @@ async def test_what_restored_facts_have_is_not_counted_again(
         return {job: KnownAttempts(2, {1}) for job in jobs}
 
     ends = finished(1, final=False), finished(1, attempt=2), skipped(2)
+    foreign = finished(6, pipeline="theirs")
     with opened(tmp_path) as world:
         async with world.running():
-            await world.publish(*ends, finished(3), finished(4))
+            await world.publish(*ends, finished(3), finished(4), foreign)
             await trio.sleep(limits.FACTS_FLUSH_S + 1)
     with opened(tmp_path) as world:
         world.facts.forget_reached()  # An archive's facts do not have it.
@@ -145,6 +146,8 @@ async def test_what_restored_facts_have_is_not_counted_again(
         async with world.running():
             # The fact of 3 is a worker's; its job was cancelled before that began.
             await world.publish(*ends, finished(2), skipped(3), finished(4), finished(5))
+            await world.publish(finished(6))
             await trio.sleep(limits.FACTS_FLUSH_S + 1)
-        assert rows_of(world, tmp_path) == [(1, 1), (1, 2), (2, 1), (3, 1), (4, 1), (5, 1)]
+        counted = [(1, 1), (1, 2), (2, 1), (3, 1), (4, 1), (5, 1)]
+        assert rows_of(world, tmp_path) == [*counted, (6, 1), (6, 1)]
         assert world.facts.skipped(10) == [(1, 3, 1), (1, 2, 1)]
