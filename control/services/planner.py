@@ -84,14 +84,16 @@ class Planner:
     def _plan_again(self, tx: Tx, *, now_ms: int) -> None:
         """Forget what was planned by a clock that was ahead, inside the transaction.
 
-        Times that were seen to by such a clock are still to come. Those that have a run do not
-        start again.
+        Times that were seen to by such a clock, or that a schedule was planned after, are still to
+        come. Those that have a run do not start again.
         """
         seen_ms = settings.seen_ms(tx.conn)
         beyond_ms = now_ms + limits.PLAN_AHEAD_MS + limits.PLAN_SKIP_MS + limits.PLAN_NEAR_MS
         if seen_ms > now_ms + limits.CLOCK_STEP_MIN_MS:
             settings.put_seen(tx.conn, now_ms)
             beyond_ms = now_ms
+        else:
+            settings.raise_seen(tx.conn, now_ms)
         again = schedules.plan_again(tx.conn, from_ms=now_ms, beyond_ms=beyond_ms)
         if again:
             LOG.warning(

@@ -167,6 +167,22 @@ async def test_a_time_that_comes_twice_fires_once(
         assert len(found) == 12 if step_ms == -HOUR_MS else 18
 
 
+@pytest.mark.parametrize("step_ms", [-HOUR_MS, -30 * DAY_MS])
+async def test_a_schedule_that_has_never_fired_follows_a_clock_that_is_set_back(
+    tmp_path: Path, autojump_clock: MockClock, step_ms: int
+) -> None:
+    async with opened(tmp_path) as (plane, nursery):
+        plane.client("ann")
+        await started(plane, nursery)
+        await plane.put(pipeline("p", schedules=(ScheduleSpec(cron="*/10 * * * *"),)))
+        await trio.sleep(10)
+        plane.stepped_ms += step_ms
+        begin_ms = plane.clock.wall_ms()
+        await trio.sleep(60 * 60)
+        first_ms = (begin_ms // (10 * MINUTE_MS) + 1) * 10 * MINUTE_MS
+        assert nominals(plane) == list(range(first_ms, first_ms + HOUR_MS, 10 * MINUTE_MS))
+
+
 async def test_a_time_that_the_clock_left_out_was_missed(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
