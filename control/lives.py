@@ -83,9 +83,8 @@ def lost_since(
     """
     found = epoch.open_jobs(conn)
     results = list(unread(Topic.TASK_RUN_RESULTS, Group.STATISTICS))
-    ends = _attempts(conn, results)
     skips = _attempts(conn, [each for each in results if isinstance(each, Skipped)])
-    worker_ends = _attempts(conn, [each for each in results if isinstance(each, Finished)])
+    ended = _attempts(conn, [each for each in results if isinstance(each, Finished)])
     known = _attempts(conn, unread(Topic.TASK_RUN_RESULTS, Group.TRIGGER))
     under_way = _attempts(conn, unread(Topic.TASK_RUNS, Group.BALANCER))
     under_way |= _attempts(conn, unread(Topic.TASK_RUNS_LOAD_BALANCED, Group.DISPATCHER))
@@ -98,10 +97,10 @@ def lost_since(
             (job, number_in_backup(life.epoch, attempt, max(known_attempts[job].over, default=0)))
             for job, attempt in open_jobs
         ],
-        counted=sorted(known - ends),
+        counted=sorted(known - skips - ended),
         # The end of a job that was cancelled while it ran is published after its worker's.
         skipped_again=sorted(skips.union(epoch.begun(conn, sorted(under_way | known)))),
-        ended_again=sorted(under_way | worker_ends),
+        ended_again=sorted(under_way | ended),
         beyond=epoch.beyond(conn, retries),
         from_start=from_start,
     )

@@ -77,19 +77,17 @@ class Batch:
 
     def drop_lost(self, last_id: int, attempts: Mapping[int, KnownAttempts]) -> None:
         """Leave out what ended in a life that is lost; `attempts`: of the jobs that are known."""
-        for facts in self.facts.values():
-            for offset, fact in list(facts.items()):
-                known = attempts.get(fact.job_id)
-                if fact.job_id <= last_id and not _is_the_states(fact, known):
-                    del facts[offset]
+        self._filter(
+            lambda fact: fact.job_id > last_id or _is_the_states(fact, attempts.get(fact.job_id))
+        )
 
-    def drop_counted(self, counted: Collection[Counted]) -> None:
+    def drop_counted(self, counted: set[Counted]) -> None:
         """Leave out what is a fact already, and what a skip that is one stands for."""
-        for facts in self.facts.values():
-            for offset, fact in list(facts.items()):
-                skips = (False, True) if fact.worker is not None else (True,)
-                if any((*_attempt(fact), fact.pipeline, skip) in counted for skip in skips):
-                    del facts[offset]
+        self._filter(lambda fact: not _counted_as(fact) & counted)
+
+    def _filter(self, counts: Callable[[Fact], bool]) -> None:
+        for partition, facts in self.facts.items():
+            self.facts[partition] = {at: fact for at, fact in facts.items() if counts(fact)}
 
     def after(self, reached: dict[int, int]) -> list[Fact]:
         """The facts that are not stored yet."""
@@ -260,6 +258,11 @@ def _is_the_states(fact: Fact, known: KnownAttempts | None) -> bool:
 
 def _attempt(fact: Fact) -> tuple[int, int, int]:
     return fact.run_id, fact.job_id, fact.attempt
+
+
+def _counted_as(fact: Fact) -> set[Counted]:
+    """The facts that stand for this one: itself, or the skip of its attempt."""
+    return {(*_attempt(fact), fact.pipeline, skip) for skip in (True, fact.worker is None)}
 
 
 def _messages(durations: Sequence[LearnedOfJob]) -> Iterator[Learned]:
