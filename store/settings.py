@@ -18,7 +18,8 @@ class Setting(StrEnum):
     DATA = "data"  # Which data these are, to consoles; a copy has the same.
     BUS = "bus"  # Where waiting jobs are: `embedded`, or a cluster with its prefix.
     SPLIT = "split"  # The share of the partitions for slow jobs, or `auto`, once it was set.
-    SEEN = "seen_ms"  # Until which wall time planned runs that were due have been seen to.
+    # Until which wall time planned runs that were due have been seen to, or schedules were planned.
+    SEEN = "seen_ms"
     CLOCK = "clock"  # A `ClockRecord`, once the wall clock was set.
 
 
@@ -73,7 +74,7 @@ def put_clock(conn: sqlite3.Connection, record: ClockRecord) -> None:
 
 
 def seen_ms(conn: sqlite3.Connection) -> int:
-    """Until which wall time planned runs that were due have been seen to."""
+    """As `Setting.SEEN` says."""
     return int(get(conn, Setting.SEEN) or 0)
 
 
