@@ -1,5 +1,7 @@
 """Decides that nothing lasts longer or shorter, and nothing is lost, when the wall clock is set."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,7 @@ from tests.services.test_dispatcher import assigned, connect, ended, start
 MINUTE_MS = 60_000
 HOUR_MS = 60 * MINUTE_MS
 DAY_MS = 24 * HOUR_MS
+EVERY_TEN_MINUTES = ScheduleSpec(cron="*/10 * * * *")
 STEPS = pytest.mark.parametrize("step_ms", [HOUR_MS, -HOUR_MS, 30 * DAY_MS, -30 * DAY_MS])
 
 
@@ -30,6 +33,16 @@ async def started(plane: Plane, nursery: trio.Nursery) -> None:
     """All that keeps time."""
     for service in (plane.clock_watch, plane.planner, plane.publisher, plane.trigger):
         await nursery.start(service.run)
+
+
+@asynccontextmanager
+async def scheduled(path: Path, spec: ScheduleSpec = EVERY_TEN_MINUTES) -> AsyncIterator[Plane]:
+    """A plane with all that keeps time, and a schedule."""
+    async with opened(path) as (plane, nursery):
+        plane.client("ann")
+        await started(plane, nursery)
+        await plane.put(pipeline("p", schedules=(spec,)))
+        yield plane
 
 
 def nominals(plane: Plane) -> list[int]:
@@ -120,10 +133,7 @@ async def test_a_clock_ahead_for_a_minute_silences_no_schedule(
     tmp_path: Path, autojump_clock: MockClock, missed: Missed, ahead_ms: int, *, restart: bool
 ) -> None:
     spec = ScheduleSpec(cron="*/10 * * * *", missed=missed)
-    async with opened(tmp_path) as (plane, nursery):
-        plane.client("ann")
-        await started(plane, nursery)
-        await plane.put(pipeline("p", schedules=(spec,)))
+    async with scheduled(tmp_path, spec) as plane:
         await trio.sleep(15 * 60)
         right_ms = plane.clock.wall_ms()
         plane.stepped_ms += ahead_ms
@@ -154,10 +164,7 @@ async def _fires_each_ten_minutes(plane: Plane, right_ms: int) -> None:
 async def test_a_time_that_comes_twice_fires_once(
     tmp_path: Path, autojump_clock: MockClock, step_ms: int
 ) -> None:
-    async with opened(tmp_path) as (plane, nursery):
-        plane.client("ann")
-        await started(plane, nursery)
-        await plane.put(pipeline("p", schedules=(ScheduleSpec(cron="*/10 * * * *"),)))
+    async with scheduled(tmp_path) as plane:
         await trio.sleep(2 * 3_600 + 30)
         assert len(nominals(plane)) == 12
         plane.stepped_ms += step_ms
@@ -171,10 +178,7 @@ async def test_a_time_that_comes_twice_fires_once(
 async def test_a_schedule_that_has_never_fired_follows_a_clock_that_is_set_back(
     tmp_path: Path, autojump_clock: MockClock, step_ms: int
 ) -> None:
-    async with opened(tmp_path) as (plane, nursery):
-        plane.client("ann")
-        await started(plane, nursery)
-        await plane.put(pipeline("p", schedules=(ScheduleSpec(cron="*/10 * * * *"),)))
+    async with scheduled(tmp_path) as plane:
         await trio.sleep(10)
         plane.stepped_ms += step_ms
         begin_ms = plane.clock.wall_ms()

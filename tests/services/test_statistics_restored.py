@@ -1,24 +1,17 @@
 """Decides that after a restore statistics count what the state knows of, and nothing else."""
 
 from collections.abc import Collection, Mapping, Sequence
-from csv import DictReader
 from pathlib import Path
 
+import msgspec
 import trio
 from trio.testing import MockClock
 
 from control.model import limits
 from control.model.life import KnownAttempts, Lost
 from control.services.statistics import Restored, Statistics
-from tests.services.test_statistics import World, finished, inline, jobs_of, opened, skipped
-
-
-def rows_of(world: World, folder: Path) -> list[tuple[int, int]]:
-    """The job and attempt of each fact."""
-    path = folder / "facts.csv"
-    world.facts.export(path, "csv")
-    with path.open(encoding="utf-8") as file:
-        return sorted((int(row["job_id"]), int(row["attempt"])) for row in DictReader(file))
+from tests.services.test_statistics import finished, inline, jobs_of, opened, skipped
+from tests.store.fact_samples import NOTHING_LOST, attempts_in
 
 
 async def test_ends_of_a_lost_life_that_come_after_a_restore_do_not_count(
@@ -36,15 +29,8 @@ async def test_ends_of_a_lost_life_that_come_after_a_restore_do_not_count(
     async def find_lost(retries: Sequence[tuple[int, int]]) -> Lost:
         await trio.lowlevel.checkpoint()
         assert not retries
-        return Lost(
-            last_job_id=3,
-            last_id=last_id,
-            open_jobs=[(2, 1)],
-            counted=[],
-            skipped_again=[],
-            ended_again=[],
-            beyond=[],
-            from_start=False,
+        return msgspec.structs.replace(
+            NOTHING_LOST, last_job_id=3, last_id=last_id, open_jobs=[(2, 1)], from_start=False
         )
 
     async def look(jobs: Collection[int]) -> Mapping[int, KnownAttempts]:
@@ -70,7 +56,7 @@ async def test_ends_of_a_lost_life_that_come_after_a_restore_do_not_count(
             await trio.sleep(limits.FACTS_FLUSH_S + 1)
             assert world.unread() == 0
         counted = [(1, 1), (2, 1), (2, 2_002), (3, 1), (3, 2), (5, 1), (last_id + 1, 1)]
-        assert rows_of(world, tmp_path) == counted
+        assert attempts_in(world.facts, tmp_path) == counted
 
 
 async def test_a_restored_state_counts_what_is_of_its_own_life(
@@ -81,15 +67,8 @@ async def test_a_restored_state_counts_what_is_of_its_own_life(
     async def find_lost(retries: Sequence[tuple[int, int]]) -> Lost:
         await trio.lowlevel.checkpoint()
         asked.append(retries)
-        return Lost(
-            last_job_id=3,
-            last_id=100,
-            open_jobs=[(2, 1)],
-            counted=[],
-            skipped_again=[],
-            ended_again=[],
-            beyond=[(1, 2)],
-            from_start=True,
+        return msgspec.structs.replace(
+            NOTHING_LOST, last_job_id=3, last_id=100, open_jobs=[(2, 1)], beyond=[(1, 2)]
         )
 
     async def look(jobs: Collection[int]) -> Mapping[int, KnownAttempts]:
@@ -118,16 +97,7 @@ async def test_what_restored_facts_have_is_not_counted_again(
 
     async def find_lost(_: Sequence[tuple[int, int]]) -> Lost:
         await trio.lowlevel.checkpoint()
-        return Lost(
-            last_job_id=6,
-            last_id=100,
-            open_jobs=[],
-            counted=[],
-            skipped_again=[],
-            ended_again=[],
-            beyond=[],
-            from_start=False,
-        )
+        return msgspec.structs.replace(NOTHING_LOST, last_job_id=6, last_id=100, from_start=False)
 
     async def look(jobs: Collection[int]) -> Mapping[int, KnownAttempts]:
         await trio.lowlevel.checkpoint()
@@ -149,5 +119,5 @@ async def test_what_restored_facts_have_is_not_counted_again(
             await world.publish(finished(6))
             await trio.sleep(limits.FACTS_FLUSH_S + 1)
         counted = [(1, 1), (1, 2), (2, 1), (3, 1), (4, 1), (5, 1)]
-        assert rows_of(world, tmp_path) == [*counted, (6, 1), (6, 1)]
+        assert attempts_in(world.facts, tmp_path) == [*counted, (6, 1), (6, 1)]
         assert world.facts.skipped(10) == [(1, 3, 1), (1, 2, 1)]

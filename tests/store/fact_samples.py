@@ -1,10 +1,26 @@
 """Owns the facts that tests are written with."""
 
+from csv import DictReader
+from pathlib import Path
+
 import msgspec
 
+from control.model.life import Lost
 from control.model.states import Outcome, Speed
 from store.fact import Fact
+from store.facts import Facts
 
+# What is lost by a restore that loses nothing.
+NOTHING_LOST = Lost(
+    last_job_id=50,
+    last_id=2_000,
+    open_jobs=[],
+    counted=[],
+    skipped_again=[],
+    ended_again=[],
+    beyond=[],
+    from_start=True,
+)
 NOW_MS = 1_800_000_000_000
 HOUR_MS = 3_600_000
 TOPIC = "results"
@@ -41,3 +57,11 @@ def skipped(job_id: int, ago_ms: int = 1_000, **fields: object) -> Fact:
         ["worker", "partition", "speed", "started_ms", "wait_seconds", "duration_seconds", "stage"]
     )
     return fact(job_id, ago_ms, **(nothing | {"outcome": Outcome.CANCELLED} | fields))
+
+
+def attempts_in(facts: Facts, folder: Path) -> list[tuple[int, int]]:
+    """The job and attempt of each fact, sorted; writes a file into the folder."""
+    path = folder / "facts.csv"
+    facts.export(path, "csv")
+    with path.open(encoding="utf-8") as file:
+        return sorted((int(row["job_id"]), int(row["attempt"])) for row in DictReader(file))
