@@ -33,10 +33,16 @@ class Log(msgspec.Struct):
     finished: dict[tuple[int, int], tuple[int, int]] = {}  # By attempt: where.
     leases: set[Lease] = set()  # That were given out.
     topics: int = 0  # How often the topic of results was made.
+    leases_lost: bool = False  # Whoever was being stopped then has no end: nobody has its lease.
 
     def copy(self) -> "Log":
         """As it is now."""
-        return Log(dict(self.results), dict(self.finished), set(self.leases), self.topics)
+        return msgspec.structs.replace(
+            self,
+            results=dict(self.results),
+            finished=dict(self.finished),
+            leases=set(self.leases),
+        )
 
 
 class Checks:

@@ -229,6 +229,7 @@ class World:
             topic, anew = faults.topic_to_lose(self.rng)
             self.say(f"{topic} loses its records{' and is made anew' if anew else ''}")
             self._data.lose(topic, anew=anew)
+            self.checks.log.leases_lost |= topic == Topic.TASK_RUNS_LOAD_BALANCED
             if topic == Topic.TASK_RUN_RESULTS:
                 self._results_lost = True
                 self.checks.log.topics += anew
