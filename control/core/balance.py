@@ -18,7 +18,7 @@ from control.core.fleet import Fleet
 from control.core.learning import Learning
 from control.core.loads import loads
 from control.core.outstanding import Outstanding, Placed
-from control.core.past import Past
+from control.core.past import Past, owner_of
 from control.core.placing import Placing
 from control.core.policy import SLOW_SHARE, Assignment, Policy
 from control.core.quotas import Quotas, with_priority
@@ -84,7 +84,7 @@ class Balancer:
         """
         if self._moving and job.job_id in self._moving:  # Perhaps once more since it left.
             job = msgspec.structs.replace(job, order=self._moving.pop(job.job_id))
-        if self._past.has_ended(job.job_id, job.attempt, job.run_id):
+        if self._past.has_ended(job.job_id, job.attempt, owner_of(job)):
             return False
         known, waiting = self.outstanding.jobs.get(job.job_id), self.waiting.jobs.get(job.job_id)
         if self._rivals.hold(job, place, waiting, known):
@@ -93,7 +93,7 @@ class Balancer:
             return False
         if self._past.was_cancelled(job.job_id, job.attempt):
             self._settle(job.job_id)
-            self._past.ended(job.run_id, job.job_id, job.attempt)
+            self._past.ended(owner_of(job), job.job_id, job.attempt)
             return False
         if waiting is not None:
             if waiting.job.attempt >= job.attempt:
@@ -105,7 +105,7 @@ class Balancer:
         if waiting is not None:
             put_back_s = waiting.put_back_s
         if put_back_s is None:
-            put_back_s = self._past.put_back_s(job.run_id, job.job_id)
+            put_back_s = self._past.put_back_s(owner_of(job), job.job_id)
         before = self._quotas.max_running(job.client)
         priority = self._quotas.priority(job.client, job.max_running)
         if self._quotas.max_running(job.client) != before:
@@ -157,11 +157,11 @@ class Balancer:
     def finished(self, message: Finished, now_ms: int) -> None:
         """An attempt ended (or was lost)."""
         known, put_back_s = self.outstanding.jobs.get(message.job_id), None
-        if known is not None and known.run_id not in {None, message.run_id}:
-            return  # It is foreign: the job is of another run.
+        if known is not None and known.owner not in {None, owner_of(message)}:
+            return  # It is foreign: the job is another one.
         if known is not None and known.attempt == message.attempt:
             put_back_s = self._settle(message.job_id)
-        self._past.ended(message.run_id, message.job_id, message.attempt, put_back_s)
+        self._past.ended(owner_of(message), message.job_id, message.attempt, put_back_s)
         self._submit_rivals(message.job_id)
         if message.outcome != Outcome.DONE:
             return

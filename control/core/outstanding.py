@@ -6,6 +6,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from control.core.estimates import Key
+from control.core.past import Owner
 from control.core.slots import Lane
 from control.model.states import Speed
 
@@ -26,6 +27,11 @@ class Placed(msgspec.Struct):
     placed_ms: int
     put_back_s: float | None = None  # In the order, when it waited.
     run_id: int | None = None  # None: known from its dispatcher's announcement only.
+
+    @property
+    def owner(self) -> Owner | None:
+        """Whose it is; None: that is not known."""
+        return None if self.run_id is None else (self.run_id, *self.key)
 
 
 class Outstanding:

@@ -7,12 +7,13 @@ executed, one after the other, and neither is taken for the other.
 from collections import defaultdict
 
 from control.core.outstanding import Placed
+from control.core.past import owner_of
 from control.core.waiting import Waiting
 from control.model.messages import JobReady
 
 
 class Rivals:
-    """The jobs whose id another run's job has, until that one has ended. With their places."""
+    """The jobs whose id another job has, until that one has ended. With their places."""
 
     def __init__(self) -> None:
         self._held: defaultdict[int, list[tuple[JobReady, int]]] = defaultdict(list)
@@ -20,9 +21,9 @@ class Rivals:
     def hold(
         self, job: JobReady, place: int, waiting: Waiting | None, placed: Placed | None
     ) -> bool:
-        """Hold the job back if its id is another run's, by what waits and what is placed."""
-        run_id = waiting.job.run_id if waiting is not None else placed and placed.run_id
-        if run_id in {None, job.run_id}:
+        """Hold the job back if its id is another one's, by what waits and what is placed."""
+        owner = owner_of(waiting.job) if waiting is not None else placed and placed.owner
+        if owner in {None, owner_of(job)}:
             return False
         self._held[job.job_id].append((job, place))
         return True

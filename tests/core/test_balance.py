@@ -365,6 +365,33 @@ def test_two_jobs_with_one_id_are_both_executed_one_after_the_other() -> None:
         assert balancer.superseded == []
 
 
+def test_the_end_of_another_installations_job_is_not_taken_for_that_of_ours() -> None:
+    """It has the ids of a run and a job that are submitted later."""
+    balancer = Balancer(Policy(partitions=4))
+    balancer.worker_up(worker("w", 2, balancer))
+    other = msgspec.structs.replace(ready(1), pipeline="foreign")
+    for place, job in enumerate((other, ready(1))):
+        assert balancer.submit(job, place)
+        (made,) = balancer.assign(0, 100)
+        assert made.job == job
+        balancer.finished(msgspec.structs.replace(finished(made), pipeline=job.pipeline), 0)
+    assert not balancer.submit(ready(1), 2)
+
+
+def test_two_jobs_with_the_ids_of_one_are_both_executed() -> None:
+    for ours in (0, 1):
+        balancer = Balancer(Policy(partitions=4))
+        balancer.worker_up(worker("w", 2, balancer))
+        other = msgspec.structs.replace(ready(1), pipeline="foreign")
+        jobs = [ready(1), other] if ours == 0 else [other, ready(1)]
+        assert all(balancer.submit(job, place) for place, job in enumerate(jobs))
+        for job in jobs:
+            (made,) = balancer.assign(0, 100)
+            assert made.job == job
+            end = msgspec.structs.replace(finished(made), pipeline=job.pipeline)
+            balancer.finished(end, 0)
+
+
 def test_a_cancelled_job_is_not_executed_because_another_has_its_id() -> None:
     balancer = Balancer(Policy(partitions=4))
     other = msgspec.structs.replace(ready(1), run_id=7)
