@@ -153,25 +153,29 @@ class DataDirectory:
         What its readers say of that on Kafka is in `lost` until the next start.
         """
         with closing(sqlite3.connect(self.path / STATE_FILE, isolation_level=None)) as conn:
-            rows = conn.execute(
-                "SELECT name, partition, progress FROM bus_groups WHERE topic = ?", (topic,)
-            ).fetchall()
+            progress = {
+                (Group(group), partition): OffsetTracker.decode(text)
+                for group, partition, text in conn.execute(
+                    "SELECT name, partition, progress FROM bus_groups WHERE topic = ?", (topic,)
+                )
+            }
             sql = """SELECT partition, max(first_offset + count) FROM bus_log WHERE topic = ?
                      GROUP BY partition"""
             ends = dict(conn.execute(sql, (topic,)))
             conn.execute("DELETE FROM bus_log WHERE topic = ?", (topic,))
-            for group, partition, progress in rows:
-                tracker = OffsetTracker.decode(progress)
+            for partition in ends:  # Of what a group has finished nothing yet, it misses all.
+                for group in READERS[topic]:
+                    progress.setdefault((group, partition), OffsetTracker(0))
+            for (group, partition), tracker in progress.items():
                 end = max(ends.get(partition, 0), tracker.watermark)
                 new = OffsetTracker(0 if anew else end)
-                conn.execute(
-                    "UPDATE bus_groups SET progress = ?"
-                    " WHERE name = ? AND topic = ? AND partition = ?",
-                    (new.encode(), group, topic, partition),
-                )
+                sql = """INSERT INTO bus_groups (name, topic, partition, progress)
+                         VALUES (?, ?, ?, ?)
+                         ON CONFLICT DO UPDATE SET progress = excluded.progress"""
+                conn.execute(sql, (group, topic, partition, new.encode()))
                 if anew or tracker.watermark < end:
                     lost = RecordsLost(
-                        topic=topic, group=Group(group), partition=partition, below=new.watermark
+                        topic=topic, group=group, partition=partition, below=new.watermark
                     )
                     self.lost.append(Record(Topic.TASK_RUN_EVENTS, lost, 0))
 
