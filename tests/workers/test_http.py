@@ -46,6 +46,8 @@ class Handler(BaseHTTPRequestHandler):
             content = b"gr\xc3\xbcn \\ud800"
         elif path == "/liar":
             content = b"{not json"
+        elif path == "/deep":
+            content = b"[" * 50_000 + b"]" * 50_000
         elif path == "/big":
             content = b" " * (limits.OUTPUT_BYTES_MAX + 1)
         elif path.startswith("/coded/"):
@@ -126,6 +128,9 @@ async def test_text_stays_text(http: Runs, server: str) -> None:
     liar = await http(url=f"{server}/liar")
     assert isinstance(liar, dict)
     assert liar["body"] == "{not json"
+    deep = await http(url=f"{server}/deep")
+    assert isinstance(deep, dict)
+    assert deep["body"] == "[" * 50_000 + "]" * 50_000
 
 
 async def test_unexpected_statuses_fail_with_the_start_of_the_body(http: Runs, server: str) -> None:

@@ -219,7 +219,7 @@ def _json(response: httpx.Response, body: bytes) -> Raw | None:
         return None
     try:
         msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
     return Raw(body)
 
