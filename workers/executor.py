@@ -171,7 +171,8 @@ class Executor:
             self._give_back(slot, assign, str(trouble))
             return
         except JobFailed as failure:
-            result, error, final = Result(exit_code=failure.exit_code), str(failure), failure.final
+            result = Result(exit_code=failure.exit_code, details=failure.details)
+            error, final = str(failure), failure.final
         except Exception as bug:  # noqa: BLE001 - A kind's bug costs its attempt, no more.
             error = f"unexpected error in kind {assign.kind}: {_describe(bug)}"
             _log.error("attempt.kind_broke", kind=assign.kind, job_id=assign.lease.job_id)

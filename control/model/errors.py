@@ -106,12 +106,18 @@ class JobFailed(TaskplaneError):
     """The job's own work failed."""
 
     def __init__(
-        self, message: str | None = None, *, exit_code: int | None = None, final: bool = False
+        self,
+        message: str | None = None,
+        *,
+        exit_code: int | None = None,
+        final: bool = False,
+        details: msgspec.Raw | None = None,
     ) -> None:
-        """`final`: it would fail again, so it is not retried."""
+        """`final`: it would fail again, so it is not retried. `details`: as those of a result."""
         super().__init__(message)
         self.exit_code = exit_code
         self.final = final
+        self.details = details
 
 
 def _summary(problems: "tuple[Problem, ...]") -> str:

@@ -62,7 +62,7 @@ class Probe(Kind[ProbeParams]):
                     output=Raw(b'{\r\n"a":\n"x\\ny"}'), exit_code=0, details=Raw(b"[\n1]")
                 )
             case "hopeless":
-                raise JobFailed("no such table", final=True)
+                raise JobFailed("no such table", final=True, details=Raw(b'{"rows":0}'))
             case "files":
                 (job.directory / "deep").mkdir()
                 (job.directory / "deep" / "file").touch()
@@ -221,6 +221,7 @@ async def test_failures_in_words(tmp_path: Path, autojump_clock: MockClock) -> N
 async def test_what_cannot_succeed_says_so(tmp_path: Path, autojump_clock: MockClock) -> None:
     ended, _ = await probe(tmp_path, "hopeless")
     assert (ended.outcome, ended.error, ended.final) == (Outcome.FAILED, "no such table", True)
+    assert ended.details == Raw(b'{"rows":0}')
 
 
 async def test_a_kinds_bug_leaves_its_traceback_in_the_log(
