@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from msgspec import Raw
 
+from control.model.errors import JobFailed
 from control.model.kinds import Job, Kind, Launcher, Result
 from control.model.this import Subject
 
@@ -67,3 +69,9 @@ class Runs:
     async def __call__(self, **params: object) -> object:
         """Run one job and return its output."""
         return msgspec.json.decode((await self.raw(params)).output)
+
+
+def details(outcome: Result | JobFailed) -> Any:  # noqa: ANN401 - Any JSON.
+    """What an attempt adds to the topic of its kind's results."""
+    assert outcome.details is not None
+    return msgspec.json.decode(outcome.details)

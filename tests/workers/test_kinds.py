@@ -13,7 +13,7 @@ from tests.cli.calling import TPCTL
 KINDS = installed_kinds()
 
 
-@pytest.mark.parametrize("name", ["Shell", "Python", "HTTP", "Sleep"])
+@pytest.mark.parametrize("name", ["Shell", "Python", "HTTP", "Sleep", "Query"])
 def test_a_kind_describes_its_params(name: str) -> None:
     kind = KINDS.get(name, "1.0.0")
     assert (kind.name, kind.version) == (name, "1.0.0")
@@ -28,7 +28,13 @@ def test_a_kind_describes_its_params(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "required"),
-    [("Shell", ["command"]), ("Python", ["call"]), ("HTTP", ["url"]), ("Sleep", ["seconds"])],
+    [
+        ("Shell", ["command"]),
+        ("Python", ["call"]),
+        ("HTTP", ["url"]),
+        ("Sleep", ["seconds"]),
+        ("Query", ["connection", "sql"]),
+    ],
 )
 def test_required_params_are_the_contracts(name: str, required: list[str]) -> None:
     params = KINDS.get(name, "1.0.0").params

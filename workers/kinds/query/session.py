@@ -1,0 +1,89 @@
+"""Owns what every database offers to the kind `Query`, and how its errors are worded."""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+import msgspec
+
+from workers.kinds.query.statement import Position, Statement
+
+
+class Column(msgspec.Struct, frozen=True):
+    """One column of a result; `type` as the database names it."""
+
+    name: str
+    type: str
+
+
+class Rows(NamedTuple):
+    """A result that is being read."""
+
+    columns: list[Column]  # Where only values have types, complete when all are read.
+    rows: Iterator[Sequence[object]]  # Values that `json_form` knows.
+
+
+class Changed(msgspec.Struct, frozen=True):
+    """A statement without rows has ended; `count` None: the database does not say."""
+
+    count: int | None
+
+
+class Session(Protocol):
+    """One connection of one job. Methods are called in threads, `cancel` and `sever` in another.
+
+    They raise the driver's errors, of which `failure` makes ours.
+    """
+
+    @staticmethod
+    def failure(error: Exception, statement: Statement | None) -> "Failure | None":
+        """What an error of the driver says; None: it is no such error.
+
+        `statement` None: none was sent.
+        """
+
+    def execute(self, statement: Statement) -> Rows | Changed:
+        """Execute one statement; its rows are read afterwards, some at once."""
+
+    def finish(self, *, truncated: bool) -> None:
+        """Make it lasting, once the rows are read. `truncated`: there are more, which are not read.
+
+        A statement that may change something is executed to its end first.
+        """
+
+    def cancel(self) -> None:
+        """Ask the server to cancel what it executes; does nothing between statements."""
+
+    def sever(self) -> None:
+        """Break the connection under a thread that waits for an answer; the last resort."""
+
+    def progress(self) -> float | None:
+        """How much of the statement is done, from 0 to 1; None: the driver does not say."""
+
+    def close(self) -> None:
+        """Undo what is not lasting, and release everything."""
+
+
+class Failure(NamedTuple):
+    """What a database answered instead of a result."""
+
+    message: str
+    sqlstate: str | None = None
+    code: str | None = None  # The database's own, where it has no SQLSTATE.
+    position: Position | None = None
+    detail: str | None = None
+    hint: str | None = None
+    final: bool = False  # Trying again cannot help.
+
+    def __str__(self) -> str:
+        """All of it, in words."""
+        codes = [f"SQLSTATE {self.sqlstate}"] if self.sqlstate else []
+        codes += [self.code] if self.code else []
+        words = self.message.strip()
+        if codes:
+            words += f" ({', '.join(codes)})"
+        if self.position is not None:
+            words += f", at line {self.position.line}, column {self.position.column} of sql"
+        for label, text in (("detail", self.detail), ("hint", self.hint)):
+            if text:
+                words += f"; {label}: {text}"
+        return words
