@@ -139,6 +139,10 @@ SQL_SEVER_S: Final = 1.0  # and after that its thread is left alone.
 SQL_CLIENT_GONE_MS: Final = 2_000  # How soon PostgreSQL sees that a worker was killed.
 SQL_PROGRESS_S: Final = 1.0  # How often a driver that knows of progress is asked for it.
 SQL_ROWS_AT_ONCE: Final = 100  # Taken from a driver.
+NOTICE_LINES_MAX: Final = 10  # Of a failed job's log, in the notice of its run,
+NOTICE_LINE_CHARS_MAX: Final = 200  # of each of them,
+NOTICE_ERROR_CHARS_MAX: Final = 1_000  # and of its error.
+NOTIFY_S: Final = 60.0  # Until a service has taken a message.
 ISOLATION_CHARS_MAX: Final = 256  # Of a line in which a worker says what its jobs can reach,
 ISOLATION_LINES_MAX: Final = 16  # and such lines of one kind.
 
