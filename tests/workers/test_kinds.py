@@ -13,7 +13,7 @@ from tests.cli.calling import TPCTL
 KINDS = installed_kinds()
 
 
-@pytest.mark.parametrize("name", ["Shell", "Python", "HTTP", "Sleep", "Query"])
+@pytest.mark.parametrize("name", ["Shell", "Python", "HTTP", "Sleep", "Query", "Notification"])
 def test_a_kind_describes_its_params(name: str) -> None:
     kind = KINDS.get(name, "1.0.0")
     assert (kind.name, kind.version) == (name, "1.0.0")
@@ -34,6 +34,7 @@ def test_a_kind_describes_its_params(name: str) -> None:
         ("HTTP", ["url"]),
         ("Sleep", ["seconds"]),
         ("Query", ["connection", "sql"]),
+        ("Notification", ["target", "body"]),
     ],
 )
 def test_required_params_are_the_contracts(name: str, required: list[str]) -> None:
