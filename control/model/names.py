@@ -65,6 +65,7 @@ ENV_PASS: Final = "TP_PASS_ENV"  # Which of a worker's variables its jobs get be
 # Environment variables a job sees.
 ENV_INPUT: Final = "TP_INPUT"
 ENV_OUTPUT: Final = "TP_OUTPUT"
+ENV_PROGRESS: Final = "TP_PROGRESS"
 ENV_MARK: Final = "TP_WORKER_MARK"  # Whose processes they are, if their worker dies.
 ENV_VALUE_PREFIX: Final = "TP_VALUE_"  # A value that a template inserts into a Shell command.
 

@@ -5,6 +5,7 @@ import os
 import signal
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 
@@ -69,6 +70,29 @@ async def test_the_directory_is_empty_unless_one_is_named(shell: Runs, tmp_path:
     shell.report.text = ""
     await shell(command="pwd", cwd="/")
     assert shell.report.text == "/\n"
+
+
+@pytest.mark.parametrize("name", ["sh", "bash"])
+async def test_the_first_command_that_fails_ends_a_script(shell: Runs, name: str) -> None:
+    with pytest.raises(JobFailed, match="exit code 1"):
+        await shell(command="echo before; false; echo after", shell=name)
+    assert shell.report.text == "before\n"
+
+
+async def test_a_script_for_bash(shell: Runs) -> None:
+    await shell(command='words=(one "two three"); echo "${words[1]}"', shell="bash")
+    assert shell.report.text == "two three\n"
+
+
+async def test_a_shell_that_this_host_lacks(shell: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(JobFailed, match=r"could not be started: .*'bash'"):
+        await shell(command="true", shell="bash")
+
+
+async def test_a_list_needs_no_shell(shell: Runs) -> None:
+    with pytest.raises(msgspec.ValidationError, match="shell: bash executes a text"):
+        await shell(command=["true"], shell="bash")
 
 
 async def test_stdin_is_empty(shell: Runs) -> None:

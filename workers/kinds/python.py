@@ -21,7 +21,7 @@ import msgspec
 import trio
 from msgspec import Meta, Raw
 
-from control.model import limits
+from control.model import limits, names
 from control.model.errors import JobFailed
 from control.model.kinds import Job, Kind, Process, Reporter, Result
 from control.model.surroundings.base import Code, Surroundings
@@ -33,6 +33,7 @@ from workers.kinds.processes import (
     job_environment,
     launcher_of,
 )
+from workers.kinds.progress import ProgressPipe
 from workers.trouble import starting
 
 _CHILD: Final = find_spec("workers.kinds.python_child")
@@ -87,13 +88,19 @@ _reply = msgspec.json.Decoder(_Reply)
 
 
 class _Child:
-    """One child interpreter, its directory, and our ends of its pipes."""
+    """One child interpreter, its directory, where `progress` is, and our ends of its pipes."""
 
     def __init__(
-        self, process: Process, directory: Path, requests: int, replies: int, output: int
+        self,
+        process: Process,
+        progress: ProgressPipe,
+        requests: int,
+        replies: int,
+        output: int,
     ) -> None:
         self.process = process
-        self.directory = directory
+        self.directory = progress.path.parent
+        self._progress = progress
         self.output = output
         self._too_long = False  # The reply has more bytes than any may have.
         self._requests = trio.lowlevel.FdStream(requests)
@@ -103,10 +110,11 @@ class _Child:
         """Make one call; raises JobFailed if the child does not live to see its end."""
         reply: bytes | None = None
         pump = OutputPump(self.output, report)
+        self._progress.clear()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(pump.run)
             try:
-                async with trio.open_nursery() as race:
+                async with self._progress.reported(report), trio.open_nursery() as race:
                     # What the child forked may keep the pipes open, so both are watched.
                     race.start_soon(self._watch, race.cancel_scope)
                     reply = await self._exchange(msgspec.json.encode(request) + b"\n")
@@ -131,6 +139,7 @@ class _Child:
             await self._requests.aclose()
             await self._replies.aclose()
         os.close(self.output)
+        self._progress.close()
         await remove_directory(self.directory)
 
     async def _watch(self, scope: trio.CancelScope) -> None:
@@ -241,7 +250,9 @@ async def _start(key: Key, job: Job) -> _Child:
     directory = Path(tempfile.mkdtemp(prefix="python-", dir=job.directory))
     ours: list[int] = []
     theirs: list[int] = []
+    progress = None
     try:
+        progress = ProgressPipe(directory / "progress")
         for reads in (False, True, True):
             read_end, write_end = os.pipe()
             ours.append(read_end if reads else write_end)
@@ -251,7 +262,7 @@ async def _start(key: Key, job: Job) -> _Child:
             [python, "-u", _CHILD.origin, str(requests), str(replies), *path],
             directory=directory,
             cwd=directory,
-            env=inherited_environment() | dict(env),
+            env={**inherited_environment(), **dict(env), names.ENV_PROGRESS: str(progress.path)},
             output=output,
             pass_fds=(requests, replies),
             adopts=True,
@@ -259,9 +270,11 @@ async def _start(key: Key, job: Job) -> _Child:
     except BaseException:
         for pipe in ours:
             os.close(pipe)
+        if progress is not None:
+            progress.close()
         await remove_directory(directory)
         raise
     finally:
         for pipe in theirs:
             os.close(pipe)
-    return _Child(process, directory, *ours)
+    return _Child(process, progress, *ours)

@@ -1,7 +1,8 @@
 """Decides nothing of ours: this file runs in the user's interpreter (3.8 or newer, stdlib only).
 
 It calls one function after another, as it is told through a pipe, and writes how each ended into
-another pipe; stdout and stderr belong to the user's code. When the worker is gone, so is it.
+another pipe; stdout and stderr belong to the user's code. When the worker is gone, so is it. What a
+job may say of itself is in the module `taskplane_job`, which is made here.
 
     python -u python_child.py REQUESTS_FD REPLIES_FD [PATH...]
 """
@@ -17,6 +18,7 @@ import signal
 import sys
 import threading
 import traceback
+import types
 
 # Types are in comments only where 3.8 could not read them.
 _times: dict[str, float] = {}
@@ -137,6 +139,31 @@ def _read(requests: int, lines: queue.Queue) -> None:  # type: ignore[type-arg]
     os.killpg(os.getpgrp(), signal.SIGKILL)
 
 
+def _offer_progress(pipe: str) -> None:
+    """Make the module `taskplane_job`; `pipe`: where the worker reads progress."""
+
+    def progress(fraction: float) -> None:
+        """Say how much of the job is done, from 0 to 1; raises ValueError for anything else."""
+        number = float(fraction)
+        if not 0 <= number <= 1:
+            msg = f"progress takes a number from 0 to 1, not {fraction!r}"
+            raise ValueError(msg)
+        try:
+            # Without a reader, opening it would otherwise wait.
+            writer = os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError:
+            return  # Whatever became of it: the work itself goes on.
+        try:
+            os.set_blocking(writer, True)
+            os.write(writer, b"%.6f\n" % number)
+        finally:
+            os.close(writer)
+
+    module = types.ModuleType("taskplane_job", "What a job can tell its worker.")
+    module.progress = progress  # type: ignore[attr-defined]
+    sys.modules[module.__name__] = module
+
+
 def main() -> None:
     """Serve calls until the worker closes the pipe."""
     requests, replies = int(sys.argv[1]), int(sys.argv[2])
@@ -144,6 +171,7 @@ def main() -> None:
         os.set_inheritable(pipe, False)
     sys.path[:1] = sys.argv[3:]  # The first was this file's folder.
     sys.argv = [""]
+    _offer_progress(os.environ["TP_PROGRESS"])
     lines: queue.Queue = queue.Queue()  # type: ignore[type-arg]
     threading.Thread(target=_read, args=(requests, lines), daemon=True).start()
     former: set[str] = set()
