@@ -143,6 +143,7 @@ NOTICE_LINES_MAX: Final = 10  # Of a failed job's log, in the notice of its run,
 NOTICE_LINE_CHARS_MAX: Final = 200  # of each of them,
 NOTICE_ERROR_CHARS_MAX: Final = 1_000  # and of its error.
 NOTIFY_S: Final = 60.0  # Until a service has taken a message.
+HTTP_INTERVAL_MIN_S: Final = 0.1  # Between an answer and the next request of `until`.
 PROGRESS_EVERY_S: Final = 0.2  # How often what a job writes to $TP_PROGRESS is read, at most.
 ISOLATION_CHARS_MAX: Final = 256  # Of a line in which a worker says what its jobs can reach,
 ISOLATION_LINES_MAX: Final = 16  # and such lines of one kind.

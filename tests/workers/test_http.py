@@ -3,17 +3,22 @@
 import gzip
 import json
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from urllib.parse import quote, unquote
 
+import msgspec
 import pytest
+import trio
 
 from control.model import limits
 from control.model.errors import JobFailed
 from tests.workers.kind_runs import Runs
-from workers.kinds.http import HTTP
+from workers.kinds.http import HTTP, HTTPParams
+
+ASKED: dict[str, int] = {}
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -56,6 +61,12 @@ class Handler(BaseHTTPRequestHandler):
             for _ in codings.split(","):
                 content = gzip.compress(content)
             headers["content-encoding"] = codings
+        elif path.startswith("/job/"):
+            _, _, name, needed = path.split("/")
+            asked = ASKED[name] = ASKED.get(name, 0) + 1
+            done = asked >= int(needed)
+            status = 200 if done else 202
+            content = json.dumps({"state": "done" if done else "busy", "asked": asked}).encode()
         elif path == "/moved":
             status, headers["location"] = 302, "/echo"
         else:
@@ -229,3 +240,67 @@ async def test_a_failure_without_words_has_those_of_its_cause(
 async def test_a_port_that_is_none_is_refused_in_words(http: Runs, port: int) -> None:
     with pytest.raises(JobFailed, match=f"{port}.* 65535"):
         await http(url=f"http://127.0.0.1:{port}/")
+
+
+async def test_the_request_is_sent_until_the_condition_holds(http: Runs, server: str) -> None:
+    result = await http.raw(
+        {
+            "url": f"{server}/job/once/3",
+            "until": "answer.body.state == 'done' && answer.status == run.wanted",
+            "interval": 0.1,
+        },
+        job_input={"run": {"wanted": 200}, "jobs": {}},
+    )
+    output = json.loads(bytes(result.output))
+    assert (output["status"], output["body"]["asked"]) == (200, 3)
+    assert http.report.text == "the answer is 202, and `until` does not hold yet\n"
+
+
+async def test_each_answer_must_be_an_expected_one(http: Runs, server: str) -> None:
+    with pytest.raises(JobFailed, match="the answer was 500"):
+        await http(url=f"{server}/nothing", until="answer.status == 200", interval=0.1)
+
+
+@pytest.mark.parametrize(
+    ("until", "words"),
+    [
+        ("answer.body.nothing == 1", "there is no 'nothing'"),
+        ("answer.status", "it is 200, not true or false"),
+        ("nobody.x == 1", "nobody"),
+        ("answer.status == 'x' + 1", "Unsupported operation"),
+    ],
+)
+async def test_a_condition_that_cannot_be_evaluated(
+    http: Runs, server: str, until: str, words: str
+) -> None:
+    with pytest.raises(JobFailed, match=words):
+        await http.raw({"url": f"{server}/job/{words}/1", "until": until}, job_input={})
+
+
+@pytest.mark.parametrize(
+    ("until", "words"),
+    [
+        ("answer.status ==", "until cannot be read: line 1, column 17"),
+        ("(" * 1000, "until cannot be read"),
+        ("", "length"),
+    ],
+)
+def test_a_condition_that_cannot_be_read(until: str, words: str) -> None:
+    with pytest.raises(msgspec.ValidationError, match=words):
+        msgspec.convert({"url": "http://x", "until": until}, HTTPParams)
+
+
+async def test_a_condition_that_never_ends_keeps_nobody_else(http: Runs, server: str) -> None:
+    endless = "true"
+    for level in range(15):
+        endless = f"[0,1,2,3,4,5,6,7,8,9].all(n{level}, {endless})"
+    async with trio.open_nursery() as nursery:
+        params = {"url": f"{server}/job/endless/1", "until": endless}
+        nursery.start_soon(partial(http.raw, params, job_input={}))
+        with trio.fail_after(60):
+            while not ASKED.get("endless"):
+                await trio.lowlevel.checkpoint()
+            other = {"url": f"{server}/job/other/1", "until": "answer.status == 200"}
+            await http.raw(other, job_input={})
+        nursery.cancel_scope.cancel()
+    assert ASKED["endless"] == 1

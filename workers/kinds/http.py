@@ -1,4 +1,4 @@
-"""Owns the kind `HTTP`: one request, its answer as the output, and no surprises in between.
+"""Owns the kind `HTTP`: a request, its answer as the output, and no surprises in between.
 
 Redirects are not followed, and no cookie is kept, since one client serves the jobs of everybody.
 """
@@ -10,13 +10,16 @@ from typing import Annotated, Any, ClassVar, Final
 
 import httpx
 import msgspec
+import trio
 from msgspec import Meta, Raw
 
 from control.model import limits
 from control.model.errors import JobFailed
 from control.model.kinds import Job, Kind, Reporter, Result
-from control.model.surroundings.base import Surroundings
+from control.model.surroundings.base import Code, Surroundings
 from control.model.surroundings.http import BODY, HEADERS, QUERY, URL
+from workers.kinds.conditions import Conditions
+from workers.kinds.expressions import syntax_problem
 from workers.trouble import WorkerTrouble, of_exhaustion
 
 _BODY_SHOWN_CHARS: Final = 500
@@ -51,6 +54,27 @@ class HTTPParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         Status | list[Status] | None,
         Meta(description="The status codes that are success. Default: 2xx.", examples=[[200, 404]]),
     ] = None
+    until: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=limits.TEXT_CHARS_MAX)] | None,
+        Meta(
+            description="In CEL: the request is sent again until this holds for the answer.",
+            examples=["answer.body.state == 'done'"],
+        ),
+    ] = None
+    interval: Annotated[
+        float,
+        Meta(
+            ge=limits.HTTP_INTERVAL_MIN_S,
+            le=limits.SECONDS_MAX,
+            description="Seconds between an answer and the next request of until.",
+            examples=[10],
+        ),
+    ] = 5.0
+
+    def __post_init__(self) -> None:
+        """Refuse a condition that cannot be read."""
+        if self.until is not None and (problem := syntax_problem(self.until)):
+            raise ValueError(f"until cannot be read: {problem}")
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +86,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HTTP(Kind[HTTPParams]):
-    """Sends one request and keeps the answer."""
+    """Sends a request and keeps the answer: the only one, or the first for which `until` holds."""
 
     name: ClassVar[str] = "HTTP"
     version: ClassVar[str] = "1.0.0"
@@ -73,13 +97,39 @@ class HTTP(Kind[HTTPParams]):
         "headers": HEADERS,
         "query": QUERY,
         "body": BODY,
+        "until": Code("when the job ends", "write run.x or jobs.NAME.x without ${{ }}"),
     }
 
     def __init__(self) -> None:
         self._client: httpx.AsyncClient | None = None
+        self._conditions = Conditions()
 
-    async def run(self, job: Job, params: HTTPParams, report: Reporter) -> Result:  # noqa: ARG002 - The interface of all kinds.
-        """Send the request; how long it may take is the job's time-out."""
+    async def run(self, job: Job, params: HTTPParams, report: Reporter) -> Result:
+        """Send the request; how long it may take, with all of `until`, is the job's time-out."""
+        names = {} if params.until is None else msgspec.json.decode(job.input)
+        status = 0
+        while True:
+            answer = await self._ask(params)
+            output = msgspec.json.encode(answer)
+            if params.until is None:
+                break
+            names["answer"] = msgspec.json.decode(output)
+            if await self._conditions.holds(params.until, names, job, report):
+                break
+            if answer.status != status:  # Not each time: that may be for days.
+                status = answer.status
+                await report.log(f"the answer is {status}, and `until` does not hold yet\n")
+            await trio.sleep(params.interval)
+        return Result(output=Raw(output))
+
+    async def aclose(self) -> None:
+        """Close the connections kept for the next request, and end what evaluates conditions."""
+        await self._conditions.aclose()
+        if self._client is not None:
+            await self._client.aclose()
+
+    async def _ask(self, params: HTTPParams) -> Answer:
+        """Send the request once; raises JobFailed unless the answer is an expected one."""
         client = self._client = self._client or _make_client()
         content, headers = _content(params)
         try:
@@ -101,17 +151,11 @@ class HTTP(Kind[HTTPParams]):
             shown = text[:_BODY_SHOWN_CHARS] + ("…" if len(text) > _BODY_SHOWN_CHARS else "")
             msg = f"the answer was {response.status_code} {response.reason_phrase}: {shown}"
             raise JobFailed(msg)
-        answer = Answer(
+        return Answer(
             status=response.status_code,
             headers=dict(response.headers),
             body=_json(response, body) or Raw(msgspec.json.encode(text)),
         )
-        return Result(output=Raw(msgspec.json.encode(answer)))
-
-    async def aclose(self) -> None:
-        """Close the connections kept for the next request."""
-        if self._client is not None:
-            await self._client.aclose()
 
 
 def _make_client() -> httpx.AsyncClient:
