@@ -25,7 +25,8 @@ from workers.config import load_config as load_worker_config
 pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).parent.parent.parent
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+KINDS = sorted((ROOT / "docs" / "kinds").glob("*.md"))
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *KINDS]
 # The one block that is not run as it stands: the fixtures do, on free ports and another directory.
 UP = "tpctl up --workers 4\n"
 LANGUAGES = {"sh", "yaml", "json", "toml", "python", "text"}
@@ -115,6 +116,28 @@ def test_the_workers_settings_file_is_read(tmp_path: Path) -> None:
     config = load_worker_config(flags, environ | {"HOME": str(tmp_path)}, "host")
     assert config.slots == tomllib.loads(block.text)["slots"]
     assert config.settings.connections["sales"].secret == "p"
+
+
+@pytest.mark.parametrize("page", KINDS, ids=page_ids)
+def test_what_a_page_claims_is_shown_by_tests(page: Path) -> None:
+    rows = page.read_text("utf-8").partition("## What becomes of it")[2]
+    claims = re.findall(r"^\| (?!shown|---)([^|]+) \| .+ \| (.+) \|$", rows, re.MULTILINE)
+    assert len(claims) >= 3
+    for claim, shown in claims:
+        named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", shown)
+        assert named, claim
+        for file, function in named:
+            source = (ROOT / file).read_text("utf-8")
+            assert re.search(rf"^(async )?def {function}\(", source, re.MULTILINE), function
+
+
+@pytest.mark.parametrize("page", KINDS, ids=page_ids)
+def test_a_page_names_all_params_of_its_kind(page: Path) -> None:
+    text = page.read_text("utf-8")
+    kinds = installed_kinds()
+    name = text.partition("\n")[0].removeprefix("# ")
+    params = kinds.get(name, kinds.versions(name)[-1]).params
+    assert [field for field in params.__struct_fields__ if f"`{field}`" not in text] == []
 
 
 def test_the_kind_of_the_page_runs(tmp_path: Path) -> None:

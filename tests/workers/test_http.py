@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from urllib.parse import quote, unquote
 
 import msgspec
@@ -19,6 +19,7 @@ from tests.workers.kind_runs import Runs
 from workers.kinds.http import HTTP, HTTPParams
 
 ASKED: dict[str, int] = {}
+GONE = Event()
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -69,6 +70,8 @@ class Handler(BaseHTTPRequestHandler):
             content = json.dumps({"state": "done" if done else "busy", "asked": asked}).encode()
         elif path == "/moved":
             status, headers["location"] = 302, "/echo"
+        elif path == "/private":
+            status, content = 401, b"who are you?"
         else:
             status, content = 500, b"it broke: " + b"x" * 2000
         self.send_response(status)
@@ -77,6 +80,12 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("content-length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
+
+    def do_DELETE(self) -> None:
+        """Answer never, and say when the other side has closed."""
+        ASKED["slow"] = 1
+        self.connection.recv(1)
+        GONE.set()
 
     do_GET = do_POST = do_PUT = answer  # noqa: N815 - The names http.server calls.
 
@@ -152,6 +161,21 @@ async def test_unexpected_statuses_fail_with_the_start_of_the_body(http: Runs, s
         await http(url=f"{server}/moved")
     with pytest.raises(JobFailed, match="200"):
         await http(url=f"{server}/text", expect=404)
+
+
+async def test_bad_credentials_fail_with_what_the_server_says(http: Runs, server: str) -> None:
+    with pytest.raises(JobFailed, match=r"the answer was 401 Unauthorized: who are you\?"):
+        await http(url=f"{server}/private", headers={"authorization": "Bearer wrong"})
+
+
+async def test_a_stopped_request_closes_its_connection(http: Runs, server: str) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(partial(http, url=f"{server}/", method="DELETE"))
+        with trio.fail_after(60):
+            while not ASKED.get("slow"):
+                await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+    assert await trio.to_thread.run_sync(GONE.wait, 60)
 
 
 async def test_expected_statuses_are_success(http: Runs, server: str) -> None:

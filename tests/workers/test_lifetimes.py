@@ -132,6 +132,18 @@ async def test_a_worker_that_was_killed_leaves_nothing(tmp_path: Path, mark: Mar
         await mark.until(0)
 
 
+async def test_a_call_whose_worker_was_killed_is_killed(tmp_path: Path, mark: Mark) -> None:
+    async with running_gateway(Gateway()) as gateway:
+        with Worker(tmp_path, "--url", gateway.url) as worker:
+            await gateway.until(lambda: gateway.is_connected)
+            call = {"call": "os:system", "args": [f"{all_ways(mark)}; exec sleep 300"]}
+            await gateway.send(assign(1, call, kind="Python"))
+            await mark.until(len(WAYS))
+            worker.signal(signal.SIGKILL)
+            await worker.exit_code()
+        await mark.until(0)
+
+
 async def test_what_died_with_its_guards_is_ended_at_the_next_start(
     tmp_path: Path, mark: Mark
 ) -> None:
