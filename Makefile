@@ -89,5 +89,5 @@ format: $(STAMP) ## Format and apply safe fixes, to the whole tree or to FILES
 	@$(BIN)/python -m ruff format $(FILES)
 
 clean: ## Remove everything make made
-	rm -rf .venv .kafka dist build .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .kafka .containers dist build .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find control workers store tui bench tests -name __pycache__ -type d -prune -exec rm -rf {} +

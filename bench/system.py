@@ -146,11 +146,15 @@ def start_control(
 
 @contextmanager
 def start_worker(
-    directory: Path, *, slots: int, name: str, environ: Mapping[str, str] | None = None
+    directory: Path,
+    *flags: str,
+    slots: int,
+    name: str,
+    environ: Mapping[str, str] | None = None,
 ) -> Iterator[subprocess.Popen[str]]:
     """`tpworker` with the credentials of the data directory; ready when the block begins."""
     command = [script("tpworker"), "--data-dir", str(directory), "--slots", str(slots)]
-    with _running([*command, "--name", name], "worker ready", environ) as process:
+    with _running([*command, "--name", name, *flags], "worker ready", environ) as process:
         yield process
 
 

@@ -1,4 +1,4 @@
-"""Owns what holds for every test: no timed examples (machines are busy), our options, and Kafka."""
+"""Owns what holds for every test: no timed examples (machines are busy), options, real servers."""
 
 import os
 import uuid
@@ -9,6 +9,7 @@ import pytest
 import structlog
 from hypothesis import settings
 
+from bench import containers
 from bench.broker import Broker, NoBroker, obtain
 from control.model.names import ENV_STATE_HOME
 
@@ -75,3 +76,15 @@ def own_broker(broker_jars: Path, tmp_path: Path) -> Iterator[Broker]:
 def prefix() -> str:
     """What the names of this test's topics and groups begin with."""
     return f"t{uuid.uuid4().hex[:12]}."
+
+
+@pytest.fixture(scope="session")
+def podman(tmp_path_factory: pytest.TempPathFactory) -> containers.Podman:
+    """A real engine. Where it cannot be had the test is skipped; on CI that is a failure."""
+    try:
+        return containers.Podman(containers.obtain(), tmp_path_factory.mktemp("podman"))
+    except containers.NoEngine as error:
+        reason = str(error)
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)

@@ -97,6 +97,8 @@ class Executor:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Execute until cancelled; running attempts are then stopped and not reported."""
         try:
+            for kind, _ in self._kinds.values():
+                await self._begin(kind)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._recover)
                 for slot in self._slots:
@@ -126,6 +128,12 @@ class Executor:
         stuck = self._protocol.waiting and self._resting and self._begun == self._begun_at_pulse
         self._begun_at_pulse = self._begun
         return not stuck
+
+    async def _begin(self, kind: AnyKind) -> None:
+        try:
+            await kind.begin(self._directory.parent)
+        except Exception:  # noqa: BLE001 - A plugin's; the others do not depend on it.
+            _log.exception("kind.leftovers_stay", kind=kind.name, version=kind.version)
 
     async def _serve(self, slot: _Slot) -> None:
         while True:

@@ -163,6 +163,14 @@ class Kind(ABC, Generic[P]):
         """
         return
 
+    async def begin(self, directory: Path) -> None:  # noqa: ARG002 - As above.
+        """End what a former worker has left; called once, before the first attempt.
+
+        `directory`: of this worker, and of the next one that takes its place. What has to be known
+        there is kept in it, in files that are named after the kind.
+        """
+        return
+
     @abstractmethod
     async def run(self, job: Job, params: P, report: Reporter) -> Result:
         """Execute one attempt to its end."""

@@ -120,6 +120,7 @@ PREFETCH_JOBS_MAX: Final = 512  # A worker's jobs assigned beyond its free slots
 ACK_S: Final = 5.0
 GRACE_S: Final = 10.0
 ORDER_TAKEN_S: Final = 10.0  # Until what starts processes has read an order, or is killed.
+ENGINE_CALL_S: Final = 30.0  # A short command of a container engine; not pulls, nor what it runs.
 SHELL_KILL_S: Final = 5.0  # Between SIGTERM and SIGKILL of a job's process group.
 RECONNECT_MIN_S: Final = 0.1  # A worker's pause after the first failed connection; then doubled.
 RECONNECT_MAX_S: Final = 1.0  # Less than RESTART_GRACE_S, so that its leases are still there.

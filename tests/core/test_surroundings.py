@@ -11,6 +11,7 @@ from control.model.errors import JobFailed
 from control.model.surroundings.base import DATA, Code
 from control.model.surroundings.environment import ENVIRONMENT
 from control.model.surroundings.http import BODY, HEADERS, QUERY, URL
+from control.model.surroundings.image import IMAGE
 from control.model.templates import Renderer
 from control.model.values import Json
 
@@ -172,3 +173,25 @@ def test_plain_data_takes_any_value_anywhere() -> None:
     renderer = Renderer({"run": {"x": {"y": 1}}})
     assert DATA.fill_in(value, {}, renderer) == {"a": [{"y": 1}, '-{"y":1}-']}
     assert msgspec.json.encode(value)
+
+
+@pytest.mark.parametrize(
+    "image", [f"app:{X}", f"host:5000/a/app:v{X}-{X}", f"app@{X}", f"app:1@sha256:{X}"]
+)
+def test_a_value_may_be_the_tag_of_an_image(image: str) -> None:
+    assert list(IMAGE.problems(image, {})) == []
+    assert IMAGE.fill_in(image, {}, Renderer({"run": {"x": "1.2"}})) == image.replace(X, "1.2")
+
+
+@pytest.mark.parametrize("image", [X, f"{X}:1", f"host/{X}", f"host:{X}/app", f"a/app{X}:1"])
+def test_no_value_chooses_an_image(image: str) -> None:
+    (problem,) = IMAGE.problems(image, {})
+    assert "would choose the image" in problem.message
+    with pytest.raises(JobFailed, match="a template may be in the tag"):
+        IMAGE.fill_in(image, {}, Renderer({"run": {"x": "evil"}}))
+
+
+@pytest.mark.parametrize("value", ["1/evil", "a@sha256:0", "1 --privileged", "", "x\n", "a:b"])
+def test_a_value_that_is_no_tag_is_refused_in_words(value: str) -> None:
+    with pytest.raises(JobFailed, match="a tag has letters, digits"):
+        IMAGE.fill_in(f"app:{X}", {}, Renderer({"run": {"x": value}}))

@@ -1,5 +1,6 @@
 """Decides that every command and every code block in the documentation works as it stands there."""
 
+import json
 import os
 import re
 import subprocess
@@ -7,6 +8,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import msgspec
 import pytest
 import typer.main
 from typer.core import TyperGroup
@@ -18,6 +20,7 @@ from control.core.definitions import parse_pipeline
 from control.model import wire
 from control.model.config import load_config
 from control.model.kinds import installed_kinds
+from control.model.worker_settings import Tables, settings_of
 from tests.e2e.blocks import Block, blocks
 from workers.config import Flags
 from workers.config import load_config as load_worker_config
@@ -30,6 +33,18 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *KINDS]
 # The one block that is not run as it stands: the fixtures do, on free ports and another directory.
 UP = "tpctl up --workers 4\n"
 LANGUAGES = {"sh", "yaml", "json", "toml", "python", "text"}
+
+
+def with_podman(request: pytest.FixtureRequest, directory: Path) -> tuple[str, ...]:
+    podman = request.getfixturevalue("podman")
+    config = directory / "podman.toml"
+    arguments = json.dumps(podman.arguments)
+    config.write_text(f'[container]\nengine = "podman"\narguments = {arguments}\n')
+    return "--config", str(config)
+
+
+# What the worker of a page needs besides.
+WORKER_FLAGS = {"container.md": with_podman}
 
 
 def of(page: Path, language: str) -> list[Block]:
@@ -66,14 +81,17 @@ def test_every_block_is_of_a_kind_that_is_tested(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", [p for p in PAGES if of(p, "sh")], ids=page_ids)
-def test_the_commands_of_a_page_work_in_order(page: Path, tmp_path: Path) -> None:
+def test_the_commands_of_a_page_work_in_order(
+    page: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     data_dir = tmp_path / "data"
+    flags = WORKER_FLAGS[page.name](request, tmp_path) if page.name in WORKER_FLAGS else ()
     for block in blocks(page):
         if block.file:
             (tmp_path / block.file).write_text(block.text, encoding="utf-8")
     script = "\n".join(block.text for block in of(page, "sh") if block.text != UP)
     # The worker of its own, too, but there before the first command is.
-    with start_control(data_dir), start_worker(data_dir, slots=4, name="local"):
+    with start_control(data_dir), start_worker(data_dir, *flags, slots=4, name="local"):
         run(script, tmp_path, environment(data_dir))
 
 
@@ -116,6 +134,18 @@ def test_the_workers_settings_file_is_read(tmp_path: Path) -> None:
     config = load_worker_config(flags, environ | {"HOME": str(tmp_path)}, "host")
     assert config.slots == tomllib.loads(block.text)["slots"]
     assert config.settings.connections["sales"].secret == "p"
+
+
+@pytest.mark.parametrize(
+    "block",
+    [block for page in KINDS for block in of(page, "toml")],
+    ids=lambda block: block.file,
+)
+def test_the_workers_config_of_a_page_is_read(block: Block) -> None:
+    kinds = installed_kinds()
+    tables = msgspec.convert(tomllib.loads(block.text), Tables)
+    for name in kinds.names():
+        kinds.get(name, kinds.versions(name)[-1])().configure(settings_of(tables, {}))
 
 
 @pytest.mark.parametrize("page", KINDS, ids=page_ids)

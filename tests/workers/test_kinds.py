@@ -13,7 +13,7 @@ from tests.cli.calling import TPCTL
 KINDS = installed_kinds()
 
 
-@pytest.mark.parametrize("name", ["Shell", "Python", "HTTP", "Sleep", "Query", "Notification"])
+@pytest.mark.parametrize("name", ["Shell", "Python", "HTTP", "Sleep", "Container", "Query", "Notification"])
 def test_a_kind_describes_its_params(name: str) -> None:
     kind = KINDS.get(name, "1.0.0")
     assert (kind.name, kind.version) == (name, "1.0.0")
@@ -33,6 +33,7 @@ def test_a_kind_describes_its_params(name: str) -> None:
         ("Python", ["call"]),
         ("HTTP", ["url"]),
         ("Sleep", ["seconds"]),
+        ("Container", ["image"]),
         ("Query", ["connection", "sql"]),
         ("Notification", ["target", "body"]),
     ],

@@ -127,6 +127,19 @@ async def test_a_flood_is_reported_as_its_newest_number(
     assert report.fractions == [0.2, 0.9999]
 
 
+async def test_a_failure_inside_is_that_failure_and_has_come_so_far(pipe: ProgressPipe) -> None:
+    report = Recorder()
+
+    async def fail() -> None:
+        async with pipe.reported(report):
+            pipe.path.write_text("0.5\n")
+            raise JobFailed("it broke")
+
+    with pytest.raises(JobFailed, match=r"^it broke$"):
+        await fail()
+    assert report.fractions == [0.5]
+
+
 async def test_a_job_that_writes_without_end_is_slowed_and_can_be_stopped(shell: Runs) -> None:
     reports = 0
     enough = trio.Event()

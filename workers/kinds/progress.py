@@ -14,6 +14,7 @@ from typing import Final
 import trio
 
 from control.model import limits, names
+from control.model.errors import JobFailed
 from control.model.kinds import Reporter
 from control.model.values import show
 
@@ -46,13 +47,18 @@ class ProgressPipe:
     @asynccontextmanager
     async def reported(self, report: Reporter) -> AsyncIterator[None]:
         """Report what is written inside of the block, also the last number before its end."""
+        failure = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._follow, report)
             try:
                 yield
+            except JobFailed as error:
+                failure = error  # Raised outside, or it would come as one of a group.
             finally:
                 nursery.cancel_scope.cancel()
         await self._report(report)
+        if failure is not None:
+            raise failure
 
     async def _follow(self, report: Reporter) -> None:
         while True:
