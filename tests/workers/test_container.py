@@ -1,5 +1,6 @@
 """Decides what a container sees, what of it counts, and that nothing of it is left."""
 
+import json
 import os
 from collections.abc import AsyncIterator, Iterator
 from functools import partial
@@ -77,7 +78,9 @@ async def test_the_container_sees_its_input_its_ids_and_no_variable_of_the_worke
     )
     params = {"image": IMAGE, "command": command}
     await container.raw(params, env={"MINE": "x y"}, job_input={"run": 1})
-    assert container.report.text.startswith('{"run":1}\n7 1 a-job 1 x y\n')
+    document, ids, *_ = container.report.text.splitlines()
+    assert ids == "7 1 a-job 1 x y"
+    assert json.loads(document)["this"]["job"] == "a-job"
     assert "s3cret" not in container.report.text
 
 
@@ -108,8 +111,9 @@ async def test_values_of_any_text_arrive_as_they_are(container: Runs) -> None:
 async def test_variables_that_no_engine_can_pass(
     container: Runs, env: dict[str, str], words: str
 ) -> None:
-    with pytest.raises(JobFailed, match=words):
+    with pytest.raises(JobFailed, match=words) as caught:
         await container.raw({"image": IMAGE, "command": "true"}, env=env)
+    assert caught.value.final
 
 
 async def test_variables_that_engines_themselves_know_are_for_the_container(
@@ -145,6 +149,16 @@ def test_an_end_for_want_of_memory() -> None:
         _check(State(status="exited", exit_code=137, oom_killed=True))
     assert caught.value.exit_code == 137
     _check(State(status="exited", exit_code=0, oom_killed=True))  # A child's memory.
+
+
+async def test_its_labels_say_whose_it_is(container: Runs, podman: Podman) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(run, container, STAYS)
+        await said(container, "here\n")
+        for label in ("run=7", "job=1", "attempt=1", "installation="):
+            assert len(podman.containers(f"--filter=label=taskplane.{label}")) == 1
+        assert podman.containers("--filter=label=taskplane.run=8") == []
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_container_that_somebody_kills(container: Runs, podman: Podman) -> None:
@@ -240,9 +254,10 @@ def test_a_config_with_arguments_of_no_engine(podman: Podman) -> None:
 
 async def test_another_directory_and_another_user(container: Runs, podman: Podman) -> None:
     container.kind.configure(settings(podman, "--user=65534:65534"))
-    await run(
-        container, "pwd; id -u; cat $TP_INPUT > $TP_OUTPUT; echo 0.5 > $TP_PROGRESS", workdir="/tmp"
-    )
+    command = "pwd; id -u; cat $TP_INPUT > $TP_OUTPUT; echo 0.5 > $TP_PROGRESS"
+    params = {"image": IMAGE, "command": command, "workdir": "/tmp"}
+    result = await container.raw(params, job_input={"run": 3})
+    assert json.loads(bytes(result.output))["run"] == 3
     assert container.report.text == "/tmp\n65534\n"
     assert container.report.fractions == [0.5]
 

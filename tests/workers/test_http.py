@@ -20,6 +20,7 @@ from workers.kinds.http import HTTP, HTTPParams
 
 ASKED: dict[str, int] = {}
 GONE = Event()
+INPUT: dict[str, object] = {"run": None, "jobs": {}}
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -281,8 +282,9 @@ async def test_the_request_is_sent_until_the_condition_holds(http: Runs, server:
 
 
 async def test_each_answer_must_be_an_expected_one(http: Runs, server: str) -> None:
+    params = {"url": f"{server}/nothing", "until": "answer.status == 200", "interval": 0.1}
     with pytest.raises(JobFailed, match="the answer was 500"):
-        await http(url=f"{server}/nothing", until="answer.status == 200", interval=0.1)
+        await http.raw(params, job_input=INPUT)
 
 
 @pytest.mark.parametrize(
@@ -298,7 +300,7 @@ async def test_a_condition_that_cannot_be_evaluated(
     http: Runs, server: str, until: str, words: str
 ) -> None:
     with pytest.raises(JobFailed, match=words):
-        await http.raw({"url": f"{server}/job/{words}/1", "until": until}, job_input={})
+        await http.raw({"url": f"{server}/job/{words}/1", "until": until}, job_input=INPUT)
 
 
 @pytest.mark.parametrize(
@@ -320,11 +322,11 @@ async def test_a_condition_that_never_ends_keeps_nobody_else(http: Runs, server:
         endless = f"[0,1,2,3,4,5,6,7,8,9].all(n{level}, {endless})"
     async with trio.open_nursery() as nursery:
         params = {"url": f"{server}/job/endless/1", "until": endless}
-        nursery.start_soon(partial(http.raw, params, job_input={}))
+        nursery.start_soon(partial(http.raw, params, job_input=INPUT))
         with trio.fail_after(60):
             while not ASKED.get("endless"):
                 await trio.lowlevel.checkpoint()
             other = {"url": f"{server}/job/other/1", "until": "answer.status == 200"}
-            await http.raw(other, job_input={})
+            await http.raw(other, job_input=INPUT)
         nursery.cancel_scope.cancel()
     assert ASKED["endless"] == 1

@@ -185,7 +185,12 @@ async def _remove(engine: Engine, name: str, report: Reporter) -> None:
 
 
 def _labels(job: Job) -> dict[str, str]:
-    ids = {"run": job.run_id, "job": job.job_id, "attempt": job.attempt}
+    ids = {
+        "installation": job.installation,
+        "run": job.run_id,
+        "job": job.job_id,
+        "attempt": job.attempt,
+    }
     return {f"taskplane.{name}": str(value) for name, value in ids.items()}
 
 

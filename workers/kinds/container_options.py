@@ -65,7 +65,7 @@ class Exchange:
         lines = [f"{name}={value}\n" for name, value in env.items() if name not in self.passed]
         self._write(self.env_file, "".join(lines).encode(), 0o600)
         # The user of the image may be any; others of this host do not reach the directory.
-        self._write(self._input, bytes(job.input), 0o644)
+        self._write(self._input, job.document, 0o644)
         self._write(self.output, b"", 0o666)
 
     def mounts(self) -> list[Mount]:
@@ -100,7 +100,8 @@ def _checked(asked: str, allowed: Sequence[AllowedMount]) -> Mount:
     written, target, *modes = asked.split(":")
     mode = modes[0] if modes else "rw"
     if _INSIDE in {target, *(str(each) for each in Path(target).parents)} or target == "/":
-        raise JobFailed(f"nothing can be mounted at {cut(target)}; choose another path")
+        msg = f"nothing can be mounted at {cut(target)}; choose another path"
+        raise JobFailed(msg, final=True)
     try:
         # A link counts as what it points to. Only that is mounted.
         source = os.path.realpath(written, strict=True)
@@ -159,12 +160,14 @@ def create_arguments(
 def _needs_passing(name: str, value: str) -> bool:
     """Whether a variable fits into no line of a file; raises JobFailed if it cannot be passed."""
     if "\0" in value:
-        raise JobFailed(f"the variable {name} contains a NUL character, which none can")
+        msg = f"the variable {name} contains a NUL character, which none can"
+        raise JobFailed(msg, final=True)
     if not {"\n", "\r"} & {*value} and len(value.encode()) <= _ENV_LINE_BYTES_MAX:
         return False
     if _OF_ENGINES.fullmatch(name):
         raise JobFailed(
             f"the variable {name} has a line break, or over {_ENV_LINE_BYTES_MAX} bytes, and would "
-            "change how the engine works: give it another name"
+            "change how the engine works: give it another name",
+            final=True,
         )
     return True

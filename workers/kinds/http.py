@@ -97,7 +97,7 @@ class HTTP(Kind[HTTPParams]):
         "headers": HEADERS,
         "query": QUERY,
         "body": BODY,
-        "until": Code("when the job ends", "write run.x or jobs.NAME.x without ${{ }}"),
+        "until": Code("when the job ends", "write run.x, jobs.NAME.x, or this.x without ${{ }}"),
     }
 
     def __init__(self) -> None:
@@ -106,7 +106,7 @@ class HTTP(Kind[HTTPParams]):
 
     async def run(self, job: Job, params: HTTPParams, report: Reporter) -> Result:
         """Send the request; how long it may take, with all of `until`, is the job's time-out."""
-        names = {} if params.until is None else msgspec.json.decode(job.input)
+        names = {} if params.until is None else msgspec.json.decode(job.document)
         status = 0
         while True:
             answer = await self._ask(params)
@@ -145,7 +145,7 @@ class HTTP(Kind[HTTPParams]):
                 raise WorkerTrouble(f"no connection could be opened: {trouble}") from error
             raise JobFailed(f"the request failed: {_reason(error)}") from error
         except (UnicodeError, ValueError) as error:
-            raise JobFailed(f"the request cannot be sent: {error}") from error
+            raise JobFailed(f"the request cannot be sent: {error}", final=True) from error
         text = _text(body, response.charset_encoding)
         if not _expected(response.status_code, params.expect):
             shown = text[:_BODY_SHOWN_CHARS] + ("…" if len(text) > _BODY_SHOWN_CHARS else "")
@@ -172,7 +172,8 @@ def _make_client() -> httpx.AsyncClient:
 def _url(params: HTTPParams) -> httpx.URL:
     """The URL with `query` after the query that it has itself, which stays as it is written."""
     for problem in URL.problems(params.url, {}):
-        raise JobFailed(f"the request cannot be sent: {problem.message}; {problem.hint}")
+        msg = f"the request cannot be sent: {problem.message}; {problem.hint}"
+        raise JobFailed(msg, final=True)
     url = httpx.URL(params.url)
     if not params.query:
         return url
