@@ -14,10 +14,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo shots test unit test-kafka oracle break lint types contracts coverage format clean
+.PHONY: help setup demo shots test unit test-kafka test-kubernetes oracle break lint types contracts coverage format clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' Makefile
 
 setup: $(STAMP) ## Make .venv with everything pinned in constraints.txt
 
@@ -48,10 +48,13 @@ test: lint types contracts ## Everything CI runs: lint, types, contracts, then a
 	@$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile
 
 unit: $(STAMP) ## The tests that start no process
-	@$(BIN)/python -m pytest -m 'not e2e and not kafka'
+	@$(BIN)/python -m pytest -m 'not e2e and not kafka and not kubernetes'
 
 test-kafka: $(STAMP) ## The tests against a real Apache Kafka
 	@$(BIN)/python -m pytest -m kafka
+
+test-kubernetes: $(STAMP) ## The tests against a real Kubernetes control plane
+	@$(BIN)/python -m pytest -m kubernetes
 
 CASES ?= 10000
 
@@ -78,7 +81,7 @@ contracts: $(STAMP) ## Check which module may import which
 	@$(BIN)/lint-imports --no-logo
 
 coverage: $(STAMP) ## Lines and branches that no test without a process reaches
-	@$(BIN)/python -m coverage run -m pytest -q -m 'not e2e and not kafka'
+	@$(BIN)/python -m coverage run -m pytest -q -m 'not e2e and not kafka and not kubernetes'
 	@$(BIN)/python -m coverage report
 
 # `make format FILES="a.py b.py"` leaves the files of others alone.
@@ -89,5 +92,5 @@ format: $(STAMP) ## Format and apply safe fixes, to the whole tree or to FILES
 	@$(BIN)/python -m ruff format $(FILES)
 
 clean: ## Remove everything make made
-	rm -rf .venv .kafka .containers dist build .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .kafka .kubernetes .containers dist build .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find control workers store tui bench tests -name __pycache__ -type d -prune -exec rm -rf {} +

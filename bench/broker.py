@@ -3,6 +3,7 @@
 import base64
 import fcntl
 import hashlib
+import itertools
 import os
 import random
 import re
@@ -109,7 +110,7 @@ class Broker:
         self._java.append(f"-Dlog4j2.configurationFile={directory / 'log4j2.properties'}")
         self._directory = directory
         self._process: subprocess.Popen[str] | None = None
-        port, controller = _free_ports()
+        port, controller = free_ports(2)
         self.address = f"127.0.0.1:{port}"
         listener = f"PLAINTEXT://{self.address}"
         self._settings = {
@@ -250,9 +251,10 @@ def _fetch(maven: str, jars: Path) -> None:
         os.rename(f"{fetched}/jars", jars)
 
 
-def _free_ports() -> tuple[int, int]:
+def free_ports(count: int) -> list[int]:
+    """Ports of loopback that nobody has, and that the system gives to no client."""
     free = filter(_is_free, random.sample(_PORTS, len(_PORTS)))
-    return next(free), next(free)
+    return list(itertools.islice(free, count))
 
 
 def _is_free(port: int) -> bool:

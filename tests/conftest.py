@@ -11,6 +11,8 @@ from hypothesis import settings
 
 from bench import containers
 from bench.broker import Broker, NoBroker, obtain
+from bench.cluster import build
+from bench.cluster.simulated import SimulatedCluster
 from control.model.names import ENV_STATE_HOME
 
 settings.register_profile("taskplane", deadline=None)
@@ -70,6 +72,20 @@ def own_broker(broker_jars: Path, tmp_path: Path) -> Iterator[Broker]:
     """A started broker that this test may stop, kill or pause."""
     with Broker(broker_jars, tmp_path / "kafka") as broker:
         yield broker
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimulatedCluster]:
+    """One Kubernetes for all tests, where each has a namespace. It is skipped as Kafka is."""
+    try:
+        programs = build.obtain()
+    except build.NoCluster as error:
+        reason = str(error)
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+    with SimulatedCluster(programs, tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
 
 
 @pytest.fixture

@@ -146,6 +146,18 @@ NOTICE_ERROR_CHARS_MAX: Final = 1_000  # and of its error.
 NOTIFY_S: Final = 60.0  # Until a service has taken a message.
 HTTP_INTERVAL_MIN_S: Final = 0.1  # Between an answer and the next request of `until`.
 PROGRESS_EVERY_S: Final = 0.2  # How often what a job writes to $TP_PROGRESS is read, at most.
+
+# Kubernetes.
+KUBERNETES_CONNECT_S: Final = 10.0
+KUBERNETES_ANSWER_S: Final = 30.0  # Between two pieces of an answer.
+KUBERNETES_TRIES: Final = 4  # Of a request that fails for a passing reason,
+KUBERNETES_PAUSE_MIN_S: Final = 0.2  # with this pause after the first; then doubled,
+KUBERNETES_PAUSE_MAX_S: Final = 10.0  # to this, where there is no end to the tries: of watches.
+KUBERNETES_WATCH_S: Final = 240  # The API server ends a watch after so long; it is begun again.
+KUBERNETES_LOGS_MAX: Final = 16  # Containers of one attempt whose logs are read at a time.
+KUBERNETES_LOGS_END_S: Final = 30.0  # How long the rest of the logs may take after the end.
+KUBERNETES_DELETE_S: Final = 10.0  # How long a cancelled attempt waits until its Job is gone.
+KUBERNETES_START_S: Final = 300.0  # How long a pod may be unable to start, unless a job says so.
 ISOLATION_CHARS_MAX: Final = 256  # Of a line in which a worker says what its jobs can reach,
 ISOLATION_LINES_MAX: Final = 16  # and such lines of one kind.
 

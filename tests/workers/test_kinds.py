@@ -13,7 +13,7 @@ from tests.cli.calling import TPCTL
 KINDS = installed_kinds()
 
 
-@pytest.mark.parametrize("name", ["Shell", "Python", "HTTP", "Sleep", "Container", "Query", "Notification"])
+@pytest.mark.parametrize("name", KINDS.names())
 def test_a_kind_describes_its_params(name: str) -> None:
     kind = KINDS.get(name, "1.0.0")
     assert (kind.name, kind.version) == (name, "1.0.0")
@@ -36,6 +36,8 @@ def test_a_kind_describes_its_params(name: str) -> None:
         ("Container", ["image"]),
         ("Query", ["connection", "sql"]),
         ("Notification", ["target", "body"]),
+        ("K8S/Job", ["manifest"]),
+        ("K8S/Deployment", ["name", "image"]),
     ],
 )
 def test_required_params_are_the_contracts(name: str, required: list[str]) -> None:

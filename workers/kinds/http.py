@@ -143,7 +143,7 @@ class HTTP(Kind[HTTPParams]):
         except (httpx.HTTPError, httpx.InvalidURL, httpx.CookieConflict) as error:
             if isinstance(error, httpx.ConnectError) and (trouble := of_exhaustion(error)):
                 raise WorkerTrouble(f"no connection could be opened: {trouble}") from error
-            raise JobFailed(f"the request failed: {_reason(error)}") from error
+            raise JobFailed(f"the request failed: {describe_failure(error)}") from error
         except (UnicodeError, ValueError) as error:
             raise JobFailed(f"the request cannot be sent: {error}", final=True) from error
         text = _text(body, response.charset_encoding)
@@ -191,8 +191,8 @@ def _text(body: bytes, charset: str | None) -> str:
     return text
 
 
-def _reason(error: Exception) -> str:
-    """What went wrong; some errors say it only in what has caused them."""
+def describe_failure(error: Exception) -> str:
+    """What went wrong with a request; some errors say it only in what has caused them."""
     words = [type(error).__name__]
     cause: BaseException | None = error
     while cause is not None:
