@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 import structlog
 
 from control.core.epochs import is_restored, last_id_before, next_epoch, number_in_backup
+from control.model.child_messages import ChildEnded
 from control.model.errors import StoreFailed
 from control.model.life import Life, Lost, Position
 from control.model.messages import Finished, JobReady, Message, Placed, Skipped
@@ -84,7 +85,7 @@ def lost_since(
     found = epoch.open_jobs(conn)
     results = list(unread(Topic.TASK_RUN_RESULTS, Group.STATISTICS))
     skips = _attempts(conn, [each for each in results if isinstance(each, Skipped)])
-    ended = _attempts(conn, [each for each in results if isinstance(each, Finished)])
+    ended = _attempts(conn, [each for each in results if isinstance(each, Finished | ChildEnded)])
     known = _attempts(conn, unread(Topic.TASK_RUN_RESULTS, Group.TRIGGER))
     under_way = _attempts(conn, unread(Topic.TASK_RUNS, Group.BALANCER))
     under_way |= _attempts(conn, unread(Topic.TASK_RUNS_LOAD_BALANCED, Group.DISPATCHER))
@@ -114,7 +115,7 @@ def _attempts(conn: sqlite3.Connection, messages: Iterable[Message]) -> set[tupl
     found: set[tuple[int, int, int, str, str]] = set()
     for message in messages:
         job = message.job if isinstance(message, Placed) else message
-        if isinstance(job, Finished | Skipped | JobReady):
+        if isinstance(job, Finished | Skipped | ChildEnded | JobReady):
             found.add((job.run_id, job.job_id, job.attempt, job.pipeline, job.client))
     return set(epoch.of_runs(conn, sorted(found)))
 

@@ -9,7 +9,10 @@ Counted = tuple[int, int, int, str, bool]
 
 
 class Fact(msgspec.Struct, frozen=True, kw_only=True):
-    """One row: how an attempt ended, or a job that ended without one. Null seconds: never began."""
+    """One row: how an attempt ended, or a job that ended without one. Null seconds: never began.
+
+    `worker` is null of jobs that the control plane executed, too.
+    """
 
     run_id: int
     job_id: int
@@ -32,3 +35,8 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True):
     duration_seconds: float | None = None
     exit_code: int | None = None
     error: str | None = None
+
+    @property
+    def is_skip(self) -> bool:
+        """Whether the job ended without an attempt."""
+        return self.worker is None and self.started_ms is None

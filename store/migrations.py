@@ -303,6 +303,25 @@ def m007_installation(db: sqlite_utils.Database) -> None:
     db.execute("INSERT INTO installation VALUES (lower(hex(randomblob(8))))")
 
 
+@STATE()
+def m008_children(db: sqlite_utils.Database) -> None:
+    """Runs that are jobs of other runs. `deadline_ms`: the time-out of the job's attempt."""
+    for statement in _split(
+        """
+        CREATE TABLE children (
+            run_id INTEGER PRIMARY KEY REFERENCES runs (id) ON DELETE CASCADE,
+            job_id INTEGER NOT NULL,
+            attempt INTEGER NOT NULL,
+            waits INTEGER NOT NULL CHECK (waits IN (0, 1)),
+            deadline_ms INTEGER
+        ) STRICT;
+        CREATE INDEX children_job ON children (job_id);
+        CREATE INDEX children_deadline ON children (deadline_ms) WHERE deadline_ms IS NOT NULL;
+        """
+    ):
+        db.execute(statement)
+
+
 def migrate(conn: sqlite3.Connection) -> None:
     """Bring the database up to date; each migration is one transaction."""
     STATE.apply(sqlite_utils.Database(conn))

@@ -22,6 +22,7 @@ from store.queries import Statements
 _SQL = Statements("views")
 Row: TypeAlias = tuple[Any, ...]  # As sqlite3 gives it; STRICT tables say what is in it.
 OpenJob: TypeAlias = tuple[str, str, State, int | None]  # Stage, name, state, when it began.
+_PARENT: Final = msgspec.json.Decoder(tuple[int | None, int | None])
 _LETTERS: Final = {state[0]: state for state in State}  # All five differ.
 _PAST_ALL: Final = 2**63 - 1
 _CLOCK_SLACK_MS: Final = 60_000  # Ids follow time only as well as the host's clock does.
@@ -136,6 +137,7 @@ class Views:
         (run_id, pipeline, revision, client, trigger, state, reason, priority, run_input) = row[:9]
         allowed, created_ms, started_ms, finished_ms, scheduled_ms, schedule_id = row[9:15]
         outline = self._outlines.get(conn, row[15])
+        parent = _PARENT.decode(row[17]) if row[17] is not None else (None, None)
         return RunView(
             id=run_id,
             pipeline=pipeline,
@@ -152,6 +154,8 @@ class Views:
             finished_at=to_rfc3339_or_none(finished_ms),
             scheduled_for=to_rfc3339_or_none(scheduled_ms),
             schedule_id=schedule_id,
+            parent_run_id=parent[0],
+            parent_job_id=parent[1],
             stages=[
                 StageView(name=name, counts={_LETTERS[k]: n for k, n in counts.items()})
                 for name, counts in outline.counts(str(row[16]))
@@ -187,6 +191,7 @@ class Views:
             finished_at=to_rfc3339_or_none(finished_ms),
             exit_code=row[16],
             log_bytes=row[17],
+            child_run_id=row[19],
             attempts=earlier or [],
         )
 

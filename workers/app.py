@@ -13,7 +13,7 @@ from control.model import limits
 from control.model.clock import system_clock
 from control.model.errors import ConfigError
 from control.model.isolation import Isolation
-from control.model.kinds import KindRegistry, Launcher
+from control.model.kinds import KindRegistry, Launcher, version_key
 from control.model.secrecy import keep_memory_private
 from control.model.wire import Drain, Welcome
 from workers.config import WorkerConfig, name_from_host
@@ -206,25 +206,29 @@ def chosen_kinds(config: WorkerConfig, registry: KindRegistry) -> dict[tuple[str
     """Make one instance of every version of the kinds to execute; raises ConfigError."""
     for each in registry.broken:
         _log.warning("kind.missing", kind=each.name, distribution=each.distribution, why=each.why)
-    unknown = sorted(set(config.kinds) - set(registry.names()))
+    installed = registry.of_workers()
+    names = sorted({name for name, _ in installed})
+    unknown = sorted(set(config.kinds) - set(names))
     if unknown:
         if why := registry.missing(unknown[0]):
             raise ConfigError(why)
-        known = ", ".join(registry.names())
-        msg = f"no kind {unknown[0]!r} is installed here; there are: {known}"
+        if registry.versions(unknown[0]):
+            raise ConfigError(f"the control plane itself executes the kind {unknown[0]}")
+        msg = f"no kind {unknown[0]!r} is installed here; there are: {', '.join(names)}"
         raise ConfigError(msg)
     made: dict[tuple[str, str], AnyKind] = {}
-    for name in config.kinds or registry.names():
-        for version in registry.versions(name):
-            try:
-                kind = registry.get(name, version)()
-                kind.configure(config.settings)
-                made[name, version] = kind
-            except Exception as error:  # A plugin's; the others do not depend on it.
-                _log.exception("kind.missing", kind=name, version=version)
-                if config.kinds:
-                    msg = f"the kind {name} {version} cannot be used: {error}"
-                    raise ConfigError(msg) from error
+    for name, version in sorted(installed, key=lambda each: (each[0], version_key(each[1]))):
+        if config.kinds and name not in config.kinds:
+            continue
+        try:
+            kind = installed[name, version]()
+            kind.configure(config.settings)
+            made[name, version] = kind
+        except Exception as error:  # A plugin's; the others do not depend on it.
+            _log.exception("kind.missing", kind=name, version=version)
+            if config.kinds:
+                msg = f"the kind {name} {version} cannot be used: {error}"
+                raise ConfigError(msg) from error
     return made
 
 

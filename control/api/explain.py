@@ -6,10 +6,18 @@ from control.model.balancing import Waits
 from control.model.explanation import Explanation, WaitsView
 from control.model.states import FINAL, State
 from control.model.times import from_rfc3339, to_rfc3339, to_rfc3339_or_none
-from control.model.views import AttemptView, JobView
-from store.views import Links
+from control.model.views import AttemptView, JobView, RunView
+from store.views import Links, OpenJob
 
 _NAMED_MAX = 5
+
+
+class Family(msgspec.Struct, frozen=True, kw_only=True):
+    """The job's run, and the run that the job is (kind `Pipeline`), with what is open in that."""
+
+    run: RunView
+    child: RunView | None = None
+    open_jobs: list[OpenJob] = []
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,10 +28,10 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     expected_s: float | None = None
 
 
-def explain(job: JobView, links: Links, told: Told, *, now_ms: int) -> Explanation:
+def explain(job: JobView, links: Links, told: Told, family: Family, *, now_ms: int) -> Explanation:
     """Why the job waits, runs, or ended."""
     expected_s = told.expected_s
-    steps = [f"submitted at {job.created_at}"]
+    steps = [f"submitted at {job.created_at}{_by(family.run)}"]
     steps += [_attempt(attempt) for attempt in job.attempts]
     if job.state == State.READY:
         reason, more = _waiting(job, links, told, now_ms)
@@ -31,6 +39,7 @@ def explain(job: JobView, links: Links, told: Told, *, now_ms: int) -> Explanati
         reason, more = _running(job, expected_s, now_ms)
     else:
         reason, more = job.reason, _ended(job, links)
+    more += _child(family)
     waits = None if told.waits is None else show_waits(told.waits)
     return Explanation(reason=reason, steps=steps + more, waits=waits)
 
@@ -99,15 +108,35 @@ def standing(waits: Waits) -> list[str]:
 def _running(job: JobView, expected_s: float | None, now_ms: int) -> tuple[str, list[str]]:
     started_ms = now_ms if job.started_at is None else from_rfc3339(job.started_at)
     took_s = (now_ms - started_ms) / 1000
-    steps = [
-        f"attempt {job.attempt} started at {job.started_at} on {job.worker},"
-        f" partition {job.partition}"
-    ]
+    where = "" if job.worker is None else f" on {job.worker}, partition {job.partition}"
+    steps = [f"attempt {job.attempt} started at {job.started_at}{where}"]
     if expected_s is not None:
         steps.append(f"runs for {took_s:g} s, expected to take {expected_s:.3g} s")
     if job.progress is not None:
         steps.append(f"says it is {job.progress:.0%} done")
     return job.reason, steps
+
+
+def _by(run: RunView) -> str:
+    if run.parent_run_id is None:
+        return ""
+    return f", as job {run.parent_job_id} of run {run.parent_run_id}"
+
+
+def _child(family: Family) -> list[str]:
+    """The run that the job is, as far as it has come."""
+    child = family.child
+    if child is None:
+        return []
+    named = f"run {child.id} of {child.pipeline} is {child.state}: {child.reason}"
+    if child.state in FINAL:
+        return [named]
+    jobs = sum(sum(stage.counts.values()) for stage in child.stages)
+    steps = [named, f"{jobs - len(family.open_jobs)} of its {jobs} jobs have ended"]
+    shown = [f"{name} ({state})" for _, name, state, _ in family.open_jobs[:_NAMED_MAX]]
+    more = len(family.open_jobs) - len(shown)
+    steps.append(f"open: {', '.join(shown)}{f' and {more} more' if more else ''}")
+    return steps
 
 
 def _ended(job: JobView, links: Links) -> list[str]:

@@ -10,7 +10,7 @@ import trio
 
 from control.api.bodies import ChangeJob, LogsQuery
 from control.api.calls import TEXT, Answer, Call, Operation, Route
-from control.api.explain import Told, explain
+from control.api.explain import Family, Told, explain
 from control.api.ports import Parts
 from control.api.roles import check_numbered
 from control.api.wait_reasons import with_reasons
@@ -20,7 +20,7 @@ from control.model.errors import BalancerSilent, NotFound
 from control.model.explanation import Explanation
 from control.model.names import Change
 from control.model.states import FINAL, State
-from control.model.views import JobView, RunView
+from control.model.views import JobView
 from store import views
 from store.views import Links
 from store.writer import Tx
@@ -133,12 +133,19 @@ class Jobs:
     async def _explain(self, call: Call) -> Answer:
         job_id, who, shown = call.number("job_id"), call.who, self._parts.views
 
-        def look(conn: sqlite3.Connection) -> tuple[JobView, Links, RunView]:
+        def look(conn: sqlite3.Connection) -> tuple[JobView, Links, Family]:
             check_numbered(who, f"job {job_id}", views.client_of_job(conn, job_id))
             job = shown.job(conn, job_id)
-            return job, shown.links(conn, job_id), shown.run(conn, job.run_id)
+            family = Family(run=shown.run(conn, job.run_id))
+            if (child := job.child_run_id) is not None:
+                family = Family(
+                    run=family.run,
+                    child=shown.run(conn, child),
+                    open_jobs=shown.open_jobs(conn, [child])[child],
+                )
+            return job, shown.links(conn, job_id), family
 
-        job, links, run = await self._parts.reader.read(look)
+        job, links, family = await self._parts.reader.read(look)
         balancing = self._parts.balancing
         waits: Waits | None = None
         silence: str | None = None
@@ -147,9 +154,9 @@ class Jobs:
                 waits = await balancing.waits(job_id)
             except BalancerSilent as error:
                 silence = str(error)
-        expected_s = balancing.expected(run.pipeline, job.name)
+        expected_s = balancing.expected(family.run.pipeline, job.name)
         told = Told(waits=waits, silence=silence, expected_s=expected_s)
-        return Answer(body=explain(job, links, told, now_ms=self._parts.now_ms()))
+        return Answer(body=explain(job, links, told, family, now_ms=self._parts.now_ms()))
 
 
 SHOW: Final = Operation(

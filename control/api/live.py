@@ -25,6 +25,7 @@ from control.model.fleet import (
 from control.model.messages import (
     Announce,
     CancelJob,
+    ChildEnded,
     DispatcherUp,
     Finished,
     JobReady,
@@ -34,6 +35,7 @@ from control.model.messages import (
     Progressed,
     ReorderJob,
     Skipped,
+    StartChild,
     Started,
     WorkerDown,
     WorkerQuiet,
@@ -154,7 +156,7 @@ class Live:
             case JobReady():
                 self.crew.ready(message)
                 self._mark(message.run_id, message.job_id)
-            case Progressed():
+            case Progressed() | StartChild() | ChildEnded():
                 self._mark(message.run_id, message.job_id)
             case Skipped():
                 if self.crew.ended(message.job_id, message.attempt):

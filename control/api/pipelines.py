@@ -18,6 +18,7 @@ from control.api.roles import check_pipeline, check_targets, only_of
 from control.core import rights
 from control.core.cron import check_schedule
 from control.core.definitions import parse_pipeline
+from control.core.targets import targets_of
 from control.model.errors import Conflict, Problem
 from control.model.names import Change
 from control.model.pipelines import Pipeline
@@ -171,14 +172,14 @@ def _dropped_warnings(name: str, dropped: int) -> list[Problem]:
 
 
 def _warnings(who: Identity, conn: sqlite3.Connection, pipeline: Pipeline) -> list[Problem]:
-    """What its triggers will not start; raises `Forbidden` where the caller may not store them."""
-    if not pipeline.triggers:
+    """What it will not start; raises `Forbidden` where the caller may not store that."""
+    targets = targets_of(pipeline)
+    if not targets:
         return []
-    names = [pipeline.name, *(trigger.pipeline for trigger in pipeline.triggers)]
-    owners = catalog.owners(conn, names)
-    check_targets(who, pipeline.triggers, owners)
+    owners = catalog.owners(conn, [pipeline.name, *(target.pipeline for target in targets)])
+    check_targets(who, targets, owners)
     owner = owners.setdefault(pipeline.name, who.client_id)  # Once it is stored.
-    return rights.trigger_warnings(pipeline.triggers, owners, clients.standing(conn, owner))
+    return rights.target_warnings(targets, owners, clients.standing(conn, owner))
 
 
 LIST: Final = Operation(

@@ -10,8 +10,8 @@ from typing import Final
 
 from control.api.auth import Identity
 from control.core import rights
+from control.core.targets import Target
 from control.model.errors import Forbidden, NotFound
-from control.model.pipelines import TriggerSpec
 from control.model.states import Role
 
 _READ: Final = frozenset({Role.ADMIN, Role.OPERATOR, Role.SUBMITTER, Role.VIEWER})
@@ -105,11 +105,9 @@ def check_pipeline(who: Identity, name: str, owner: str) -> None:
         raise Forbidden(message)
 
 
-def check_targets(
-    who: Identity, triggers: Sequence[TriggerSpec], owners: Mapping[str, str]
-) -> None:
-    """Raise `Forbidden` when a trigger would start what the caller may not. `owners`: by name."""
-    message = rights.foreign_target(triggers, owners, who.role, who.client_id)
+def check_targets(who: Identity, targets: Sequence[Target], owners: Mapping[str, str]) -> None:
+    """Raise `Forbidden` when one would start what the caller may not. `owners`: by name."""
+    message = rights.foreign_target(targets, owners, who.role, who.client_id)
     if message is not None:
         raise Forbidden(message)
 

@@ -21,6 +21,7 @@ from control.core import rights
 from control.core.cron import check_schedule
 from control.core.definitions import pipeline_from_value
 from control.core.documents import read_json
+from control.core.targets import targets_of
 from control.model import limits
 from control.model.errors import Conflict, Invalid, NotFound, Problem
 from control.model.pipelines import Pipeline
@@ -85,8 +86,9 @@ class Starting:
         )
 
         def news(conn: sqlite3.Connection, now_ms: int) -> list[NewRun]:
-            targets = (trigger.pipeline for trigger in pipeline.triggers)
-            check_targets(call.who, pipeline.triggers, catalog.owners(conn, targets))
+            targets = targets_of(pipeline)
+            owners = catalog.owners(conn, (target.pipeline for target in targets))
+            check_targets(call.who, targets, owners)
             revision_id = catalog.unnamed(conn, pipeline, wanted.client, now_ms=now_ms)
             return [_new(conn, revision_id, wanted, now_ms)]
 

@@ -16,7 +16,7 @@ from control.core.definitions import parse_pipeline
 from control.core.documents import Document, read_json, read_yaml
 from control.core.shapes import IN_QUOTES
 from control.model.errors import Invalid, NotFound, Problem
-from control.model.kinds import Kind, KindRegistry, installed_kinds
+from control.model.kinds import KindClass, KindRegistry, installed_kinds
 from control.model.pipelines import Pipeline, ScheduleSpec
 from control.model.values import Json, write_path
 
@@ -87,7 +87,7 @@ def kinds() -> KindRegistry:
     return installed_kinds()
 
 
-def find_kind(registry: KindRegistry, name: str, version: str | None) -> type[Kind[msgspec.Struct]]:
+def find_kind(registry: KindRegistry, name: str, version: str | None) -> KindClass:
     """One version of a kind, the newest if none is named; raises `NotFound`."""
     by_folded = {known.casefold(): known for known in registry.names()}
     known = by_folded.get(name.casefold())
@@ -103,7 +103,7 @@ def find_kind(registry: KindRegistry, name: str, version: str | None) -> type[Ki
     return registry.get(known, version or versions[-1])
 
 
-def params_of(kind: type[Kind[msgspec.Struct]]) -> tuple[list[Row], Json]:
+def params_of(kind: KindClass) -> tuple[list[Row], Json]:
     """What is known of a kind's params: a row for each, and their JSON schema."""
     (whole,), parts = msgspec.json.schema_components([kind.params])
     schema = parts[kind.params.__name__] | ({"$defs": parts} if len(parts) > 1 else {})

@@ -50,7 +50,9 @@ def validate(session: Session, files: Files) -> None:
                 problems = [msgspec.to_builtins(problem) for problem in error.problems]
                 out.document({"file": file.name, "valid": False, "problems": problems})
             continue
-        if pipeline.triggers:
+        from control.core.targets import targets_of  # noqa: PLC0415 - as above.
+
+        if targets_of(pipeline):
             _check_targets(session, file)
         if out.is_table:
             out.write_safely(
@@ -67,7 +69,7 @@ def validate(session: Session, files: Files) -> None:
 
 
 def _check_targets(session: Session, file: "offline.PipelineFile") -> None:
-    """Say which pipelines that it triggers are not there: only a server knows."""
+    """Say which pipelines that it starts are not there: only a server knows."""
     from control.cli.client import row_of  # noqa: PLC0415 - httpx takes 150 ms.
 
     try:
@@ -77,7 +79,7 @@ def _check_targets(session: Session, file: "offline.PipelineFile") -> None:
     except (Forbidden, Invalid) as error:
         session.out.say(f"{file.name}: warning: the server would refuse it: {error}")
     except TaskplaneError as error:
-        session.out.say(f"{file.name}: what it triggers was not looked up: {error}")
+        session.out.say(f"{file.name}: what it starts was not looked up: {error}")
     else:
         _say_warnings(session, file, row_of(answer.content))
 

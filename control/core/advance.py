@@ -13,7 +13,7 @@ from control.core.lifecycle import JOB, RUN, Event, after
 from control.core.retry import retry_delay_ms
 from control.model import limits
 from control.model.errors import Conflict, NotFound
-from control.model.messages import CancelJob, Finished, Started, Unstarted
+from control.model.messages import CancelJob, ChildEnded, Finished, Started, Unstarted
 from control.model.rows import AttemptRow, JobRow, RunRow
 from control.model.states import FINAL, Outcome, State, When
 
@@ -66,6 +66,11 @@ class Advance:
             self._start(job, message.worker, message.partition, message.started_ms)
         return True
 
+    def started_child(self, job: JobRow, reason: str) -> None:
+        """A job's child run is there."""
+        self._start(job, None, None, self.now_ms)
+        job.reason = reason
+
     def unstarted(self, message: Unstarted) -> None:
         """An attempt did not begin after all; it waits for another worker already."""
         job = self.job(message.job_id)
@@ -78,7 +83,7 @@ class Advance:
             self._move(job, Event.REPEAT, f"{why}; {WAITS}")
             self._clear(job)
 
-    def finished(self, message: Finished, *, jitter: float) -> bool:
+    def finished(self, message: Finished | ChildEnded, *, jitter: float) -> bool:
         """An attempt ended. False: refused, because it does not count (any more)."""
         job = self.job(message.job_id)
         spec = self.graph.pipeline.jobs[job.idx]
@@ -329,7 +334,7 @@ class Advance:
             why = "in progress" if self.run.ending is None else self.run.reason
             self._move_run(Event.START, why)
 
-    def _again(self, job: JobRow, message: Finished, delay_ms: int, why: str) -> None:
+    def _again(self, job: JobRow, message: Finished | ChildEnded, delay_ms: int, why: str) -> None:
         self._archive(job, message.outcome)
         when = f"next attempt in {delay_ms / 1000:g} s" if delay_ms else WAITS
         self._move(job, Event.REPEAT, f"{why}; {when}")

@@ -1,7 +1,7 @@
 """Decides which reports are of a job's attempt, and what is stored and published of its end."""
 
 from control.model.errors import NotFound
-from control.model.messages import Finished
+from control.model.messages import ChildEnded, Finished
 from control.model.pipelines import JobSpec
 from control.model.rows import AttemptRow, JobRow, RunRow
 from control.model.states import FINAL, Outcome, State
@@ -23,7 +23,7 @@ def archived(job: JobRow, outcome: Outcome, now_ms: int) -> AttemptRow:
     )
 
 
-def is_answered_for(job: JobRow, message: Finished) -> bool:
+def is_answered_for(job: JobRow, message: Finished | ChildEnded) -> bool:
     """Whether the trigger publishes a job's end in place of its attempt's refused one.
 
     The job was cancelled while it ran, and its worker reports another outcome. The end of one that
@@ -44,7 +44,7 @@ def may_be_reported(job: JobRow, attempt: int) -> bool:
     return job.attempt == attempt and is_published(job) and job.state not in FINAL
 
 
-def check_subject(message: Finished, run: RunRow, spec: JobSpec) -> None:
+def check_subject(message: Finished | ChildEnded, run: RunRow, spec: JobSpec) -> None:
     """Refuse the result of another installation's job that has the ids of this one.
 
     Raises `NotFound`.

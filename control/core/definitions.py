@@ -13,6 +13,7 @@ from control.core.shapes import check_shape
 from control.core.waits import Waiting, find_circles, predecessors
 from control.model import limits
 from control.model.kinds import KindRegistry
+from control.model.names import CHILD_KIND
 from control.model.pipelines import Pipeline
 from control.model.values import Json, Path, cut, show
 
@@ -101,6 +102,7 @@ class _Definition:
         self._check_circles()
         self._check_schedules(check_schedule)
         self._check_triggers()
+        self._check_children()
         versions = [check_kind(job.fields, job.path, kinds, self._findings) for job in self._jobs]
         awaited = self._awaited()
         for job, version in zip(self._jobs, versions, strict=True):
@@ -201,6 +203,15 @@ class _Definition:
             if (target, when) in seen:
                 self._findings.add(path, f"{show(target)} is triggered twice {cut(when)}")
             seen.add((target, when))
+
+    def _check_children(self) -> None:
+        for job in self._jobs:
+            params = job.fields.get("params")
+            if job.fields.get("kind") != CHILD_KIND or not isinstance(params, dict):
+                continue
+            if params.get("name") == self._definition.get("name"):
+                message = "a pipeline cannot be a job of itself: its runs would never end"
+                self._findings.add((*job.path, "params", "name"), message)
 
     def _awaited(self) -> dict[str, Collection[str]]:
         """What each job waits for, of the jobs whose stage and name are right."""

@@ -7,7 +7,18 @@ from msgspec import Raw
 
 from control.core.advance import WAITS_FOR_JOBS, Advance
 from control.core.graph import Graph
-from control.model.messages import ENCODER, JobReady, PriorityKey, Skipped
+from control.model.messages import (
+    ENCODER,
+    CancelJob,
+    JobReady,
+    Message,
+    PriorityKey,
+    Skipped,
+    StartChild,
+    StopChild,
+)
+from control.model.names import Topic
+from control.model.records import Record
 from control.model.rows import JobRow, NewRun, RunRow
 from control.model.states import State
 from control.model.this import Subject
@@ -114,6 +125,38 @@ def job_ready(
         work=graph.work[job.idx],
         input=job_input,
     )
+
+
+def released(
+    step: Advance, job: JobRow, job_input: Raw, installation: str, ended_attempt: int = 0
+) -> Record:
+    """The message that lets a job run: to the balancer, or to the trigger, which starts runs.
+
+    `installation`, `ended_attempt`: as for `job_ready`.
+    """
+    run, graph = step.run, step.graph
+    if job.idx not in graph.children:
+        ready = job_ready(
+            run, graph, job, job_input, installation=installation, ended_attempt=ended_attempt
+        )
+        return Record(Topic.TASK_RUNS, ready, run.id)
+    start = StartChild(
+        run_id=run.id,
+        job_id=job.id,
+        attempt=job.attempt,
+        input=job_input,
+        ended_attempt=ended_attempt,
+    )
+    return Record(Topic.TASK_RUN_EVENTS, start, run.id)
+
+
+def stopped(step: Advance, job: JobRow) -> tuple[Topic, Message]:
+    """The message that stops what a cancelled job has begun, and where it goes."""
+    if job.idx in step.graph.children:
+        stop = StopChild(run_id=step.run.id, job_id=job.id, reason=job.reason)
+        return Topic.TASK_RUN_EVENTS, stop
+    cancel = CancelJob(job_id=job.id, attempt=job.attempt, reason=job.reason)
+    return Topic.TASK_COMMANDS, cancel
 
 
 def skipped(run: RunRow, graph: Graph, job: JobRow, now_ms: int) -> Skipped:

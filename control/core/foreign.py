@@ -23,6 +23,7 @@ from control.model.messages import (
     AskQueues,
     AskWhy,
     CancelJob,
+    ChildEnded,
     ClientChanged,
     Deadline,
     DispatcherUp,
@@ -39,7 +40,9 @@ from control.model.messages import (
     ReorderJob,
     Skipped,
     SplitChanged,
+    StartChild,
     Started,
+    StopChild,
     ToldQueues,
     ToldWhy,
     Unstarted,
@@ -50,12 +53,14 @@ from control.model.messages import (
 from control.model.names import Topic
 from control.model.records import Delivery, Record
 
-_ENDS: Final = frozenset[type]({Finished, Skipped})
+_ENDS: Final = frozenset[type]({Finished, Skipped, ChildEnded})
 CARRIES: Final[Mapping[Topic, frozenset[type]]] = MappingProxyType(
     {
         Topic.TASK_RUNS: frozenset({JobReady}),
         Topic.TASK_RUNS_LOAD_BALANCED: frozenset({Placed}),
-        Topic.TASK_RUN_EVENTS: frozenset({Started, Unstarted, Progressed, RecordsLost}),
+        Topic.TASK_RUN_EVENTS: frozenset(
+            {Started, Unstarted, Progressed, StartChild, StopChild, RecordsLost}
+        ),
         Topic.TASK_RUN_RESULTS: _ENDS,
         Topic.QUERY_TASK_RUN_RESULTS: _ENDS,
         Topic.NOTIFICATION_TASK_RUN_RESULTS: _ENDS,

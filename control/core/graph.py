@@ -10,6 +10,7 @@ from functools import cached_property
 from msgspec import Raw
 
 from control.model.messages import ENCODER
+from control.model.names import CHILD_KIND
 from control.model.pipelines import Pipeline
 
 
@@ -25,6 +26,10 @@ class Graph:
         # What only workers read, encoded once for all runs of this revision.
         self.work = tuple(
             Raw(ENCODER.encode({"params": job.params, "env": job.env})) for job in pipeline.jobs
+        )
+        # Jobs that the control plane executes itself: runs of other pipelines.
+        self.children = frozenset(
+            idx for idx, job in enumerate(pipeline.jobs) if job.kind == CHILD_KIND
         )
         self.stage_of = tuple(stages[job.stage] for job in pipeline.jobs)
         self.needs = tuple(

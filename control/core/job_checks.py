@@ -9,7 +9,7 @@ import msgspec
 from control.core.findings import Findings, listing
 from control.core.shapes import check_shape
 from control.model.errors import Invalid
-from control.model.kinds import Kind, KindRegistry
+from control.model.kinds import KindClass, KindRegistry
 from control.model.pipelines import VERSION_PATTERN
 from control.model.surroundings.base import texts
 from control.model.surroundings.environment import ENVIRONMENT
@@ -74,7 +74,7 @@ def check_templates(
 def check_surroundings(
     job: dict[str, Json],
     path: Path,
-    kind: type[Kind[msgspec.Struct]] | None,
+    kind: KindClass | None,
     findings: Findings,
 ) -> None:
     """Refuse each template whose value would become code; `kind`: None where there is none."""
@@ -88,9 +88,7 @@ def check_surroundings(
         findings.add((*path, "env", *problem.path), problem.message, problem.hint)
 
 
-def _check_params(
-    params: dict[str, Json], kind: type[Kind[msgspec.Struct]], path: Path, findings: Findings
-) -> None:
+def _check_params(params: dict[str, Json], kind: KindClass, path: Path, findings: Findings) -> None:
     fit = _misfit(params, kind.params)
     if fit is None:
         return

@@ -8,8 +8,8 @@ that moment, not what it was when it wrote something down.
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from control.core.targets import Target
 from control.model.errors import Problem
-from control.model.pipelines import TriggerSpec
 from control.model.rows import Standing
 from control.model.states import Role
 
@@ -38,10 +38,10 @@ def may_start(client: Standing, owner: str) -> bool:
     return _start_problem(client, owner) is None
 
 
-def trigger_refusal(starter: Standing, author: Standing, owner: str) -> str | None:
-    """Why a trigger may not start a pipeline of `owner`; None: it may.
+def start_refusal(starter: Standing, author: Standing, owner: str) -> str | None:
+    """Why a run may not start a pipeline of `owner`; None: it may.
 
-    `starter` is the client of the run that has ended, `author` the one that wrote the trigger.
+    `starter` is the client of that run, `author` the one that wrote its definition.
     An operator who runs what a submitter wrote does not lend it an operator's rights (the
     confused deputy): what is not the starter's own, its author must be allowed to start as well.
     """
@@ -49,28 +49,26 @@ def trigger_refusal(starter: Standing, author: Standing, owner: str) -> str | No
     if problem is not None or starter.client_id in {owner, author.client_id}:
         return problem
     problem = _start_problem(author, owner)
-    return None if problem is None else f"{author.client_id}, who wrote the trigger: {problem}"
+    return None if problem is None else f"{author.client_id}, who wrote the definition: {problem}"
 
 
 def foreign_target(
-    triggers: Sequence[TriggerSpec], owners: Mapping[str, str], role: Role, client_id: str
+    targets: Sequence[Target], owners: Mapping[str, str], role: Role, client_id: str
 ) -> str | None:
-    """Why a client may not write these triggers down; None: it may. `owners`: by pipeline."""
-    for at, trigger in enumerate(triggers):
-        owner = owners.get(trigger.pipeline)
+    """Why a client may not write these down; None: it may. `owners`: by pipeline."""
+    for target in targets:
+        owner = owners.get(target.pipeline)
         if owner is not None and not reaches(role, client_id, owner):
-            named = f"the pipeline {trigger.pipeline}"
-            return f"triggers[{at}].pipeline: {named} belongs to another client"
+            return f"{target.path}: the pipeline {target.pipeline} belongs to another client"
     return None
 
 
-def trigger_warnings(
-    triggers: Sequence[TriggerSpec], owners: Mapping[str, str], runs_as: Standing
+def target_warnings(
+    targets: Sequence[Target], owners: Mapping[str, str], runs_as: Standing
 ) -> list[Problem]:
     """Targets that would not be started as things are now. `runs_as`: the pipeline's owner."""
     found: list[Problem] = []
-    for at, trigger in enumerate(triggers):
-        name, path = trigger.pipeline, f"triggers[{at}].pipeline"
+    for path, name in targets:
         owner = owners.get(name)
         if owner is None:
             message = f"there is no pipeline {name} (yet); nothing is started until there is one"

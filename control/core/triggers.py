@@ -12,14 +12,14 @@ def fires(spec: TriggerSpec, state: State) -> bool:
     return state == (State.DONE if spec.when == When.ON_SUCCESS else State.ERROR)
 
 
-def trigger_problem(*, depth: int, family: int, input_bytes: int) -> str | None:
+def start_problem(*, depth: int, family: int, input_bytes: int) -> str | None:
     """Why a run may not start another one; None: it may.
 
-    `depth`: how many runs triggered each other up to this one; `family`: how many runs its first
-    one has started, through all triggers. Pipelines with several triggers on each other multiply.
+    `depth`: how many runs started each other up to this one; `family`: how many runs its first one
+    has led to. Pipelines with several triggers on each other multiply.
     """
     if depth >= limits.TRIGGER_DEPTH_MAX:
-        return f"{depth} pipelines have triggered each other already"
+        return f"{depth} pipelines have started each other already"
     if family >= limits.FAMILY_RUNS_MAX:
         return f"the first run of this chain has started {family} runs already"
     if input_bytes > limits.JOB_INPUT_BYTES_MAX:

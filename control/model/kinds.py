@@ -2,7 +2,8 @@
 
 A kind is one way of executing a job. A class that derives from `Kind` is named in the
 entry-point group `taskplane.kinds`; the control plane uses its params Struct to refuse what
-does not fit, the worker calls `run`.
+does not fit, the worker calls `run`. The few that the control plane executes itself derive from
+`BaseKind` only.
 """
 
 import re
@@ -139,13 +140,8 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     details: msgspec.Raw | None = None
 
 
-class Kind(ABC, Generic[P]):
-    """One way of executing jobs. One instance serves all slots of a worker.
-
-    `run` raises `control.model.errors.JobFailed` with the reason in words when the work failed;
-    it is cancelled (trio's `Cancelled`) on time-out and on order, and must then leave nothing
-    behind. Templates in `params` have been filled in before `run` is called.
-    """
+class BaseKind(Generic[P]):
+    """What a definition has to say of a job, whoever executes it."""
 
     name: ClassVar[str]
     version: ClassVar[str]
@@ -153,6 +149,16 @@ class Kind(ABC, Generic[P]):
     params: type[P]
     # What surrounds templates in each param (top level); of others, plain data.
     surroundings: ClassVar[Mapping[str, Surroundings]] = {}
+
+
+class Kind(BaseKind[P], ABC):
+    """One way of executing jobs on workers. One instance serves all slots of a worker.
+
+    `run` raises `control.model.errors.JobFailed` with the reason in words when the work failed;
+    it is cancelled (trio's `Cancelled`) on time-out and on order, and must then leave nothing
+    behind. Templates in `params` have been filled in before `run` is called.
+    """
+
     # A directory for each attempt costs more than many a job, so a kind asks for it.
     wants_directory: ClassVar[bool] = False
 
@@ -180,6 +186,9 @@ class Kind(ABC, Generic[P]):
         return
 
 
+KindClass = type[BaseKind[msgspec.Struct]]
+
+
 class BrokenKind(NamedTuple):
     """A kind that is installed, but cannot be used."""
 
@@ -197,7 +206,7 @@ class KindRegistry:
 
     def __init__(
         self,
-        kinds: Mapping[str, Mapping[str, type[Kind[msgspec.Struct]]]],
+        kinds: Mapping[str, Mapping[str, KindClass]],
         broken: Sequence[BrokenKind] = (),
     ) -> None:
         self._kinds = kinds
@@ -215,7 +224,16 @@ class KindRegistry:
         """A kind's versions, oldest first; empty when there is no such kind."""
         return sorted(self._kinds.get(name, {}), key=version_key)
 
-    def get(self, name: str, version: str) -> type[Kind[msgspec.Struct]]:
+    def of_workers(self) -> dict[tuple[str, str], type[Kind[msgspec.Struct]]]:
+        """The kinds that workers execute, by name and version."""
+        return {
+            (name, version): kind
+            for name, versions in self._kinds.items()
+            for version, kind in versions.items()
+            if issubclass(kind, Kind)
+        }
+
+    def get(self, name: str, version: str) -> KindClass:
         """The class of one version; raises KeyError."""
         return self._kinds[name][version]
 
@@ -227,7 +245,7 @@ def version_key(version: str) -> tuple[int, ...]:
 
 def installed_kinds() -> KindRegistry:
     """Load every kind that an installed distribution names; those that cannot be are `broken`."""
-    found: dict[str, dict[str, type[Kind[msgspec.Struct]]]] = {}
+    found: dict[str, dict[str, KindClass]] = {}
     broken: list[BrokenKind] = []
     for entry in sorted(entry_points(group=KINDS_ENTRY_POINTS), key=lambda each: each.name):
         try:
@@ -241,18 +259,16 @@ def installed_kinds() -> KindRegistry:
     return KindRegistry(found, broken)
 
 
-def _add(
-    kind: type[Kind[msgspec.Struct]], found: dict[str, dict[str, type[Kind[msgspec.Struct]]]]
-) -> None:
+def _add(kind: KindClass, found: dict[str, dict[str, KindClass]]) -> None:
     other = found.setdefault(kind.name, {}).setdefault(kind.version, kind)
     if other is not kind:
         raise ConfigError(f"{other.__module__} has {kind.name} {kind.version} already")
 
 
-def _loaded(entry: EntryPoint) -> type[Kind[msgspec.Struct]]:
+def _loaded(entry: EntryPoint) -> KindClass:
     """The class of an entry point; raises ConfigError, and whatever its module raises."""
     loaded = entry.load()
-    if not (isinstance(loaded, type) and issubclass(loaded, Kind)):
+    if not (isinstance(loaded, type) and issubclass(loaded, BaseKind)):
         raise ConfigError(f"{entry.value} is not a Kind class")
     for field in ("name", "version", "summary"):
         if not isinstance(getattr(loaded, field, None), str):

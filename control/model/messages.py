@@ -5,7 +5,7 @@
 understand.
 """
 
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
@@ -172,6 +172,53 @@ class Skipped(Versioned, frozen=True, kw_only=True, tag="skipped"):
     ready_ms: Instant
     finished_ms: Instant
     reason: str
+
+
+class StartChild(Versioned, frozen=True, kw_only=True, tag="start_child"):
+    """A job that is a run of another pipeline may start; the trigger starts that run.
+
+    `input` as of `JobReady`. `ended_attempt`: the last one of which an end is known; 0: none.
+    """
+
+    run_id: Id
+    job_id: Id
+    attempt: Attempt
+    input: Raw
+    ended_attempt: Annotated[int, Meta(ge=0)] = 0
+
+
+class StopChild(Versioned, frozen=True, kw_only=True, tag="stop_child"):
+    """A job that is a run of another pipeline was cancelled, so that run is."""
+
+    run_id: Id
+    job_id: Id
+    reason: str
+
+
+class ChildEnded(Versioned, frozen=True, kw_only=True, tag="child_ended"):
+    """How an attempt at a job ended that is a run of another pipeline. It had no worker."""
+
+    worker: ClassVar[None] = None
+    partition: ClassVar[None] = None
+    exit_code: ClassVar[None] = None
+    log_bytes: ClassVar[int] = 0
+
+    run_id: Id
+    job_id: Id
+    attempt: Attempt
+    pipeline: str
+    name: str
+    stage: str
+    client: str
+    kind: str
+    version: str
+    outcome: Outcome
+    final: bool
+    ready_ms: Instant
+    started_ms: Instant
+    finished_ms: Instant
+    error: str | None = None
+    output: Raw = NULL
 
 
 class Hold(msgspec.Struct, frozen=True, kw_only=True):
@@ -372,6 +419,9 @@ Message = (
     | Progressed
     | Finished
     | Skipped
+    | StartChild
+    | StopChild
+    | ChildEnded
     | WorkerUp
     | WorkerDown
     | WorkerQuiet

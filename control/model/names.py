@@ -47,6 +47,7 @@ class Change(StrEnum):
     JOBS = "jobs"  # The state of a job, after what its workers reported.
 
 
+CHILD_KIND: Final = "Pipeline"  # Jobs of it are runs of other pipelines.
 KINDS_ENTRY_POINTS: Final = "taskplane.kinds"
 
 # Environment variables users set.

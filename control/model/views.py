@@ -89,6 +89,13 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     schedule_id: Annotated[
         int | None, Meta(description="The schedule that started it.", examples=[7])
     ] = None
+    parent_run_id: Annotated[
+        int | None,
+        Meta(description="The run that it is a job of; null: it is none.", examples=[11]),
+    ] = None
+    parent_job_id: Annotated[
+        int | None, Meta(description="That job (kind `Pipeline`).", examples=[42])
+    ] = None
     stages: Annotated[
         list[StageView], Meta(description="In running order, with counts of jobs.")
     ] = []
@@ -145,6 +152,10 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     finished_at: MaybeTime
     exit_code: ExitCode
     log_bytes: LogBytes = 0
+    child_run_id: Annotated[
+        int | None,
+        Meta(description="The run that it is (kind `Pipeline`), or was last.", examples=[12]),
+    ] = None
     attempts: Annotated[
         list[AttemptView],
         Meta(description="Earlier attempts, oldest first; only shown of a single job."),

@@ -13,7 +13,7 @@ import trio
 from control.bus.base import Bus, Subscription
 from control.model import limits
 from control.model.errors import BusUnavailable, StoreFailed
-from control.model.messages import Finished, LogChunk, Message, Skipped
+from control.model.messages import ChildEnded, Finished, LogChunk, Message, Skipped
 from control.model.names import Topic
 from store.log_files import Key, LogFiles
 from store.removal import Removed
@@ -146,7 +146,7 @@ class JobLogs:
     async def _end(self, messages: list[Message]) -> None:
         await trio.lowlevel.checkpoint()
         for message in messages:
-            if isinstance(message, Finished | Skipped):
+            if isinstance(message, Finished | Skipped | ChildEnded):
                 key = (message.job_id, message.attempt)
                 total = message.log_bytes if isinstance(message, Finished) else 0
                 self._ended[key] = total

@@ -26,7 +26,7 @@ from control.core.epochs import is_of_this_life
 from control.model import limits
 from control.model.errors import BusUnavailable, StoreFailed
 from control.model.life import KnownAttempts, Lost
-from control.model.messages import Announce, Finished, Learned, Skipped
+from control.model.messages import Announce, ChildEnded, Finished, Learned, Skipped
 from control.model.names import Group, Service, Topic
 from control.model.records import Delivery, Receipts, Record
 from control.model.reports import Learned as LearnedOfJob
@@ -233,12 +233,12 @@ class Statistics:
         ends = batch.ends(self._reached)
         if ends:
             facts = batch.after(self._reached)
-            skipped = {_attempt(fact) for fact in facts if fact.worker is None}
+            skipped = {_attempt(fact) for fact in facts if fact.is_skip}
             self._know(skipped)
             # One final fact an attempt, and the state's: a job that was cancelled while an attempt
             # of it was on its way has two ends, of which the trigger refuses the worker's.
             counted = [
-                fact for fact in facts if fact.worker is None or _attempt(fact) not in self._skipped
+                fact for fact in facts if fact.is_skip or _attempt(fact) not in self._skipped
             ]
             self._facts.append(counted, _TOPIC, ends, withdrawn=skipped)
             self._reached |= ends
@@ -253,7 +253,7 @@ def _is_the_states(fact: Fact, known: KnownAttempts | None) -> bool:
     """Whether an end is the one that the state has. The skip's own fact may be lost."""
     if known is None or not is_of_this_life(fact.attempt, known):
         return False
-    return fact.worker is None or not known.skipped or fact.attempt != known.current
+    return fact.is_skip or not known.skipped or fact.attempt != known.current
 
 
 def _attempt(fact: Fact) -> tuple[int, int, int]:
@@ -262,7 +262,7 @@ def _attempt(fact: Fact) -> tuple[int, int, int]:
 
 def _counted_as(fact: Fact) -> set[Counted]:
     """The facts that stand for this one: itself, or the skip of its attempt."""
-    return {(*_attempt(fact), fact.pipeline, skip) for skip in (True, fact.worker is None)}
+    return {(*_attempt(fact), fact.pipeline, skip) for skip in (True, fact.is_skip)}
 
 
 def _messages(durations: Sequence[LearnedOfJob]) -> Iterator[Learned]:
@@ -298,6 +298,25 @@ def fact_of(delivery: Delivery) -> Fact | None:
                 wait_seconds=max(0.0, ended.wait_seconds) if began else None,
                 duration_seconds=max(0.0, ended.duration_seconds) if began else None,
                 exit_code=ended.exit_code,
+                error=ended.error and ended.error[: limits.FACT_ERROR_CHARS_MAX],
+            )
+        case ChildEnded() as ended:
+            return Fact(
+                run_id=ended.run_id,
+                job_id=ended.job_id,
+                attempt=ended.attempt,
+                pipeline=ended.pipeline,
+                job=ended.name,
+                stage=ended.stage,
+                kind=ended.kind,
+                client=ended.client,
+                outcome=ended.outcome,
+                final=ended.final,
+                ready_ms=ended.ready_ms,
+                started_ms=ended.started_ms,
+                finished_ms=ended.finished_ms,
+                wait_seconds=max(0, ended.started_ms - ended.ready_ms) / 1000,
+                duration_seconds=(ended.finished_ms - ended.started_ms) / 1000,
                 error=ended.error and ended.error[: limits.FACT_ERROR_CHARS_MAX],
             )
         case Skipped() as ended:

@@ -24,10 +24,13 @@ from control.model.errors import BusUnavailable, NotFound
 from control.model.messages import (
     Announce,
     CancelJob,
+    ChildEnded,
     Deadline,
     Finished,
     Progressed,
+    StartChild,
     Started,
+    StopChild,
     Unstarted,
 )
 from control.model.names import Group, Service, Topic
@@ -35,12 +38,13 @@ from control.model.records import Delivery, Record, receipts_of
 from control.model.states import Outcome, State
 from control.transactions import split, terms
 from control.transactions.ledger import Ledger
-from store import runs
+from store import children, runs
 from store.writer import Tx, Writer
 
 LOG = structlog.get_logger("trigger")
 T = TypeVar("T")
-_OF_RUNS = Started | Unstarted | Progressed | Finished
+_OF_RUNS = Started | Unstarted | Progressed | Finished | ChildEnded
+_OF_CHILDREN = StartChild | StopChild
 _TOLD: Final = frozenset({Service.BALANCER, Service.DISPATCHER})
 
 
@@ -75,7 +79,7 @@ class Trigger:
     @property
     def triggers_refused(self) -> int:
         """How many triggers have started nothing: over a bound, or not allowed."""
-        return self._ledger.triggers_refused
+        return self._ledger.descendants.triggers_refused
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled."""
@@ -148,11 +152,12 @@ class Trigger:
 
     def _log_refusals(self) -> None:
         """Say now and then that triggers start nothing: of a circle there may be thousands."""
-        count = self._ledger.triggers_refused - self._logged
+        descendants = self._ledger.descendants
+        count = descendants.triggers_refused - self._logged
         if count and trio.current_time() >= self._log_after_s:
             self._logged += count
             self._log_after_s = trio.current_time() + limits.TRIGGERS_LOGGED_EVERY_S
-            LOG.warning("trigger.refused", count=count, last=self._ledger.last_refusal)
+            LOG.warning("trigger.refused", count=count, last=descendants.last_refusal)
 
     def _apply(
         self,
@@ -179,7 +184,7 @@ class Trigger:
             if step is None:
                 continue  # The run was deleted.
             try:
-                if isinstance(message, Finished):
+                if isinstance(message, Finished | ChildEnded):
                     self._finished(tx, step, message, jitter, outputs)
                 elif isinstance(message, Started):
                     self._started(tx, step, message)
@@ -193,14 +198,39 @@ class Trigger:
             runs.insert_outputs(tx.conn, outputs)
         changed = [step for step in steps.values() if step.changed]
         self._ledger.save(tx, changed)
+        timed = self._children(tx, deliveries, now_ms)
         tx.ack(receipts_of(Group.TRIGGER, topic, [delivery.place for delivery in deliveries]))
-        return any(job.delayed for step in changed for job in step.released)
+        return timed or any(job.delayed for step in changed for job in step.released)
+
+    def _children(self, tx: Tx, deliveries: Sequence[Delivery], now_ms: int) -> bool:
+        """Start and stop runs that are jobs, one after the other: each may change several runs.
+
+        True: there may be time-outs to wake up for.
+        """
+        found = False
+        for delivery in deliveries:
+            message = delivery.message
+            if not isinstance(message, _OF_CHILDREN):
+                continue
+            step = self._ledger.load(tx, [message.run_id], now_ms=now_ms).get(message.run_id)
+            if step is None:
+                continue  # The run was deleted.
+            try:
+                if isinstance(message, StartChild):
+                    self._ledger.descendants.start_child(tx, step, message)
+                    found = True
+                else:
+                    self._ledger.descendants.stop_child(tx, step, message)
+            except NotFound as error:
+                self._set_aside(tx, delivery, message.run_id, str(error), now_ms)
+            self._ledger.save(tx, [step] if step.changed else [])
+        return found
 
     def _finished(
         self,
         tx: Tx,
         step: Advance,
-        message: Finished,
+        message: Finished | ChildEnded,
         jitter: float,
         outputs: list[tuple[int, str]],
     ) -> None:
@@ -260,6 +290,8 @@ class Trigger:
             else:
                 step.release_due()
         self._ledger.save(tx, list(steps.values()))
+        for link in children.due(tx.conn, steady_ms, limits.RECEIVE_RECORDS_MAX):
+            self._ledger.descendants.time_out(tx, link, now_ms=self._clock.wall_ms())
 
 
 def _tell_all(tx: Tx) -> None:

@@ -8,29 +8,27 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from msgspec import Raw
-
 from control.core import queue_share, rights
 from control.core.advance import Advance
 from control.core.divide import (
     divide,
     ended_state,
     job_input,
-    job_ready,
     order_of,
+    released,
     skipped,
-    triggered_input,
+    stopped,
 )
-from control.core.triggers import fires, trigger_problem
 from control.model import limits
 from control.model.errors import Conflict, NotFound, QueueFull
-from control.model.messages import CancelJob, Deadline, Message, ReorderJob
+from control.model.messages import Deadline, Message, ReorderJob
 from control.model.names import Change, Topic
 from control.model.records import Record
 from control.model.rows import JobRow, NewRun, RunRow
-from control.model.states import State, Trigger
+from control.model.states import State
+from control.transactions.descendants import Descendants
 from control.transactions.graphs import Graphs
-from store import catalog, clients, epoch, runs
+from store import clients, epoch, runs
 from store.writer import Tx
 
 _NULL = b"null"
@@ -53,18 +51,17 @@ class Ledger:
     """
 
     def __init__(self, graphs: Graphs, queue_size: int, steady_ms: Callable[[], int]) -> None:
-        self._graphs = graphs
-        self._steady_ms = steady_ms
+        self.graphs = graphs
+        self.steady_ms = steady_ms
+        self.descendants = Descendants(self)
         self._installation_name = ""  # Until it is read.
         self.queue_size = queue_size
-        self.triggers_refused = 0  # Triggers that started nothing,
-        self.last_refusal = ""  # and why the last one did not.
 
     def submit(self, tx: Tx, news: Sequence[NewRun]) -> list[RunRow]:
         """Start runs, all or none; raises `QueueFull` when a limit would be passed."""
         asked: Counter[str] = Counter()
         for new in news:  # Looked at before the work of dividing: a full queue must be cheap.
-            asked[new.client] += len(self._graphs.get(tx, new.revision_id).stage_of)
+            asked[new.client] += len(self.graphs.get(tx, new.revision_id).stage_of)
         self._check_room(tx, asked)
         steps = self._divide(tx, news)
         self._insert(tx, news, steps)
@@ -72,10 +69,10 @@ class Ledger:
 
     def _divide(self, tx: Tx, news: Sequence[NewRun]) -> list[Advance]:
         run_id, job_id = runs.next_ids(tx.conn)
-        steady_ms = self._steady_ms()
+        steady_ms = self.steady_ms()
         steps: list[Advance] = []
         for new in news:
-            graph = self._graphs.get(tx, new.revision_id)
+            graph = self.graphs.get(tx, new.revision_id)
             step = divide(new, graph, run_id=run_id, first_job_id=job_id, steady_ms=steady_ms)
             steps.append(step)
             run_id, job_id = run_id + 1, job_id + len(graph.stage_of)
@@ -87,9 +84,7 @@ class Ledger:
         installation = self._installation(tx)
         for new, step in zip(news, steps, strict=True):
             ready_input = job_input(bytes(new.input), {}, {})
-            for job in step.released:
-                ready = job_ready(step.run, step.graph, job, ready_input, installation=installation)
-                messages.append(Record(Topic.TASK_RUNS, ready, step.run.id))
+            messages += [released(step, job, ready_input, installation) for job in step.released]
             messages += self._ends(step)
             if step.ended and step.run.schedule_id is not None:
                 tx.touch(Change.SCHEDULES)  # Every job was skipped: it has ended already.
@@ -103,9 +98,9 @@ class Ledger:
 
     def load(self, tx: Tx, run_ids: Iterable[int], *, now_ms: int) -> dict[int, Advance]:
         """Runs to work on, by id; those that do not exist (any more) are missing."""
-        steady_ms = self._steady_ms()
+        steady_ms = self.steady_ms()
         return {
-            run.id: Advance(run, self._graphs.get(tx, run.revision_id), now_ms, steady_ms)
+            run.id: Advance(run, self.graphs.get(tx, run.revision_id), now_ms, steady_ms)
             for run in runs.load(tx.conn, run_ids)
         }
 
@@ -121,7 +116,9 @@ class Ledger:
         runs.add_waiting(tx.conn, _waiting_deltas(steps))
         for step in steps:
             if step.ended and step.graph.pipeline.triggers:
-                self._start_triggered(tx, step)
+                self.descendants.trigger(tx, step)
+            if step.ended and step.run.depth:
+                self.descendants.ended(tx, step)
             if step.ended and step.run.schedule_id is not None:
                 tx.touch(Change.SCHEDULES)  # The next one may be waiting for this end.
         jobs = [job for step in steps for job in step.changed.values()]
@@ -197,55 +194,6 @@ class Ledger:
         order = order_of(step.run, step.graph, job)
         tx.publish([Record(Topic.TASK_COMMANDS, ReorderJob(job_id=job_id, order=order))])
 
-    def _start_triggered(self, tx: Tx, step: Advance) -> None:
-        """Start what `triggers` says; what cannot be started is said in the run's reason."""
-        run, pipeline = step.run, step.graph.pipeline
-        wanted = [spec.pipeline for spec in pipeline.triggers if fires(spec, run.state)]
-        if not wanted:
-            return
-        outputs = runs.outputs(tx.conn, [job.id for job in run.jobs])
-        named = {
-            spec.name: outputs.get(job.id, _NULL)
-            for spec, job in zip(pipeline.jobs, run.jobs, strict=True)
-        }
-        value = triggered_input(runs.inputs(tx.conn, [run.id]).get(run.id, _NULL), named, run)
-        starter = clients.standing(tx.conn, run.client)
-        wrote = runs.author(tx.conn, run.revision_id)
-        author = starter if wrote in {None, run.client} else clients.standing(tx.conn, wrote or "")
-        for name in wanted:
-            target = catalog.find(tx.conn, name)
-            if target is None:
-                problem: str | None = f"there is no pipeline {name} to start"
-            else:
-                problem = rights.trigger_refusal(starter, author, target.client)
-                problem = problem or self._trigger_problem(tx, run, target.revision_id, value)
-                problem = problem and f"{name} was not started: {problem}"
-            if problem or target is None:
-                run.reason = f"{run.reason}; {problem}"
-                self.triggers_refused += 1
-                self.last_refusal = f"run {run.id}: {problem}"
-                continue
-            new = NewRun(
-                revision_id=target.revision_id,
-                client=run.client,
-                client_priority=run.client_priority,
-                max_running=run.max_running,
-                trigger=Trigger.PIPELINE,
-                created_ms=step.now_ms,
-                input=value,
-                depth=run.depth + 1,
-                root_run_id=run.root_run_id,
-            )
-            runs.grow_family(tx.conn, run.root_run_id)
-            self._insert(tx, [new], self._divide(tx, [new]))
-
-    def _trigger_problem(self, tx: Tx, run: RunRow, revision_id: int, value: Raw) -> str | None:
-        """Which bound keeps a run from starting this one."""
-        family = runs.family(tx.conn, run.root_run_id)
-        problem = trigger_problem(depth=run.depth, family=family, input_bytes=len(bytes(value)))
-        jobs = len(self._graphs.get(tx, revision_id).stage_of)
-        return problem or self._no_room(tx, run.client, jobs)
-
     def _one(self, tx: Tx, run_id: int, now_ms: int) -> Advance:
         found = self.load(tx, [run_id], now_ms=now_ms)
         if run_id not in found:
@@ -309,15 +257,8 @@ class Ledger:
             if len(bytes(value)) > limits.JOB_INPUT_BYTES_MAX:
                 _fail_too_large(step, job)
                 continue
-            ready = job_ready(
-                step.run,
-                step.graph,
-                job,
-                value,
-                installation=self._installation(tx),
-                ended_attempt=ended.get(job.id, 0),
-            )
-            records.append(Record(Topic.TASK_RUNS, ready, step.run.id))
+            ended_attempt = ended.get(job.id, 0)
+            records.append(released(step, job, value, self._installation(tx), ended_attempt))
         return records
 
     def _those_that_fit(self, tx: Tx, due: Sequence[_Due]) -> list[_Due]:
@@ -341,13 +282,7 @@ class Ledger:
             (Topic.TASK_RUN_RESULTS, skipped(step.run, step.graph, job, step.now_ms))
             for job in step.skipped
         ]
-        messages += [
-            (
-                Topic.TASK_COMMANDS,
-                CancelJob(job_id=job.id, attempt=job.attempt, reason=job.reason),
-            )
-            for job in step.stopped
-        ]
+        messages += [stopped(step, job) for job in step.stopped]
         messages += [(Topic.TASK_COMMANDS, stop) for stop in step.superseded]
         if step.deadline_set and step.run.deadline_ms is not None:
             deadline = Deadline(run_id=key, at_ms=step.run.deadline_ms)

@@ -59,13 +59,13 @@ SELECT DISTINCT job_id, attempt FROM facts WHERE attempt > 1
 -- attempts at jobs that are open in it, and ends that its bus delivers, or brings about, again.
 DELETE FROM facts
 WHERE (job_id > $last_job AND job_id <= $last_id)
-    OR (worker IS NULL AND (job_id, attempt) IN (
+    OR (worker IS NULL AND started_ms IS NULL AND (job_id, attempt) IN (
         SELECT (unnest($skipped_jobs::BIGINT[]), unnest($skipped_attempts::BIGINT[]))
     ))
     OR (job_id, attempt) IN (
         SELECT (unnest($beyond_jobs::BIGINT[]), unnest($beyond_attempts::BIGINT[]))
     )
-    OR (worker IS NOT NULL AND (job_id, attempt) IN (
+    OR ((worker IS NOT NULL OR started_ms IS NOT NULL) AND (job_id, attempt) IN (
         SELECT (unnest($ended_jobs::BIGINT[]), unnest($ended_attempts::BIGINT[]))
     ))
     OR ((job_id, attempt) NOT IN (
@@ -156,13 +156,13 @@ WHERE worker IS NOT NULL AND (run_id, job_id, attempt) IN (
 )
 
 -- name: counted
-SELECT run_id, job_id, attempt, pipeline, worker IS NULL FROM facts
+SELECT run_id, job_id, attempt, pipeline, worker IS NULL AND started_ms IS NULL FROM facts
 WHERE job_id IN (SELECT unnest($jobs::BIGINT[]))
 
 -- name: skipped
--- Null workers: the jobs ended without an attempt.
+-- The jobs ended without an attempt.
 SELECT run_id, job_id, attempt FROM facts
-WHERE worker IS NULL ORDER BY finished_ms DESC LIMIT $limit
+WHERE worker IS NULL AND started_ms IS NULL ORDER BY finished_ms DESC LIMIT $limit
 
 -- name: load
 INSERT INTO facts BY NAME SELECT * FROM read_parquet($path)
@@ -193,7 +193,7 @@ SELECT
     -- (`least` skips nulls: what never began would seem to have been busy since then.)
     coalesce(
         sum(least(duration_seconds, (finished_ms - $now_ms + $window_ms) / 1000))
-            FILTER (WHERE duration_seconds IS NOT NULL),
+            FILTER (WHERE duration_seconds IS NOT NULL AND worker IS NOT NULL),
         0
     ) / "window" AS busy_slots,
     spread(CASE WHEN counts THEN wait_seconds END) AS wait,
@@ -241,7 +241,7 @@ WITH seen AS (
         count(*) AS n,
         count(*) FILTER (WHERE outcome IN ('failed', 'timed_out')) AS errors,
         spread(duration_seconds) AS took,
-        sum(duration_seconds) AS slot_seconds
+        coalesce(sum(duration_seconds) FILTER (WHERE worker IS NOT NULL), 0) AS slot_seconds
     FROM seen
     GROUP BY pipeline, job
 ), shown AS (

@@ -110,12 +110,14 @@ SELECT run_id FROM jobs WHERE id = ?
 SELECT id FROM runs WHERE state IN ('READY', 'IN_PROGRESS') AND id > ? ORDER BY id LIMIT ?
 
 -- name: next_timer
--- What the trigger must wake up for: a deadline, or a retry that is due then.
+-- What the trigger must wake up for: a deadline of a run or a job, or a retry that is due then.
 SELECT min(at_ms) FROM (
     SELECT min(deadline_ms) AS at_ms FROM runs
     WHERE deadline_ms IS NOT NULL AND state IN ('READY', 'IN_PROGRESS')
     UNION ALL
     SELECT min(ready_ms) FROM jobs WHERE delayed = 1
+    UNION ALL
+    SELECT min(deadline_ms) FROM children WHERE deadline_ms IS NOT NULL
 )
 
 -- name: timers_due

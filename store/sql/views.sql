@@ -6,7 +6,9 @@ SELECT r.id, r.pipeline, v.revision, r.client_id, r.trigger, r.state, r.reason, 
        r.schedule_id, r.revision_id,
        (SELECT group_concat(substr(state, 1, 1), '') FROM (
             SELECT state FROM jobs
-            WHERE id BETWEEN r.first_job_id AND r.first_job_id + r.job_count - 1 ORDER BY id))
+            WHERE id BETWEEN r.first_job_id AND r.first_job_id + r.job_count - 1 ORDER BY id)),
+       (SELECT json_array(j.run_id, j.id) FROM children AS c JOIN jobs AS j ON j.id = c.job_id
+        WHERE c.run_id = r.id)
 
 -- name: run
 FROM runs AS r LEFT JOIN revisions AS v ON v.id = r.revision_id WHERE r.id = ?
@@ -59,7 +61,8 @@ SELECT j.id, j.run_id, j.idx, j.state, j.reason, j.priority, j.attempt, j.worker
        j.progress, o.output, j.error, r.created_ms, iif(j.delayed, j.ready_ms + coalesce(
            (SELECT json_extract(value, '$.ahead_ms') FROM settings WHERE name = 'clock'), 0),
        j.ready_ms), j.started_ms, j.finished_ms,
-       j.exit_code, j.log_bytes, r.revision_id
+       j.exit_code, j.log_bytes, r.revision_id,
+       (SELECT max(run_id) FROM children WHERE job_id = j.id)
 FROM runs AS r
 JOIN jobs AS j ON j.id BETWEEN r.first_job_id AND r.first_job_id + r.job_count - 1
 LEFT JOIN outputs AS o ON o.job_id = j.id
@@ -70,7 +73,8 @@ SELECT j.id, j.run_id, j.idx, j.state, j.reason, j.priority, j.attempt, j.worker
        j.progress, o.output, j.error, r.created_ms, iif(j.delayed, j.ready_ms + coalesce(
            (SELECT json_extract(value, '$.ahead_ms') FROM settings WHERE name = 'clock'), 0),
        j.ready_ms), j.started_ms, j.finished_ms,
-       j.exit_code, j.log_bytes, r.revision_id
+       j.exit_code, j.log_bytes, r.revision_id,
+       (SELECT max(run_id) FROM children WHERE job_id = j.id)
 FROM jobs AS j JOIN runs AS r ON r.id = j.run_id LEFT JOIN outputs AS o ON o.job_id = j.id
 WHERE j.id = ?
 
@@ -80,7 +84,8 @@ SELECT j.id, j.run_id, j.idx, j.state, j.reason, j.priority, j.attempt, j.worker
        j.progress, NULL, j.error, r.created_ms, iif(j.delayed, j.ready_ms + coalesce(
            (SELECT json_extract(value, '$.ahead_ms') FROM settings WHERE name = 'clock'), 0),
        j.ready_ms), j.started_ms, j.finished_ms,
-       j.exit_code, j.log_bytes, r.revision_id
+       j.exit_code, j.log_bytes, r.revision_id,
+       (SELECT max(run_id) FROM children WHERE job_id = j.id)
 FROM json_each(?) AS wanted JOIN jobs AS j ON j.id = wanted.value JOIN runs AS r ON r.id = j.run_id
 
 -- name: attempts

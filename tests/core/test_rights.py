@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from control.core import rights
-from control.model.pipelines import TriggerSpec
+from control.core.targets import Target
 from control.model.rows import Standing
 from control.model.states import Role
 
@@ -24,7 +24,7 @@ def test_nothing_is_triggered_that_the_client_might_not_start_itself(
 ) -> None:
     if author.client_id == starter.client_id:
         author = starter
-    if rights.trigger_refusal(starter, author, owner) is None:
+    if rights.start_refusal(starter, author, owner) is None:
         assert rights.may_start(starter, owner)
         assert starter.client_id == owner or rights.may_start(author, owner)
 
@@ -33,7 +33,7 @@ def test_nothing_is_triggered_that_the_client_might_not_start_itself(
 def test_what_a_client_wrote_itself_it_triggers_as_it_would_start_it(
     client: Standing, owner: str
 ) -> None:
-    allowed = rights.trigger_refusal(client, client, owner) is None
+    allowed = rights.start_refusal(client, client, owner) is None
     assert allowed == rights.may_start(client, owner)
 
 
@@ -49,16 +49,18 @@ def test_who_may_start_nothing_starts_nothing_of_anybody(client: Standing, owner
 
 @pytest.mark.parametrize("role", [Role.OPERATOR, Role.ADMIN])
 def test_an_operator_writes_any_trigger_and_is_told_what_its_owner_may_not(role: Role) -> None:
-    triggers, owners = [TriggerSpec(pipeline="bobs")], {"bobs": "bob"}
-    assert rights.foreign_target(triggers, owners, role, "olga") is None
+    targets, owners = [Target("triggers[0].pipeline", "bobs")], {"bobs": "bob"}
+    assert rights.foreign_target(targets, owners, role, "olga") is None
     ann = Standing(client_id="ann", role=Role.SUBMITTER)
-    (warning,) = rights.trigger_warnings(triggers, owners, ann)
+    (warning,) = rights.target_warnings(targets, owners, ann)
     assert warning.path == "triggers[0].pipeline"
     assert warning.message == "runs of ann will not start bobs: it belongs to another client"
 
 
 def test_a_submitter_is_refused_by_path_and_name() -> None:
-    triggers = [TriggerSpec(pipeline=name) for name in ("mine", "missing", "bobs")]
+    targets = [
+        Target(f"jobs[{at}].params.name", name) for at, name in enumerate(("mine", "no", "bobs"))
+    ]
     owners = {"mine": "ann", "bobs": "bob"}
-    message = rights.foreign_target(triggers, owners, Role.SUBMITTER, "ann")
-    assert message == "triggers[2].pipeline: the pipeline bobs belongs to another client"
+    message = rights.foreign_target(targets, owners, Role.SUBMITTER, "ann")
+    assert message == "jobs[2].params.name: the pipeline bobs belongs to another client"

@@ -144,8 +144,8 @@ def test_the_workers_settings_file_is_read(tmp_path: Path) -> None:
 def test_the_workers_config_of_a_page_is_read(block: Block) -> None:
     kinds = installed_kinds()
     tables = msgspec.convert(tomllib.loads(block.text), Tables)
-    for name in kinds.names():
-        kinds.get(name, kinds.versions(name)[-1])().configure(settings_of(tables, {}))
+    for kind in kinds.of_workers().values():
+        kind().configure(settings_of(tables, {}))
 
 
 @pytest.mark.parametrize("page", KINDS, ids=page_ids)

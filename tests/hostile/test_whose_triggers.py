@@ -125,7 +125,7 @@ async def test_an_operator_does_not_lend_his_rights_to_who_wrote_the_trigger(
     await put(server, "ann", definition("later"))
     run = await end_a_run(server, "operator", "bobs")
     assert not await runs_of(server, "later")
-    assert "bob, who wrote the trigger" in run["reason"]
+    assert "bob, who wrote the definition" in run["reason"]
 
 
 async def test_a_demoted_operator_triggers_only_what_is_his(server: Serving) -> None:

@@ -185,7 +185,7 @@ async def test_pipelines_that_start_each_other_come_to_an_end(
         await hands.nothing(10)
         found = plane.runs()
         assert [run.depth for run in found] == list(range(limits.TRIGGER_DEPTH_MAX + 1))
-        assert "have triggered each other already" in found[-1].reason
+        assert "have started each other already" in found[-1].reason
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ def test_a_kind_describes_its_params(name: str) -> None:
         ("HTTP", ["url"]),
         ("Sleep", ["seconds"]),
         ("Container", ["image"]),
+        ("Pipeline", ["name"]),
         ("Query", ["connection", "sql"]),
         ("Notification", ["target", "body"]),
         ("K8S/Job", ["manifest"]),

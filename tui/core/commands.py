@@ -70,6 +70,8 @@ _ROWS: Final[tuple[tuple[Group, str, str, str, str, int, str], ...]] = (
     ("Tables", "acknowledge", "a", "a", "acknowledge", 22, "leave it out for an hour"),
     ("Tables", "zone", "Z", "Z", "zone", 22, "times in UTC, or in the schedule's zone"),
     ("Tables", "graph", "v", "v", "graph", 16, "stages side by side, or as a tree"),
+    ("Tables", "child", "enter", "↵", "its run", 0, "the run that a job of kind Pipeline is"),
+    ("Tables", "parent", "u", "u", "up", 0, "the run that this one is a job of"),
     ("Tables", "tab", "t", "t", "next tab", 14, "log, output, error, explain, attempts"),
     ("Logs", "follow", "F", "F", "follow", 5, "follow the end; scrolling up stops it"),
     ("Logs", "hit(1)", "n", "n", "next", 6, "the next line that the filter finds"),

@@ -33,7 +33,7 @@ class RunDetail(View):
     """A run's own screen."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings(
-        ("attempt(-1)", "attempt(1)", "copy_log", "save_log")
+        ("child", "parent", "attempt(-1)", "attempt(1)", "copy_log", "save_log")
     )
     name_of_view = "runs"
     supports: ClassVar[frozenset[str]] = frozenset(
@@ -44,6 +44,8 @@ class RunDetail(View):
             "copy",
             "log",
             "graph",
+            "child",
+            "parent",
             "tab",
             "retry",
             "cancel",
@@ -64,6 +66,14 @@ class RunDetail(View):
         self._attempt: int | None = None  # None: the newest.
         self._feed: LogFeed | None = None
         self._read: tuple[str, JobView, Explanation | None] | None = None
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Of two keys only where they lead."""
+        if action == "child":
+            return self.job is not None and self.job.child_run_id is not None
+        if action == "parent":
+            return self.run_shown is not None and self.run_shown.parent_run_id is not None
+        return super().check_action(action, parameters)
 
     def body(self) -> ComposeResult:
         """Stages, the Gantt chart, the job."""
@@ -169,6 +179,18 @@ class RunDetail(View):
         picker = self.query_one(JobPicker)
         picker.as_tree = not picker.as_tree
         picker.redraw()
+
+    def action_child(self) -> None:
+        """The run that the job under the cursor is."""
+        job = self.job
+        if job is not None and job.child_run_id is not None:
+            self.console.open_run(job.child_run_id)
+
+    def action_parent(self) -> None:
+        """The run that this one is a job of, with the cursor on that job."""
+        run = self.run_shown
+        if run is not None and run.parent_run_id is not None:
+            self.console.open_run(run.parent_run_id, run.parent_job_id)
 
     def action_attempt(self, way: int) -> None:
         """The log of the attempt before, or after."""
@@ -286,6 +308,8 @@ class RunDetail(View):
         ]
         if job is not None:
             where = f" · {job.worker}" if job.worker else ""
+            if job.child_run_id is not None:
+                where = f" · is run {job.child_run_id} (↵)"
             spans.append(f"  {job.name} {job.id}{where} · try {self._attempt or job.attempt}")
         return line(*spans)
 
@@ -308,6 +332,7 @@ class RunDetail(View):
         seconds = run_seconds(run, self.clock.now_ms)
         return line(
             (f"{run.pipeline} run {run.id}  ", "title"),
+            (f"of run {run.parent_run_id} (u)  " if run.parent_run_id else "", "dim"),
             sign(run.state),
             f" {run.state} {took(seconds)}  {ended}/{whole}{'' if run.state in FINAL else eta}  ",
             ("◆ critical path  ░ ready  █ in progress  ▓ retry", "dim"),

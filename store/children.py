@@ -1,0 +1,70 @@
+"""Owns which runs are jobs of other runs."""
+
+import sqlite3
+from typing import NamedTuple
+
+from control.model.states import State
+from store.queries import Statements
+
+_SQL = Statements("children")
+
+
+class Link(NamedTuple):
+    """A child run, and the attempt at a job that waits for its end."""
+
+    run_id: int
+    job_id: int
+    attempt: int
+
+
+class Child(NamedTuple):
+    """The last run of a job, and the attempt that it was, or is, for. `input`: JSON."""
+
+    run_id: int
+    attempt: int
+    state: State
+    pipeline: str
+    revision_id: int
+    input: str
+
+
+def insert(conn: sqlite3.Connection, link: Link, *, waits: bool, deadline_ms: int | None) -> None:
+    """Store whose job a new run is. `waits`: the job ends as it ends, or at the deadline."""
+    conn.execute(_SQL["insert"], (*link, waits, deadline_ms))
+
+
+def of_job(conn: sqlite3.Connection, job_id: int) -> Child | None:
+    """The last run that was started for a job, unless it was deleted."""
+    row = conn.execute(_SQL["of_job"], (job_id,)).fetchone()
+    return None if row is None else Child(row[0], row[1], State(row[2]), *row[3:])
+
+
+def waited_for(conn: sqlite3.Connection, job_id: int) -> list[Link]:
+    """The runs whose end a job waits for."""
+    return [Link(*row) for row in conn.execute(_SQL["waited_for"], (job_id,))]
+
+
+def parent(conn: sqlite3.Connection, run_id: int) -> Link | None:
+    """Which attempt waits for the end of this run."""
+    row = conn.execute(_SQL["parent"], (run_id,)).fetchone()
+    return None if row is None else Link(*row)
+
+
+def take(conn: sqlite3.Connection, link: Link, *, waits: bool, deadline_ms: int | None) -> None:
+    """From now on a run is another attempt's; `waits`, `deadline_ms`: as for `insert`."""
+    conn.execute(_SQL["take"], (link.attempt, waits, deadline_ms, link.run_id))
+
+
+def answered(conn: sqlite3.Connection, run_id: int) -> None:
+    """How its attempt ended is published: nothing waits for the end of this run any more."""
+    conn.execute(_SQL["answered"], (run_id,))
+
+
+def due(conn: sqlite3.Connection, now_ms: int, limit: int) -> list[Link]:
+    """Attempts whose time-out has come."""
+    return [Link(*row) for row in conn.execute(_SQL["due"], (now_ms, limit))]
+
+
+def names(conn: sqlite3.Connection, run_id: int) -> list[str]:
+    """The pipelines whose runs are jobs of each other, from the first one down to this run's."""
+    return [row[0] for row in conn.execute(_SQL["names"], (run_id,))]
