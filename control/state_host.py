@@ -25,6 +25,7 @@ from control.services.balancer import BalancerService
 from control.services.clock_watch import ClockWatch
 from control.services.examiner import Examiner
 from control.services.job_logs import JobLogs
+from control.services.notifier import Notifier
 from control.services.planner import Planner
 from control.services.pruner import Pruner
 from control.services.publisher import Publisher
@@ -113,6 +114,7 @@ class StateHost:
             restored = Restored(self.life.epoch, last_id, self._find_lost, attempts)
         self.statistics = Statistics(self.bus, self._facts, lanes.facts, lanes.reports, restored)
         self.logs = JobLogs(self.bus, files, lanes.logs, lanes.log_reading)
+        self._notifier = Notifier(self.writer, self._ledger, self.logs, clock)
         self._pruner = Pruner(
             self.writer,
             config.keep_days,
@@ -193,6 +195,7 @@ class StateHost:
             (Service.API, self.logs.run),
             (Service.API, self.examiner.run),
             (Service.TRIGGER, self.trigger.run),
+            (Service.TRIGGER, self._notifier.run),
             (Service.TRIGGER, self._pruner.run),
             (Service.SCHEDULER, self._planner.run),
             (Service.SCHEDULER, self._publisher.run),

@@ -322,6 +322,20 @@ def m008_children(db: sqlite_utils.Database) -> None:
         db.execute(statement)
 
 
+@STATE()
+def m009_notices(db: sqlite_utils.Database) -> None:
+    """Runs that have ended, and which entry of their pipeline's `notify` is still to be sent."""
+    db.execute(
+        """
+        CREATE TABLE notices (
+            run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
+            entry INTEGER NOT NULL,
+            PRIMARY KEY (run_id, entry)
+        ) STRICT, WITHOUT ROWID
+        """
+    )
+
+
 def migrate(conn: sqlite3.Connection) -> None:
     """Bring the database up to date; each migration is one transaction."""
     STATE.apply(sqlite_utils.Database(conn))

@@ -7,7 +7,7 @@ import msgspec
 
 from control.core.documents import read_json, read_yaml
 from control.core.findings import Findings
-from control.core.job_checks import check_kind, check_surroundings, check_templates
+from control.core.job_checks import check_kind, check_surroundings, check_templates, check_texts
 from control.core.plain_values import check_plain
 from control.core.shapes import check_shape
 from control.core.waits import Waiting, find_circles, predecessors
@@ -103,6 +103,7 @@ class _Definition:
         self._check_schedules(check_schedule)
         self._check_triggers()
         self._check_children()
+        self._check_notify()
         versions = [check_kind(job.fields, job.path, kinds, self._findings) for job in self._jobs]
         awaited = self._awaited()
         for job, version in zip(self._jobs, versions, strict=True):
@@ -212,6 +213,11 @@ class _Definition:
             if params.get("name") == self._definition.get("name"):
                 message = "a pipeline cannot be a job of itself: its runs would never end"
                 self._findings.add((*job.path, "params", "name"), message)
+
+    def _check_notify(self) -> None:
+        for place, entry in _items(self._definition.get("notify"), dict):
+            path = (*self._path, "notify", place)
+            check_texts(entry, ("title", "body"), path, self._named, self._findings)
 
     def _awaited(self) -> dict[str, Collection[str]]:
         """What each job waits for, of the jobs whose stage and name are right."""

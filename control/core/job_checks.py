@@ -56,8 +56,21 @@ def check_templates(
     findings: Findings,
 ) -> None:
     """Check every template of `params` and `env`; `awaited` is None where it is not known."""
-    for field in ("params", "env"):
-        for place, text in texts(job.get(field), (*path, field)):
+    check_texts(job, ("params", "env"), path, names, findings, awaited=awaited)
+
+
+def check_texts(
+    value: dict[str, Json],
+    fields: Collection[str],
+    path: Path,
+    names: Collection[str],
+    findings: Findings,
+    *,
+    awaited: Collection[str] | None = None,
+) -> None:
+    """Check every template in these fields; `awaited` None: any job in `names` may be named."""
+    for field in fields:
+        for place, text in texts(value.get(field), (*path, field)):
             if OPENING not in text:
                 continue
             try:

@@ -1,12 +1,12 @@
 """Decides which pipelines a run's end starts."""
 
 from control.model import limits
-from control.model.pipelines import TriggerSpec
+from control.model.pipelines import NotifySpec, TriggerSpec
 from control.model.states import State, When
 
 
-def fires(spec: TriggerSpec, state: State) -> bool:
-    """Whether a run that ended in this state starts the pipeline. `always`: however it ended."""
+def fires(spec: TriggerSpec | NotifySpec, state: State) -> bool:
+    """Whether it is for a run that ended in this state. `always`: however it ended."""
     if spec.when == When.ALWAYS:
         return True
     return state == (State.DONE if spec.when == When.ON_SUCCESS else State.ERROR)

@@ -116,6 +116,27 @@ class TriggerSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ] = When.ON_SUCCESS
 
 
+class NotifySpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One entry of `notify`: whom to send a message when a run ends."""
+
+    target: Annotated[
+        ShortText, Meta(description="A target of the workers' config.", examples=["ops"])
+    ]
+    when: Annotated[
+        When, Meta(description="After which ends of the run.", examples=["on_failure"])
+    ] = When.ON_FAILURE
+    title: Annotated[
+        Text | None, Meta(description="Its title; null: pipeline, state, and run.")
+    ] = None
+    body: Annotated[
+        Text | None,
+        Meta(
+            description="What it says; null: what happened, and where to look.",
+            examples=["${{ jobs.load.rows }} rows were loaded."],
+        ),
+    ] = None
+
+
 class JobSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One entry of `jobs`. `version` is always filled in once a pipeline is accepted."""
 
@@ -194,4 +215,8 @@ class Pipeline(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     triggers: Annotated[
         Annotated[tuple[TriggerSpec, ...], Meta(max_length=limits.PIPELINE_TRIGGERS_MAX)],
         Meta(description="Pipelines to start when a run of this one ends."),
+    ] = ()
+    notify: Annotated[
+        Annotated[tuple[NotifySpec, ...], Meta(max_length=limits.PIPELINE_NOTICES_MAX)],
+        Meta(description="Whom to send a message when a run ends."),
     ] = ()

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from control.core import queue_share, rights
+from control.core import notice_runs, queue_share, rights
 from control.core.advance import Advance
 from control.core.divide import (
     divide,
@@ -28,7 +28,8 @@ from control.model.rows import JobRow, NewRun, RunRow
 from control.model.states import State
 from control.transactions.descendants import Descendants
 from control.transactions.graphs import Graphs
-from store import clients, epoch, runs
+from store import clients, epoch, notices, runs
+from store.notices import Pending
 from store.writer import Tx
 
 _NULL = b"null"
@@ -119,6 +120,10 @@ class Ledger:
                 self.descendants.trigger(tx, step)
             if step.ended and step.run.depth:
                 self.descendants.ended(tx, step)
+            if step.ended and step.graph.pipeline.notify:
+                found = notice_runs.wanted(step.graph.pipeline, step.run.state)
+                notices.insert(tx.conn, [Pending(step.run.id, entry) for entry in found])
+                tx.touch(Change.NOTICES)
             if step.ended and step.run.schedule_id is not None:
                 tx.touch(Change.SCHEDULES)  # The next one may be waiting for this end.
         jobs = [job for step in steps for job in step.changed.values()]

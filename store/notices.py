@@ -1,0 +1,32 @@
+"""Owns which notices of ended runs are still to be sent."""
+
+import sqlite3
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from store.queries import Statements
+
+_SQL = Statements("notices")
+
+
+class Pending(NamedTuple):
+    """A run that has ended, and an entry of its pipeline's `notify`, by index."""
+
+    run_id: int
+    entry: int
+
+
+def insert(conn: sqlite3.Connection, pending: Iterable[Pending]) -> None:
+    """Have these sent."""
+    for each in pending:
+        conn.execute(_SQL["insert"], each)
+
+
+def after(conn: sqlite3.Connection, last: Pending, limit: int) -> list[Pending]:
+    """The next ones after that, oldest runs first."""
+    return [Pending(*row) for row in conn.execute(_SQL["after"], (*last, limit))]
+
+
+def delete(conn: sqlite3.Connection, pending: Pending) -> None:
+    """It is sent, or cannot be."""
+    conn.execute(_SQL["delete"], pending)
