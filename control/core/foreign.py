@@ -53,7 +53,6 @@ from control.model.messages import (
 from control.model.names import Topic
 from control.model.records import Delivery, Record
 
-_ENDS: Final = frozenset[type]({Finished, Skipped, ChildEnded})
 CARRIES: Final[Mapping[Topic, frozenset[type]]] = MappingProxyType(
     {
         Topic.TASK_RUNS: frozenset({JobReady}),
@@ -61,9 +60,9 @@ CARRIES: Final[Mapping[Topic, frozenset[type]]] = MappingProxyType(
         Topic.TASK_RUN_EVENTS: frozenset(
             {Started, Unstarted, Progressed, StartChild, StopChild, RecordsLost}
         ),
-        Topic.TASK_RUN_RESULTS: _ENDS,
-        Topic.QUERY_TASK_RUN_RESULTS: _ENDS,
-        Topic.NOTIFICATION_TASK_RUN_RESULTS: _ENDS,
+        Topic.TASK_RUN_RESULTS: frozenset({Finished, Skipped, ChildEnded}),
+        Topic.QUERY_TASK_RUN_RESULTS: frozenset({Finished}),
+        Topic.NOTIFICATION_TASK_RUN_RESULTS: frozenset({Finished}),
         Topic.TASK_RUN_LOGS: frozenset({LogChunk}),
         Topic.TASK_COMMANDS: frozenset(
             {

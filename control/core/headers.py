@@ -6,7 +6,7 @@ from control.model.bus_reports import SCHEMA
 from control.model.messages import Message, Placed
 
 Headers = list[tuple[str, str | bytes | None]]  # As the client of Kafka takes them.
-_IDS = ("run_id", "job_id", "attempt")
+IDS = ("run_id", "job_id", "attempt")
 
 
 def headers_of(message: Message) -> Headers:
@@ -21,4 +21,4 @@ def _shape(kind: type[Message], about: type[Message]) -> tuple[Headers, tuple[st
     """What all messages of a type have in common, and which ids they have."""
     tag = str(kind.__struct_config__.tag)
     begin: Headers = [("schema", b"%d" % SCHEMA), ("type", tag.encode())]
-    return begin, tuple(name for name in _IDS if name in about.__struct_fields__)
+    return begin, tuple(name for name in IDS if name in about.__struct_fields__)

@@ -33,6 +33,12 @@ from control.model.this import Subject
 
 NULL: Final = Raw(b"null")
 
+
+def null() -> Raw:
+    """`NULL`, for fields: JSON Schemas cannot show such a default itself."""
+    return NULL
+
+
 SecretHash = Annotated[
     str, Meta(pattern=r"^scrypt\$1\d\$\d\$\d\$([0-9a-f]{2}){1,64}\$([0-9a-f]{2}){1,64}$")
 ]
@@ -67,8 +73,8 @@ class JobReady(Versioned, frozen=True, kw_only=True, tag="job_ready"):
     max_running: Count | None = None  # The client's.
     labels: tuple[str, ...] = ()
     subject: Subject = Subject()  # What is not said above.
-    work: Raw = NULL
-    input: Raw = NULL
+    work: Raw = msgspec.field(default_factory=null)
+    input: Raw = msgspec.field(default_factory=null)
 
     @property
     def key(self) -> tuple[str, str]:
@@ -154,8 +160,8 @@ class Finished(Versioned, frozen=True, kw_only=True, tag="finished"):
     exit_code: ExitCode | None = None
     error: str | None = None
     log_bytes: Count = 0
-    input: Raw = NULL
-    output: Raw = NULL
+    input: Raw = msgspec.field(default_factory=null)
+    output: Raw = msgspec.field(default_factory=null)
     details: Raw | UnsetType = UNSET  # Of its kind, on that kind's topic of results only.
 
 
@@ -218,7 +224,7 @@ class ChildEnded(Versioned, frozen=True, kw_only=True, tag="child_ended"):
     started_ms: Instant
     finished_ms: Instant
     error: str | None = None
-    output: Raw = NULL
+    output: Raw = msgspec.field(default_factory=null)
 
 
 class Hold(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ import trio
 from msgspec import Meta, Raw
 
 from control.model import limits
+from control.model.details import NotificationDetails
 from control.model.errors import JobFailed
 from control.model.kinds import Job, Kind, Reporter, Result
 from control.model.worker_settings import Address, WorkerSettings
@@ -73,18 +74,6 @@ class NotificationParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
     ] = {}
 
 
-class Details(msgspec.Struct, frozen=True, kw_only=True):
-    """What `notification_task_run_results` says besides."""
-
-    target: str
-    service: str  # As Apprise calls it: "E-Mail", "Slack".
-    title: str
-    size: int  # Of the body, in bytes.
-    attachments: dict[str, int]  # Bytes by name.
-    delivered: bool
-    reason: str | None = None  # Why not.
-
-
 class _Message(NamedTuple):
     body: str
     title: str
@@ -126,7 +115,7 @@ class Notification(Kind[NotificationParams]):
                 send, abandon_on_cancel=True, limiter=_threads
             )
             reason = answer and hide(answer, _secrets(url, address))
-        details = Details(
+        details = NotificationDetails(
             target=params.target,
             service=service,
             title=title,

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from control.model import limits
-from workers.kinds.query.session import Changed, Column, Failure, Rows
+from control.model.details import Column
+from workers.kinds.query.session import Changed, Failure, Rows
 from workers.kinds.query.statement import Statement
 from workers.kinds.query.values import timestamp_form
 

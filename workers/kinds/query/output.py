@@ -6,8 +6,9 @@ import msgspec
 from msgspec import Raw
 
 from control.model import limits
+from control.model.details import Column, QueryDetails
 from control.model.errors import JobFailed
-from workers.kinds.query.session import Changed, Column, Rows
+from workers.kinds.query.session import Changed, Rows
 from workers.kinds.query.values import json_form
 
 _FRAME_BYTES: Final = 128  # Of the output, around its columns and rows.
@@ -20,18 +21,6 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     rows: list[Raw] = []
     row_count: int | None  # Of `rows`; of a statement without columns, how many it changed.
     truncated: bool = False
-
-
-class Details(msgspec.Struct, frozen=True, kw_only=True):
-    """What `query_task_run_results` says besides: `statement` has no values, they are bound."""
-
-    connection: str
-    statement: str
-    columns: list[Column]
-    row_count: int | None
-    rows: list[Raw]  # The first ones.
-    truncated: bool
-    seconds: float  # From sending the statement until its last row was read.
 
 
 def read(result: Rows | Changed, limit: int) -> Answer:
@@ -60,7 +49,7 @@ def read(result: Rows | Changed, limit: int) -> Answer:
     return Answer(columns=result.columns, rows=rows, row_count=len(rows), truncated=truncated)
 
 
-def details(connection: str, statement: str, answer: Answer, seconds: float) -> Details:
+def details(connection: str, statement: str, answer: Answer, seconds: float) -> QueryDetails:
     """The additional information about an answer."""
     first: list[Raw] = []
     size = 0
@@ -69,7 +58,7 @@ def details(connection: str, statement: str, answer: Answer, seconds: float) -> 
         if size > limits.DETAIL_BYTES_MAX:
             break
         first.append(row)
-    return Details(
+    return QueryDetails(
         connection=connection,
         statement=statement[: limits.TEXT_CHARS_MAX],
         columns=answer.columns,

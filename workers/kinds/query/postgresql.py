@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from control.model import limits
+from control.model.details import Column
 from workers.kinds.extras import needs_extra
 from workers.kinds.query.session import (
     Changed,
-    Column,
     Failure,
     Rows,
 )

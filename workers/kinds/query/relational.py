@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from control.model import limits
+from control.model.details import Column
 from workers.kinds.extras import needs_extra
-from workers.kinds.query.session import Changed, Column, Failure, Rows
+from workers.kinds.query.session import Changed, Failure, Rows
 from workers.kinds.query.statement import Statement
 
 if TYPE_CHECKING:

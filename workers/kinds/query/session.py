@@ -5,14 +5,8 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from control.model.details import Column
 from workers.kinds.query.statement import Position, Statement
-
-
-class Column(msgspec.Struct, frozen=True):
-    """One column of a result; `type` as the database names it."""
-
-    name: str
-    type: str
 
 
 class Rows(NamedTuple):
