@@ -61,7 +61,7 @@ def all_routes(
 ) -> list[Route]:
     """Every call there is, with who carries it out."""
     routes = [
-        *Pipelines(parts).routes(),
+        *Pipelines(parts, live.crew).routes(),
         *Starting(parts).routes(),
         *Runs(parts).routes(),
         *Jobs(parts).routes(),

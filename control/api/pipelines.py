@@ -11,6 +11,7 @@ from msgspec import Meta
 from control.api.auth import Identity
 from control.api.bodies import PageQuery
 from control.api.calls import JSON, YAML, Answer, Call, Operation, Route
+from control.api.crew import Crew
 from control.api.http.parsing import parsed
 from control.api.ports import Parts
 from control.api.problems import one
@@ -18,7 +19,7 @@ from control.api.roles import check_pipeline, check_targets, only_of
 from control.core import rights
 from control.core.cron import check_schedule
 from control.core.definitions import parse_pipeline
-from control.core.targets import targets_of
+from control.core.targets import kind_warnings, targets_of
 from control.model.errors import Conflict, Problem
 from control.model.names import Change
 from control.model.pipelines import Pipeline
@@ -65,8 +66,9 @@ class _Stored(msgspec.Struct, frozen=True, kw_only=True):
 class Pipelines:
     """Carries out the calls about pipelines."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, crew: Crew) -> None:
         self._parts = parts
+        self._crew = crew
 
     def routes(self) -> list[Route]:
         """Which call is carried out by what."""
@@ -100,6 +102,7 @@ class Pipelines:
     async def _validate(self, call: Call) -> Answer:
         pipeline = await self._read(call)
         warnings = await self._parts.reader.read(lambda conn: _warnings(call.who, conn, pipeline))
+        warnings += self._kind_warnings(pipeline)
         return Answer(body=Verdict(valid=True, pipeline=pipeline, warnings=warnings))
 
     async def _create(self, call: Call) -> Answer:
@@ -159,7 +162,12 @@ class Pipelines:
                 tx.touch(Change.SCHEDULES)
             return _Stored(put=put, warnings=warnings)
 
-        return await self._parts.writer.write(work)
+        stored = await self._parts.writer.write(work)
+        stored.warnings.extend(self._kind_warnings(pipeline))
+        return stored
+
+    def _kind_warnings(self, pipeline: Pipeline) -> list[Problem]:
+        return kind_warnings(pipeline, [worker.kinds for worker in self._crew.workers()])
 
 
 def _dropped_warnings(name: str, dropped: int) -> list[Problem]:

@@ -250,6 +250,7 @@ HOOK_URL: Final[Columns] = (Column("ID", "id", Look.ID), Column("URL", "url", Lo
 KINDS: Final[Columns] = (
     Column("KIND", "name", Look.ID),
     Column("VERSIONS", "versions", Look.ID),
+    Column("RUNS ON", "runs_on", Look.ID),
     Column("SUMMARY", "summary"),
 )
 PARAMS: Final[Columns] = (

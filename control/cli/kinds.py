@@ -23,11 +23,20 @@ def list_kinds(session: Session) -> None:
     from control.cli import offline  # noqa: PLC0415 - it loads every kind.
 
     registry = offline.kinds()
+    of_workers = registry.of_workers()
     rows: list[dict[str, Json]] = []
     for name in registry.names():
         versions = registry.versions(name)
-        summary = registry.get(name, versions[-1]).summary
-        rows.append({"name": name, "versions": [*versions], "summary": summary})
+        newest = registry.get(name, versions[-1])
+        runs_on = "worker" if (name, newest.version) in of_workers else "control plane"
+        rows.append(
+            {
+                "name": name,
+                "versions": [*versions],
+                "runs_on": runs_on,
+                "summary": newest.summary,
+            }
+        )
     session.out.list(rows, columns.KINDS, "name")
     for each in registry.broken:
         session.out.say(f"tpctl: {each}")
