@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import trio
 import typer.main
 from typer.core import TyperGroup
 
@@ -28,8 +29,9 @@ from workers.config import load_config as load_worker_config
 pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).parent.parent.parent
-KINDS = sorted((ROOT / "docs" / "kinds").glob("*.md"))
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *KINDS]
+YOUR_OWN = ROOT / "docs" / "kinds" / "your-own.md"
+KINDS = [page for page in sorted((ROOT / "docs" / "kinds").glob("*.md")) if page != YOUR_OWN]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *KINDS, YOUR_OWN]
 # The one block that is not run as it stands: the fixtures do, on free ports and another directory.
 UP = "tpctl up --workers 4\n"
 LANGUAGES = {"sh", "yaml", "json", "toml", "python", "text"}
@@ -95,7 +97,7 @@ def test_the_commands_of_a_page_work_in_order(
         run(script, tmp_path, environment(data_dir))
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if p.name != "kinds.md"], ids=page_ids)
+@pytest.mark.parametrize("page", [p for p in PAGES if p != YOUR_OWN], ids=page_ids)
 def test_the_pipelines_of_a_page_are_valid(page: Path) -> None:
     for block in of(page, "yaml"):
         parse_pipeline(
@@ -170,22 +172,26 @@ def test_a_page_names_all_params_of_its_kind(page: Path) -> None:
     assert [field for field in params.__struct_fields__ if f"`{field}`" not in text] == []
 
 
-def test_the_kind_of_the_page_runs(tmp_path: Path) -> None:
-    """As an installed package would be: found through the entry point in its metadata."""
-    page = ROOT / "docs" / "kinds.md"
-    (source,) = of(page, "python")
-    (project,) = of(page, "toml")
-    (pipeline,) = of(page, "yaml")
+@pytest.fixture
+def site(tmp_path: Path) -> Path:
+    """The kinds of the page, as an installed package: found by the entry points in its metadata."""
     site = tmp_path / "site"
-    assert source.file is not None
-    (site / source.file).parent.mkdir(parents=True)
-    (site / source.file).write_text(source.text, encoding="utf-8")
+    for source in of(YOUR_OWN, "python"):
+        assert source.file is not None
+        (site / source.file).parent.mkdir(parents=True, exist_ok=True)
+        (site / source.file).write_text(source.text, encoding="utf-8")
+    (project,) = of(YOUR_OWN, "toml")
     entries = tomllib.loads(project.text)["project"]["entry-points"]["taskplane.kinds"]
     info = site / "word_count-1.0.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: word-count\nVersion: 1.0.0\n")
     listed = "".join(f"{name} = {target}\n" for name, target in entries.items())
     (info / "entry_points.txt").write_text(f"[taskplane.kinds]\n{listed}")
+    return site
+
+
+def test_the_kind_of_the_page_runs(tmp_path: Path, site: Path) -> None:
+    (pipeline,) = of(YOUR_OWN, "yaml")
     (tmp_path / "count.yaml").write_text(pipeline.text, encoding="utf-8")
     data_dir = tmp_path / "data"
     environ = environment(data_dir, PYTHONPATH=str(site))
@@ -193,6 +199,33 @@ def test_the_kind_of_the_page_runs(tmp_path: Path) -> None:
     with start_control(data_dir, "--workers", "1", environ={"PYTHONPATH": str(site)}):
         run("tpctl run submit count.yaml --wait", tmp_path, environ)
         assert "6 words" in run("tpctl job logs 1", tmp_path, environ)
+
+
+def test_the_adopting_kind_of_the_page_starts_nothing_twice(tmp_path: Path, site: Path) -> None:
+    spool, data_dir = tmp_path / "spool", tmp_path / "data"
+    spool.mkdir()
+    pipeline = {
+        "name": "batch",
+        "stages": ["s"],
+        "jobs": [{"name": "a", "stage": "s", "kind": "Batch", "params": {"order": "sort"}}],
+    }
+    (tmp_path / "batch.json").write_text(json.dumps(pipeline), encoding="utf-8")
+    environ = environment(data_dir, PYTHONPATH=str(site))
+    of_worker = {"PYTHONPATH": str(site), "BATCH_SPOOL": str(spool)}
+    with start_control(data_dir, environ={"PYTHONPATH": str(site)}):
+        with start_worker(data_dir, slots=1, name="one", environ=of_worker) as worker:
+            run("tpctl run submit batch.json", tmp_path, environ)
+            while not [*spool.glob("*.order")]:
+                trio.run(trio.sleep, 0.05)
+            worker.kill()
+            worker.wait()
+        with start_worker(data_dir, slots=1, name="two", environ=of_worker):
+            (order,) = spool.iterdir()
+            order.with_suffix(".answer").write_text("sorted", encoding="utf-8")
+            run("tpctl run watch 1", tmp_path, environ)
+            assert "takes over" in run("tpctl job logs 1", tmp_path, environ)
+    assert len([*spool.glob("*.order")]) == 1
+    assert not [*spool.glob("*.cancel")]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_ids)

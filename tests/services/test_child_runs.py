@@ -11,7 +11,7 @@ from trio.testing import MockClock
 from control.model import limits
 from control.model.bus_reports import RecordsLost
 from control.model.messages import ChildEnded, Finished
-from control.model.names import Topic
+from control.model.names import Group, Topic
 from control.model.pipelines import JobSpec
 from control.model.records import Record
 from control.model.rows import JobRow, RunRow
@@ -266,7 +266,7 @@ async def test_records_that_are_lost_start_no_second_run(
         (parent,) = await plane.submit(pipeline("p", child_job()))
         await hands.take()
         for topic in (Topic.TASK_RUN_RESULTS, Topic.TASK_RUN_EVENTS):
-            lost = RecordsLost(topic=topic, group="trigger", partition=0, below=100)  # type: ignore[arg-type]
+            lost = RecordsLost(topic=topic, group=Group.TRIGGER, partition=0, below=100)
             await plane.bus.publish([Record(Topic.TASK_RUN_EVENTS, lost, 0)])
         await read(plane)
         one = await hands.take()
@@ -292,9 +292,9 @@ async def test_an_end_that_was_lost_is_published_again(
         await plane.writer.write(end)
         lost = RecordsLost(
             topic=Topic.TASK_RUN_RESULTS,
-            group="trigger",
+            group=Group.TRIGGER,
             partition=0,
-            below=100,  # type: ignore[arg-type]
+            below=100,
         )
         await plane.bus.publish([Record(Topic.TASK_RUN_EVENTS, lost, 0)])
         await read(plane)

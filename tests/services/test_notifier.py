@@ -11,7 +11,7 @@ from trio.testing import MockClock
 
 from control.model.messages import JobReady, LogChunk
 from control.model.names import Topic
-from control.model.pipelines import NotifySpec
+from control.model.pipelines import NotifySpec, Pipeline
 from control.model.records import Record
 from control.model.states import Outcome, State, When
 from control.services.job_logs import JobLogs
@@ -37,8 +37,8 @@ async def served(path: Path, **client: int) -> AsyncIterator[tuple[Plane, Hands,
         )
 
 
-def notified(*specs: NotifySpec, **of_job: object) -> object:
-    made = pipeline("nightly", job("load", **of_job), job("clean", "t", when=When.ALWAYS))
+def notified(*specs: NotifySpec) -> Pipeline:
+    made = pipeline("nightly", job("load"), job("clean", "t", when=When.ALWAYS))
     return msgspec.structs.replace(made, notify=specs)
 
 
@@ -51,7 +51,7 @@ async def test_a_failure_is_told_with_its_error_and_the_end_of_its_log(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
     async with served(tmp_path) as (plane, hands, notifier):
-        (run_id,) = await plane.submit(notified(NotifySpec(target="ops")))  # type: ignore[arg-type]
+        (run_id,) = await plane.submit(notified(NotifySpec(target="ops")))
         load = await hands.take()
         text = "connecting\nno such table: orders\n"
         chunk = LogChunk(job_id=load.job_id, attempt=1, offset=0, text=text)
@@ -97,7 +97,7 @@ async def test_who_is_told_depends_on_how_it_ended(
         NotifySpec(target="all", when=When.ALWAYS),
     )
     async with served(tmp_path) as (plane, hands, notifier):
-        await plane.submit(notified(*specs))  # type: ignore[arg-type]
+        await plane.submit(notified(*specs))
         await hands.end(await hands.take(), outcome, error="it was so")
         await hands.end(await hands.take(), Outcome.DONE)
         await notifier.run_once()
@@ -119,7 +119,7 @@ async def test_its_own_text_may_name_what_jobs_may(
         hostile = msgspec.Raw(b'{"rows":"${{ run.secret }}"}')
         found = []
         for output in (hostile, msgspec.Raw(b"{}")):
-            await plane.submit(notified(own))  # type: ignore[arg-type]
+            await plane.submit(notified(own))
             await hands.end(await hands.take(), Outcome.DONE, output=output)
             await hands.end(await hands.take(), Outcome.DONE)
             await notifier.run_once()
@@ -135,7 +135,7 @@ async def test_a_notice_outlives_a_crash_and_waits_for_room(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
     async with served(tmp_path, max_queued=2) as (plane, hands, _):
-        await plane.submit(notified(NotifySpec(target="ops", when=When.ALWAYS)))  # type: ignore[arg-type]
+        await plane.submit(notified(NotifySpec(target="ops", when=When.ALWAYS)))
         await hands.end(await hands.take(), Outcome.DONE)
         await hands.end(await hands.take(), Outcome.DONE)
         await plane.submit(pipeline("other", job("a"), job("b")))
@@ -154,7 +154,7 @@ async def test_a_run_that_was_retried_meanwhile_is_told_of_at_its_end(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
     async with served(tmp_path) as (plane, hands, notifier):
-        (run_id,) = await plane.submit(notified(NotifySpec(target="ops", when=When.ALWAYS)))  # type: ignore[arg-type]
+        (run_id,) = await plane.submit(notified(NotifySpec(target="ops", when=When.ALWAYS)))
         await hands.end(await hands.take(), Outcome.FAILED, error="no")
         await hands.end(await hands.take(), Outcome.DONE)
         await plane.writer.write(lambda tx: plane.ledger.retry_run(tx, run_id, now_ms=0))
