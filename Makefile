@@ -45,7 +45,7 @@ TESTERS ?= 2
 
 test: lint types contracts ## Everything CI runs: lint, types, contracts, then all tests
 	@printf '\n== Tests\n'
-	@$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile
+	@$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder
 
 unit: $(STAMP) ## The tests that start no process
 	@$(BIN)/python -m pytest -m 'not e2e and not kafka and not kubernetes'

@@ -9,8 +9,8 @@ import msgspec
 
 from control.model import limits
 from control.model.errors import Conflict, NotFound
-from control.model.messages import NULL
 from control.model.pipelines import Pipeline
+from control.model.raw import NULL
 from control.model.times import to_rfc3339
 from control.model.views import HookView, PipelineView
 from store.queries import Statements

@@ -1,4 +1,4 @@
-"""Owns which runs are jobs of other runs."""
+"""Owns which runs are jobs of other runs (*child runs*), and which attempts wait for their ends."""
 
 import sqlite3
 from typing import NamedTuple
@@ -10,20 +10,24 @@ _SQL = Statements("children")
 
 
 class Link(NamedTuple):
-    """A child run, and the attempt at a job that waits for its end."""
+    """A child run, and the attempt at a job that waits for its end, since `started_ms`."""
 
     run_id: int
     job_id: int
     attempt: int
+    started_ms: int
 
 
 class Child(NamedTuple):
-    """The last run of a job, and the attempt that it was, or is, for. `input`: JSON."""
+    """The last run of a job. `attempt`: for which it was, or is. `input`: JSON.
+
+    `ending`: it was cancelled or timed out, and its clean-up jobs run.
+    """
 
     run_id: int
     attempt: int
     state: State
-    pipeline: str
+    ending: bool
     revision_id: int
     input: str
 
@@ -36,12 +40,12 @@ def insert(conn: sqlite3.Connection, link: Link, *, waits: bool, deadline_ms: in
 def of_job(conn: sqlite3.Connection, job_id: int) -> Child | None:
     """The last run that was started for a job, unless it was deleted."""
     row = conn.execute(_SQL["of_job"], (job_id,)).fetchone()
-    return None if row is None else Child(row[0], row[1], State(row[2]), *row[3:])
+    return None if row is None else Child(row[0], row[1], State(row[2]), bool(row[3]), *row[4:])
 
 
-def waited_for(conn: sqlite3.Connection, job_id: int) -> list[Link]:
-    """The runs whose end a job waits for."""
-    return [Link(*row) for row in conn.execute(_SQL["waited_for"], (job_id,))]
+def waited_for(conn: sqlite3.Connection, job_id: int, attempt: int) -> list[Link]:
+    """The runs whose end attempts at a job wait for, up to this attempt."""
+    return [Link(*row) for row in conn.execute(_SQL["waited_for"], (job_id, attempt))]
 
 
 def parent(conn: sqlite3.Connection, run_id: int) -> Link | None:
@@ -52,17 +56,28 @@ def parent(conn: sqlite3.Connection, run_id: int) -> Link | None:
 
 def take(conn: sqlite3.Connection, link: Link, *, waits: bool, deadline_ms: int | None) -> None:
     """From now on a run is another attempt's; `waits`, `deadline_ms`: as for `insert`."""
-    conn.execute(_SQL["take"], (link.attempt, waits, deadline_ms, link.run_id))
+    values = (link.attempt, link.started_ms, waits, deadline_ms, link.run_id)
+    conn.execute(_SQL["take"], values)
 
 
 def answered(conn: sqlite3.Connection, run_id: int) -> None:
-    """How its attempt ended is published: nothing waits for the end of this run any more."""
+    """The end of its attempt is published: nothing waits for the end of this run any more."""
     conn.execute(_SQL["answered"], (run_id,))
+
+
+def forget_deadline(conn: sqlite3.Connection, run_id: int) -> None:
+    """Its attempt has a successor, which has a time-out of its own."""
+    conn.execute(_SQL["forget_deadline"], (run_id,))
 
 
 def due(conn: sqlite3.Connection, now_ms: int, limit: int) -> list[Link]:
     """Attempts whose time-out has come."""
     return [Link(*row) for row in conn.execute(_SQL["due"], (now_ms, limit))]
+
+
+def unstopped(conn: sqlite3.Connection, limit: int) -> list[Link]:
+    """Runs that are still waited for by jobs that have ended."""
+    return [Link(*row) for row in conn.execute(_SQL["unstopped"], (limit,))]
 
 
 def names(conn: sqlite3.Connection, run_id: int) -> list[str]:

@@ -312,6 +312,7 @@ def m008_children(db: sqlite_utils.Database) -> None:
             run_id INTEGER PRIMARY KEY REFERENCES runs (id) ON DELETE CASCADE,
             job_id INTEGER NOT NULL,
             attempt INTEGER NOT NULL,
+            started_ms INTEGER NOT NULL,
             waits INTEGER NOT NULL CHECK (waits IN (0, 1)),
             deadline_ms INTEGER
         ) STRICT;
@@ -330,7 +331,8 @@ def m009_notices(db: sqlite_utils.Database) -> None:
         CREATE TABLE notices (
             run_id INTEGER NOT NULL REFERENCES runs (id) ON DELETE CASCADE,
             entry INTEGER NOT NULL,
-            PRIMARY KEY (run_id, entry)
+            ended_ms INTEGER NOT NULL,
+            PRIMARY KEY (run_id, entry, ended_ms)
         ) STRICT, WITHOUT ROWID
         """
     )

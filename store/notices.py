@@ -10,10 +10,11 @@ _SQL = Statements("notices")
 
 
 class Pending(NamedTuple):
-    """A run that has ended, and an entry of its pipeline's `notify`, by index."""
+    """A run that has ended, an entry of its pipeline's `notify`, by index, and when it ended."""
 
     run_id: int
     entry: int
+    ended_ms: int
 
 
 def insert(conn: sqlite3.Connection, pending: Iterable[Pending]) -> None:

@@ -12,7 +12,7 @@ import msgspec
 
 from control.model import limits
 from control.model.errors import NotFound
-from control.model.messages import NULL
+from control.model.raw import NULL
 from control.model.states import Outcome, State, Trigger
 from control.model.times import to_rfc3339, to_rfc3339_or_none
 from control.model.views import AttemptView, JobView, RunView, StageView

@@ -1,6 +1,10 @@
 """Owns what holds for every test: no timed examples (machines are busy), options, real servers."""
 
 import os
+import signal
+import subprocess
+import sys
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +18,8 @@ from bench.broker import Broker, NoBroker, obtain
 from bench.cluster import build
 from bench.cluster.simulated import SimulatedCluster
 from control.model.names import ENV_STATE_HOME
+
+BUILDING = pytest.StashKey[subprocess.Popen[bytes]]()
 
 settings.register_profile("taskplane", deadline=None)
 settings.load_profile("taskplane")
@@ -31,6 +37,29 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--hostile-seconds", type=float, help="how long each fuzzer of tests/hostile goes on"
     )
     parser.addoption("--hostile-seed", type=int, default=1, help="of the fuzzers of tests/hostile")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """On CI, which starts with nothing, begin to build Kubernetes while other tests run."""
+    if os.environ.get("CI") == "true" and not hasattr(session.config, "workerinput"):
+        session.config.stash[BUILDING] = subprocess.Popen(
+            ["nice", sys.executable, "-m", "bench.cluster.build"],
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A build that no test has waited for is ended."""
+    building = session.config.stash.get(BUILDING, None)
+    if building is not None and building.poll() is None:
+        os.killpg(building.pid, signal.SIGKILL)
+        building.wait()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of Kubernetes come last: it may still be built."""
+    items.sort(key=lambda item: item.get_closest_marker("kubernetes") is not None)
 
 
 @pytest.fixture(autouse=True)
@@ -95,10 +124,14 @@ def prefix() -> str:
 
 
 @pytest.fixture(scope="session")
-def podman(tmp_path_factory: pytest.TempPathFactory) -> containers.Podman:
+def podman() -> Iterator[containers.Podman]:
     """A real engine. Where it cannot be had the test is skipped; on CI that is a failure."""
     try:
-        return containers.Podman(containers.obtain(), tmp_path_factory.mktemp("podman"))
+        image = containers.obtain()
+        # Podman takes no path of more than 50 characters.
+        with tempfile.TemporaryDirectory(prefix="tp-") as directory:
+            yield containers.Podman(image, Path(directory))
+            return
     except containers.NoEngine as error:
         reason = str(error)
     if os.environ.get("CI") == "true":

@@ -25,6 +25,8 @@ _KUBERNETES: Final = (
 )
 _KWOK: Final = "sigs.k8s.io/kwok/cmd/kwok@v0.7.0"
 _ETCD: Final = "etcd-server"
+# Not optimized, and without what debuggers need: that halves the time to build them.
+_FLAGS: Final = ("-trimpath", "-gcflags=all=-N -l -dwarf=false", "-ldflags=-s -w")
 _LINES_SHOWN: Final = 15
 
 
@@ -59,10 +61,8 @@ def _build(directory: Path) -> None:
     _fetch_etcd(directory / "etcd", programs)
     for name in _PINNED:
         shutil.copy(SOURCES / name, directory)
-    # Symbols for debuggers are left out: they are half of the size, and time to link.
-    build = ["build", "-mod=readonly", "-trimpath", "-ldflags=-s -w", "-o", f"{programs}/"]
-    _run([go, *build, *_KUBERNETES], directory)
-    _run([go, "install", "-trimpath", "-ldflags=-s -w", _KWOK], directory, GOBIN=str(programs))
+    _run([go, "build", "-mod=readonly", *_FLAGS, "-o", f"{programs}/", *_KUBERNETES], directory)
+    _run([go, "install", *_FLAGS, _KWOK], directory, GOBIN=str(programs))
 
 
 def _fetch_etcd(directory: Path, programs: Path) -> None:

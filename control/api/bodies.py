@@ -7,8 +7,8 @@ from msgspec import UNSET, Meta, Raw, UnsetType
 
 from control.api.calls import Cursor, Limit
 from control.model import limits
-from control.model.messages import NULL
 from control.model.pipelines import NAME_PATTERN, PRIORITY_DEFAULT
+from control.model.raw import NULL
 from control.model.states import Role, State
 
 ClientName = Annotated[

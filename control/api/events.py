@@ -21,8 +21,8 @@ from control.core.fair_use.rates import Rates
 from control.model import limits
 from control.model.errors import Busy, QueueFull, StoreFailed
 from control.model.live import Frame
-from control.model.messages import NULL
 from control.model.names import Bound
+from control.model.raw import NULL
 from control.model.states import FINAL, State
 from control.model.times import to_rfc3339
 from control.model.views import JobView, RunView

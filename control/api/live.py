@@ -15,6 +15,7 @@ from control.api.metrics import Metrics
 from control.api.pulses import Notes, Pulses
 from control.bus.base import Bus, Subscription
 from control.model.balancing import LoadOfPartition
+from control.model.child_messages import ChildEnded, StartChild
 from control.model.errors import BusUnavailable
 from control.model.fleet import (
     PartitionView,
@@ -25,7 +26,6 @@ from control.model.fleet import (
 from control.model.messages import (
     Announce,
     CancelJob,
-    ChildEnded,
     DispatcherUp,
     Finished,
     JobReady,
@@ -35,7 +35,6 @@ from control.model.messages import (
     Progressed,
     ReorderJob,
     Skipped,
-    StartChild,
     Started,
     WorkerDown,
     WorkerQuiet,

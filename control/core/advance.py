@@ -10,10 +10,12 @@ from control.core.attempts import archived, check_subject, is_published, may_be_
 from control.core.epochs import next_attempt
 from control.core.graph import Graph
 from control.core.lifecycle import JOB, RUN, Event, after
+from control.core.lost_records import Reach
 from control.core.retry import retry_delay_ms
 from control.model import limits
+from control.model.child_messages import ChildEnded
 from control.model.errors import Conflict, NotFound
-from control.model.messages import CancelJob, ChildEnded, Finished, Started, Unstarted
+from control.model.messages import CancelJob, Finished, Started, Unstarted
 from control.model.rows import AttemptRow, JobRow, RunRow
 from control.model.states import FINAL, Outcome, State, When
 
@@ -74,11 +76,8 @@ class Advance:
     def unstarted(self, message: Unstarted) -> None:
         """An attempt did not begin after all; it waits for another worker already."""
         job = self.job(message.job_id)
-        if (job.attempt, job.state, job.worker) == (
-            message.attempt,
-            State.IN_PROGRESS,
-            message.worker,
-        ):
+        current = job.attempt, job.state, job.worker
+        if current == (message.attempt, State.IN_PROGRESS, message.worker):
             why = f"worker {message.worker} could not start it: {message.reason}"
             self._move(job, Event.REPEAT, f"{why}; {WAITS}")
             self._clear(job)
@@ -95,11 +94,8 @@ class Advance:
             at_ms = message.started_ms or message.finished_ms
             self._start(job, message.worker, message.partition, at_ms)
         self._ends(job, message.finished_ms)
-        job.exit_code, job.error, job.log_bytes = (
-            message.exit_code,
-            message.error,
-            message.log_bytes,
-        )
+        job.exit_code, job.error = message.exit_code, message.error
+        job.log_bytes = message.log_bytes
         if message.outcome == Outcome.DONE:
             job.progress = None
             self._move(job, Event.SUCCEED, "done")
@@ -163,9 +159,8 @@ class Advance:
         again = [job for job in self.run.jobs if job.state in {State.ERROR, State.CANCELLED}]
         for job in again:
             if job.started_ms is not None:
-                self._archive(
-                    job, Outcome.FAILED if job.state == State.ERROR else Outcome.CANCELLED
-                )
+                failed = job.state == State.ERROR
+                self._archive(job, Outcome.FAILED if failed else Outcome.CANCELLED)
             # The old one has its end, and may still be on its way somewhere.
             job.attempt = next_attempt(epoch, job.id, job.attempt)
             self._move(job, Event.RETRY, WAITS_FOR_JOBS)
@@ -199,19 +194,19 @@ class Advance:
         self._move(job, Event.FAIL, reason)
         self.released.remove(job)
 
-    def publish_again(self, *, begun: bool) -> None:
+    def publish_again(self, reach: Reach) -> None:
         """Records of open jobs are gone from the bus: each gets a new attempt.
 
-        `begun`: also those that run, since how they end may be lost too. An older attempt that is
-        on its way after all is stopped, and its result does not count.
+        Of those that run how they end may be lost, too. An older attempt that is on its way after
+        all is stopped, and its result does not count.
         """
         for job in self.run.jobs:
-            placed = job.state == State.READY and is_published(job)
-            running = begun and job.state == State.IN_PROGRESS
+            reached = reach >= Reach.WAITING or job.idx in self.graph.children
+            placed = reached and job.state == State.READY and is_published(job)
+            running = reach == Reach.BEGUN and job.state == State.IN_PROGRESS
             if not placed and not running:
                 continue
-            stop = CancelJob(job_id=job.id, attempt=job.attempt, reason=_REPLACED)
-            self.superseded.append(stop)
+            self.superseded.append(CancelJob(job_id=job.id, attempt=job.attempt, reason=_REPLACED))
             if running:
                 job.error = _GONE
                 self._archive(job, Outcome.LOST)

@@ -1,7 +1,8 @@
 """Decides which reports are of a job's attempt, and what is stored and published of its end."""
 
+from control.model.child_messages import ChildEnded, ChildMessage
 from control.model.errors import NotFound
-from control.model.messages import ChildEnded, Finished
+from control.model.messages import Finished
 from control.model.pipelines import JobSpec
 from control.model.rows import AttemptRow, JobRow, RunRow
 from control.model.states import FINAL, Outcome, State
@@ -44,8 +45,8 @@ def may_be_reported(job: JobRow, attempt: int) -> bool:
     return job.attempt == attempt and is_published(job) and job.state not in FINAL
 
 
-def check_subject(message: Finished | ChildEnded, run: RunRow, spec: JobSpec) -> None:
-    """Refuse the result of another installation's job that has the ids of this one.
+def check_subject(message: Finished | ChildMessage, run: RunRow, spec: JobSpec) -> None:
+    """Refuse what is about another installation's job that has the ids of this one.
 
     Raises `NotFound`.
     """
@@ -57,4 +58,4 @@ def check_subject(message: Finished | ChildEnded, run: RunRow, spec: JobSpec) ->
     ):
         if other != value:
             problem = f"{field} {other!r}, and job {message.job_id} has {value!r}"
-            raise NotFound(f"a result of another job: {problem}")
+            raise NotFound(f"about another job: {problem}")

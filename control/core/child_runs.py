@@ -5,28 +5,25 @@ starts is its *child run*; the job ends as that ends.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, ClassVar, Final
+from enum import Enum
+from typing import Annotated, ClassVar
 
 import msgspec
 from msgspec import Meta, Raw
 
-from control.core.graph import Graph
+from control.core.advance import Advance
 from control.model import outputs as outputs_rules
+from control.model.child_messages import ChildEnded
 from control.model.errors import JobFailed
 from control.model.kinds import BaseKind
-from control.model.messages import ENCODER, ChildEnded
+from control.model.messages import ENCODER
 from control.model.names import CHILD_KIND
 from control.model.pipelines import NAME_PATTERN
+from control.model.raw import NULL
 from control.model.rows import JobRow, RunRow
-from control.model.states import Outcome, State
+from control.model.states import FINAL, Outcome, State
 from control.model.templates import render
 from control.model.this import Subject, this_of, with_this
-
-_OUTCOMES: Final[Mapping[State, Outcome]] = {
-    State.DONE: Outcome.DONE,
-    State.ERROR: Outcome.FAILED,
-    State.CANCELLED: Outcome.CANCELLED,
-}
 
 
 class PipelineParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -58,8 +55,9 @@ class PipelineKind(BaseKind[PipelineParams]):
     params = PipelineParams
 
 
-def params_of(run: RunRow, graph: Graph, job: JobRow, job_input: Raw) -> PipelineParams:
+def params_of(step: Advance, job: JobRow, job_input: Raw) -> PipelineParams:
     """The params of a job that may start, with its templates filled in; raises `JobFailed`."""
+    run, graph = step.run, step.graph
     spec = graph.pipeline.jobs[job.idx]
     subject = Subject(
         pipeline=run.pipeline,
@@ -98,35 +96,34 @@ def circle_problem(names: Sequence[str], name: str) -> str | None:
     return f"its runs would start each other without end: {chain}"
 
 
-def output_of(child: RunRow, outputs: Mapping[str, bytes]) -> Raw:
-    """The job's output (CONTRACT.md section 2); raises `JobFailed` when that is too large.
+class Choice(Enum):
+    """Which run an attempt at a job waits for."""
 
-    `outputs`: JSON, by the name of the job.
+    NEW = "new"
+    TAKE = "take"  # The one that there is, as it is.
+    RETRY = "retry"  # The same, of which the failed and cancelled jobs run again.
+    BUSY = "busy"  # None yet: the last one has not ended.
+
+
+def choose(state: State, *, ending: bool, attempt: int, ended_attempt: int, same: bool) -> Choice:
+    """What becomes of the last run that was started for a job, in this state.
+
+    `attempt`: the one that it was for; `ended_attempt`: the last one whose end is known. `same`:
+    whether a new run would be of the same definition, with the same input.
     """
-    value = ENCODER.encode(
-        {
-            "run_id": child.id,
-            "state": child.state,
-            "jobs": {name: Raw(output) for name, output in outputs.items()},
-        }
-    )
-    problem = outputs_rules.problem(value)
-    if problem is not None:
-        raise JobFailed(f"the outputs of run {child.id} are too much together: {problem}")
-    return Raw(value)
+    if attempt > ended_attempt:  # The attempt was lost, its run was not.
+        return Choice.TAKE
+    if state not in FINAL and ending:
+        return Choice.BUSY
+    if not same:
+        return Choice.NEW
+    return Choice.RETRY if state in {State.ERROR, State.CANCELLED} else Choice.TAKE
 
 
-def ended_with(child: RunRow, outputs: Mapping[str, bytes]) -> "End":
-    """How a job ends whose child run has ended; `outputs`: as for `output_of`."""
-    outcome = _OUTCOMES[child.state]
-    try:
-        output = output_of(child, outputs)
-    except JobFailed as problem:
-        return End(outcome=Outcome.FAILED, error=str(problem), final=True)
-    if outcome == Outcome.DONE:
-        return End(outcome=outcome, output=output)
-    error = f"run {child.id} of {child.pipeline} is {child.state}: {child.reason}"
-    return End(outcome=outcome, error=error, output=output)
+def input_problem(value: bytes) -> str | None:
+    """Why a run cannot have this input: JSON that came out of templates has no bound of its own."""
+    problem = outputs_rules.depth_problem(value)
+    return None if problem is None else f"its input is {problem}"
 
 
 class End(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,19 +131,40 @@ class End(msgspec.Struct, frozen=True, kw_only=True):
 
     outcome: Outcome
     error: str | None = None
-    output: Raw = Raw(b"null")
+    output: Raw = NULL
     final: bool = False
 
 
-def child_ended(run: RunRow, graph: Graph, job: JobRow, end: End, now_ms: int) -> ChildEnded:
-    """The message about the end of a job's last attempt."""
+def ended_with(child: RunRow, outputs: Mapping[str, bytes]) -> End:
+    """How a job ends whose child run has ended. `outputs`: JSON of its jobs, if it is DONE."""
+    if child.state == State.DONE:
+        return _done(child, outputs)
+    outcome = Outcome.FAILED if child.state == State.ERROR else Outcome.CANCELLED
+    error = f"run {child.id} of {child.pipeline} is {child.state}: {child.reason}"
+    return End(outcome=outcome, error=error)
+
+
+def _done(child: RunRow, outputs: Mapping[str, bytes]) -> End:
+    jobs = {name: Raw(output) for name, output in outputs.items()}
+    value = ENCODER.encode({"run_id": child.id, "state": child.state, "jobs": jobs})
+    problem = outputs_rules.problem(value)
+    if problem is None:
+        return End(outcome=Outcome.DONE, output=Raw(value))
+    error = f"the outputs of run {child.id} are too much together: {problem}"
+    return End(outcome=Outcome.FAILED, error=error, final=True)
+
+
+def child_ended(
+    step: Advance, job: JobRow, end: End, *, attempt: int, started_ms: int
+) -> ChildEnded:
+    """The message about the end of an attempt at a job that began then."""
+    run, graph = step.run, step.graph
     spec = graph.pipeline.jobs[job.idx]
     may_be_tried = end.outcome in {Outcome.FAILED, Outcome.TIMED_OUT}
-    started_ms = job.started_ms if job.started_ms is not None else now_ms
     return ChildEnded(
         run_id=run.id,
         job_id=job.id,
-        attempt=job.attempt,
+        attempt=attempt,
         pipeline=run.pipeline,
         name=spec.name,
         stage=spec.stage,
@@ -155,9 +173,9 @@ def child_ended(run: RunRow, graph: Graph, job: JobRow, end: End, now_ms: int) -
         version=spec.version,
         outcome=end.outcome,
         final=end.final or not may_be_tried or job.failures >= spec.retry_attempt,
-        ready_ms=job.ready_ms or started_ms,
+        ready_ms=min(job.ready_ms or started_ms, started_ms),
         started_ms=started_ms,
-        finished_ms=max(now_ms, started_ms),
+        finished_ms=max(step.now_ms, started_ms),
         error=end.error,
         output=end.output,
     )

@@ -7,16 +7,8 @@ from msgspec import Raw
 
 from control.core.advance import WAITS_FOR_JOBS, Advance
 from control.core.graph import Graph
-from control.model.messages import (
-    ENCODER,
-    CancelJob,
-    JobReady,
-    Message,
-    PriorityKey,
-    Skipped,
-    StartChild,
-    StopChild,
-)
+from control.model.child_messages import StartChild, StopChild
+from control.model.messages import ENCODER, CancelJob, JobReady, Message, PriorityKey, Skipped
 from control.model.names import Topic
 from control.model.records import Record
 from control.model.rows import JobRow, NewRun, RunRow
@@ -140,10 +132,15 @@ def released(
             run, graph, job, job_input, installation=installation, ended_attempt=ended_attempt
         )
         return Record(Topic.TASK_RUNS, ready, run.id)
+    spec = graph.pipeline.jobs[job.idx]
     start = StartChild(
         run_id=run.id,
         job_id=job.id,
         attempt=job.attempt,
+        pipeline=run.pipeline,
+        name=spec.name,
+        kind=spec.kind,
+        client=run.client,
         input=job_input,
         ended_attempt=ended_attempt,
     )
@@ -153,7 +150,17 @@ def released(
 def stopped(step: Advance, job: JobRow) -> tuple[Topic, Message]:
     """The message that stops what a cancelled job has begun, and where it goes."""
     if job.idx in step.graph.children:
-        stop = StopChild(run_id=step.run.id, job_id=job.id, reason=job.reason)
+        spec = step.graph.pipeline.jobs[job.idx]
+        stop = StopChild(
+            run_id=step.run.id,
+            job_id=job.id,
+            attempt=job.attempt,
+            pipeline=step.run.pipeline,
+            name=spec.name,
+            kind=spec.kind,
+            client=step.run.client,
+            reason=job.reason,
+        )
         return Topic.TASK_RUN_EVENTS, stop
     cancel = CancelJob(job_id=job.id, attempt=job.attempt, reason=job.reason)
     return Topic.TASK_COMMANDS, cancel

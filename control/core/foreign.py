@@ -15,6 +15,7 @@ import msgspec
 
 from control.model import limits
 from control.model.bus_reports import SCHEMA, DeadLetter, RecordsLost
+from control.model.child_messages import ChildEnded, StartChild, StopChild
 from control.model.errors import Rejected
 from control.model.messages import (
     DECODER,
@@ -23,7 +24,6 @@ from control.model.messages import (
     AskQueues,
     AskWhy,
     CancelJob,
-    ChildEnded,
     ClientChanged,
     Deadline,
     DispatcherUp,
@@ -40,9 +40,7 @@ from control.model.messages import (
     ReorderJob,
     Skipped,
     SplitChanged,
-    StartChild,
     Started,
-    StopChild,
     ToldQueues,
     ToldWhy,
     Unstarted,

@@ -1,7 +1,7 @@
 """Decides which notices a run's end asks for, and of what runs they are made.
 
-A notice is a run of its own, of one job of the kind `Notification`: it waits, is retried, and fails
-where everybody sees it, and changes nothing of the run that it is about.
+A notice is a run of its own, of one job of the kind `Notification`: it waits, is retried, and is
+listed when it fails, and changes nothing of the run that it is about.
 """
 
 from collections.abc import Mapping
@@ -67,21 +67,26 @@ def ended_run(run: RunRow, first: FailedJob | None) -> EndedRun:
     )
 
 
-def message(spec: NotifySpec, ended: EndedRun, data: Mapping[str, Json]) -> Notice:
-    """The notice; `data`: what its templates may name.
+def message(
+    spec: NotifySpec, ended: EndedRun, data: Mapping[str, Json], problem: str | None = None
+) -> Notice:
+    """The notice; `data`: what its templates may name, unless there is a problem with that.
 
-    Where a template names nothing, perhaps as a job failed, the notice says that, and the usual.
+    Where a template names nothing, perhaps as a job failed, it says so, with the usual text.
     """
     usual = notice(ended)
     if spec.title is None and spec.body is None:
         return usual
-    renderer = Renderer(data)
-    try:
-        title = usual.title if spec.title is None else renderer.text(spec.title)
-        body = usual.body if spec.body is None else renderer.text(spec.body)
-    except JobFailed as error:
-        return Notice(usual.title, f"(Its own text could not be made: {error})\n\n{usual.body}")
-    return Notice(title or usual.title, body or usual.body)
+    if problem is None:
+        renderer = Renderer(data)
+        try:
+            title = usual.title if spec.title is None else renderer.text(spec.title)
+            body = usual.body if spec.body is None else renderer.text(spec.body)
+        except JobFailed as error:
+            problem = str(error)
+        else:
+            return Notice(title or usual.title, body or usual.body)
+    return Notice(usual.title, f"(Its own text could not be made: {problem})\n\n{usual.body}")
 
 
 def notice_pipeline(of: str, spec: NotifySpec) -> Pipeline:

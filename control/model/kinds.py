@@ -268,7 +268,7 @@ def _add(kind: KindClass, found: dict[str, dict[str, KindClass]]) -> None:
 def _loaded(entry: EntryPoint) -> KindClass:
     """The class of an entry point; raises ConfigError, and whatever its module raises."""
     loaded = entry.load()
-    if not (isinstance(loaded, type) and issubclass(loaded, BaseKind)):
+    if not (isinstance(loaded, type) and issubclass(loaded, BaseKind) and _may_be(loaded, entry)):
         raise ConfigError(f"{entry.value} is not a Kind class")
     for field in ("name", "version", "summary"):
         if not isinstance(getattr(loaded, field, None), str):
@@ -280,3 +280,9 @@ def _loaded(entry: EntryPoint) -> KindClass:
         raise ConfigError(f"the params of {entry.value} are no msgspec.Struct")
     msgspec.json.Decoder(params)  # Raises when it has a field of a type that cannot be read.
     return loaded
+
+
+def _may_be(kind: KindClass, entry: EntryPoint) -> bool:
+    """Whether there is who executes it: the control plane only executes kinds of its own."""
+    ours = entry.module.partition(".")[0] == __name__.partition(".")[0]
+    return ours or issubclass(kind, Kind)

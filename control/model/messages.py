@@ -1,17 +1,17 @@
 """Owns what is written to the bus: one frozen Struct a message, one union, one decoder.
 
-`forbid_unknown_fields` stays off here on purpose: a newer service may add a field (the rule for
-`schema: 1`), and an older reader must go on. Raw fields hold JSON that nobody on the way needs to
-understand.
+`forbid_unknown_fields` stays off on purpose: a newer service may add a field (the rule for
+`schema: 1`), and an older reader must go on. Raw fields hold JSON that stays undecoded on the way.
 """
 
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
 from control.model.balancing import LoadOfPartition, Rules, Waits
 from control.model.bus_reports import DeadLetter, RecordsLost, Versioned
+from control.model.child_messages import ChildMessage
 from control.model.isolation import Isolation
 from control.model.names import Service
 from control.model.numbers import (
@@ -28,16 +28,9 @@ from control.model.numbers import (
     Share,
 )
 from control.model.queues import Queues
+from control.model.raw import null
 from control.model.states import Outcome, Role, Speed
 from control.model.this import Subject
-
-NULL: Final = Raw(b"null")
-
-
-def null() -> Raw:
-    """`NULL`, for fields: JSON Schemas cannot show such a default itself."""
-    return NULL
-
 
 SecretHash = Annotated[
     str, Meta(pattern=r"^scrypt\$1\d\$\d\$\d\$([0-9a-f]{2}){1,64}\$([0-9a-f]{2}){1,64}$")
@@ -178,53 +171,6 @@ class Skipped(Versioned, frozen=True, kw_only=True, tag="skipped"):
     ready_ms: Instant
     finished_ms: Instant
     reason: str
-
-
-class StartChild(Versioned, frozen=True, kw_only=True, tag="start_child"):
-    """A job that is a run of another pipeline may start; the trigger starts that run.
-
-    `input` as of `JobReady`. `ended_attempt`: the last one of which an end is known; 0: none.
-    """
-
-    run_id: Id
-    job_id: Id
-    attempt: Attempt
-    input: Raw
-    ended_attempt: Annotated[int, Meta(ge=0)] = 0
-
-
-class StopChild(Versioned, frozen=True, kw_only=True, tag="stop_child"):
-    """A job that is a run of another pipeline was cancelled, so that run is."""
-
-    run_id: Id
-    job_id: Id
-    reason: str
-
-
-class ChildEnded(Versioned, frozen=True, kw_only=True, tag="child_ended"):
-    """How an attempt at a job ended that is a run of another pipeline. It had no worker."""
-
-    worker: ClassVar[None] = None
-    partition: ClassVar[None] = None
-    exit_code: ClassVar[None] = None
-    log_bytes: ClassVar[int] = 0
-
-    run_id: Id
-    job_id: Id
-    attempt: Attempt
-    pipeline: str
-    name: str
-    stage: str
-    client: str
-    kind: str
-    version: str
-    outcome: Outcome
-    final: bool
-    ready_ms: Instant
-    started_ms: Instant
-    finished_ms: Instant
-    error: str | None = None
-    output: Raw = msgspec.field(default_factory=null)
 
 
 class Hold(msgspec.Struct, frozen=True, kw_only=True):
@@ -425,9 +371,7 @@ Message = (
     | Progressed
     | Finished
     | Skipped
-    | StartChild
-    | StopChild
-    | ChildEnded
+    | ChildMessage
     | WorkerUp
     | WorkerDown
     | WorkerQuiet

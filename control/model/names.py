@@ -45,7 +45,7 @@ class Change(StrEnum):
     SCHEDULES = "schedules"  # A schedule itself, or a run of one has ended.
     PLAN = "plan"  # The next planned run.
     JOBS = "jobs"  # The state of a job, after what its workers reported.
-    NOTICES = "notices"  # A run has ended that somebody is to be notified of.
+    NOTICES = "notices"  # A run has ended whose pipeline has `notify`.
 
 
 CHILD_KIND: Final = "Pipeline"  # Jobs of it are runs of other pipelines.

@@ -12,6 +12,12 @@ def problem(output: bytes) -> str | None:
     """What is wrong with the size or the depth of valid JSON, in words."""
     if len(output) > limits.OUTPUT_BYTES_MAX:
         return f"the output has {len(output)} bytes; at most {limits.OUTPUT_BYTES_MAX} are kept"
+    too_deep = depth_problem(output)
+    return None if too_deep is None else f"the output is {too_deep}"
+
+
+def depth_problem(output: bytes) -> str | None:
+    """What is wrong with the depth of valid JSON, in words that follow `is`."""
     if output.count(b"[") + output.count(b"{") <= limits.VALUE_DEPTH_MAX:
         return None
     depth = 0
@@ -21,7 +27,7 @@ def problem(output: bytes) -> str | None:
             depth += 1
             # Decoders recurse: what is read here must also be readable inside what holds it.
             if depth > limits.VALUE_DEPTH_MAX:
-                return f"the output is nested more than {limits.VALUE_DEPTH_MAX} levels deep"
+                return f"nested more than {limits.VALUE_DEPTH_MAX} levels deep"
         elif token in {b"]", b"}"}:
             depth -= 1
     return None

@@ -5,7 +5,7 @@ The mutable ones are one transaction's working copies: read, decided upon, writt
 
 import msgspec
 
-from control.model.messages import NULL
+from control.model.raw import NULL
 from control.model.states import Outcome, Role, State
 
 

@@ -31,8 +31,8 @@ from control.core.fair_use.rates import network_of
 from control.core.partial_results import PartialResults
 from control.model import limits, outputs, wire
 from control.model.errors import Busy, ProtocolError, Unavailable
-from control.model.messages import NULL
 from control.model.names import Bound
+from control.model.raw import NULL
 from control.model.states import Outcome, Role
 from control.model.websocket_pieces import pieces_of
 

@@ -12,8 +12,9 @@ import trio
 
 from control.bus.base import Bus, Subscription
 from control.model import limits
+from control.model.child_messages import ChildEnded
 from control.model.errors import BusUnavailable, StoreFailed
-from control.model.messages import ChildEnded, Finished, LogChunk, Message, Skipped
+from control.model.messages import Finished, LogChunk, Message, Skipped
 from control.model.names import Topic
 from store.log_files import Key, LogFiles
 from store.removal import Removed

@@ -4,34 +4,45 @@ Which notices are to be sent is stored in the transaction of the run's end, so n
 crash; it is taken away in the one that starts the notice's run, so none is sent twice.
 """
 
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import msgspec
 import structlog
 import trio
 
 from control.core import notice_runs
+from control.core.advance import Advance
 from control.core.divide import ended_state
 from control.core.notice import FailedJob, Notice
 from control.model import limits
 from control.model.clock import Clock
-from control.model.errors import Conflict, QueueFull, StoreFailed
+from control.model.errors import Conflict, JobFailed, QueueFull, StoreFailed
 from control.model.names import Change
 from control.model.pipelines import NotifySpec
 from control.model.rows import NewRun, RunRow
-from control.model.states import FINAL, Trigger
+from control.model.states import Trigger
 from control.model.this import Subject, this_of
 from control.model.values import Json
-from control.services.job_logs import JobLogs
+from control.transactions.descendants import input_of, outputs_of
 from control.transactions.ledger import Ledger, check_starts
-from store import catalog, clients, notices, runs
+from store import catalog, clients, notices
 from store.notices import Pending
 from store.writer import Tx, Writer
 
 LOG = structlog.get_logger("notifier")
-_FIRST = Pending(0, 0)
+_FIRST = Pending(0, 0, 0)
+
+
+class Logs(Protocol):
+    """What is stored of jobs' logs."""
+
+    def follow(
+        self, job_id: int, attempt: int, log_bytes: Callable[[], Awaitable[int | None]]
+    ) -> AsyncGenerator[bytes, None]:
+        """A log, until all of it has come; raises `StoreFailed`."""
 
 
 class _Subject(NamedTuple):
@@ -40,14 +51,15 @@ class _Subject(NamedTuple):
     run: RunRow
     spec: NotifySpec
     first: FailedJob | None
-    data: dict[str, Json]
+    data: Mapping[str, Json]  # What its own text may name.
+    problem: str | None  # Why its own text cannot be made.
     log_bytes: int  # Of the first failed job's log.
 
 
 class Notifier:
     """Starts the runs of notices."""
 
-    def __init__(self, writer: Writer, ledger: Ledger, logs: JobLogs, clock: Clock) -> None:
+    def __init__(self, writer: Writer, ledger: Ledger, logs: Logs, clock: Clock) -> None:
         self._writer = writer
         self._ledger = ledger
         self._logs = logs
@@ -63,65 +75,59 @@ class Notifier:
                 await changed.wait()
 
     async def run_once(self) -> bool:
-        """Send what is to be sent. False: some had to wait, as the queue was full."""
-        last, all_sent = _FIRST, True
-        while True:
-            look = partial(notices.after, last=last, limit=limits.NOTICE_PORTION)
-            found = await self._writer.insist(lambda tx, look=look: look(tx.conn))  # type: ignore[misc]
-            if not found:
-                return all_sent
-            for pending in found:
-                all_sent = await self._send(pending) and all_sent
-            last = found[-1]
+        """Send what is to be sent. False: some had to wait, as a queue was full."""
+        last, full = _FIRST, set[str]()
+        while pending := await self._next(last):
+            for each in pending:
+                await self._send(each, full)
+            last = pending[-1]
+        return not full
 
-    async def _send(self, pending: Pending) -> bool:
-        subject = await self._writer.insist(partial(self._subject, pending=pending))
+    async def _next(self, last: Pending) -> list[Pending]:
+        return await self._writer.insist(
+            lambda tx: notices.after(tx.conn, last, limits.NOTICE_PORTION)
+        )
+
+    async def _send(self, pending: Pending, full: set[str]) -> None:
+        """Send one, but for clients whose queue is full."""
+        subject = await self._writer.insist(partial(self._subject, pending=pending, full=full))
         if subject is None:
-            return True
+            return
         first = subject.first
         if first is not None:
             first = first._replace(log=await self._log(first, subject.log_bytes))
         ended = notice_runs.ended_run(subject.run, first)
-        found = notice_runs.message(subject.spec, ended, subject.data)
-        start = partial(self._start, pending=pending, subject=subject, found=found)
+        notice = notice_runs.message(subject.spec, ended, subject.data, subject.problem)
+        start = partial(self._start, pending=pending, subject=subject, notice=notice)
         try:
             await self._writer.insist(start)
         except QueueFull as error:
             LOG.warning("notice.waits", run=pending.run_id, reason=str(error))
-            return False
-        return True
+            full.add(subject.run.client)
 
-    def _subject(self, tx: Tx, *, pending: Pending) -> _Subject | None:
-        """What the notice is about; None: the run was retried meanwhile."""
-        now_ms = self._clock.wall_ms()
-        step = self._ledger.load(tx, [pending.run_id], now_ms=now_ms)[pending.run_id]
+    def _subject(self, tx: Tx, *, pending: Pending, full: set[str]) -> _Subject | None:
+        """What the notice is about; None: nothing is sent (now)."""
+        loaded = self._ledger.load(tx, [pending.run_id], now_ms=self._clock.wall_ms())
+        step = loaded.get(pending.run_id)
+        if step is None:
+            return None  # It was deleted, and its notices with it.
         run, pipeline = step.run, step.graph.pipeline
-        if run.state not in FINAL or pending.entry >= len(pipeline.notify):
+        if run.finished_ms != pending.ended_ms:  # It was retried: it has, or will have, another.
             notices.delete(tx.conn, pending)
             return None
-        outputs = runs.outputs(tx.conn, [job.id for job in run.jobs])
-        jobs = list(zip(pipeline.jobs, run.jobs, strict=True))
-        subject = Subject(
-            pipeline=run.pipeline,
-            trigger=run.trigger,
-            created_ms=run.created_ms,
-            revision=step.graph.revision,
-            scheduled_ms=run.scheduled_for_ms,
-        )
-        this = this_of(
-            run_id=run.id, job_id=0, attempt=0, job="", client=run.client, subject=subject
-        )
-        data: dict[str, Json] = {
-            "run": msgspec.json.decode(runs.inputs(tx.conn, [run.id]).get(run.id, b"null")),
-            "jobs": {
-                spec.name: msgspec.json.decode(outputs.get(job.id, b"null")) for spec, job in jobs
-            },
-            "states": {spec.name: msgspec.to_builtins(ended_state(job)) for spec, job in jobs},
-            "this": msgspec.to_builtins(this),
-        }
+        if run.client in full:
+            return None
+        spec = pipeline.notify[pending.entry]
+        data: Mapping[str, Json] = {}
+        problem = None
+        if spec.title is not None or spec.body is not None:
+            try:
+                data = _names(tx, step)
+            except JobFailed as error:
+                problem = str(error)
         first = notice_runs.first_failed(run, pipeline)
         log_bytes = 0 if first is None else step.job(first.job_id).log_bytes
-        return _Subject(run, pipeline.notify[pending.entry], first, data, log_bytes)
+        return _Subject(run, spec, first, data, problem, log_bytes)
 
     async def _log(self, job: FailedJob, log_bytes: int) -> bytes:
         """The end of a failed job's log, as far as it comes in time."""
@@ -141,7 +147,7 @@ class Notifier:
             LOG.warning("notice.without_log", job=job.job_id, reason=str(error))
         return end
 
-    def _start(self, tx: Tx, *, pending: Pending, subject: _Subject, found: Notice) -> None:
+    def _start(self, tx: Tx, *, pending: Pending, subject: _Subject, notice: Notice) -> None:
         """Inside the transaction; raises `QueueFull`, and nothing has changed."""
         run, now_ms = subject.run, self._clock.wall_ms()
         try:
@@ -160,7 +166,30 @@ class Notifier:
             trigger=Trigger.PIPELINE,
             created_ms=now_ms,
             priority=run.priority,
-            input=notice_runs.notice_input(found, run.id),
+            input=notice_runs.notice_input(notice, run.id),
         )
         self._ledger.submit(tx, [new])
         notices.delete(tx.conn, pending)
+
+
+def _names(tx: Tx, step: Advance) -> Mapping[str, Json]:
+    """What templates of a notice may name; raises `JobFailed` when that is too much."""
+    run, specs = step.run, step.graph.pipeline.jobs
+    outputs = outputs_of(tx, step, limits.JOB_INPUT_BYTES_MAX)
+    subject = Subject(
+        pipeline=run.pipeline,
+        trigger=run.trigger,
+        created_ms=run.created_ms,
+        revision=step.graph.revision,
+        scheduled_ms=run.scheduled_for_ms,
+    )
+    this = this_of(run_id=run.id, job_id=0, attempt=0, job="", client=run.client, subject=subject)
+    return {
+        "run": msgspec.json.decode(input_of(tx, run.id)),
+        "jobs": {name: msgspec.json.decode(output) for name, output in outputs.items()},
+        "states": {
+            spec.name: msgspec.to_builtins(ended_state(job))
+            for spec, job in zip(specs, run.jobs, strict=True)
+        },
+        "this": msgspec.to_builtins(this),
+    }

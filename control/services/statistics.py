@@ -24,9 +24,10 @@ import trio
 from control.bus.base import Bus, Subscription
 from control.core.epochs import is_of_this_life
 from control.model import limits
+from control.model.child_messages import ChildEnded
 from control.model.errors import BusUnavailable, StoreFailed
 from control.model.life import KnownAttempts, Lost
-from control.model.messages import Announce, ChildEnded, Finished, Learned, Skipped
+from control.model.messages import Announce, Finished, Learned, Skipped
 from control.model.names import Group, Service, Topic
 from control.model.records import Delivery, Receipts, Record
 from control.model.reports import Learned as LearnedOfJob
@@ -274,7 +275,7 @@ def _messages(durations: Sequence[LearnedOfJob]) -> Iterator[Learned]:
 def fact_of(delivery: Delivery) -> Fact | None:
     """The row of one message; None if it is none that ends anything."""
     match delivery.message:
-        case Finished() as ended:
+        case Finished() | ChildEnded() as ended:
             began = ended.started_ms is not None
             return Fact(
                 run_id=ended.run_id,
@@ -298,25 +299,6 @@ def fact_of(delivery: Delivery) -> Fact | None:
                 wait_seconds=max(0.0, ended.wait_seconds) if began else None,
                 duration_seconds=max(0.0, ended.duration_seconds) if began else None,
                 exit_code=ended.exit_code,
-                error=ended.error and ended.error[: limits.FACT_ERROR_CHARS_MAX],
-            )
-        case ChildEnded() as ended:
-            return Fact(
-                run_id=ended.run_id,
-                job_id=ended.job_id,
-                attempt=ended.attempt,
-                pipeline=ended.pipeline,
-                job=ended.name,
-                stage=ended.stage,
-                kind=ended.kind,
-                client=ended.client,
-                outcome=ended.outcome,
-                final=ended.final,
-                ready_ms=ended.ready_ms,
-                started_ms=ended.started_ms,
-                finished_ms=ended.finished_ms,
-                wait_seconds=max(0, ended.started_ms - ended.ready_ms) / 1000,
-                duration_seconds=(ended.finished_ms - ended.started_ms) / 1000,
                 error=ended.error and ended.error[: limits.FACT_ERROR_CHARS_MAX],
             )
         case Skipped() as ended:

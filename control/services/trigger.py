@@ -16,21 +16,19 @@ from control.core.advance import Advance
 from control.core.attempts import is_answered_for
 from control.core.divide import skipped
 from control.core.foreign import set_aside
-from control.core.lost_records import begun_too
+from control.core.lost_records import reach_of
 from control.model import limits
 from control.model.bus_reports import RecordsLost
+from control.model.child_messages import ChildEnded, StartChild, StopChild
 from control.model.clock import Clock
 from control.model.errors import BusUnavailable, NotFound
 from control.model.messages import (
     Announce,
     CancelJob,
-    ChildEnded,
     Deadline,
     Finished,
     Progressed,
-    StartChild,
     Started,
-    StopChild,
     Unstarted,
 )
 from control.model.names import Group, Service, Topic
@@ -130,13 +128,13 @@ class Trigger:
         A crash in between restarts it: each job gets one more attempt, which replaces the last.
         """
         lost = [each.message for each in deliveries if isinstance(each.message, RecordsLost)]
-        begun, after, jobs = begun_too(lost), 0, 0
-        while begun is not None:
+        reach, after, jobs = reach_of(lost), 0, 0
+        while reach is not None:
             again = await self._writer.insist(
                 partial(
                     self._ledger.publish_again,
                     after=after,
-                    begun=begun,
+                    reach=reach,
                     now_ms=self._clock.wall_ms(),
                 )
             )
@@ -207,24 +205,22 @@ class Trigger:
 
         True: there may be time-outs to wake up for.
         """
-        found = False
+        timers_set, descendants = False, self._ledger.descendants
         for delivery in deliveries:
             message = delivery.message
-            if not isinstance(message, _OF_CHILDREN):
-                continue
-            step = self._ledger.load(tx, [message.run_id], now_ms=now_ms).get(message.run_id)
-            if step is None:
-                continue  # The run was deleted.
             try:
-                if isinstance(message, StartChild):
-                    self._ledger.descendants.start_child(tx, step, message)
-                    found = True
-                else:
-                    self._ledger.descendants.stop_child(tx, step, message)
+                if isinstance(message, StopChild):
+                    descendants.stop_child(tx, message, now_ms=now_ms)
+                elif isinstance(message, StartChild):
+                    timers_set = True
+                    found = self._ledger.load(tx, [message.run_id], now_ms=now_ms)
+                    for step in found.values():  # None: the run was deleted.
+                        descendants.start_child(tx, step, message)
+                        self._ledger.save(tx, [step] if step.changed else [])
             except NotFound as error:
+                assert isinstance(message, _OF_CHILDREN)
                 self._set_aside(tx, delivery, message.run_id, str(error), now_ms)
-            self._ledger.save(tx, [step] if step.changed else [])
-        return found
+        return timers_set
 
     def _finished(
         self,

@@ -2,7 +2,8 @@
 
 A job of the kind `Pipeline` goes to the trigger instead of the balancer (`StartChild`), which
 starts its child run. When that ends, the job's end (`ChildEnded`) is published as a worker's would
-be. Each attempt at such a job is answered once: by the child's end, a time-out, or a cancellation.
+be. Each attempt that began gets one end: the child's, a time-out, or a cancellation. While it has
+none, its link `waits` (`store/children.py`).
 """
 
 from collections.abc import Mapping
@@ -12,12 +13,14 @@ from msgspec import Raw
 
 from control.core import child_runs, rights
 from control.core.advance import Advance
-from control.core.attempts import may_be_reported
-from control.core.child_runs import End, PipelineParams
+from control.core.attempts import check_subject, may_be_reported
+from control.core.child_runs import Choice, End, PipelineParams
 from control.core.divide import triggered_input
 from control.core.triggers import fires, start_problem
+from control.model import limits
+from control.model.child_messages import StartChild, StopChild
 from control.model.errors import Conflict, JobFailed, NotFound, QueueFull
-from control.model.messages import ENCODER, StartChild, StopChild
+from control.model.messages import ENCODER, Progressed
 from control.model.names import Topic
 from control.model.records import Record
 from control.model.rows import JobRow, NewRun, RunRow
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
     from control.transactions.ledger import Ledger
 
 _NULL = b"null"
-_RETRIED = frozenset({State.ERROR, State.CANCELLED})
+_STOPPED = "its job was cancelled"
 
 
 class Descendants:
@@ -42,14 +45,13 @@ class Descendants:
         self.last_refusal = ""  # and why the last one did not.
 
     def trigger(self, tx: Tx, step: Advance) -> None:
-        """Start what `triggers` says; what cannot be started is said in the run's reason."""
+        """Start what `triggers` names; what cannot be started is in the run's reason."""
         run = step.run
         wanted = [spec.pipeline for spec in step.graph.pipeline.triggers if fires(spec, run.state)]
-        if not wanted:
-            return
-        value = triggered_input(_input(tx, run.id), _outputs(tx, step), run)
         for name in wanted:
             try:
+                outputs = outputs_of(tx, step, limits.JOB_INPUT_BYTES_MAX)
+                value = triggered_input(input_of(tx, run.id), outputs, run)
                 self._start(tx, step, name, value)
             except JobFailed as problem:
                 run.reason = f"{run.reason}; {problem}"
@@ -57,90 +59,119 @@ class Descendants:
                 self.last_refusal = f"run {run.id}: {problem}"
 
     def start_child(self, tx: Tx, step: Advance, message: StartChild) -> None:
-        """Start the run that a job is, or let the job wait for the one that is there."""
+        """Start the run that a job is, or let the job wait for the one that is there.
+
+        Raises `NotFound` when the message is about another installation's job.
+        """
         job = step.job(message.job_id)
+        check_subject(message, step.run, step.graph.pipeline.jobs[job.idx])
         if not may_be_reported(job, message.attempt) or job.state != State.READY:
             return  # It was cancelled meanwhile.
         try:
-            params = child_runs.params_of(step.run, step.graph, job, message.input)
-            child_id = self._child(tx, step, job, params, message.ended_attempt)
+            params = child_runs.params_of(step, job, message.input)
+            link = self._child(tx, step, job, params, message.ended_attempt)
         except JobFailed as problem:
             end = End(outcome=Outcome.FAILED, error=str(problem), final=problem.final)
-            self._publish(tx, step, job, end)
+            self._publish(tx, step, job, Link(0, job.id, job.attempt, step.now_ms), end)
             return
         verb = "waits for" if params.wait else "started"
-        step.started_child(job, f"{verb} run {child_id} of {params.name}")
+        step.started_child(job, f"{verb} run {link.run_id} of {params.name}")
+        child = self._ledger.load(tx, [link.run_id], now_ms=step.now_ms)[link.run_id]
         if not params.wait:
-            output = {"run_id": child_id, "state": State.READY, "jobs": {}}
+            output = {"run_id": link.run_id, "state": State.READY, "jobs": {}}
             end = End(outcome=Outcome.DONE, output=Raw(ENCODER.encode(output)))
-            self._publish(tx, step, job, end)
-            return
-        child = self._ledger.load(tx, [child_id], now_ms=step.now_ms)[child_id]
-        if child.run.state in FINAL:  # Its end was on its way when records were lost.
-            self._answer(tx, step, job, child)
+            self._publish(tx, step, job, link, end)
+        elif child.run.state in FINAL:
+            self._publish(tx, step, job, link, _end_of(tx, child))
+        else:
+            self._progress(tx, step.run.id, link, child)
 
-    def stop_child(self, tx: Tx, step: Advance, message: StopChild) -> None:
-        """A job was cancelled: so are the runs that it waits for."""
-        for link in children.waited_for(tx.conn, message.job_id):
-            job = step.job(link.job_id)
-            if job.attempt == link.attempt:
-                end = End(outcome=Outcome.CANCELLED, error=message.reason)
-                self._publish(tx, step, job, end)
-            reason = f"its job in run {step.run.id} was cancelled: {message.reason}"
-            self._cancel(tx, link, reason, step.now_ms)
+    def stop_child(self, tx: Tx, message: StopChild, *, now_ms: int) -> None:
+        """A job was cancelled: so are the runs that it waits for, if it is still there or not.
+
+        Raises `NotFound` when the message is about another installation's job.
+        """
+        parent = self._ledger.load(tx, [message.run_id], now_ms=now_ms).get(message.run_id)
+        if parent is not None:
+            job = parent.job(message.job_id)
+            check_subject(message, parent.run, parent.graph.pipeline.jobs[job.idx])
+        for link in children.waited_for(tx.conn, message.job_id, message.attempt):
+            self._stop(tx, link, message.reason, now_ms)
+
+    def stop_all(self, tx: Tx, *, now_ms: int) -> None:
+        """Orders to stop were lost: stop what jobs wait for that have ended."""
+        while found := children.unstopped(tx.conn, limits.PUBLISH_PORTION_MAX):
+            for link in found:
+                self._stop(tx, link, _STOPPED, now_ms)
 
     def time_out(self, tx: Tx, link: Link, *, now_ms: int) -> None:
         """An attempt has waited too long for the end of its run, which is cancelled."""
         parent = self._parent(tx, link, now_ms)
-        if parent is not None:
-            job = parent.job(link.job_id)
-            spec = parent.graph.pipeline.jobs[job.idx]
-            error = f"the time-out of {spec.timeout:g} s was reached"
-            self._publish(tx, parent, job, End(outcome=Outcome.TIMED_OUT, error=error))
-        self._cancel(tx, link, "the time-out of the job that started it was reached", now_ms)
+        job = None if parent is None else parent.job(link.job_id)
+        if parent is None or job is None or job.state in FINAL:
+            self._stop(tx, link, _STOPPED, now_ms)
+        elif not may_be_reported(job, link.attempt):
+            children.forget_deadline(tx.conn, link.run_id)  # Its successor takes the run over.
+        else:
+            timeout = parent.graph.pipeline.jobs[job.idx].timeout
+            error = f"the time-out of {timeout:g} s was reached"
+            self._publish(tx, parent, job, link, End(outcome=Outcome.TIMED_OUT, error=error))
+            self._cancel(tx, link, "the time-out of the job that started it was reached", now_ms)
 
-    def ended(self, tx: Tx, step: Advance) -> None:
-        """A run has ended: so has the job, if there is one, that waits for it."""
+    def report(self, tx: Tx, step: Advance) -> None:
+        """Publish how far a run is, or its end, for the job that waits for it, if there is one."""
         link = children.parent(tx.conn, step.run.id)
-        if link is not None:
-            parent = self._parent(tx, link, step.now_ms)
-            if parent is None:
-                children.answered(tx.conn, link.run_id)
-            else:
-                self._answer(tx, parent, parent.job(link.job_id), step)
+        if link is None:
+            return
+        parent = self._parent(tx, link, step.now_ms)
+        if parent is None:
+            children.answered(tx.conn, link.run_id)
+            return
+        job = parent.job(link.job_id)
+        if not step.ended:
+            self._progress(tx, parent.run.id, link, step)
+        elif job.state in FINAL:
+            self._publish(tx, parent, job, link, End(outcome=Outcome.CANCELLED, error=job.reason))
+        elif may_be_reported(job, link.attempt):
+            self._publish(tx, parent, job, link, _end_of(tx, step))
+        # Else the next attempt takes it over, and has its end.
 
     def _child(
         self, tx: Tx, step: Advance, job: JobRow, params: PipelineParams, ended_attempt: int
-    ) -> int:
-        """The run that a job's attempt waits for: a new one, or the one it had; raises `JobFailed`.
-
-        One that was started for an attempt whose end is not known is taken over. After a failure
-        the run is retried, so what was done in it is not done again, if it would be the same run.
-        """
-        spec = step.graph.pipeline.jobs[job.idx]
+    ) -> Link:
+        """The run that a job's attempt waits for; raises `JobFailed`."""
+        timeout = step.graph.pipeline.jobs[job.idx].timeout
         deadline_ms = None
-        if spec.timeout is not None and params.wait:
-            deadline_ms = self._ledger.steady_ms() + round(spec.timeout * 1000)
+        if timeout is not None and params.wait:
+            deadline_ms = self._ledger.steady_ms() + round(timeout * 1000)
         value = ENCODER.encode(params.input)
         last = children.of_job(tx.conn, job.id)
         if last is not None:
-            link = Link(last.run_id, job.id, job.attempt)
-            if last.attempt > ended_attempt:
-                children.take(tx.conn, link, waits=params.wait, deadline_ms=deadline_ms)
-                return last.run_id
             target = catalog.find(tx.conn, params.name)
-            same = target is not None and target.revision_id == last.revision_id
-            if same and last.state in _RETRIED and last.input.encode() == value and params.wait:
+            same = target is not None and target.revision_id == last.revision_id and params.wait
+            choice = child_runs.choose(
+                last.state,
+                ending=last.ending,
+                attempt=last.attempt,
+                ended_attempt=ended_attempt,
+                same=same and last.input.encode() == value,
+            )
+            if choice == Choice.BUSY:
+                raise JobFailed(f"run {last.run_id}, which is to be retried, has not ended yet")
+            if choice == Choice.RETRY:
                 self._retry(tx, last.run_id, step.now_ms)
-                children.take(tx.conn, link, waits=True, deadline_ms=deadline_ms)
-                return last.run_id
+            if choice != Choice.NEW:
+                link = Link(last.run_id, job.id, job.attempt, step.now_ms)
+                children.take(tx.conn, link, waits=params.wait, deadline_ms=deadline_ms)
+                return link
         problem = child_runs.circle_problem(children.names(tx.conn, step.run.id), params.name)
+        problem = problem or child_runs.input_problem(value)
         if problem is not None:
             raise JobFailed(f"{params.name} was not started: {problem}", final=True)
-        child = self._start(tx, step, params.name, Raw(value), priority=step.run.priority)
-        link = Link(child.id, job.id, job.attempt)
+        child = self._start(tx, step, params.name, Raw(value), of_job=True)
+        link = Link(child.id, job.id, job.attempt, step.now_ms)
         children.insert(tx.conn, link, waits=params.wait, deadline_ms=deadline_ms)
-        return child.id
+        return link
 
     def _retry(self, tx: Tx, run_id: int, now_ms: int) -> None:
         try:
@@ -150,11 +181,11 @@ class Descendants:
             raise JobFailed(message, final=isinstance(error, Conflict)) from error
 
     def _start(
-        self, tx: Tx, step: Advance, name: str, value: Raw, *, priority: int | None = None
+        self, tx: Tx, step: Advance, name: str, value: Raw, *, of_job: bool = False
     ) -> RunRow:
         """Start a run of another pipeline for this run's client; raises `JobFailed`.
 
-        `priority`: at least so urgent.
+        `of_job`: of one that waits no longer then; the new run is at least as urgent as this one.
         """
         run = step.run
         target = catalog.find(tx.conn, name)
@@ -170,9 +201,10 @@ class Descendants:
         )
         if problem is not None:
             raise JobFailed(f"{name} was not started: {problem}", final=True)
-        if priority is not None:
+        priority = None
+        if of_job:
             own = self._ledger.graphs.get(tx, target.revision_id).pipeline.priority
-            priority = min(priority, own)
+            priority = min(run.priority, own)
         new = NewRun(
             revision_id=target.revision_id,
             client=run.client,
@@ -185,29 +217,45 @@ class Descendants:
             depth=run.depth + 1,
             root_run_id=run.root_run_id,
         )
+        runs.add_waiting(tx.conn, {run.client: -of_job})
         try:
             (started,) = self._ledger.submit(tx, [new])
         except QueueFull as error:
             raise JobFailed(f"{name} was not started: {error}") from error
+        finally:
+            runs.add_waiting(tx.conn, {run.client: of_job})
         runs.grow_family(tx.conn, run.root_run_id)
         return started
 
     def _parent(self, tx: Tx, link: Link, now_ms: int) -> Advance | None:
-        """The run whose attempt still waits; None: it does not, or is gone."""
+        """The run whose job waits; None: it was deleted."""
         run_id = runs.run_of_job(tx.conn, link.job_id)
-        if run_id is None:
-            return None
-        parent = self._ledger.load(tx, [run_id], now_ms=now_ms)[run_id]
-        job = parent.job(link.job_id)
-        return parent if may_be_reported(job, link.attempt) else None
+        return None if run_id is None else self._ledger.load(tx, [run_id], now_ms=now_ms)[run_id]
 
-    def _answer(self, tx: Tx, parent: Advance, job: JobRow, child: Advance) -> None:
-        children.answered(tx.conn, child.run.id)
-        self._publish(tx, parent, job, child_runs.ended_with(child.run, _outputs(tx, child)))
+    def _progress(self, tx: Tx, parent_id: int, link: Link, child: Advance) -> None:
+        """How many of the child's jobs have ended; who watches the job learns that it began."""
+        jobs = child.run.jobs
+        share = sum(job.state in FINAL for job in jobs) / len(jobs)
+        message = Progressed(
+            run_id=parent_id, job_id=link.job_id, attempt=link.attempt, progress=share
+        )
+        tx.publish([Record(Topic.TASK_RUN_EVENTS, message, parent_id)])
 
-    def _publish(self, tx: Tx, step: Advance, job: JobRow, end: End) -> None:
-        message = child_runs.child_ended(step.run, step.graph, job, end, step.now_ms)
+    def _publish(self, tx: Tx, step: Advance, job: JobRow, link: Link, end: End) -> None:
+        """The one end of an attempt."""
+        children.answered(tx.conn, link.run_id)
+        message = child_runs.child_ended(
+            step, job, end, attempt=link.attempt, started_ms=link.started_ms
+        )
         tx.publish([Record(Topic.TASK_RUN_RESULTS, message, step.run.id)])
+
+    def _stop(self, tx: Tx, link: Link, reason: str, now_ms: int) -> None:
+        """End an attempt that was cancelled, and its run."""
+        parent = self._parent(tx, link, now_ms)
+        if parent is not None:
+            end = End(outcome=Outcome.CANCELLED, error=reason)
+            self._publish(tx, parent, parent.job(link.job_id), link, end)
+        self._cancel(tx, link, f"the job that started it was cancelled: {reason}", now_ms)
 
     def _cancel(self, tx: Tx, link: Link, reason: str, now_ms: int) -> None:
         children.answered(tx.conn, link.run_id)
@@ -217,14 +265,31 @@ class Descendants:
             return  # It has ended already, or was deleted.
 
 
-def _input(tx: Tx, run_id: int) -> bytes:
+def input_of(tx: Tx, run_id: int) -> bytes:
+    """A run's input, JSON."""
     return runs.inputs(tx.conn, [run_id]).get(run_id, _NULL)
 
 
-def _outputs(tx: Tx, step: Advance) -> Mapping[str, bytes]:
-    """The output of each job of a run, by its name."""
-    found = runs.outputs(tx.conn, [job.id for job in step.run.jobs])
+def outputs_of(tx: Tx, step: Advance, bytes_max: int) -> Mapping[str, bytes]:
+    """The output of each job of a run, JSON by its name; raises `JobFailed` for too many bytes."""
+    job_ids = [job.id for job in step.run.jobs]
+    size = sum(runs.output_sizes(tx.conn, job_ids).values())
+    if size > bytes_max:
+        allowed = bytes_max // limits.MIB
+        message = f"the outputs of run {step.run.id} are more than {allowed} MiB together"
+        raise JobFailed(message, final=True)
+    found = runs.outputs(tx.conn, job_ids)
     return {
         spec.name: found.get(job.id, _NULL)
         for spec, job in zip(step.graph.pipeline.jobs, step.run.jobs, strict=True)
     }
+
+
+def _end_of(tx: Tx, child: Advance) -> End:
+    """How a job ends whose child run has ended."""
+    if child.run.state != State.DONE:
+        return child_runs.ended_with(child.run, {})
+    try:
+        return child_runs.ended_with(child.run, outputs_of(tx, child, limits.OUTPUT_BYTES_MAX))
+    except JobFailed as problem:
+        return End(outcome=Outcome.FAILED, error=str(problem), final=True)

@@ -19,13 +19,14 @@ from control.core.divide import (
     skipped,
     stopped,
 )
+from control.core.lost_records import Reach
 from control.model import limits
 from control.model.errors import Conflict, NotFound, QueueFull
 from control.model.messages import Deadline, Message, ReorderJob
 from control.model.names import Change, Topic
 from control.model.records import Record
 from control.model.rows import JobRow, NewRun, RunRow
-from control.model.states import State
+from control.model.states import FINAL, State
 from control.transactions.descendants import Descendants
 from control.transactions.graphs import Graphs
 from store import clients, epoch, notices, runs
@@ -87,8 +88,10 @@ class Ledger:
             ready_input = job_input(bytes(new.input), {}, {})
             messages += [released(step, job, ready_input, installation) for job in step.released]
             messages += self._ends(step)
-            if step.ended and step.run.schedule_id is not None:
-                tx.touch(Change.SCHEDULES)  # Every job was skipped: it has ended already.
+            if step.ended:  # Every job was skipped.
+                _notify(tx, step)
+                if step.run.schedule_id is not None:
+                    tx.touch(Change.SCHEDULES)
         tx.publish(messages)
         runs.add_waiting(tx.conn, _waiting_deltas(steps))
 
@@ -118,12 +121,10 @@ class Ledger:
         for step in steps:
             if step.ended and step.graph.pipeline.triggers:
                 self.descendants.trigger(tx, step)
-            if step.ended and step.run.depth:
-                self.descendants.ended(tx, step)
-            if step.ended and step.graph.pipeline.notify:
-                found = notice_runs.wanted(step.graph.pipeline, step.run.state)
-                notices.insert(tx.conn, [Pending(step.run.id, entry) for entry in found])
-                tx.touch(Change.NOTICES)
+            if step.run.depth and any(job.state in FINAL for job in step.changed.values()):
+                self.descendants.report(tx, step)
+            if step.ended:
+                _notify(tx, step)
             if step.ended and step.run.schedule_id is not None:
                 tx.touch(Change.SCHEDULES)  # The next one may be waiting for this end.
         jobs = [job for step in steps for job in step.changed.values()]
@@ -167,15 +168,17 @@ class Ledger:
         self.save(tx, [step])
         return step
 
-    def publish_again(self, tx: Tx, after: int, *, begun: bool, now_ms: int) -> Again | None:
+    def publish_again(self, tx: Tx, after: int, *, reach: Reach, now_ms: int) -> Again | None:
         """Publish again what is open of some runs with ids above `after`; None: there are no more.
 
         Records of it are gone from the bus.
         """
+        if not after:
+            self.descendants.stop_all(tx, now_ms=now_ms)
         run_ids = runs.open_after(tx.conn, after, limits.PUBLISH_PORTION_MAX)
         steps = self.load(tx, run_ids, now_ms=now_ms)
         for step in steps.values():
-            step.publish_again(begun=begun)
+            step.publish_again(reach)
         self.save(tx, list(steps.values()))
         if not run_ids:
             return None
@@ -300,6 +303,15 @@ def check_starts(tx: Tx, client: str) -> None:
     problem = rights.bar(clients.standing(tx.conn, client))
     if problem is not None:
         raise Conflict(problem)
+
+
+def _notify(tx: Tx, step: Advance) -> None:
+    """A run has ended: have the notices sent that its pipeline asks for."""
+    found = notice_runs.wanted(step.graph.pipeline, step.run.state)
+    if found:
+        ended_ms = step.run.finished_ms or step.now_ms
+        notices.insert(tx.conn, [Pending(step.run.id, entry, ended_ms) for entry in found])
+        tx.touch(Change.NOTICES)
 
 
 def _fail_too_large(step: Advance, job: JobRow) -> None:

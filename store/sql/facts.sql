@@ -151,7 +151,7 @@ FROM (
 -- name: withdraw
 -- Ends of attempts whose jobs had been cancelled before: the state refused them.
 DELETE FROM facts
-WHERE worker IS NOT NULL AND (run_id, job_id, attempt) IN (
+WHERE (worker IS NOT NULL OR started_ms IS NOT NULL) AND (run_id, job_id, attempt) IN (
     SELECT (unnest($runs::BIGINT[]), unnest($jobs::BIGINT[]), unnest($attempts::BIGINT[]))
 )
 

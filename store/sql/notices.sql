@@ -1,8 +1,9 @@
 -- name: insert
-INSERT INTO notices (run_id, entry) VALUES (?, ?) ON CONFLICT DO NOTHING
+INSERT INTO notices (run_id, entry, ended_ms) VALUES (?, ?, ?) ON CONFLICT DO NOTHING
 
 -- name: after
-SELECT run_id, entry FROM notices WHERE (run_id, entry) > (?, ?) ORDER BY run_id, entry LIMIT ?
+SELECT run_id, entry, ended_ms FROM notices WHERE (run_id, entry, ended_ms) > (?, ?, ?)
+ORDER BY run_id, entry, ended_ms LIMIT ?
 
 -- name: delete
-DELETE FROM notices WHERE run_id = ? AND entry = ?
+DELETE FROM notices WHERE run_id = ? AND entry = ? AND ended_ms = ?

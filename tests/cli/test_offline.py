@@ -65,6 +65,7 @@ def test_kinds_are_those_installed_here(tpctl: Tpctl) -> None:
     assert [line.split()[:2] for line in shown.out.splitlines()[3:]] == [
         ["command", "yes"],
         ["cwd", "no"],
+        ["shell", "no"],
     ]
     schema = tpctl("kind", "show", "Shell", "-o", "json").row["params"]
     assert isinstance(schema, dict)

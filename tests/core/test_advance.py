@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from control.core.divide import job_ready
 from control.core.lifecycle import Event
+from control.core.lost_records import Reach
 from control.model import limits
 from control.model.errors import Conflict, IllegalTransition
 from control.model.messages import Started, Unstarted
@@ -236,14 +237,14 @@ def test_jobs_whose_records_are_gone_get_a_new_attempt_and_the_old_one_is_stoppe
         step.started(begin(step, name))
     step.finished(result(step, "retries", Outcome.FAILED), jitter=0.0)
     step = again(step)
-    step.publish_again(begun=False)
+    step.publish_again(Reach.WAITING)
     assert [each.idx for each in step.released] == [0, 3]
     assert row(step, "waits").attempt == 2
     assert row(step, "runs").state == State.IN_PROGRESS
     assert [(each.job_id, each.attempt) for each in step.superseded] == [(100, 1), (103, 2)]
 
     step = again(step)
-    step.publish_again(begun=True)
+    step.publish_again(Reach.BEGUN)
     running = row(step, "runs")
     assert (running.state, running.attempt, running.worker) == (State.READY, 2, None)
     assert [(each.job_id, each.outcome) for each in step.archived] == [(101, Outcome.LOST)]

@@ -217,8 +217,8 @@ def test_three_days_are_filled_in_with_three_results(place: Place) -> None:
     assert image == f"registry.example.com/reports:7.{LOADED[-1][2]}"  # One after the other.
 
 
-def test_kill_9_in_each_stage_does_nothing_twice_that_can_be_adopted(place: Place) -> None:
-    """Each stage's first attempt takes longer than its worker lives."""
+def held(place: Place) -> Definition:
+    """The example, where the first attempt at each job takes longer than its worker lives."""
     definition = place.definition()
     jobs = {job["name"]: job["params"] for job in definition["jobs"]}
     attempt = "${{ this.attempt }}"
@@ -250,7 +250,11 @@ def test_kill_9_in_each_stage_does_nothing_twice_that_can_be_adopted(place: Plac
     template["metadata"] = {"labels": {"hold": "yes"}}
     jobs["reports"]["manifest"]["spec"]["minReadySeconds"] = 5
     jobs["schema"]["delete"] = "never"
-    place.apply(definition)
+    return definition
+
+
+def test_kill_9_in_each_stage_does_nothing_twice_that_can_be_adopted(place: Place) -> None:
+    place.apply(held(place))
     (schedule,) = place.get("/v1/schedules")["items"]
     body = {"from": f"{DAYS[1]}T00:00:00Z", "until": f"{DAYS[2]}T00:00:00Z"}
     answer = place.client.post(f"/v1/schedules/{schedule['id']}/backfill", json=body)

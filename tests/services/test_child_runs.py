@@ -8,15 +8,11 @@ import trio
 import trio.lowlevel
 from trio.testing import MockClock
 
-from control.model import limits
-from control.model.bus_reports import RecordsLost
-from control.model.messages import ChildEnded, Finished
-from control.model.names import Group, Topic
+from control.model.child_messages import ChildEnded
+from control.model.names import Topic
 from control.model.pipelines import JobSpec
-from control.model.records import Record
 from control.model.rows import JobRow, RunRow
 from control.model.states import Outcome, State, When
-from store import children, runs
 from tests.services.hands import Hands, served
 from tests.services.plane import Plane, job, opened, pipeline
 
@@ -58,6 +54,8 @@ async def test_a_job_is_a_run_of_another_pipeline(
         assert (state, call.state, call.worker) == (State.IN_PROGRESS, State.IN_PROGRESS, None)
         assert call.reason == f"waits for run {child.id} of child"
         await hands.end(one, Outcome.DONE, output=msgspec.Raw(b'{"rows":3}'))
+        await read(plane)
+        assert of(plane, parent)[1].progress == 0.5
         await hands.end(await hands.take(), Outcome.DONE)
         after = await hands.take()
         assert (after.run_id, after.name) == (parent, "after")
@@ -245,7 +243,7 @@ async def test_pipelines_that_start_each_other_end(
 
 async def test_a_full_queue_is_tried_again(tmp_path: Path, autojump_clock: MockClock) -> None:
     async with opened(tmp_path) as (plane, nursery):
-        plane.client("ann", max_queued=3)  # The job itself waits, too.
+        plane.client("ann", max_queued=2)
         await nursery.start(plane.trigger.run)
         hands = await Hands.join(plane)
         await plane.put(pipeline("child", job("one"), job("two")))
@@ -256,90 +254,3 @@ async def test_a_full_queue_is_tried_again(tmp_path: Path, autojump_clock: MockC
         assert "child was not started" in of(plane, parent)[1].reason
         await hands.end(other, Outcome.DONE)
         assert {(await hands.take()).name for _ in range(2)} == {"one", "two"}
-
-
-async def test_records_that_are_lost_start_no_second_run(
-    tmp_path: Path, autojump_clock: MockClock
-) -> None:
-    async with served(tmp_path) as (plane, hands):
-        await plane.put(pipeline("child", job("one")))
-        (parent,) = await plane.submit(pipeline("p", child_job()))
-        await hands.take()
-        for topic in (Topic.TASK_RUN_RESULTS, Topic.TASK_RUN_EVENTS):
-            lost = RecordsLost(topic=topic, group=Group.TRIGGER, partition=0, below=100)
-            await plane.bus.publish([Record(Topic.TASK_RUN_EVENTS, lost, 0)])
-        await read(plane)
-        one = await hands.take()
-        await hands.end(one, Outcome.DONE)
-        await read(plane)
-        assert of(plane, parent)[0] == State.DONE
-        assert len(plane.runs()) == 2
-
-
-async def test_an_end_that_was_lost_is_published_again(
-    tmp_path: Path, autojump_clock: MockClock
-) -> None:
-    async with served(tmp_path) as (plane, hands):
-        await plane.put(pipeline("child", job("one")))
-        (parent,) = await plane.submit(pipeline("p", child_job()))
-        one = await hands.take()
-
-        def end(tx: object) -> None:  # The child ends; its parent never hears of it.
-            plane.conn.execute("UPDATE runs SET state = 'DONE' WHERE id = ?", (one.run_id,))
-            plane.conn.execute("UPDATE jobs SET state = 'DONE' WHERE id = ?", (one.job_id,))
-            children.answered(plane.conn, one.run_id)
-
-        await plane.writer.write(end)
-        lost = RecordsLost(
-            topic=Topic.TASK_RUN_RESULTS,
-            group=Group.TRIGGER,
-            partition=0,
-            below=100,
-        )
-        await plane.bus.publish([Record(Topic.TASK_RUN_EVENTS, lost, 0)])
-        await read(plane)
-        assert of(plane, parent)[0] == State.DONE
-
-
-async def test_a_child_whose_jobs_are_all_skipped_is_not_waited_for(
-    tmp_path: Path, autojump_clock: MockClock
-) -> None:
-    async with served(tmp_path) as (plane, hands):
-        await plane.put(pipeline("child", job("mend", when=When.ON_FAILURE)))
-        (parent,) = await plane.submit(pipeline("p", child_job()))
-        await read(plane)
-        assert of(plane, parent)[0] == State.DONE
-        await hands.nothing(100)
-
-
-async def test_outputs_that_are_too_large_fail_the_job_in_words(
-    tmp_path: Path, autojump_clock: MockClock
-) -> None:
-    async with served(tmp_path) as (plane, hands):
-        await plane.put(pipeline("child", job("one"), job("two")))
-        (parent,) = await plane.submit(pipeline("p", child_job(retry_attempt=5)))
-        half = msgspec.Raw(msgspec.json.encode("x" * (limits.OUTPUT_BYTES_MAX // 2)))
-        for _ in range(2):
-            await hands.end(await hands.take(), Outcome.DONE, output=half)
-        await read(plane)
-        state, call = of(plane, parent)
-        assert (state, call.attempt) == (State.ERROR, 1)
-        assert "are too much together: the output has" in call.reason
-
-
-async def test_each_attempt_has_one_end(tmp_path: Path, autojump_clock: MockClock) -> None:
-    """The child ends after the attempt was answered: nothing more is published."""
-    async with served(tmp_path) as (plane, hands):
-        await plane.put(pipeline("child", job("one")))
-        (parent,) = await plane.submit(pipeline("p", child_job(timeout=5.0)))
-        one = await hands.take()
-        results = await plane.bus.tail(Topic.TASK_RUN_RESULTS)
-        await trio.sleep(5.1)
-        await hands.end(one, Outcome.DONE)
-        await read(plane)
-        found = [each.message for each in await results.receive()]
-        ends = [each for each in found if isinstance(each, ChildEnded | Finished)]
-        assert [(each.run_id, each.outcome) for each in ends if each.run_id == parent] == [
-            (parent, Outcome.TIMED_OUT)
-        ]
-        assert runs.outputs(plane.conn, [of(plane, parent)[1].id]) == {}

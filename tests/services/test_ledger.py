@@ -72,7 +72,7 @@ async def test_pipelines_that_trigger_each_other_do_not_multiply_without_end(
             run_id += 1
         assert len(plane.runs()) == 10
         assert "jobs wait already" in plane.runs()[-1].reason
-        assert plane.ledger.triggers_refused == 11
+        assert plane.ledger.descendants.triggers_refused == 11
         assert {run.root_run_id for run in plane.runs()} == {1}
 
 

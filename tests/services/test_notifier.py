@@ -9,6 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from control.model import limits
 from control.model.messages import JobReady, LogChunk
 from control.model.names import Topic
 from control.model.pipelines import NotifySpec, Pipeline
@@ -16,6 +17,7 @@ from control.model.records import Record
 from control.model.states import Outcome, State, When
 from control.services.job_logs import JobLogs
 from control.services.notifier import Notifier
+from store import removal
 from store.log_files import LogFiles
 from tests.services.hands import Hands
 from tests.services.plane import Plane, inline, job, opened, pipeline
@@ -163,3 +165,31 @@ async def test_a_run_that_was_retried_meanwhile_is_told_of_at_its_end(
         await hands.end(await hands.take(), Outcome.DONE)
         await notifier.run_once()
         assert len(plane.runs()) == 2
+
+
+async def test_a_run_that_is_deleted_meanwhile_is_passed_over(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    specs = (NotifySpec(target="a", when=When.ALWAYS), NotifySpec(target="b", when=When.ALWAYS))
+    async with served(tmp_path) as (plane, hands, notifier):
+        (run_id,) = await plane.submit(notified(*specs))
+        load = await hands.take()
+        await hands.end(load, Outcome.FAILED, error="no", log_bytes=100)  # Which never come.
+        await hands.end(await hands.take(), Outcome.DONE)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(notifier.run_once)
+            await trio.sleep(limits.LOG_LAST_S / 2)
+            await plane.writer.write(lambda tx: removal.delete_run(tx.conn, run_id))
+        assert {each.pipeline for each in plane.runs()} <= {"nightly.notice"}
+
+
+async def test_a_run_of_which_nothing_ran_has_its_notice(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with served(tmp_path) as (plane, hands, notifier):
+        mend = pipeline("nightly", job("repair", when=When.ON_FAILURE))
+        await plane.submit(
+            msgspec.structs.replace(mend, notify=(NotifySpec(target="a", when=When.ON_SUCCESS),))
+        )
+        await notifier.run_once()
+        assert (await hands.take()).pipeline == "nightly.notice"

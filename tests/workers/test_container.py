@@ -216,7 +216,7 @@ async def test_mounts_that_the_worker_allows(container: Runs, shared: Path) -> N
     [
         ("/etc:/data", "/etc may not be mounted: .* allows .*/shared, .*/fixed"),
         ("SHARED/../jobs:/data", "may not be mounted"),
-        ("SHARED/link:/data", "SHARED/link, which is /etc, may not be mounted"),
+        ("SHARED/link:/data", "which is /etc, may not be mounted"),
         ("SHARED/none:/data", "cannot be mounted: No such file"),
         ("SHARED:/taskplane/more", "nothing can be mounted at /taskplane/more"),
         ("SHARED:/", "nothing can be mounted at /;"),

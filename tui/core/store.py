@@ -15,8 +15,8 @@ from msgspec import UNSET
 from control.model.fleet import PartitionView, WorkerView
 from control.model.forecast import Forecast
 from control.model.live import Counts, Frame, Note, Pulse
-from control.model.messages import NULL
 from control.model.queues import Queues
+from control.model.raw import NULL
 from control.model.reports import Summary, TaskStats, WorkerStats
 from control.model.states import FINAL, Role, State
 from control.model.timetable import SchedulePlan, ScheduleView

@@ -8,7 +8,7 @@ from textual.binding import BindingType
 
 from control.model.explanation import Explanation
 from control.model.live import Watch
-from control.model.messages import NULL
+from control.model.raw import NULL
 from control.model.states import FINAL, State
 from control.model.views import JobView, Page, RunView
 from tui.core.amounts import took
