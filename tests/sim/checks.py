@@ -6,12 +6,13 @@ from collections.abc import Container, Mapping, Sequence
 
 import msgspec
 
+from control.model.child_messages import ChildEnded
 from control.model.messages import Finished, Message, Placed, Skipped
 from control.model.names import Topic
 from control.model.records import Delivery
 from control.model.states import FINAL, Outcome, State
 from control.model.wire import Lease
-from store import runs
+from store import children, runs
 from tests.services.plane import Plane
 from tests.sim.watch import Moved, TappedRows, moves
 
@@ -69,6 +70,8 @@ class Checks:
                 assert each.id > self.ids_after, f"{each.what} {each.id} is of another life"
                 self._ids.add((each.what, each.id))
             elif each.before in FINAL:
+                if children.parent(plane.conn, each.run_id) is not None:
+                    self.retried.add(each.run_id)  # With the job that it is.
                 assert each.run_id in self.retried, f"{each.what} {each.id} was {each.before}"
         self.ever_retried |= self.retried
         self.retried.clear()
@@ -121,7 +124,7 @@ class Checks:
 
     def _result(self, place: tuple[int, int], message: Message) -> None:
         self.log.results[place] = message
-        if isinstance(message, Finished) and message.pipeline != FOREIGN:
+        if isinstance(message, Finished | ChildEnded) and message.pipeline != FOREIGN:
             attempt = (message.job_id, message.attempt)
             first = self.log.finished.setdefault(attempt, place)
             assert first == place, f"two results of {attempt}"
@@ -159,9 +162,9 @@ class Checks:
 
         `marks`: what each result of a worker has of its own, and of which lease it is.
         """
-        finished: defaultdict[tuple[int, int], list[Finished]] = defaultdict(list)
+        finished: defaultdict[tuple[int, int], list[Finished | ChildEnded]] = defaultdict(list)
         for message in self.log.results.values():
-            if isinstance(message, Finished) and message.pipeline != FOREIGN:
+            if isinstance(message, Finished | ChildEnded) and message.pipeline != FOREIGN:
                 finished[message.job_id, message.attempt].append(message)
         outputs = dict(plane.conn.execute("SELECT job_id, output FROM outputs"))
         for run in plane.runs():
@@ -171,6 +174,8 @@ class Checks:
                     continue
                 (result,) = finished[job.id, job.attempt]
                 assert _OF_OUTCOME[result.outcome] == job.state
+                if isinstance(result, ChildEnded):
+                    continue
                 mark = job.error or ""
                 if job.state == State.DONE:
                     mark = msgspec.json.decode(outputs[job.id], type=str)
@@ -181,6 +186,8 @@ class Checks:
                 else:
                     assert result.outcome == Outcome.LOST, f"nobody has said {mark!r}"
         self._nothing_is_held(plane)
+        waiting = plane.conn.execute("SELECT * FROM children WHERE waits").fetchall()
+        assert not waiting, f"attempts that wait for runs that have ended: {waiting}"
 
     def _nothing_is_held(self, plane: Plane) -> None:
         leases, core = plane.dispatcher.leases, plane.balancer._core  # noqa: SLF001
@@ -201,7 +208,7 @@ def naive_ends(log: Log, jobs: Container[int]) -> Counter[tuple[int, int, str]]:
     ours = [
         message
         for message in log.results.values()
-        if isinstance(message, Skipped | Finished)
+        if isinstance(message, Skipped | Finished | ChildEnded)
         and message.job_id in jobs
         and message.pipeline != FOREIGN
     ]

@@ -2,14 +2,20 @@
 
 import random
 
+from msgspec import Raw
+
+from control.model.names import CHILD_KIND
 from control.model.pipelines import JobSpec, Pipeline, ScheduleSpec, TriggerSpec
 from control.model.states import Missed, Overlap, When
 from tests.services.plane import job, pipeline
 
 STAGES = ("build", "test", "ship")
+CHILDREN = 0.1  # The share of jobs that are runs of other pipelines.
 
 
-def any_job(rng: random.Random, at: int, stage: str, earlier: list[str]) -> JobSpec:
+def any_job(
+    rng: random.Random, at: int, stage: str, earlier: list[str], fields: dict[str, object]
+) -> JobSpec:
     """A job that fails, retries, waits, and is wanted in all sorts of ways."""
     needs = None
     if rng.random() < 0.3:
@@ -24,7 +30,16 @@ def any_job(rng: random.Random, at: int, stage: str, earlier: list[str]) -> JobS
         allow_failure=rng.random() < 0.2,
         timeout=rng.choice((None, None, 1.0)),
         priority=rng.choice((5, 10)),
+        **fields,
     )
+
+
+def child_run(rng: random.Random, number: int) -> dict[str, object]:
+    """A run of a pipeline that is there, or not there, or another client's, or has started this."""
+    name = rng.choice(("weekly", f"p{rng.randint(0, number)}"))
+    wait = "true" if rng.random() < 0.8 else "false"
+    params = f'{{"name": "{name}", "wait": {wait}}}'
+    return {"kind": CHILD_KIND, "params": Raw(params.encode())}
 
 
 def any_pipeline(rng: random.Random, number: int) -> Pipeline:
@@ -33,7 +48,8 @@ def any_pipeline(rng: random.Random, number: int) -> Pipeline:
     stages = sorted(rng.choice(range(3)) for _ in range(count))
     jobs: list[JobSpec] = []
     for at, stage in enumerate(stages):
-        jobs.append(any_job(rng, at, STAGES[stage], [each.name for each in jobs]))
+        fields = child_run(rng, number) if rng.random() < CHILDREN else {}
+        jobs.append(any_job(rng, at, STAGES[stage], [each.name for each in jobs], fields))
     triggers = (TriggerSpec(pipeline="weekly", when=When.ALWAYS),) if rng.random() < 0.2 else ()
     timeout = rng.choice((None, None, None, 8.0))
     return pipeline(f"p{number}", *jobs, triggers=triggers, timeout=timeout)
