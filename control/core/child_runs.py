@@ -4,7 +4,7 @@ The control plane executes such a job itself: it has no worker and takes no slot
 starts is its *child run*; the job ends as that ends.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Annotated, ClassVar
 
@@ -12,14 +12,16 @@ import msgspec
 from msgspec import Meta, Raw
 
 from control.core.advance import Advance
+from control.model import limits
 from control.model import outputs as outputs_rules
-from control.model.child_messages import ChildEnded
+from control.model.child_messages import ChildEnded, StartChild
 from control.model.errors import JobFailed
 from control.model.kinds import BaseKind
 from control.model.messages import ENCODER
 from control.model.names import CHILD_KIND
 from control.model.pipelines import NAME_PATTERN
 from control.model.raw import NULL
+from control.model.records import Delivery
 from control.model.rows import JobRow, RunRow
 from control.model.states import FINAL, Outcome, State
 from control.model.templates import render
@@ -94,6 +96,21 @@ def circle_problem(names: Sequence[str], name: str) -> str | None:
         return None
     chain = " -> ".join([*names[names.index(name) :], name])
     return f"its runs would start each other without end: {chain}"
+
+
+def portions(deliveries: Sequence[Delivery]) -> Iterator[Sequence[Delivery]]:
+    """Parts that one transaction each can apply: a child run has as many rows as jobs, or more.
+
+    In order, so that a stop comes after its start.
+    """
+    first = starts = 0
+    for at, delivery in enumerate(deliveries, 1):
+        starts += isinstance(delivery.message, StartChild)
+        if starts == limits.PUBLISH_PORTION_MAX:
+            yield deliveries[first:at]
+            first, starts = at, 0
+    if first < len(deliveries):
+        yield deliveries[first:]
 
 
 class Choice(Enum):

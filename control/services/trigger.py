@@ -14,6 +14,7 @@ import trio
 from control.bus.base import Bus, Subscription
 from control.core.advance import Advance
 from control.core.attempts import is_answered_for
+from control.core.child_runs import portions
 from control.core.divide import skipped
 from control.core.foreign import set_aside
 from control.core.lost_records import reach_of
@@ -108,16 +109,19 @@ class Trigger:
     async def _serve(self, subscription: Subscription, topic: Topic) -> None:
         while True:
             deliveries = await subscription.receive()
-            now_ms = self._clock.wall_ms()
             lost = [d for d in deliveries if isinstance(d.message, RecordsLost)]
             if lost:
                 deliveries = [each for each in deliveries if each not in lost]
-            jitters = [self._jitter() for _ in deliveries]
-            work = partial(
-                self._apply, topic=topic, deliveries=deliveries, jitters=jitters, now_ms=now_ms
-            )
-            if await self._writer.insist(work):
-                self._armed.set()
+            for portion in portions(deliveries):
+                work = partial(
+                    self._apply,
+                    topic=topic,
+                    deliveries=portion,
+                    jitters=[self._jitter() for _ in portion],
+                    now_ms=self._clock.wall_ms(),
+                )
+                if await self._writer.insist(work):
+                    self._armed.set()
             self._log_refusals()
             if lost:
                 await self._publish_again(lost)

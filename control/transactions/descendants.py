@@ -96,7 +96,7 @@ class Descendants:
             job = parent.job(message.job_id)
             check_subject(message, parent.run, parent.graph.pipeline.jobs[job.idx])
         for link in children.waited_for(tx.conn, message.job_id, message.attempt):
-            self._stop(tx, link, message.reason, now_ms)
+            self._stop(tx, link, message.reason, now_ms, attempt=message.attempt)
 
     def stop_all(self, tx: Tx, *, now_ms: int) -> None:
         """Orders to stop were lost: stop what jobs wait for that have ended."""
@@ -130,11 +130,11 @@ class Descendants:
         job = parent.job(link.job_id)
         if not step.ended:
             self._progress(tx, parent.run.id, link, step)
-        elif job.state in FINAL:
-            self._publish(tx, parent, job, link, End(outcome=Outcome.CANCELLED, error=job.reason))
         elif may_be_reported(job, link.attempt):
             self._publish(tx, parent, job, link, _end_of(tx, step))
-        # Else the next attempt takes it over, and has its end.
+        elif job.state in FINAL and job.attempt == link.attempt:
+            self._publish(tx, parent, job, link, End(outcome=Outcome.CANCELLED, error=job.reason))
+        # Else the next attempt takes it over, and has its end, or who stops it ends it.
 
     def _child(
         self, tx: Tx, step: Advance, job: JobRow, params: PipelineParams, ended_attempt: int
@@ -249,12 +249,19 @@ class Descendants:
         )
         tx.publish([Record(Topic.TASK_RUN_RESULTS, message, step.run.id)])
 
-    def _stop(self, tx: Tx, link: Link, reason: str, now_ms: int) -> None:
-        """End an attempt that was cancelled, and its run."""
+    def _stop(
+        self, tx: Tx, link: Link, reason: str, now_ms: int, *, attempt: int | None = None
+    ) -> None:
+        """End the attempt that was cancelled, which is the job's last one by default, and its run.
+
+        An older attempt was replaced before it had an end, and has none.
+        """
         parent = self._parent(tx, link, now_ms)
         if parent is not None:
-            end = End(outcome=Outcome.CANCELLED, error=reason)
-            self._publish(tx, parent, parent.job(link.job_id), link, end)
+            job = parent.job(link.job_id)
+            if link.attempt == (job.attempt if attempt is None else attempt):
+                end = End(outcome=Outcome.CANCELLED, error=reason)
+                self._publish(tx, parent, job, link, end)
         self._cancel(tx, link, f"the job that started it was cancelled: {reason}", now_ms)
 
     def _cancel(self, tx: Tx, link: Link, reason: str, now_ms: int) -> None:
