@@ -1,8 +1,13 @@
 """Decides which run an attempt at a job of the kind `Pipeline` waits for."""
 
 import pytest
+from msgspec import Raw
 
-from control.core.child_runs import Choice, choose
+from control.core.child_runs import Choice, choose, portions
+from control.model import limits
+from control.model.child_messages import StartChild, StopChild
+from control.model.names import Topic
+from control.model.records import Delivery
 from control.model.states import State
 
 
@@ -29,3 +34,18 @@ def test_which_run_an_attempt_waits_for(
 ) -> None:
     found = choose(state, ending=ending, attempt=attempt, ended_attempt=2, same=same)
     assert found == choice
+
+
+def delivery(offset: int, message: StartChild | StopChild) -> Delivery:
+    return Delivery(message, Topic.TASK_RUN_EVENTS, 0, offset)
+
+
+def test_a_portion_starts_a_bounded_number_of_child_runs() -> None:
+    of = (1, 1, 1, "p", "a", "Pipeline", "ann")
+    start = StartChild(**of, kind="Pipeline", input=Raw(b"null"))
+    stop = StopChild(**of, kind="Pipeline", reason="why")
+    starts = [delivery(at, start) for at in range(limits.PUBLISH_PORTION_MAX + 1)]
+    found = [*starts[:-1], delivery(limits.PUBLISH_PORTION_MAX, stop), starts[-1]]
+    assert [len(each) for each in portions(found)] == [limits.PUBLISH_PORTION_MAX, 2]
+    assert [each for portion in portions(found) for each in portion] == found
+    assert list(portions([])) == []

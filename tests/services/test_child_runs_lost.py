@@ -1,5 +1,6 @@
 """Decides that child runs go on, and attempts have one end each, whatever is lost or comes late."""
 
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -243,3 +244,21 @@ async def test_each_attempt_has_one_end(tmp_path: Path, autojump_clock: MockCloc
             (parent, Outcome.TIMED_OUT)
         ]
         assert runs.outputs(plane.conn, [of(plane, parent)[1].id]) == {}
+
+
+async def test_an_attempt_that_was_replaced_has_no_end(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """Its job is cancelled before the next attempt takes its child over."""
+    async with served(tmp_path) as (plane, hands):
+        await plane.put(pipeline("child", job("one")))
+        (parent,) = await plane.submit(pipeline("p", child_job()))
+        one = await hands.take()
+    async with opened(tmp_path) as (plane, nursery):
+        results = await plane.bus.tail(Topic.TASK_RUN_RESULTS)
+        restart = partial(plane.ledger.restart_open, number=lambda _: 2001, now_ms=0)
+        await plane.writer.write(restart)
+        await cancel(plane, parent)
+        await nursery.start(plane.trigger.run)
+        assert await ends_of(plane, parent, results) == []
+        assert plane.run(one.run_id).state == State.CANCELLED
