@@ -10,6 +10,27 @@ from control.model.names import Topic
 from control.model.records import Delivery
 from control.model.states import State
 
+START = StartChild(
+    run_id=1,
+    job_id=1,
+    attempt=1,
+    pipeline="p",
+    name="a",
+    kind="Pipeline",
+    client="ann",
+    input=Raw(b"null"),
+)
+STOP = StopChild(
+    run_id=1,
+    job_id=1,
+    attempt=1,
+    pipeline="p",
+    name="a",
+    kind="Pipeline",
+    client="ann",
+    reason="why",
+)
+
 
 @pytest.mark.parametrize(
     ("state", "ending", "attempt", "same", "choice"),
@@ -41,11 +62,8 @@ def delivery(offset: int, message: StartChild | StopChild) -> Delivery:
 
 
 def test_a_portion_starts_a_bounded_number_of_child_runs() -> None:
-    of = (1, 1, 1, "p", "a", "Pipeline", "ann")
-    start = StartChild(**of, kind="Pipeline", input=Raw(b"null"))
-    stop = StopChild(**of, kind="Pipeline", reason="why")
-    starts = [delivery(at, start) for at in range(limits.PUBLISH_PORTION_MAX + 1)]
-    found = [*starts[:-1], delivery(limits.PUBLISH_PORTION_MAX, stop), starts[-1]]
+    starts = [delivery(at, START) for at in range(limits.PUBLISH_PORTION_MAX + 1)]
+    found = [*starts[:-1], delivery(limits.PUBLISH_PORTION_MAX, STOP), starts[-1]]
     assert [len(each) for each in portions(found)] == [limits.PUBLISH_PORTION_MAX, 2]
     assert [each for portion in portions(found) for each in portion] == found
     assert list(portions([])) == []
