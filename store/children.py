@@ -48,10 +48,15 @@ def waited_for(conn: sqlite3.Connection, job_id: int, attempt: int) -> list[Link
     return [Link(*row) for row in conn.execute(_SQL["waited_for"], (job_id, attempt))]
 
 
-def parent(conn: sqlite3.Connection, run_id: int) -> Link | None:
-    """Which attempt waits for the end of this run."""
+def parent(conn: sqlite3.Connection, run_id: int) -> tuple[Link, bool] | None:
+    """Which attempt waits for the end of this run; True: its job's next one waits, to retry it."""
     row = conn.execute(_SQL["parent"], (run_id,)).fetchone()
-    return None if row is None else Link(*row)
+    return None if row is None else (Link(*row[:4]), bool(row[4]))
+
+
+def retry_later(conn: sqlite3.Connection, run_id: int) -> None:
+    """The next attempt at a run's job waits until it has ended."""
+    conn.execute(_SQL["retry_later"], (run_id,))
 
 
 def take(conn: sqlite3.Connection, link: Link, *, waits: bool, deadline_ms: int | None) -> None:

@@ -313,7 +313,7 @@ def m008_children(db: sqlite_utils.Database) -> None:
             job_id INTEGER NOT NULL,
             attempt INTEGER NOT NULL,
             started_ms INTEGER NOT NULL,
-            waits INTEGER NOT NULL CHECK (waits IN (0, 1)),
+            waits INTEGER NOT NULL CHECK (waits IN (0, 1, 2)),
             deadline_ms INTEGER
         ) STRICT;
         CREATE INDEX children_job ON children (job_id);

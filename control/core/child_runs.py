@@ -119,7 +119,7 @@ class Choice(Enum):
     NEW = "new"
     TAKE = "take"  # The one that there is, as it is.
     RETRY = "retry"  # The same, of which the failed and cancelled jobs run again.
-    BUSY = "busy"  # None yet: the last one has not ended.
+    LATER = "later"  # None before the last one has ended.
 
 
 def choose(state: State, *, ending: bool, attempt: int, ended_attempt: int, same: bool) -> Choice:
@@ -131,7 +131,7 @@ def choose(state: State, *, ending: bool, attempt: int, ended_attempt: int, same
     if attempt > ended_attempt:  # The attempt was lost, its run was not.
         return Choice.TAKE
     if state not in FINAL and ending:
-        return Choice.BUSY
+        return Choice.LATER
     if not same:
         return Choice.NEW
     return Choice.RETRY if state in {State.ERROR, State.CANCELLED} else Choice.TAKE

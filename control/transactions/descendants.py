@@ -13,7 +13,7 @@ from msgspec import Raw
 
 from control.core import child_runs, rights
 from control.core.advance import Advance
-from control.core.attempts import check_subject, may_be_reported
+from control.core.attempts import check_subject, is_published, may_be_reported
 from control.core.child_runs import Choice, End, PipelineParams
 from control.core.divide import triggered_input
 from control.core.triggers import fires, start_problem
@@ -70,6 +70,8 @@ class Descendants:
         try:
             params = child_runs.params_of(step, job, message.input)
             link = self._child(tx, step, job, params, message.ended_attempt)
+            if link is None:
+                return
         except JobFailed as problem:
             end = End(outcome=Outcome.FAILED, error=str(problem), final=problem.final)
             self._publish(tx, step, job, Link(0, job.id, job.attempt, step.now_ms), end)
@@ -91,8 +93,12 @@ class Descendants:
 
         Raises `NotFound` when the message is about another installation's job.
         """
-        parent = self._ledger.load(tx, [message.run_id], now_ms=now_ms).get(message.run_id)
-        if parent is not None:
+        run_id = runs.run_of_job(tx.conn, message.job_id)
+        if run_id is not None and run_id != message.run_id:
+            text = f"job {message.job_id} is not of run {message.run_id}"
+            raise NotFound(text)
+        if run_id is not None:
+            parent = self._ledger.load(tx, [run_id], now_ms=now_ms)[run_id]
             job = parent.job(message.job_id)
             check_subject(message, parent.run, parent.graph.pipeline.jobs[job.idx])
         for link in children.waited_for(tx.conn, message.job_id, message.attempt):
@@ -120,15 +126,19 @@ class Descendants:
 
     def report(self, tx: Tx, step: Advance) -> None:
         """Publish how far a run is, or its end, for the job that waits for it, if there is one."""
-        link = children.parent(tx.conn, step.run.id)
-        if link is None:
+        found = children.parent(tx.conn, step.run.id)
+        if found is None:
             return
+        link, is_to_be_retried = found
         parent = self._parent(tx, link, step.now_ms)
         if parent is None:
             children.answered(tx.conn, link.run_id)
             return
         job = parent.job(link.job_id)
-        if not step.ended:
+        if is_to_be_retried:
+            if step.ended:
+                self._begin_again(tx, parent, job, link)
+        elif not step.ended:
             self._progress(tx, parent.run.id, link, step)
         elif may_be_reported(job, link.attempt):
             self._publish(tx, parent, job, link, _end_of(tx, step))
@@ -136,10 +146,20 @@ class Descendants:
             self._publish(tx, parent, job, link, End(outcome=Outcome.CANCELLED, error=job.reason))
         # Else the next attempt takes it over, and has its end, or who stops it ends it.
 
+    def _begin_again(self, tx: Tx, parent: Advance, job: JobRow, link: Link) -> None:
+        """The run before has ended: a job that still waits for that may start one, or retry it."""
+        children.answered(tx.conn, link.run_id)
+        if job.state == State.READY and is_published(job):
+            parent.released.append(job)
+            self._ledger.save(tx, [parent])
+
     def _child(
         self, tx: Tx, step: Advance, job: JobRow, params: PipelineParams, ended_attempt: int
-    ) -> Link:
-        """The run that a job's attempt waits for; raises `JobFailed`."""
+    ) -> Link | None:
+        """The run that a job's attempt waits for; raises `JobFailed`.
+
+        None: the attempt begins when the run before has ended.
+        """
         timeout = step.graph.pipeline.jobs[job.idx].timeout
         deadline_ms = None
         if timeout is not None and params.wait:
@@ -156,8 +176,11 @@ class Descendants:
                 ended_attempt=ended_attempt,
                 same=same and last.input.encode() == value,
             )
-            if choice == Choice.BUSY:
-                raise JobFailed(f"run {last.run_id}, which is to be retried, has not ended yet")
+            if choice == Choice.LATER:
+                children.retry_later(tx.conn, last.run_id)
+                job.reason = f"waits until run {last.run_id} has ended, to retry it"
+                step.changed[job.idx] = job
+                return None
             if choice == Choice.RETRY:
                 self._retry(tx, last.run_id, step.now_ms)
             if choice != Choice.NEW:

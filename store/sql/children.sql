@@ -15,7 +15,10 @@ SELECT run_id, job_id, attempt, started_ms FROM children
 WHERE job_id = ? AND attempt <= ? AND waits = 1
 
 -- name: parent
-SELECT run_id, job_id, attempt, started_ms FROM children WHERE run_id = ? AND waits = 1
+SELECT run_id, job_id, attempt, started_ms, waits = 2 FROM children WHERE run_id = ? AND waits > 0
+
+-- name: retry_later
+UPDATE children SET waits = 2 WHERE run_id = ?
 
 -- name: take
 UPDATE children SET attempt = ?, started_ms = ?, waits = ?, deadline_ms = ? WHERE run_id = ?

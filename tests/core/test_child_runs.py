@@ -42,8 +42,8 @@ STOP = StopChild(
         (State.ERROR, False, 2, True, Choice.RETRY),
         (State.CANCELLED, False, 2, True, Choice.RETRY),
         (State.ERROR, False, 2, False, Choice.NEW),
-        (State.IN_PROGRESS, True, 2, True, Choice.BUSY),
-        (State.IN_PROGRESS, True, 2, False, Choice.BUSY),
+        (State.IN_PROGRESS, True, 2, True, Choice.LATER),
+        (State.IN_PROGRESS, True, 2, False, Choice.LATER),
         # Its run was retried by hand meanwhile.
         (State.IN_PROGRESS, False, 2, True, Choice.TAKE),
         (State.DONE, False, 2, True, Choice.TAKE),

@@ -189,6 +189,46 @@ async def test_a_job_waits_no_longer_than_its_time_out(
         )
 
 
+async def test_a_retry_waits_until_its_run_has_cleaned_up(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with served(tmp_path) as (plane, hands):
+        await plane.put(pipeline("child", job("one"), job("tidy", "t", when=When.ALWAYS)))
+        call = child_job(timeout=5.0, retry_attempt=1)
+        (parent,) = await plane.submit(pipeline("p", call))
+        one = await hands.take()
+        await trio.sleep(5.1)
+        await hands.end(one, Outcome.CANCELLED)
+        tidy = await hands.take()
+        await read(plane)
+        waiting = of(plane, parent)[1]
+        assert (waiting.state, waiting.attempt) == (State.READY, 2)
+        assert waiting.reason == f"waits until run {one.run_id} has ended, to retry it"
+        await hands.end(tidy, Outcome.DONE)
+        again = await hands.take()
+        assert (again.run_id, again.job_id, again.attempt) == (one.run_id, one.job_id, 2)
+        await hands.end(again, Outcome.DONE)
+        await read(plane)
+        assert of(plane, parent)[0] == State.DONE
+
+
+async def test_a_job_that_is_cancelled_while_it_waits_to_retry_starts_nothing(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with served(tmp_path) as (plane, hands):
+        await plane.put(pipeline("child", job("one"), job("tidy", "t", when=When.ALWAYS)))
+        call = child_job(timeout=5.0, retry_attempt=1)
+        (parent,) = await plane.submit(pipeline("p", call))
+        await hands.end(await hands.take(), Outcome.FAILED)
+        tidy = await hands.take()
+        await trio.sleep(5.1)
+        await read(plane)
+        await plane.writer.write(lambda tx: plane.ledger.cancel_run(tx, parent, "x", now_ms=0))
+        await hands.end(tidy, Outcome.DONE)
+        await hands.nothing(5)
+        assert [run.state for run in plane.runs()] == [State.CANCELLED, State.CANCELLED]
+
+
 async def test_a_job_that_does_not_wait_is_done_at_once(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:

@@ -13,7 +13,7 @@ from control.bus.base import Subscription
 from control.core.offsets import OffsetTracker
 from control.model import limits
 from control.model.bus_reports import RecordsLost
-from control.model.child_messages import ChildEnded
+from control.model.child_messages import ChildEnded, StopChild
 from control.model.messages import Finished
 from control.model.names import Group, Topic
 from control.model.records import Record
@@ -262,3 +262,26 @@ async def test_an_attempt_that_was_replaced_has_no_end(
         await nursery.start(plane.trigger.run)
         assert await ends_of(plane, parent, results) == []
         assert plane.run(one.run_id).state == State.CANCELLED
+
+
+async def test_an_order_to_stop_that_names_another_run_stops_nothing(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with served(tmp_path) as (plane, hands):
+        await plane.put(pipeline("child", job("one")))
+        (parent,) = await plane.submit(pipeline("p", child_job()))
+        one = await hands.take()
+        call = of(plane, parent)[1]
+        stop = StopChild(
+            run_id=900,
+            job_id=call.id,
+            attempt=1,
+            pipeline="p",
+            name="call",
+            kind="Pipeline",
+            client="ann",
+            reason="of another installation",
+        )
+        await plane.bus.publish([Record(Topic.TASK_RUN_EVENTS, stop, 900)])
+        await read(plane)
+        assert plane.run(one.run_id).state == State.READY
