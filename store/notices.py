@@ -1,8 +1,10 @@
 """Owns which notices of ended runs are still to be sent."""
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import NamedTuple
+
+import msgspec
 
 from store.queries import Statements
 
@@ -23,9 +25,12 @@ def insert(conn: sqlite3.Connection, pending: Iterable[Pending]) -> None:
         conn.execute(_SQL["insert"], each)
 
 
-def after(conn: sqlite3.Connection, last: Pending, limit: int) -> list[Pending]:
-    """The next ones after that, oldest runs first."""
-    return [Pending(*row) for row in conn.execute(_SQL["after"], (*last, limit))]
+def after(
+    conn: sqlite3.Connection, last: Pending, without: Collection[str], limit: int
+) -> list[Pending]:
+    """The next ones after that, oldest runs first, but for those of some clients."""
+    clients = msgspec.json.encode(sorted(without)).decode()
+    return [Pending(*row) for row in conn.execute(_SQL["after"], (*last, clients, limit))]
 
 
 def delete(conn: sqlite3.Connection, pending: Pending) -> None:

@@ -61,6 +61,12 @@ def notice(run: EndedRun) -> Notice:
     return Notice(f"{run.pipeline}: {state} (run {run.run_id})", "\n".join(lines))
 
 
+def fitting(found: Notice) -> Notice:
+    """A notice as long as its kind takes it: outputs may be in it, as often as one likes."""
+    title = _cut(found.title, limits.TEXT_CHARS_MAX)
+    return Notice(title, _cut(found.body, limits.NOTICE_CHARS_MAX))
+
+
 def _failure(job: FailedJob, failed: int) -> Sequence[str]:
     more = f", the first of {failed} that failed" if failed > 1 else ""
     code = "" if job.exit_code is None else f", exit code {job.exit_code}"

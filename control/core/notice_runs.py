@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 from msgspec import Raw
 
-from control.core.notice import EndedRun, FailedJob, Notice, notice
+from control.core.notice import EndedRun, FailedJob, Notice, fitting, notice
 from control.core.triggers import fires
 from control.model import limits
 from control.model.errors import JobFailed
@@ -85,7 +85,7 @@ def message(
         except JobFailed as error:
             problem = str(error)
         else:
-            return Notice(title or usual.title, body or usual.body)
+            return fitting(Notice(title or usual.title, body or usual.body))
     return Notice(usual.title, f"(Its own text could not be made: {problem})\n\n{usual.body}")
 
 

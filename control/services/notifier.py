@@ -4,7 +4,7 @@ Which notices are to be sent is stored in the transaction of the run's end, so n
 crash; it is taken away in the one that starts the notice's run, so none is sent twice.
 """
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
 from contextlib import aclosing
 from functools import partial
 from typing import NamedTuple, Protocol
@@ -77,20 +77,22 @@ class Notifier:
     async def run_once(self) -> bool:
         """Send what is to be sent. False: some had to wait, as a queue was full."""
         last, full = _FIRST, set[str]()
-        while pending := await self._next(last):
-            for each in pending:
-                await self._send(each, full)
+        while pending := await self._next(last, full):
+            async with trio.open_nursery() as nursery:
+                for each in pending:
+                    nursery.start_soon(self._send, each, full)
             last = pending[-1]
         return not full
 
-    async def _next(self, last: Pending) -> list[Pending]:
+    async def _next(self, last: Pending, full: Collection[str]) -> list[Pending]:
+        """Some of those after that, but for clients whose queue is full."""
         return await self._writer.insist(
-            lambda tx: notices.after(tx.conn, last, limits.NOTICE_PORTION)
+            lambda tx: notices.after(tx.conn, last, full, limits.NOTICE_PORTION)
         )
 
     async def _send(self, pending: Pending, full: set[str]) -> None:
-        """Send one, but for clients whose queue is full."""
-        subject = await self._writer.insist(partial(self._subject, pending=pending, full=full))
+        """Send one; add its client to the `full` ones if its queue is."""
+        subject = await self._writer.insist(partial(self._subject, pending=pending))
         if subject is None:
             return
         first = subject.first
@@ -105,7 +107,7 @@ class Notifier:
             LOG.warning("notice.waits", run=pending.run_id, reason=str(error))
             full.add(subject.run.client)
 
-    def _subject(self, tx: Tx, *, pending: Pending, full: set[str]) -> _Subject | None:
+    def _subject(self, tx: Tx, *, pending: Pending) -> _Subject | None:
         """What the notice is about; None: nothing is sent (now)."""
         loaded = self._ledger.load(tx, [pending.run_id], now_ms=self._clock.wall_ms())
         step = loaded.get(pending.run_id)
@@ -114,8 +116,6 @@ class Notifier:
         run, pipeline = step.run, step.graph.pipeline
         if run.finished_ms != pending.ended_ms:  # It was retried: it has, or will have, another.
             notices.delete(tx.conn, pending)
-            return None
-        if run.client in full:
             return None
         spec = pipeline.notify[pending.entry]
         data: Mapping[str, Json] = {}

@@ -133,6 +133,61 @@ async def test_its_own_text_may_name_what_jobs_may(
         assert "tpctl run show" in usual["body"]
 
 
+async def test_text_of_its_own_that_is_too_long_is_cut(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    own = NotifySpec(
+        target="ops",
+        when=When.ALWAYS,
+        title="${{ jobs.load }}",
+        body=" ".join(["${{ jobs.load }}"] * 20),
+    )
+    async with served(tmp_path) as (plane, hands, notifier):
+        await plane.submit(notified(own))
+        output = msgspec.Raw(msgspec.json.encode("\x01" * 150_000))
+        await hands.end(await hands.take(), Outcome.DONE, output=output)
+        await hands.end(await hands.take(), Outcome.DONE)
+        await notifier.run_once()
+        notice = await hands.take()
+        found = text_of(notice)
+        assert (len(found["title"]), found["title"][-1]) == (limits.TEXT_CHARS_MAX, "…")
+        assert (len(found["body"]), found["body"][-1]) == (limits.NOTICE_CHARS_MAX, "…")
+        assert len(bytes(notice.input)) < limits.JOB_INPUT_BYTES_MAX
+
+
+async def test_notices_of_a_full_queue_are_in_nobodys_way(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    ended = notified(NotifySpec(target="ops", when=When.ALWAYS))
+    async with served(tmp_path, max_queued=2) as (plane, hands, notifier):
+        plane.client("bob")
+        for client in ("ann",) * (limits.NOTICE_PORTION + 1) + ("bob",):
+            await plane.submit(ended, client=client)
+            await hands.end(await hands.take(), Outcome.DONE)
+            await hands.end(await hands.take(), Outcome.DONE)
+        await plane.submit(pipeline("other", job("a"), job("b")))
+        first, _ = await hands.take(), await hands.take()
+        assert not await notifier.run_once()
+        notice = await hands.take()
+        assert (notice.pipeline, notice.client) == ("nightly.notice", "bob")
+        await hands.end(first, Outcome.DONE)
+        assert not await notifier.run_once()
+        assert (await hands.take()).client == "ann"
+
+
+async def test_logs_that_do_not_come_delay_no_other_notice(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with served(tmp_path) as (plane, hands, notifier):
+        for _ in range(limits.NOTICE_PORTION):
+            await plane.submit(notified(NotifySpec(target="ops")))
+            await hands.end(await hands.take(), Outcome.FAILED, error="no", log_bytes=100)
+            await hands.end(await hands.take(), Outcome.DONE)
+        began_s = trio.current_time()
+        assert await notifier.run_once()
+        assert trio.current_time() - began_s < 2 * limits.NOTICE_LOG_S
+
+
 async def test_a_notice_outlives_a_crash_and_waits_for_room(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:

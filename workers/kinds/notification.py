@@ -52,7 +52,7 @@ class NotificationParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unkno
         str,
         Meta(
             min_length=1,
-            max_length=limits.PIPELINE_BYTES_MAX,
+            max_length=limits.NOTICE_CHARS_MAX,
             description="The message, as plain text.",
             examples=["The report of ${{ run.day }} is there."],
         ),
