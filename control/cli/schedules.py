@@ -128,7 +128,9 @@ def backfill(
     body = {"from": instant(start, now_ms), "until": instant(to, now_ms)}
     found = session.api.post(place("schedules", schedule, "backfill"), body)
     if session.out.is_table:
-        session.out.write(f"{found.get('planned')} runs planned of {found.get('found')} times")
+        planned, times = found.get("planned"), found.get("found")
+        rest = "" if planned == times else "; the others have their runs already"
+        session.out.write(f"{planned} runs planned of {times} times{rest}")
     else:
         session.out.document(found)
 

@@ -153,7 +153,7 @@ class Advance:
         if self.run.state == State.DONE:  # What it triggers was triggered.
             message = (
                 f"run {self.run.id} is DONE, so there is nothing to retry; to run it once more, "
-                "start its pipeline"
+                "start its pipeline, or submit it, again"
             )
             raise Conflict(message)
         again = [job for job in self.run.jobs if job.state in {State.ERROR, State.CANCELLED}]

@@ -74,7 +74,7 @@ class HTTPParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     def __post_init__(self) -> None:
         """Refuse a condition that cannot be read."""
         if self.until is not None and (problem := syntax_problem(self.until)):
-            raise ValueError(f"until cannot be read: {problem}")
+            raise ValueError(f"until cannot be read: {problem}; in CEL == compares, && and || join")
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
