@@ -304,7 +304,9 @@ def _checked(result: Result) -> Result:
 def _line_of(text: msgspec.Raw, result: Result, what: str = "") -> msgspec.Raw:
     """The JSON as one line; raises JobFailed when it is over its limit, or none."""
     data = bytes(text)
-    wrong = outputs.problem(data)
+    if data == b"null":
+        return text
+    wrong = outputs.problem(data) or outputs.syntax_problem(data)
     if wrong is not None:
         raise JobFailed(f"{what}{wrong}", exit_code=result.exit_code)
     if b"\n" not in data and b"\r" not in data:

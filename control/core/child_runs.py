@@ -77,12 +77,12 @@ def params_of(step: Advance, job: JobRow, job_input: Raw) -> PipelineParams:
         client=run.client,
         subject=subject,
     )
-    data = msgspec.json.decode(with_this(bytes(job_input), this))
     try:
+        data = msgspec.json.decode(with_this(bytes(job_input), this))
         return msgspec.convert(render(msgspec.json.decode(spec.params), data), PipelineParams)
     except JobFailed as error:
         raise JobFailed(str(error), final=True) from error
-    except msgspec.ValidationError as error:
+    except msgspec.DecodeError as error:
         raise JobFailed(f"the params do not fit: {error}", final=True) from error
 
 

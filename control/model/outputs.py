@@ -3,17 +3,42 @@
 import re
 from typing import Final
 
+import msgspec
+
 from control.model import limits
 
 _TOKENS: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[{\]}]')
+# Where JSON has such, perhaps in a text, its numbers may be more than decoders take.
+_LARGE: Final = re.compile(rb"[0-9]{290}|[0-9.][eE]\+?[0-9]{3}")
 
 
 def problem(output: bytes) -> str | None:
-    """What is wrong with the size or the depth of valid JSON, in words."""
+    """What is wrong with the size, the depth, or a number of valid JSON, in words."""
     if len(output) > limits.OUTPUT_BYTES_MAX:
         return f"the output has {len(output)} bytes; at most {limits.OUTPUT_BYTES_MAX} are kept"
     too_deep = depth_problem(output)
-    return None if too_deep is None else f"the output is {too_deep}"
+    if too_deep is not None:
+        return f"the output is {too_deep}"
+    return _number_problem(output)
+
+
+def syntax_problem(output: bytes) -> str | None:
+    """Why this is no JSON that can be carried undecoded."""
+    try:
+        msgspec.json.decode(output.decode(), type=msgspec.Raw)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return f"the output is not JSON: {error}"
+    return None
+
+
+def _number_problem(output: bytes) -> str | None:
+    if _LARGE.search(output) is None:
+        return None
+    try:
+        msgspec.json.decode(output)
+    except msgspec.DecodeError as error:
+        return f"the output cannot be read: {error}; such a number fits into a text only"
+    return None
 
 
 def depth_problem(output: bytes) -> str | None:

@@ -173,7 +173,7 @@ class Notifier:
 
 
 def _names(tx: Tx, step: Advance) -> Mapping[str, Json]:
-    """What templates of a notice may name; raises `JobFailed` when that is too much."""
+    """What templates of a notice may name; raises `JobFailed` when that is too much, or none."""
     run, specs = step.run, step.graph.pipeline.jobs
     outputs = outputs_of(tx, step, limits.JOB_INPUT_BYTES_MAX)
     subject = Subject(
@@ -184,9 +184,14 @@ def _names(tx: Tx, step: Advance) -> Mapping[str, Json]:
         scheduled_ms=run.scheduled_for_ms,
     )
     this = this_of(run_id=run.id, job_id=0, attempt=0, job="", client=run.client, subject=subject)
+    try:
+        run_input = msgspec.json.decode(input_of(tx, run.id))
+        decoded = {name: msgspec.json.decode(output) for name, output in outputs.items()}
+    except msgspec.DecodeError as error:
+        raise JobFailed(f"an output cannot be read: {error}") from error
     return {
-        "run": msgspec.json.decode(input_of(tx, run.id)),
-        "jobs": {name: msgspec.json.decode(output) for name, output in outputs.items()},
+        "run": run_input,
+        "jobs": decoded,
         "states": {
             spec.name: msgspec.to_builtins(ended_state(job))
             for spec, job in zip(specs, run.jobs, strict=True)

@@ -285,3 +285,18 @@ async def test_an_order_to_stop_that_names_another_run_stops_nothing(
         await plane.bus.publish([Record(Topic.TASK_RUN_EVENTS, stop, 900)])
         await read(plane)
         assert plane.run(one.run_id).state == State.READY
+
+
+async def test_an_input_that_cannot_be_read_fails_the_job(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """A worker of another version may have let it pass."""
+    async with served(tmp_path) as (plane, hands):
+        await plane.put(pipeline("child", job("one")))
+        call = child_job(stage="t", params={"name": "child", "input": "${{ jobs.a }}"})
+        (parent,) = await plane.submit(pipeline("p", job("a"), call))
+        await hands.end(await hands.take(), Outcome.DONE, output=msgspec.Raw(b"1e999"))
+        await read(plane)
+        ended = plane.run(parent).jobs[1]
+        assert (ended.state, ended.attempt) == (State.ERROR, 1)
+        assert "out of range" in ended.reason

@@ -133,6 +133,20 @@ async def test_its_own_text_may_name_what_jobs_may(
         assert "tpctl run show" in usual["body"]
 
 
+async def test_an_output_that_cannot_be_read_leaves_the_usual_text(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    own = NotifySpec(target="ops", when=When.ALWAYS, body="${{ jobs.load }}")
+    async with served(tmp_path) as (plane, hands, notifier):
+        await plane.submit(notified(own))
+        await hands.end(await hands.take(), Outcome.DONE, output=msgspec.Raw(b"1e999"))
+        await hands.end(await hands.take(), Outcome.DONE)
+        await notifier.run_once()
+        body = text_of(await hands.take())["body"]
+        assert body.startswith("(Its own text could not be made: an output cannot be read: ")
+        assert "tpctl run show" in body
+
+
 async def test_text_of_its_own_that_is_too_long_is_cut(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:

@@ -57,6 +57,8 @@ class Probe(Kind[ProbeParams]):
                 raise RuntimeError("surprise")
             case "big":
                 return Result(output=Raw(b" " * (limits.OUTPUT_BYTES_MAX + 1)))
+            case "broken":
+                return Result(output=Raw(b'{"rate":NaN}'))
             case "lines":
                 return Result(
                     output=Raw(b'{\r\n"a":\n"x\\ny"}'), exit_code=0, details=Raw(b"[\n1]")
@@ -207,6 +209,7 @@ async def test_failures_in_words(tmp_path: Path, autojump_clock: MockClock) -> N
                 ("Nothing", {}, "this worker has no kind Nothing 1.0.0"),
                 ("Probe", {"command": "bug"}, "unexpected error in kind Probe: RuntimeError: surp"),
                 ("Probe", {"command": "big"}, "the output has"),
+                ("Probe", {"command": "broken"}, "the output is not JSON"),
                 ("Sleep", {"seconds": "${{ run.nothing }}"}, "names nothing"),
             ]
         ):
