@@ -23,6 +23,13 @@ GONE = Event()
 INPUT: dict[str, object] = {"run": None, "jobs": {}}
 
 
+STATIC = {
+    "/liar": b"{not json",
+    "/deep": b"[" * 50_000 + b"]" * 50_000,
+    "/big": b" " * (limits.OUTPUT_BYTES_MAX + 1),
+}
+
+
 class Handler(BaseHTTPRequestHandler):
     """Answers as the path says."""
 
@@ -51,12 +58,8 @@ class Handler(BaseHTTPRequestHandler):
         elif path.startswith("/charset/"):
             headers["content-type"] = f"text/plain; charset={unquote(path.split('/')[2])}"
             content = b"gr\xc3\xbcn \\ud800"
-        elif path == "/liar":
-            content = b"{not json"
-        elif path == "/deep":
-            content = b"[" * 50_000 + b"]" * 50_000
-        elif path == "/big":
-            content = b" " * (limits.OUTPUT_BYTES_MAX + 1)
+        elif path in STATIC:
+            content = STATIC[path]
         elif path.startswith("/coded/"):
             codings, length = path.split("/")[2:]
             content = b" " * int(length)
