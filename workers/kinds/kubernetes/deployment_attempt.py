@@ -39,6 +39,8 @@ from workers.kinds.kubernetes.watch import ObjectWatch
 _object: Final = msgspec.json.Decoder(dict[str, Any])
 _deployment: Final = msgspec.json.Decoder(Deployment)
 _HASH: Final = "pod-template-hash"  # A label of the pods of one revision.
+# The second: of a JSON patch whose `test` fails.
+_CHANGED_SINCE: Final = frozenset({HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY})
 
 
 class DeploymentOutput(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,6 +53,10 @@ class DeploymentOutput(msgspec.Struct, frozen=True, kw_only=True):
     container: str
     image: str
     replicas: int
+
+
+class _Superseded(JobFailed):
+    """The Deployment is not what this attempt made it any more: there is nothing to undo."""
 
 
 class DeploymentAttempt:
@@ -76,14 +82,16 @@ class DeploymentAttempt:
         try:
             with first_failure():
                 done = await self._follow(applied, after, rollout_s)
+        except _Superseded:
+            raise
         except JobFailed as problem:
             if undo:
-                undone = await self._undo(applied.revision_before)
+                undone = await self._undo(applied)
                 raise JobFailed(f"{problem}; {undone}") from problem
             raise
         except BaseException:
             if undo:
-                await self._undo_cancelled(applied.revision_before)
+                await self._undo_cancelled(applied)
             raise
         output = DeploymentOutput(
             namespace=self._api.namespace,
@@ -149,10 +157,10 @@ class DeploymentAttempt:
         name = self._change.name
         now = there.get(name)
         if now is None or now.metadata.uid != before.metadata.uid:
-            raise JobFailed(f"the Deployment {name} was deleted during its rollout")
+            raise _Superseded(f"the Deployment {name} was deleted during its rollout")
         if _image(now, applied.container) != _image(before, applied.container):
             image = self._change.image
-            raise JobFailed(f"the Deployment {name} was changed during its rollout of {image}")
+            raise _Superseded(f"the Deployment {name} was changed during its rollout of {image}")
         return now
 
     async def _fail(self, words: str, deployment: Deployment) -> NoReturn:
@@ -188,30 +196,67 @@ class DeploymentAttempt:
             if any(owner.uid == deployment.metadata.uid for owner in each.metadata.owner_references)
         }
 
-    async def _undo_cancelled(self, revision: int) -> None:
+    async def _undo_cancelled(self, applied: AppliedChange) -> None:
         with trio.move_on_after(limits.KUBERNETES_DELETE_S, shield=True) as scope:
-            await self._note(await self._undo(revision))
+            await self._note(await self._undo(applied))
         if scope.cancelled_caught:
-            await self._note(f"could not go back to revision {revision} in time")
+            await self._note(f"could not go back to revision {applied.revision_before} in time")
 
-    async def _undo(self, revision: int) -> str:
-        """Go back to a revision; returns what came of it, in words."""
+    async def _undo(self, applied: AppliedChange) -> str:
+        """Go back to the revision before; returns what came of it, in words."""
         try:
-            return await self._put_back(revision)
+            return await self._put_back(applied)
         except (ApiRefusal, ApiUnreachable) as trouble:
-            return f"could not go back to revision {revision}: {trouble}"
+            return f"could not go back to revision {applied.revision_before}: {trouble}"
 
-    async def _put_back(self, revision: int) -> str:
+    async def _put_back(self, applied: AppliedChange) -> str:
+        revision = applied.revision_before
         if not revision:
             return "there is no revision before to go back to"
-        answer = await self._api.call("get", DEPLOYMENTS, self._change.name)
-        deployment = read(_deployment, answer)
+        deployment = await self._now()
         before = (await self._sets(deployment)).get(revision)
         if before is None:
             return f"revision {revision}, the one before, is not there any more"
         template = deepcopy(before.spec.template)
         template.get("metadata", {}).get("labels", {}).pop(_HASH, None)
-        steps = [{"op": "replace", "path": "/spec/template", "value": template}]
+        for tries_left in range(limits.KUBERNETES_TRIES - 1, -1, -1):
+            if not self._is_own(deployment, applied):
+                return (
+                    f"the Deployment {self._change.name} is not this attempt's any more: it stays"
+                )
+            try:
+                after = await self._replace_template(deployment, template)
+            except ApiRefusal as refusal:
+                if refusal.status not in _CHANGED_SINCE or not tries_left:
+                    raise
+                deployment = await self._now()
+                continue
+            if after.metadata.generation == deployment.metadata.generation:
+                return f"it is what it was before (revision {revision}): there is nothing to undo"
+            return f"went back to revision {revision}"
+        raise AssertionError("the last try returns or raises")
+
+    async def _now(self) -> Deployment:
+        return read(_deployment, await self._api.call("get", DEPLOYMENTS, self._change.name))
+
+    def _is_own(self, deployment: Deployment, applied: AppliedChange) -> bool:
+        """Whether nobody has changed it since this attempt, not even the next one."""
+        marks = applied.body["metadata"]["annotations"]
+        there = deployment.metadata.annotations
+        return (
+            all(there.get(mark) == marks[mark] for mark in (ownership.JOB, ownership.ATTEMPT))
+            and _image(deployment, applied.container) == self._change.image
+        )
+
+    async def _replace_template(
+        self, deployment: Deployment, template: Mapping[str, Any]
+    ) -> Deployment:
+        """Refused, by one of _CHANGED_SINCE, when the Deployment is not as it was read."""
+        version = deployment.metadata.resource_version
+        steps = [
+            {"op": "test", "path": "/metadata/resourceVersion", "value": version},
+            {"op": "replace", "path": "/spec/template", "value": template},
+        ]
         answer = await self._api.call(
             "patch",
             DEPLOYMENTS,
@@ -220,9 +265,7 @@ class DeploymentAttempt:
             body=msgspec.json.encode(steps),
             content_type=JSON_PATCH,
         )
-        if read(_deployment, answer).metadata.generation == deployment.metadata.generation:
-            return f"it is what it was before (revision {revision}): there is nothing to undo"
-        return f"went back to revision {revision}"
+        return read(_deployment, answer)
 
     async def _note(self, text: str) -> None:
         await self._report.log(f"kubernetes: {text}\n")
