@@ -13,6 +13,7 @@ from workers.kinds.kubernetes.api import JSON_PATCH, ApiRefusal, KubernetesApi, 
 from workers.kinds.kubernetes.credentials import ClusterCredentials
 
 _TLS: Final = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+PROXY_PAGE: Final = b"<html>Sign in to go on</html>"
 
 
 class Request(NamedTuple):

@@ -54,11 +54,15 @@ REPLICA_SETS: Final = Resource("apis/apps/v1", "replicasets")
 
 
 class ApiRefusal(JobFailed):
-    """The API server refused a request. `status` is its HTTP status."""
+    """The API server refused a request. `status` is its HTTP status.
+
+    `may_be_done`: whether it may have been carried out all the same, by this try or one before it.
+    """
 
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message, final=status in _FINAL)
         self.status = status
+        self.may_be_done = self.passing
 
     @property
     def passing(self) -> bool:
@@ -116,6 +120,7 @@ class KubernetesApi:
         So a request must be one that may be carried out twice. Raises ApiRefusal, ApiUnreachable.
         """
         pause_s = limits.KUBERNETES_PAUSE_MIN_S
+        may_be_done = False
         for tries_left in range(limits.KUBERNETES_TRIES - 1, -1, -1):
             try:
                 async with self.open(
@@ -123,9 +128,11 @@ class KubernetesApi:
                 ) as pieces:
                     return b"".join([piece async for piece in pieces])
             except ApiUnreachable:
+                may_be_done = True
                 if not tries_left:
                     raise
             except ApiRefusal as refusal:
+                refusal.may_be_done = may_be_done = may_be_done or refusal.passing
                 if not (refusal.passing and tries_left):
                     raise
             await trio.sleep(pause_s)

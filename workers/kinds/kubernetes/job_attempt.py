@@ -79,7 +79,7 @@ class JobAttempt:
                 job = read(_job, await self._api.call("create", JOBS, body=body))
             except ApiRefusal as refusal:
                 if refusal.status != HTTPStatus.CONFLICT:
-                    self._may_exist = False
+                    self._may_exist = refusal.may_be_done
                     raise
                 existing = await self._get()
                 adopted = None if existing is None else await self._adopt(existing)
