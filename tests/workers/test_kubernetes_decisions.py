@@ -8,10 +8,10 @@ import pytest
 from control.model.surroundings.base import Misplaced
 from tests.kubernetes.cluster_runs import a_job, manifest
 from workers.kinds.kubernetes.deployment import KubernetesDeploymentParams
-from workers.kinds.kubernetes.deployment_change import owned
+from workers.kinds.kubernetes.deployment_change import DeploymentChange, owned, to_apply
 from workers.kinds.kubernetes.job import KubernetesJob, KubernetesJobParams
 from workers.kinds.kubernetes.objects import Deployment
-from workers.kinds.kubernetes.ownership import job_name
+from workers.kinds.kubernetes.ownership import job_name, labels, own_manifest
 from workers.kinds.kubernetes.pod_logs import NewLines
 from workers.kinds.kubernetes.rollout import progress_of
 
@@ -44,12 +44,55 @@ def test_a_name_is_one_that_the_api_takes(prefix: str) -> None:
         ({"spec": {}}, "missing required field `template`"),
         ({"spec": {"template": {"spec": {"containers": []}}}}, "length >= 1"),
         ({"metadata": {"namespace": "b"}}, "of namespace 'b', the job of 'a'"),
+        ({"metadata": {"generateName": 5}}, r"\$.metadata.generateName"),
         ({"metadata": {"labels": ["a"]}}, r"\$.metadata.labels"),
     ],
 )
 def test_a_manifest_of_something_else(change: dict[str, Any], words: str) -> None:
     params = {"manifest": manifest() | change, "namespace": "a"}
     with pytest.raises(msgspec.ValidationError, match=words):
+        msgspec.convert(params, KubernetesJobParams)
+
+
+def without_values() -> dict[str, Any]:
+    """A manifest of which much is empty, as YAML leaves it: `labels:` and nothing behind it."""
+    container = {"name": "main", "image": "busybox", "env": None}
+    pod = {"containers": [container], "initContainers": None}
+    template = {"metadata": {"labels": None, "annotations": None}, "spec": pod}
+    return {
+        "metadata": {"name": None, "labels": None, "annotations": None},
+        "spec": {"template": template},
+    }
+
+
+@pytest.mark.parametrize("change", [{}, {"metadata": None}])
+def test_a_manifest_with_empty_values(change: dict[str, Any]) -> None:
+    own = without_values() | change
+    msgspec.convert({"manifest": own}, KubernetesJobParams)
+    made = own_manifest(own, a_job(5))
+    assert made["metadata"]["name"].startswith("migrate-5-1-")
+    assert made["metadata"]["labels"] == labels(a_job(5))
+    assert made["spec"]["template"]["metadata"]["labels"] == labels(a_job(5))
+    (container,) = made["spec"]["template"]["spec"]["containers"]
+    assert {"name": "TP_JOB_ID", "value": "5"} in container["env"]
+    msgspec.convert({"name": "web", "image": "web:1", "manifest": own}, KubernetesDeploymentParams)
+    applied = to_apply(DeploymentChange("web", "web:1", None, 2, own), a_job(5), None)
+    assert applied.body["metadata"]["name"] == "web"
+    assert applied.body["spec"]["template"]["spec"]["containers"][0]["image"] == "web:1"
+
+
+def test_an_empty_template_of_pods() -> None:
+    own = without_values()
+    own["spec"]["template"]["metadata"] = None
+    made = own_manifest(own, a_job(5))
+    assert made["spec"]["template"]["metadata"]["labels"] == labels(a_job(5))
+
+
+@pytest.mark.parametrize("part", ["containers", "initContainers"])
+def test_a_container_without_a_name(part: str) -> None:
+    pod = {"containers": [{"name": "main"}], part: [{"image": "busybox"}]}
+    params = {"manifest": {"spec": {"template": {"spec": pod}}}}
+    with pytest.raises(msgspec.ValidationError, match="missing required field `name`"):
         msgspec.convert(params, KubernetesJobParams)
 
 

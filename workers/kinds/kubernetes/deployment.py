@@ -72,7 +72,7 @@ class KubernetesDeploymentParams(
         if self.manifest is None:
             return
         check(self.manifest, "Deployment", "apps/v1", self.namespace)
-        named = (self.manifest.get("metadata") or {}).get("name", self.name)
+        named = (self.manifest.get("metadata") or {}).get("name") or self.name
         if named != self.name:
             raise ValueError(f"the manifest is of {named!r}, the job of {self.name!r}")
 

@@ -52,7 +52,7 @@ def to_apply(change: DeploymentChange, job: kinds.Job, existing: Object | None) 
         )
     container = _container(change, [each["name"] for each in containers])
     body |= {"apiVersion": "apps/v1", "kind": "Deployment"}
-    metadata = body.setdefault("metadata", {})
+    metadata = body["metadata"] = body.get("metadata") or {}
     metadata["name"] = change.name
     spec = body.setdefault("spec", {})
     if change.replicas is not None:

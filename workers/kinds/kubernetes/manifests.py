@@ -38,19 +38,20 @@ _list_command: Final = ShellCommand()
 
 class _Metadata(msgspec.Struct):
     name: str | None = None
+    generateName: str | None = None  # noqa: N815 - As it is in a manifest.
     namespace: str | None = None
     labels: dict[str, Any] | None = None
     annotations: dict[str, Any] | None = None
 
 
 class _Container(msgspec.Struct):
-    name: str = ""
+    name: str
     env: list[dict[str, Any]] | None = None
 
 
 class _PodSpec(msgspec.Struct):
     containers: Annotated[list[_Container], Meta(min_length=1)]
-    initContainers: list[_Container] | None = None  # noqa: N815 - As it is in a manifest.
+    initContainers: list[_Container] | None = None  # noqa: N815 - As above.
 
 
 class _Template(msgspec.Struct):

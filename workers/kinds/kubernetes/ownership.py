@@ -62,23 +62,24 @@ def own_manifest(manifest: Mapping[str, Any], job: kinds.Job) -> dict[str, Any]:
     own = deepcopy(dict(manifest))
     own.setdefault("apiVersion", "batch/v1")
     own.setdefault("kind", "Job")
-    metadata = own.setdefault("metadata", {})
+    metadata = own["metadata"] = own.get("metadata") or {}
     prefix = metadata.get("name") or metadata.pop("generateName", None) or job.name
     metadata["name"] = job_name(prefix, job)
     template = own["spec"]["template"]
     notes = {JOB_NAME: job.name, PIPELINE: job.this.pipeline or ""}
-    for part in (metadata, template.setdefault("metadata", {})):
-        part["labels"] = {**part.get("labels", {}), **labels(job)}
-        part["annotations"] = {**part.get("annotations", {}), **notes}
+    template["metadata"] = template.get("metadata") or {}
+    for part in (metadata, template["metadata"]):
+        part["labels"] = {**(part.get("labels") or {}), **labels(job)}
+        part["annotations"] = {**(part.get("annotations") or {}), **notes}
     environment = {**job.env, **job_environment(job)}
     for kind in ("initContainers", "containers"):
-        for container in template["spec"].get(kind, []):
+        for container in template["spec"].get(kind) or []:
             _add_environment(container, environment)
     return own
 
 
 def _add_environment(container: dict[str, Any], environment: Mapping[str, str]) -> None:
-    own = container.setdefault("env", [])
+    own = container.get("env") or []
     named = {each.get("name") for each in own}
     # Dollar signs are doubled, because the API expands $(NAME) in values.
     container["env"] = own + [
