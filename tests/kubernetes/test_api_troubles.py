@@ -4,11 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import trio
 
 from control.model.errors import JobFailed
 from tests.kubernetes.cluster_runs import Log, a_job, manifest
-from tests.kubernetes.scripted import Request, ScriptedApi, refuse
+from tests.kubernetes.scripted import PROXY_PAGE, Request, ScriptedApi, refuse
 from workers.kinds.kubernetes.job_attempt import JobAttempt
+from workers.trouble import WorkerTrouble
 
 pytestmark = pytest.mark.usefixtures("autojump_clock")
 
@@ -62,3 +64,27 @@ async def test_a_job_that_was_refused_at_once_is_not_looked_for() -> None:
     with pytest.raises(JobFailed, match="refused: 403"):
         await cluster.run()
     assert cluster.api.verbs == ["create"]
+
+
+def no_descriptors(request: Request) -> None:
+    """Let no connection for a deletion be opened."""
+    if request.verb == "delete":
+        raise WorkerTrouble("too many open files")
+
+
+@pytest.mark.parametrize(
+    ("instead", "words"),
+    [
+        (no_descriptors, "too many open files"),
+        (lambda request: PROXY_PAGE if request.verb == "get" else None, "is no API server"),
+    ],
+)
+async def test_a_deletion_that_fails_does_not_hide_the_cancellation(
+    instead: Callable[[Request], bytes | None], words: str
+) -> None:
+    cluster = OneJob(instead)
+    with trio.move_on_after(5) as scope:
+        await cluster.run()
+    assert scope.cancelled_caught
+    assert "may still run: " in cluster.log.text
+    assert words in cluster.log.text

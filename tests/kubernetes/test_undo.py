@@ -1,5 +1,6 @@
 """Decides when a rollout is taken back: only while it is still that of its attempt."""
 
+from collections.abc import Callable
 from copy import deepcopy
 from typing import Any
 
@@ -9,10 +10,11 @@ import trio.testing
 
 from control.model.errors import JobFailed
 from tests.kubernetes.cluster_runs import Log, a_job
-from tests.kubernetes.scripted import Request, ScriptedApi, event, refuse
+from tests.kubernetes.scripted import PROXY_PAGE, Request, ScriptedApi, event, refuse
 from workers.kinds.kubernetes.deployment_attempt import DeploymentAttempt
 from workers.kinds.kubernetes.deployment_change import REVISION, DeploymentChange
 from workers.kinds.kubernetes.ownership import ATTEMPT
+from workers.trouble import WorkerTrouble
 
 
 def template(image: str) -> dict[str, Any]:
@@ -34,6 +36,7 @@ class Web:
         self.image = "web:1.3"
         self.changed_at_patch = False  # Once, just before an undo is carried out.
         self.hidden = False
+        self.answers_get: Callable[[], Any] = self.object
         self.log = Log()
         self.api = ScriptedApi(self.answer)
 
@@ -58,6 +61,8 @@ class Web:
                 return {"items": []}
             case "watch", _:
                 return event(self.object())
+            case "get", _:
+                return self.answers_get()
             case "patch", _ if request.is_json_patch:
                 self.undo(request.body)
             case "patch", _:
@@ -92,7 +97,7 @@ class Web:
 
 
 @pytest.fixture
-def web(autojump_clock: trio.testing.MockClock) -> Web:  # noqa: ARG001 - Nothing takes time.
+def web(autojump_clock: trio.testing.MockClock) -> Web:
     return Web()
 
 
@@ -145,3 +150,19 @@ async def test_a_change_that_was_not_seen_yet_stays(web: Web, image: str) -> Non
         nursery.cancel_scope.cancel()
     assert web.image == image
     assert "is not this attempt's any more" in web.log.text
+
+
+def out_of_descriptors() -> None:
+    raise WorkerTrouble("too many open files")
+
+
+@pytest.mark.parametrize("answer", [out_of_descriptors, lambda: PROXY_PAGE])
+async def test_an_undo_that_fails_does_not_hide_the_cancellation(
+    web: Web, answer: Callable[[], Any]
+) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(web.roll_out, None)
+        await during_rollout(web)
+        web.answers_get = answer
+        nursery.cancel_scope.cancel()
+    assert "could not go back to revision 1: " in web.log.text

@@ -21,7 +21,6 @@ from workers.kinds.kubernetes.api import (
     PODS,
     REPLICA_SETS,
     ApiRefusal,
-    ApiUnreachable,
     KubernetesApi,
 )
 from workers.kinds.kubernetes.deployment_change import (
@@ -35,6 +34,7 @@ from workers.kinds.kubernetes.objects import Deployment, Pod, ReplicaSet, read
 from workers.kinds.kubernetes.pod_states import cannot_start, failure
 from workers.kinds.kubernetes.rollout import progress_of
 from workers.kinds.kubernetes.watch import ObjectWatch
+from workers.trouble import WorkerTrouble
 
 _object: Final = msgspec.json.Decoder(dict[str, Any])
 _deployment: Final = msgspec.json.Decoder(Deployment)
@@ -167,7 +167,7 @@ class DeploymentAttempt:
         """Raise JobFailed with what is wrong with a pod of the new revision, if one says so."""
         try:
             trouble = await self._trouble(deployment)
-        except (ApiRefusal, ApiUnreachable) as error:
+        except (JobFailed, WorkerTrouble) as error:
             trouble = f"why is not known: {error}"
         raise JobFailed(f"{words}; {trouble}" if trouble else words)
 
@@ -206,7 +206,7 @@ class DeploymentAttempt:
         """Go back to the revision before; returns what came of it, in words."""
         try:
             return await self._put_back(applied)
-        except (ApiRefusal, ApiUnreachable) as trouble:
+        except (JobFailed, WorkerTrouble) as trouble:
             return f"could not go back to revision {applied.revision_before}: {trouble}"
 
     async def _put_back(self, applied: AppliedChange) -> str:

@@ -17,7 +17,6 @@ from workers.kinds.kubernetes.api import (
     MERGE_PATCH,
     PODS,
     ApiRefusal,
-    ApiUnreachable,
     KubernetesApi,
 )
 from workers.kinds.kubernetes.groups import first_failure
@@ -25,6 +24,7 @@ from workers.kinds.kubernetes.job_end import ended, failed, output
 from workers.kinds.kubernetes.objects import BatchJob, Pod, read
 from workers.kinds.kubernetes.pods import Pods
 from workers.kinds.kubernetes.watch import ObjectWatch
+from workers.trouble import WorkerTrouble
 
 Delete = Literal["on_success", "always", "never"]
 _job: Final = msgspec.json.Decoder(BatchJob)
@@ -65,7 +65,7 @@ class JobAttempt:
         if delete == "always" or (delete == "on_success" and problem is None):
             try:
                 await self._delete()
-            except (ApiRefusal, ApiUnreachable) as trouble:
+            except (JobFailed, WorkerTrouble) as trouble:
                 await self._note(f"the Job {self._name} stays: {trouble}")
         if problem is not None:
             raise JobFailed(problem.words, exit_code=problem.exit_code)
@@ -179,7 +179,7 @@ class JobAttempt:
                 deleted = await self._delete()
                 if deleted is not None:
                     await self._until_gone(deleted)
-            except (ApiRefusal, ApiUnreachable) as trouble:
+            except (JobFailed, WorkerTrouble) as trouble:
                 await self._note(f"the Job {self._name} may still run: {trouble}")
         if scope.cancelled_caught:
             await self._note(f"the Job {self._name} is being deleted and may still run")
