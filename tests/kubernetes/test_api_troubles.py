@@ -5,14 +5,13 @@ from typing import Any
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from control.model.errors import JobFailed
 from tests.kubernetes.cluster_runs import Log, a_job, manifest
 from tests.kubernetes.scripted import PROXY_PAGE, Request, ScriptedApi, refuse
 from workers.kinds.kubernetes.job_attempt import JobAttempt
 from workers.trouble import WorkerTrouble
-
-pytestmark = pytest.mark.usefixtures("autojump_clock")
 
 
 class OneJob:
@@ -51,7 +50,9 @@ class OneJob:
 
 
 @pytest.mark.parametrize("last", [502, 403])
-async def test_a_job_that_was_created_behind_an_error_is_deleted(last: int) -> None:
+async def test_a_job_that_was_created_behind_an_error_is_deleted(
+    autojump_clock: MockClock, last: int
+) -> None:
     statuses = [502, 502, 502, last]
     cluster = OneJob(lambda request: refuse(statuses.pop(0)) if request.verb == "create" else None)
     with pytest.raises(JobFailed, match=f"refused: {last}"):
@@ -59,7 +60,7 @@ async def test_a_job_that_was_created_behind_an_error_is_deleted(last: int) -> N
     assert cluster.job is None
 
 
-async def test_a_job_that_was_refused_at_once_is_not_looked_for() -> None:
+async def test_a_job_that_was_refused_at_once_is_not_looked_for(autojump_clock: MockClock) -> None:
     cluster = OneJob(lambda _: refuse(403))
     with pytest.raises(JobFailed, match="refused: 403"):
         await cluster.run()
@@ -80,7 +81,7 @@ def no_descriptors(request: Request) -> None:
     ],
 )
 async def test_a_deletion_that_fails_does_not_hide_the_cancellation(
-    instead: Callable[[Request], bytes | None], words: str
+    autojump_clock: MockClock, instead: Callable[[Request], bytes | None], words: str
 ) -> None:
     cluster = OneJob(instead)
     with trio.move_on_after(5) as scope:

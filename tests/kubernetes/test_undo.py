@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
+from trio.testing import MockClock
 
 from control.model.errors import JobFailed
 from tests.kubernetes.cluster_runs import Log, a_job
@@ -97,7 +98,7 @@ class Web:
 
 
 @pytest.fixture
-def web(autojump_clock: trio.testing.MockClock) -> Web:
+def web() -> Web:
     return Web()
 
 
@@ -107,18 +108,22 @@ async def during_rollout(web: Web) -> None:
     await trio.testing.wait_all_tasks_blocked()
 
 
-async def test_a_rollout_that_takes_too_long_is_taken_back(web: Web) -> None:
+async def test_a_rollout_that_takes_too_long_is_taken_back(
+    autojump_clock: MockClock, web: Web
+) -> None:
     assert "went back to revision 1" in await web.roll_out()
     assert web.image == "web:1.3"
 
 
-async def test_a_status_that_changes_meanwhile_does_not_hinder_it(web: Web) -> None:
+async def test_a_status_that_changes_meanwhile_does_not_hinder_it(
+    autojump_clock: MockClock, web: Web
+) -> None:
     web.changed_at_patch = True
     assert "went back to revision 1" in await web.roll_out()
     assert web.image == "web:1.3"
 
 
-async def test_the_newer_image_of_another_stays(web: Web) -> None:
+async def test_the_newer_image_of_another_stays(autojump_clock: MockClock, web: Web) -> None:
     words: list[str] = []
 
     async def run() -> None:
@@ -132,14 +137,16 @@ async def test_the_newer_image_of_another_stays(web: Web) -> None:
     assert web.image == "web:1.5"
 
 
-async def test_what_another_created_anew_stays(web: Web) -> None:
+async def test_what_another_created_anew_stays(autojump_clock: MockClock, web: Web) -> None:
     web.hidden = True
     assert await web.roll_out() == "the Deployment web was deleted during its rollout"
     assert web.image == "web:1.4"
 
 
 @pytest.mark.parametrize("image", ["web:1.4", "web:1.5"])
-async def test_a_change_that_was_not_seen_yet_stays(web: Web, image: str) -> None:
+async def test_a_change_that_was_not_seen_yet_stays(
+    autojump_clock: MockClock, web: Web, image: str
+) -> None:
     """As the last change is not in the watch: it was broken, or the change has just come."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(web.roll_out, None)
@@ -158,7 +165,7 @@ def out_of_descriptors() -> None:
 
 @pytest.mark.parametrize("answer", [out_of_descriptors, lambda: PROXY_PAGE])
 async def test_an_undo_that_fails_does_not_hide_the_cancellation(
-    web: Web, answer: Callable[[], Any]
+    autojump_clock: MockClock, web: Web, answer: Callable[[], Any]
 ) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(web.roll_out, None)

@@ -50,6 +50,7 @@ class Resource(NamedTuple):
 JOBS: Final = Resource("apis/batch/v1", "jobs")
 PODS: Final = Resource("api/v1", "pods")
 DEPLOYMENTS: Final = Resource("apis/apps/v1", "deployments")
+EVENTS: Final = Resource("api/v1", "events")
 REPLICA_SETS: Final = Resource("apis/apps/v1", "replicasets")
 
 

@@ -56,7 +56,7 @@ class KubernetesJobParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
         Meta(
             gt=0,
             le=limits.SECONDS_MAX,
-            description="Seconds that a pod may be unable to start: no node, no image.",
+            description="Seconds without a pod, or a started container: no node, no image.",
             examples=[60],
         ),
     ] = limits.KUBERNETES_START_S

@@ -1,5 +1,6 @@
 """Owns one attempt's Job in the cluster: starts or adopts it, follows it, and deletes it."""
 
+import math
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final, Literal
@@ -19,8 +20,9 @@ from workers.kinds.kubernetes.api import (
     ApiRefusal,
     KubernetesApi,
 )
+from workers.kinds.kubernetes.events import with_reason
 from workers.kinds.kubernetes.groups import first_failure
-from workers.kinds.kubernetes.job_end import ended, failed, output
+from workers.kinds.kubernetes.job_end import ended, failed, has_no_pod, output
 from workers.kinds.kubernetes.objects import BatchJob, Pod, read
 from workers.kinds.kubernetes.pods import Pods
 from workers.kinds.kubernetes.watch import ObjectWatch
@@ -42,7 +44,7 @@ class JobAttempt:
         report: Reporter,
         start_s: float,
     ) -> None:
-        """`start_s`: how long a pod may be unable to start."""
+        """`start_s`: how long there may be no pod, and a pod may be unable to start."""
         self._api = api
         self._job = job
         self._report = report
@@ -150,7 +152,15 @@ class JobAttempt:
         seen, changes = trio.open_memory_channel[Mapping[str, BatchJob]](0)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch().run, seen, self._note)
-            async for jobs in changes:
+            since = math.inf  # When it was seen without a pod first.
+            while True:
+                jobs = None
+                with trio.move_on_at(since + self._start_s):
+                    jobs = await changes.receive()
+                if jobs is None:
+                    words = f"the Job {self._name} has no pod"
+                    words = await with_reason(self._api, job.metadata.uid, words)
+                    raise JobFailed(f"{words} (for {self._start_s:g} s)")
                 now = jobs.get(self._name)
                 if now is None or now.metadata.uid != job.metadata.uid:
                     raise JobFailed(f"the Job {self._name} was deleted, but not by its attempt")
@@ -162,7 +172,7 @@ class JobAttempt:
                 if ended(now) is not None:
                     nursery.cancel_scope.cancel()
                     return now
-        raise AssertionError("a watch ends only with an error")
+                since = min(since, trio.current_time()) if has_no_pod(now) else math.inf
 
     async def _get(self) -> BatchJob | None:
         try:

@@ -1,4 +1,4 @@
-"""Decides whether a Job has ended, why it failed in words, and what its output says."""
+"""Decides whether a Job has begun or ended, why it failed in words, and what its output says."""
 
 from collections.abc import Sequence
 
@@ -37,6 +37,13 @@ class JobOutput(msgspec.Struct, frozen=True, kw_only=True):
     succeeded: int
     failed: int
     pod: PodOutput | None
+
+
+def has_no_pod(job: BatchJob) -> bool:
+    """Whether a Job that is to run has never had a pod; between two of them it may pause."""
+    is_to_run = not job.spec.suspend and job.spec.parallelism != 0
+    status = job.status
+    return is_to_run and not (status.active or status.succeeded or status.failed)
 
 
 def ended(job: BatchJob) -> Condition | None:

@@ -223,6 +223,17 @@ class ReplicaSet(_Part, frozen=True):
     spec: ReplicaSetSpec = ReplicaSetSpec()
 
 
+class Event(_Part, frozen=True):
+    """What a controller or a node says of an object."""
+
+    metadata: Metadata
+    type: str = ""
+    reason: str = ""
+    message: str = ""
+    last_timestamp: str | None = None
+    event_time: str | None = None  # In its place, where it has happened once.
+
+
 class ListMetadata(_Part, frozen=True):
     """Of a list: from which version on a watch sees what changes after it."""
 

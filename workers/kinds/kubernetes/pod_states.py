@@ -44,6 +44,13 @@ def cannot_start(pod: Pod) -> str | None:
     return None
 
 
+def has_not_begun(pod: Pod) -> bool:
+    """Whether no container of a pod was ever started: it waits for a node, a volume, an image."""
+    return pod.status.phase == "Pending" and not any(
+        container.state.running or _end(container) for container in pod.status.containers
+    )
+
+
 def failure(pod: Pod) -> PodFailure | None:
     """How a pod failed, or a container of it that is started again; None: neither has."""
     ended = [

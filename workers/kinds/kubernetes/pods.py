@@ -9,9 +9,10 @@ from control.model import limits
 from control.model.errors import JobFailed
 from control.model.kinds import Reporter
 from workers.kinds.kubernetes.api import KubernetesApi
+from workers.kinds.kubernetes.events import with_reason
 from workers.kinds.kubernetes.objects import ContainerStatus, Pod
 from workers.kinds.kubernetes.pod_logs import ContainerLog
-from workers.kinds.kubernetes.pod_states import cannot_start, failure
+from workers.kinds.kubernetes.pod_states import cannot_start, failure, has_not_begun
 
 
 class Pods:
@@ -31,19 +32,20 @@ class Pods:
         # Runs of containers: (the pod's uid, container, how often it was started again).
         self._logs: dict[tuple[str, str, int], ContainerLog] = {}
         self._noted: dict[str, str] = {}  # The last note on each pod, by its uid.
-        self._stuck_at: dict[str, tuple[float, str]] = {}  # Since when a pod cannot start, and why.
+        # Since when a pod, by its uid, cannot start, and why; None: only its events can say.
+        self._stuck_at: dict[str, tuple[float, str | None]] = {}
 
     async def run(
         self, changes: trio.MemoryReceiveChannel[Mapping[str, Pod]], logs: trio.Nursery
     ) -> None:
         """Take in what changes until cancelled; raises JobFailed when a pod does not start."""
         while True:
-            since, why = min(self._stuck_at.values(), default=(math.inf, ""))
+            since = min((since for since, _ in self._stuck_at.values()), default=math.inf)
             pods = None
             with trio.move_on_at(since + self._start_s):
                 pods = await changes.receive()
             if pods is None:
-                raise JobFailed(f"{why} (for {self._start_s:g} s)")
+                raise JobFailed(f"{await self._why_stuck()} (for {self._start_s:g} s)")
             await self.take(pods, logs)
 
     async def take(self, pods: Mapping[str, Pod], logs: trio.Nursery) -> None:
@@ -73,12 +75,21 @@ class Pods:
 
     def _look_at_start(self, pod: Pod) -> None:
         uid = pod.metadata.uid
-        why = None if pod.metadata.deletion_timestamp else cannot_start(pod)
-        if why is None:
+        why = cannot_start(pod)
+        is_stuck = why is not None or has_not_begun(pod)
+        if pod.metadata.deletion_timestamp or not is_stuck:
             self._stuck_at.pop(uid, None)
         else:
-            since, _ = self._stuck_at.get(uid, (trio.current_time(), ""))
+            since, _ = self._stuck_at.get(uid, (trio.current_time(), None))
             self._stuck_at[uid] = since, why
+
+    async def _why_stuck(self) -> str:
+        """Of the pod that has been so for the longest time."""
+        uid, (_, why) = min(self._stuck_at.items(), key=lambda item: item[1][0])
+        if why is not None:
+            return why
+        (name,) = (pod.metadata.name for pod in self._pods.values() if pod.metadata.uid == uid)
+        return await with_reason(self._api, uid, f"pod {name} has started no container")
 
     def _look_at_log(self, pod: Pod, container: ContainerStatus, logs: trio.Nursery) -> None:
         state = container.state

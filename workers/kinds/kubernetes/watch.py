@@ -18,6 +18,7 @@ from workers.kinds.kubernetes.objects import (
     BatchJob,
     Bookmark,
     Deployment,
+    Event,
     ListMetadata,
     Pod,
     ReplicaSet,
@@ -25,7 +26,7 @@ from workers.kinds.kubernetes.objects import (
     read,
 )
 
-T = TypeVar("T", BatchJob, Pod, Deployment, ReplicaSet)
+T = TypeVar("T", BatchJob, Pod, Deployment, ReplicaSet, Event)
 Note = Callable[[str], Awaitable[None]]
 # The second: of a version that an API server restored from a backup has not reached yet.
 _EXPIRED: Final = frozenset({HTTPStatus.GONE, HTTPStatus.GATEWAY_TIMEOUT})
