@@ -157,6 +157,7 @@ PROGRESS_EVERY_S: Final = 0.2  # How often what a job writes to $TP_PROGRESS is 
 
 # Kubernetes.
 KUBERNETES_CONNECT_S: Final = 10.0
+KUBERNETES_LOGIN_S: Final = 30.0  # For a kubeconfig, and its plugin, to give credentials.
 KUBERNETES_ANSWER_S: Final = 30.0  # Between two pieces of an answer.
 KUBERNETES_TRIES: Final = 4  # Of a request that fails for a passing reason,
 KUBERNETES_PAUSE_MIN_S: Final = 0.2  # with this pause after the first; then doubled,

@@ -267,8 +267,13 @@ async def connect(
 
     async def renew() -> ClusterCredentials:
         # Abandoned when cancelled: a kubeconfig's plugin may wait for ever. It only reads.
-        return await trio.to_thread.run_sync(
-            load, context, dict(os.environ), abandon_on_cancel=True, limiter=_LOADING
+        with trio.move_on_after(limits.KUBERNETES_LOGIN_S):
+            return await trio.to_thread.run_sync(
+                load, context, dict(os.environ), abandon_on_cancel=True, limiter=_LOADING
+            )
+        raise JobFailed(
+            "the worker's kubeconfig gave no credentials within "
+            f"{limits.KUBERNETES_LOGIN_S:g} s; a plugin of it (`exec`) waits, perhaps for a person"
         )
 
     credentials = await renew()
