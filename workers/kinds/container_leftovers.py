@@ -5,8 +5,8 @@ for the worker's end removes what the worker leaves; if that was killed too, the
 same directory does, which finds there the engines that were used.
 """
 
-import hashlib
 import os
+import secrets
 import subprocess
 from pathlib import Path
 from typing import Final
@@ -18,8 +18,7 @@ import trio
 from workers.kinds.container_engine import Engine, engine_environment
 
 _log = structlog.get_logger()
-_FILE: Final = "containers.json"  # In the worker's directory: engines that were used.
-_MARK_CHARS: Final = 16
+_FILE: Final = "containers.json"  # In the worker's directory, while an engine may have containers.
 _WORKER: Final = "taskplane.worker"  # The same for all processes that had this directory,
 _PROCESS: Final = "taskplane.process"  # and one process of a worker.
 # `read` returns when the worker has closed its end of the pipe, or is dead.
@@ -36,7 +35,17 @@ class _Used(msgspec.Struct, frozen=True, kw_only=True):
     command: tuple[str, ...]
 
 
-_used: Final = msgspec.json.Decoder(tuple[_Used, ...])
+class _Record(msgspec.Struct, frozen=True, kw_only=True):
+    """What the next worker of a directory has to know. `worker`: by what its containers are known.
+
+    That is random: workers of several hosts may use one engine, and directories of the same path.
+    """
+
+    worker: str
+    engines: tuple[_Used, ...]
+
+
+_record: Final = msgspec.json.Decoder(_Record)
 
 
 class Leftovers:
@@ -45,7 +54,7 @@ class Leftovers:
     def __init__(self, process: str) -> None:
         """`process`: a name that no other process has."""
         self._process = process
-        self._mark = ""
+        self._worker = secrets.token_hex(8)
         self._file: Path | None = None
         self._engines: dict[tuple[str, ...], Engine] = {}  # Those that may have containers of ours.
         self._watchers: dict[tuple[str, ...], trio.Process] = {}
@@ -54,24 +63,24 @@ class Leftovers:
     @property
     def labels(self) -> dict[str, str]:
         """By which containers of this worker process are known."""
-        return {_WORKER: self._mark, _PROCESS: self._process}
+        return {_WORKER: self._worker, _PROCESS: self._process}
 
     async def begin(self, directory: Path) -> None:
         """Remove what former workers of this directory have left; what stays is logged."""
-        self._mark = hashlib.sha256(os.fsencode(directory)).hexdigest()[:_MARK_CHARS]
         self._file = directory / _FILE
         try:
-            used = _used.decode(self._file.read_bytes())
+            record = _record.decode(self._file.read_bytes())
         except FileNotFoundError:
             return
         except (OSError, msgspec.DecodeError) as error:
             _log.warning("container.leftovers_unknown", path=str(self._file), reason=str(error))
             return
-        for each in used:
+        self._worker = record.worker
+        for each in record.engines:
             engine = Engine(each.name, each.command[0], each.command[1:])
             if not await self._remove(engine):
                 self._engines[engine.command] = engine
-        self._note()
+        self._save()
 
     async def watch(self, engine: Engine) -> None:
         """See to it that containers of this engine do not outlive this worker; raises OSError."""
@@ -80,7 +89,7 @@ class Leftovers:
             if watcher is not None and watcher.poll() is None:
                 return
             self._engines[engine.command] = engine
-            self._note()
+            self._save()
             self._watchers[engine.command] = await trio.lowlevel.open_process(
                 ["/bin/sh", "-c", _REMOVE, "sh", f"{_PROCESS}={self._process}", *engine.command],
                 stdin=subprocess.PIPE,
@@ -97,21 +106,26 @@ class Leftovers:
             await watcher.stdin.aclose()
             if await watcher.wait() == 0:
                 self._engines.pop(command)
-        self._note()
+        self._save()
 
-    def _note(self) -> None:
-        """Write down for the next worker of this directory which engines it has to ask."""
+    def _save(self) -> None:
+        """Write for the next worker of this directory what it has to ask whom, in one step."""
         if self._file is None:
             return
-        used = [_Used(name=each.name, command=each.command) for each in self._engines.values()]
-        if used:
-            self._file.write_bytes(msgspec.json.encode(used))
-        else:
+        if not self._engines:
             self._file.unlink(missing_ok=True)
+            return
+        used = tuple(_Used(name=each.name, command=each.command) for each in self._engines.values())
+        fresh = self._file.with_suffix(".new")
+        with fresh.open("wb") as file:
+            file.write(msgspec.json.encode(_Record(worker=self._worker, engines=used)))
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(self._file)
 
     async def _remove(self, engine: Engine) -> bool:
         found = await engine.call(
-            "ps", "--all", "--quiet", f"--filter=label={_WORKER}={self._mark}"
+            "ps", "--all", "--quiet", f"--filter=label={_WORKER}={self._worker}"
         )
         trouble = found.stderr.decode(errors="replace") if found.returncode else None
         containers = found.stdout.decode().split()
