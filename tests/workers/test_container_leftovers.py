@@ -99,3 +99,20 @@ async def test_the_record_of_engines_is_never_half_written(
     assert seen.read_bytes() == before != (state / "containers.json").read_bytes()
     await leftovers.aclose()
     assert os.listdir(state) == []
+
+
+async def test_an_engine_that_was_away_at_the_start_is_asked_until_it_has_answered(
+    containers: Containers, state: Path
+) -> None:
+    killed = await using(containers, state, "killed")
+    containers.answer(answers=False)
+    second = Leftovers("second")
+    await second.begin(state)
+    await second.watch(containers.engine)
+    assert containers.names == ["killed"]
+    containers.answer(answers=True)
+    await second.aclose()
+    third = Leftovers("third")
+    await third.begin(state)
+    assert (containers.names, os.listdir(state)) == ([], [])
+    await killed.aclose()

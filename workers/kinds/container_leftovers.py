@@ -100,12 +100,14 @@ class Leftovers:
             )
 
     async def aclose(self) -> None:
-        """End the watchers, which remove what is left; whoever calls this bounds it."""
-        for command, watcher in self._watchers.items():
+        """End the watchers, and remove what is left; the caller bounds it."""
+        for watcher in self._watchers.values():
             assert watcher.stdin is not None
             await watcher.stdin.aclose()
-            if await watcher.wait() == 0:
-                self._engines.pop(command)
+            await watcher.wait()
+        for engine in [*self._engines.values()]:
+            if await self._remove(engine):  # Also what a former process has left.
+                self._engines.pop(engine.command)
         self._save()
 
     def _save(self) -> None:
