@@ -16,6 +16,7 @@ from control.model.wire import Began, Ended, HandedBack, Sick
 from tests.workers.gateways import assign, lease
 from tests.workers.kind_runs import Runs
 from tests.workers.test_executor import Bench, bench
+from workers.kinds.container import Container
 from workers.kinds.http import HTTP
 from workers.kinds.python import Python
 from workers.kinds.shell import Shell
@@ -62,6 +63,57 @@ async def test_without_descriptors_no_request_is_a_failed_one(
     with pytest.raises(WorkerTrouble, match="Too many open files"):
         await runs(url="http://127.0.0.1:1/")
     await runs.kind.aclose()
+
+
+ENGINE = """\
+#!/bin/sh
+case $1 in start) echo here; exec sleep 600;; esac
+"""
+
+
+@pytest.fixture
+def engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An engine's program, of which no container comes to an end."""
+    program = tmp_path / "bin" / "podman"
+    program.parent.mkdir()
+    program.write_text(ENGINE)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    return program
+
+
+@pytest.mark.usefixtures("engine")
+async def test_a_container_that_the_worker_cannot_start_is_handed_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = trio.lowlevel.open_process
+
+    async def exhausted(command: list[str], **options: object) -> trio.Process:
+        if "start" in command:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return await start(command, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(trio.lowlevel, "open_process", exhausted)
+    kind = Container()
+    with pytest.raises(WorkerTrouble, match="podman could not be started: "):
+        await Runs(kind, tmp_path)(image="a/b", command="true")  # type: ignore[arg-type]
+    await kind.aclose()
+
+
+async def test_an_engine_that_cannot_be_called_any_more_leaves_no_process(
+    tmp_path: Path, engine: Path
+) -> None:
+    kind = Container()
+    runs = Runs(kind, tmp_path)  # type: ignore[arg-type]
+    with trio.fail_after(60):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(runs.raw, {"image": "a/b", "command": "true"})
+            while "here" not in runs.report.text:
+                await trio.lowlevel.checkpoint()
+            os.unlink(engine)
+            nursery.cancel_scope.cancel()
+        assert "podman could not be started: " in runs.report.text  # To remove the container.
+        await kind.aclose()
 
 
 def told(made: Bench, kind: type) -> list[object]:

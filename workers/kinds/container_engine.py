@@ -127,17 +127,24 @@ class Engine:
         return _last_line(words) if found.returncode and not _NO_CONTAINER.search(words) else None
 
     async def call(self, *arguments: str) -> "subprocess.CompletedProcess[bytes]":
-        """Carry out one of its commands within `ENGINE_CALL_S`."""
-        with trio.move_on_after(limits.ENGINE_CALL_S):
-            return await trio.run_process(
-                [*self.command, *arguments],
-                env=engine_environment(),
-                check=False,
-                capture_stdout=True,
-                capture_stderr=True,
-                start_new_session=True,
-            )
-        words = f"{self.name} took longer than {limits.ENGINE_CALL_S:g} s"
+        """Carry out one of its commands within `ENGINE_CALL_S`.
+
+        One that cannot be started has failed, too: a container may have run already, and so its
+        attempt is not handed back for that.
+        """
+        try:
+            with trio.move_on_after(limits.ENGINE_CALL_S):
+                return await trio.run_process(
+                    [*self.command, *arguments],
+                    env=engine_environment(),
+                    check=False,
+                    capture_stdout=True,
+                    capture_stderr=True,
+                    start_new_session=True,
+                )
+            words = f"{self.name} took longer than {limits.ENGINE_CALL_S:g} s"
+        except OSError as error:
+            words = f"{self.name} could not be started: {error}"
         return subprocess.CompletedProcess(arguments, 1, b"", words.encode())
 
     async def _logged(
@@ -180,14 +187,16 @@ class Engine:
         return process.returncode, tail.text
 
     async def _end(self, process: trio.Process, container: str | None) -> None:
-        if process.returncode is None and container is not None:
-            await self.call("stop", f"-t={limits.SHELL_KILL_S:.0f}", container)
-            with trio.move_on_after(limits.SHELL_KILL_S):
+        try:
+            if process.returncode is None and container is not None:
+                await self.call("stop", f"-t={limits.SHELL_KILL_S:.0f}", container)
+                with trio.move_on_after(limits.SHELL_KILL_S):
+                    await process.wait()
+        finally:
+            if process.returncode is None:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()
-        if process.returncode is None:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
 
 
 class _Tail:

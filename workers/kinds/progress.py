@@ -17,6 +17,7 @@ from control.model import limits, names
 from control.model.errors import JobFailed
 from control.model.kinds import Reporter
 from control.model.values import show
+from workers.trouble import WorkerTrouble
 
 _READ_BYTES: Final = 64 * limits.KIB
 _READS_MAX: Final = 16  # At once; whoever fills the pipe faster waits for the next turn.
@@ -52,7 +53,7 @@ class ProgressPipe:
             nursery.start_soon(self._follow, report)
             try:
                 yield
-            except JobFailed as error:
+            except (JobFailed, WorkerTrouble) as error:
                 failure = error  # Raised outside, or it would come as one of a group.
             finally:
                 nursery.cancel_scope.cancel()
