@@ -122,6 +122,18 @@ async def test_no_value_loses_anything(files: Runs) -> None:
     assert [*values] == [(value, kind) for _, value, kind in LOSSLESS]
 
 
+@pytest.mark.parametrize("end", [";", " ; ;; ", "; -- ü;", " /* ü; */ ; /* */ -- '", " -- ;\n;"])
+async def test_a_query_may_end_as_it_likes(files: Runs, end: str) -> None:
+    output = await ask(files, f"SELECT 'ü; --', TIMESTAMP 'infinity'{end}")
+    assert output["rows"] == [["ü; --", "infinity"]]
+
+
+async def test_white_space_costs_no_time(files: Runs) -> None:
+    with trio.fail_after(60):
+        output = await ask(files, f"SELECT 1{100_000 * ' '}AS x; {100_000 * ' ;'}")
+    assert output["rows"] == [[1]]
+
+
 async def test_jobs_share_a_file_and_count_what_they_change(
     query: Callable[..., Runs], tmp_path: Path
 ) -> None:

@@ -26,8 +26,6 @@ DIRECTORY: Final = "directory"  # The URL's parameter; DuckDB's own settings may
 _MEMORY: Final = "512MB"
 _TIMES: Final = re.compile(r"INTERVAL|TIMESTAMP|DATE|TIME")
 _NESTED: Final = re.compile(r"STRUCT|MAP|UNION|\[")
-# Were the comment in a text, that would be left open: DuckDB refuses it, and nothing is wrapped.
-_ENDS: Final = re.compile(r"(?s)(?:[\s;]|--[^\n]*(?:\n|\Z)|/\*.*?\*/)+\Z")
 # Another program, or a full disk, is to blame: the same statement may succeed later.
 _AGAIN: Final = frozenset(
     (
@@ -109,7 +107,7 @@ class DuckDB:
         """The columns of a query; None: it cannot be part of another one, or is wrong."""
         import duckdb  # noqa: PLC0415 - Loaded when a job needs it.
 
-        sql = f"SELECT * FROM (\n{_ENDS.sub('', statement.numbered)}\n) LIMIT 0"
+        sql = f"SELECT * FROM (\n{_unended(statement.numbered)}\n) LIMIT 0"
         try:
             described = self._connection.execute(sql, list(statement.values.values())).description
         except duckdb.Error:
@@ -144,7 +142,19 @@ def _losslessly(sql: str, columns: Sequence[Column]) -> str:
     if not any(_TIMES.search(each.type) for each in columns):
         return sql
     chosen = ", ".join(_chosen(at, each.type) for at, each in enumerate(columns, 1))
-    return f"SELECT {chosen} FROM (\n{_ENDS.sub('', sql)}\n)"
+    return f"SELECT {chosen} FROM (\n{_unended(sql)}\n)"
+
+
+def _unended(sql: str) -> str:
+    """A statement without semicolons and comments at its end, to be part of another one."""
+    import duckdb  # noqa: PLC0415 - Loaded when a job needs it.
+
+    text, end = sql.encode(), None
+    for start, kind in reversed(duckdb.tokenize(sql)):
+        if kind != duckdb.token_type.comment and text[start : start + 1] != b";":
+            break
+        end = start
+    return text[:end].decode()
 
 
 def _chosen(at: int, kind: str) -> str:
