@@ -1,7 +1,10 @@
 """Decides what `Query` makes of a real MariaDB, which speaks MySQL's protocol."""
 
 import json
-from collections.abc import Callable
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 
 import pytest
 import trio
@@ -118,3 +121,64 @@ async def test_a_cancelled_statement_ends_on_the_server(sales: Runs) -> None:
                 await trio.lowlevel.checkpoint()
             nursery.cancel_scope.cancel()
     await ended(sales)
+
+
+class Relay:
+    """Forwards between clients and a server, until it does not; connections stay open then."""
+
+    def __init__(self, port: int, listening: socket.socket) -> None:
+        self._port = port
+        self._listening = listening
+        self._stack = ExitStack()
+        self.forwards = True
+        self.port = listening.getsockname()[1]
+        self.left = threading.Semaphore(0)  # One for each direction that has ended.
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listening.accept()
+            except OSError:
+                return
+            server = socket.create_connection(("127.0.0.1", self._port))
+            for source, target in ((client, server), (server, client)):
+                self._stack.enter_context(source)
+                threading.Thread(target=self._forward, args=(source, target), daemon=True).start()
+
+    def _forward(self, source: socket.socket, target: socket.socket) -> None:
+        while data := source.recv(65_536):
+            if self.forwards:
+                target.sendall(data)
+        self.left.release()
+
+    def close(self) -> None:
+        self._listening.close()
+        self._stack.close()
+
+
+@contextmanager
+def relay(port: int) -> Iterator[Relay]:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        made = Relay(port, listening)
+        try:
+            yield made
+        finally:
+            made.close()
+
+
+async def test_a_server_that_vanished_holds_neither_job_nor_connection(
+    sales: Runs, query: Callable[..., Runs], mariadb: MariaDBServer
+) -> None:
+    sql = "SELECT count(*) FROM information_schema.processlist WHERE state = 'User sleep'"
+    with relay(mariadb.port) as between, trio.fail_after(60):
+        url = mariadb.url.replace(str(mariadb.port), str(between.port))
+        runs = query(sales=Address(url, mariadb.password))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(runs.raw, {"connection": "sales", "sql": "SELECT sleep(20)"})
+            while (await ask(sales, sql))["rows"] != [[1]]:
+                await trio.lowlevel.checkpoint()
+            between.forwards = False
+            nursery.cancel_scope.cancel()
+        for _ in range(2):  # The statement's connection, and the one that was to cancel it.
+            assert await trio.to_thread.run_sync(lambda: between.left.acquire(timeout=15))

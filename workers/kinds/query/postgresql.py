@@ -3,8 +3,6 @@
 A statement is its own transaction. Rows are never all in memory: psycopg streams them.
 """
 
-import os
-import socket
 from collections.abc import Generator, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -17,6 +15,7 @@ from workers.kinds.query.session import (
     Changed,
     Failure,
     Rows,
+    shut_down,
 )
 from workers.kinds.query.statement import Statement
 from workers.kinds.query.values import timestamp_form
@@ -167,8 +166,7 @@ class PostgreSQL:
 
     def sever(self) -> None:
         """Both directions end for the thread that waits for the socket."""
-        with socket.socket(fileno=os.dup(self._connection.fileno())) as twin:
-            twin.shutdown(socket.SHUT_RDWR)
+        shut_down(self._connection.fileno())
 
     def progress(self) -> float | None:
         """PostgreSQL does not say."""

@@ -4,6 +4,7 @@ Each job has a connection of its own, which is closed with it, and one transacti
 """
 
 import contextlib
+import socket
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,7 +13,7 @@ import msgspec
 from control.model import limits
 from control.model.details import Column
 from workers.kinds.extras import needs_extra
-from workers.kinds.query.session import Changed, Failure, Rows
+from workers.kinds.query.session import Changed, Failure, Rows, shut_down
 from workers.kinds.query.statement import Statement
 
 if TYPE_CHECKING:
@@ -26,17 +27,20 @@ _SQLITE_AGAIN: Final = (
     *("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR", "SQLITE_FULL", "SQLITE_NOMEM"),
     *("SQLITE_CANTOPEN", "SQLITE_INTERRUPT", "SQLITE_PROTOCOL"),
 )
+_KEEPALIVE: Final = {
+    "TCP_KEEPIDLE": 30,  # Seconds,
+    "TCP_KEEPINTVL": 10,  # between which it is asked
+    "TCP_KEEPCNT": 3,  # so often.
+    "TCP_USER_TIMEOUT": 30_000,  # Milliseconds until what was sent is acknowledged.
+}
 _STORAGE: Final = {int: "integer", float: "real", str: "text", bytes: "blob"}
 
 
 class _Engine:
     """What both have in common."""
 
-    def __init__(self, url: "URL", options: dict[str, object]) -> None:
-        from sqlalchemy import create_engine  # noqa: PLC0415 - Loaded when a job needs it.
-        from sqlalchemy.pool import NullPool  # noqa: PLC0415 - As above.
-
-        self._engine: Engine = create_engine(url, poolclass=NullPool, connect_args=options)
+    def __init__(self, url: "URL", options: dict[str, Any]) -> None:
+        self._engine = _engine(url, options)
         self._connection = self._engine.connect()
         self._result: CursorResult[Any] | None = None
         self._reads_only = False
@@ -73,9 +77,6 @@ class _Engine:
         """End a result that is not read to its end."""
         self._connection.invalidate()
 
-    def sever(self) -> None:
-        """These drivers offer no such thing."""
-
     def progress(self) -> float | None:
         """These drivers do not say."""
         return None
@@ -93,10 +94,17 @@ class MySQL(_Engine):
         """Connect; `label` is what the server's operator sees among a connection's attributes."""
         with needs_extra("mysql", "a connection to MySQL"):
             import pymysql  # noqa: F401, PLC0415 - Loaded when a job needs it.
-        super().__init__(
-            url.set(drivername="mysql+pymysql"),
-            {"connect_timeout": round(limits.SQL_CONNECT_S), "program_name": label},
-        )
+        url = url.set(drivername="mysql+pymysql")
+        options = {"connect_timeout": round(limits.SQL_CONNECT_S), "program_name": label}
+        super().__init__(url, options)
+        _keep_alive(self._socket)
+        # Who cancels does not wait for a server that hangs.
+        self._second = _engine(url, options | {"read_timeout": round(limits.SQL_CANCEL_S)})
+
+    @property
+    def _socket(self) -> socket.socket:
+        connection: socket.socket = self.driver._sock  # noqa: SLF001 - PyMySQL offers no other way.
+        return connection
 
     def _rows(self, result: "CursorResult[Any]", description: Sequence[Any]) -> Rows:
         columns = [Column(str(each[0]), _mysql_type(each[1])) for each in description]
@@ -121,8 +129,12 @@ class MySQL(_Engine):
         from sqlalchemy import text  # noqa: PLC0415 - Loaded when a job needs it.
 
         number = int(self.driver.thread_id())
-        with self._engine.connect() as other:
+        with self._second.connect() as other:
             other.execute(text(f"KILL QUERY {number}"))
+
+    def sever(self) -> None:
+        """Both directions end for the thread that waits for the socket."""
+        shut_down(self._socket.fileno())
 
     def stop(self) -> None:
         """The driver reads a result to its end before it closes it, so that has to come soon."""
@@ -164,6 +176,25 @@ class SQLite(_Engine):
     def cancel(self) -> None:
         """Interrupt it, from any thread."""
         self.driver.interrupt()
+
+    def sever(self) -> None:
+        """There is nothing between us."""
+
+
+def _engine(url: "URL", options: dict[str, Any]) -> "Engine":
+    from sqlalchemy import create_engine  # noqa: PLC0415 - Loaded when a job needs it.
+    from sqlalchemy.pool import NullPool  # noqa: PLC0415 - As above.
+
+    return create_engine(url, poolclass=NullPool, connect_args=options)
+
+
+def _keep_alive(connection: socket.socket) -> None:
+    """A server that vanished is noticed in about a minute; PyMySQL asks for that, without times."""
+    if connection.family == socket.AF_UNIX:
+        return
+    for name, value in _KEEPALIVE.items():
+        if (option := getattr(socket, name, None)) is not None:  # Not every system has each.
+            connection.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def _each(result: "CursorResult[Any]") -> Iterator[Sequence[object]]:

@@ -1,5 +1,7 @@
 """Owns what every database offers to the kind `Query`, and how its errors are worded."""
 
+import os
+import socket
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
@@ -55,6 +57,12 @@ class Session(Protocol):
 
     def close(self) -> None:
         """Undo what is not lasting, and release everything."""
+
+
+def shut_down(descriptor: int) -> None:
+    """End both directions of a connection, for a thread that waits for its socket."""
+    with socket.socket(fileno=os.dup(descriptor)) as twin:
+        twin.shutdown(socket.SHUT_RDWR)
 
 
 class Failure(NamedTuple):
