@@ -37,7 +37,7 @@ from workers.kinds.progress import ProgressPipe
 from workers.trouble import starting
 
 _CHILD: Final = find_spec("workers.kinds.python_child")
-_REPLY_BYTES_MAX: Final = limits.OUTPUT_BYTES_MAX + 64 * limits.KIB
+_ERROR_BYTES_MAX: Final = 64 * limits.KIB  # What a reply may have besides an output.
 # Client, interpreter, path, environment.
 Key: TypeAlias = tuple[str | None, str, tuple[str, ...], tuple[tuple[str, str], ...]]
 
@@ -74,7 +74,7 @@ class _Request(msgspec.Struct, frozen=True, kw_only=True):
     kwargs: dict[str, Any]
     env: dict[str, str]
     directory: str
-    output_bytes_max: int = limits.OUTPUT_BYTES_MAX
+    output_bytes_max: int
 
 
 class _Reply(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,6 +109,7 @@ class _Child:
     async def call(self, request: _Request, report: Reporter) -> _Reply:
         """Make one call; raises JobFailed if the child does not live to see its end."""
         reply: bytes | None = None
+        bytes_max = request.output_bytes_max + _ERROR_BYTES_MAX
         pump = OutputPump(self.output, report)
         self._progress.clear()
         async with trio.open_nursery() as nursery:
@@ -117,7 +118,7 @@ class _Child:
                 async with self._progress.reported(report), trio.open_nursery() as race:
                     # What the child forked may keep the pipes open, so both are watched.
                     race.start_soon(self._watch, race.cancel_scope)
-                    reply = await self._exchange(msgspec.json.encode(request) + b"\n")
+                    reply = await self._exchange(msgspec.json.encode(request) + b"\n", bytes_max)
                     race.cancel_scope.cancel()
             finally:
                 if reply is None:
@@ -128,7 +129,7 @@ class _Child:
                 words, exit_code = describe_exit(await self.process.wait())
             msg = f"the interpreter {words} before the function returned"
             if self._too_long:
-                msg = f"what the function returned or raised has over {_REPLY_BYTES_MAX} bytes"
+                msg = f"what the function returned or raised has over {bytes_max} bytes"
             raise JobFailed(msg, exit_code=exit_code)
         return _reply.decode(reply)
 
@@ -146,14 +147,14 @@ class _Child:
         await self.process.wait()
         scope.cancel()
 
-    async def _exchange(self, line: bytes) -> bytes | None:
+    async def _exchange(self, line: bytes, bytes_max: int) -> bytes | None:
         """Send a request and return its reply; None if the child closed a pipe."""
         try:
             await self._requests.send_all(line)
             reply = bytearray()
             while not reply.endswith(b"\n"):
                 data = await self._replies.receive_some()
-                self._too_long = len(reply) > _REPLY_BYTES_MAX
+                self._too_long = len(reply) > bytes_max
                 if self._too_long:
                     self.process.signal(signal.SIGKILL)
                 if self._too_long or not data:
@@ -179,7 +180,8 @@ class Python(Kind[PythonParams]):
         "path": Code("which modules are imported", "write the path, or use one job for each"),
     }
 
-    def __init__(self) -> None:
+    def __init__(self, output_bytes_max: int = limits.OUTPUT_BYTES_MAX) -> None:
+        self._output_bytes_max = output_bytes_max
         self._idle: OrderedDict[_Child, Key] = OrderedDict()  # Longest idle first.
 
     async def run(self, job: Job, params: PythonParams, report: Reporter) -> Result:
@@ -215,6 +217,7 @@ class Python(Kind[PythonParams]):
                 kwargs=params.kwargs,
                 env=job_environment(job),
                 directory=str(directory),
+                output_bytes_max=self._output_bytes_max,
             )
             reply = await child.call(request, report)
         finally:

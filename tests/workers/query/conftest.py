@@ -1,7 +1,7 @@
 """Owns the databases that tests of the kind `Query` use, each started once for all of them."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 
@@ -41,11 +41,15 @@ def mariadb() -> Iterator[MariaDBServer]:
 
 
 @pytest.fixture
-def query(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Runs]:
+async def query(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[Callable[..., Runs]]:
     """Runs the kind with these connections: names, and their URLs or addresses."""
+    kinds: list[Query] = []
 
     def made(**connections: str | Address) -> Runs:
         kind = Query()
+        kinds.append(kind)
         addresses = {
             name: each if isinstance(each, Address) else Address(each)
             for name, each in connections.items()
@@ -53,4 +57,6 @@ def query(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Runs]:
         kind.configure(WorkerSettings(connections=addresses))
         return Runs(kind, tmp_path_factory.mktemp("runs"))  # type: ignore[arg-type]
 
-    return made
+    yield made
+    for each in kinds:
+        await each.aclose()

@@ -1,39 +1,35 @@
 """Decides which database the URL of a connection means, and how it is opened."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from control.model.errors import JobFailed
 from control.model.worker_settings import Address
 from workers.kinds.extras import needs_extra
-from workers.kinds.query.duckdb_files import DuckDB
+from workers.kinds.query.embedded_child import ENGINES
 from workers.kinds.query.postgresql import PostgreSQL
-from workers.kinds.query.relational import MySQL, SQLite
-from workers.kinds.query.session import Session
+from workers.kinds.query.relational import MySQL
+from workers.kinds.query.session import ServerSession
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
-_DATABASES: Final[dict[str, type[Session]]] = {
+_SERVERS: Final[dict[str, type[PostgreSQL | MySQL]]] = {
     "postgresql": PostgreSQL,
     "mysql": MySQL,
     "mariadb": MySQL,
-    "sqlite": SQLite,
-    "duckdb": DuckDB,
 }
 
 
-class Database(NamedTuple):
-    """What a connection of the worker's config leads to."""
+class Server(NamedTuple):
+    """A database that is a server."""
 
-    kind: type[Session]
-    open: Callable[[], Session]  # Blocks; raises the driver's errors.
-    secrets: tuple[str, ...]
+    kind: type[ServerSession]
+    open: Callable[[], ServerSession]  # Blocks; raises the driver's errors.
 
 
-def database(name: str, address: Address, label: str, directory: Path) -> Database:
-    """Read the URL; raises JobFailed. `label` and `directory`: of the job."""
+def read_url(name: str, address: Address) -> "URL":
+    """Read the URL of the connection of this name; raises JobFailed."""
     with needs_extra("query", "the kind Query"):
         from sqlalchemy import make_url  # noqa: PLC0415 - Loaded when a job needs it.
         from sqlalchemy.exc import ArgumentError  # noqa: PLC0415 - As above.
@@ -45,21 +41,17 @@ def database(name: str, address: Address, label: str, directory: Path) -> Databa
     if address.secret is not None:
         url = url.set(password=address.secret)
     scheme = url.get_backend_name()
-    kind = _DATABASES.get(scheme)
-    if kind is None:
-        known = ", ".join(_DATABASES)
+    if scheme not in _SERVERS | ENGINES:
+        known = ", ".join(_SERVERS | ENGINES)
         msg = f"the connection {name} is to {scheme}, which Query cannot use; it can use {known}"
         raise JobFailed(msg, final=True)
-
-    def opening() -> Session:
-        if kind is PostgreSQL:
-            return PostgreSQL(url.set(drivername="postgresql+psycopg"), label)
-        if kind is MySQL:
-            return MySQL(url.set(drivername="mysql+pymysql"), label)
-        return SQLite(url) if kind is SQLite else DuckDB(url, directory / "spill")
-
-    return Database(kind, opening, _secrets(url))
+    return url
 
 
-def _secrets(url: "URL") -> tuple[str, ...]:
-    return (str(url.password),) if url.password else ()
+def server_of(url: "URL", label: str) -> Server | None:
+    """The server that a URL leads to, which sees the label; None: an engine without one."""
+    kind = _SERVERS.get(url.get_backend_name())
+    if kind is None:
+        return None
+    driver = "postgresql+psycopg" if kind is PostgreSQL else "mysql+pymysql"
+    return Server(kind, lambda: kind(url.set(drivername=driver), label))

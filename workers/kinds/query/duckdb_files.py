@@ -1,11 +1,10 @@
-"""Owns DuckDB inside of the worker: a database file, or none, and the directories of its files.
+"""Owns DuckDB inside of this process: a database file, or none, and the directories of its files.
 
 DuckDB reads and writes what this process may, so its SQL reaches only the directories that the
 connection's URL names, and cannot change that.
 """
 
 import re
-import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -33,7 +32,6 @@ _AGAIN: Final = frozenset(
         *("InternalException", "InterruptException", "HTTPException", "FatalException"),
     )
 )
-_opening: Final = threading.Lock()  # Connections to one file share its settings.
 
 
 class DuckDB:
@@ -50,18 +48,14 @@ class DuckDB:
         config: dict[str, Any] = {"memory_limit": _MEMORY, **settings}
         if not url.database:
             config.setdefault("temp_directory", str(spill))
-        with _opening:
-            self._connection = duckdb.connect(url.database or ":memory:", config=config)
-            try:
-                self._close_off([str(Path(each).resolve()) for each in directories])
-            except BaseException:
-                self._connection.close()
-                raise
+        self._connection = duckdb.connect(url.database or ":memory:", config=config)
+        try:
+            self._close_off([str(Path(each).resolve()) for each in directories])
+        except BaseException:
+            self._connection.close()
+            raise
 
     def _close_off(self, directories: Sequence[str]) -> None:
-        locked = self._connection.execute("SELECT current_setting('lock_configuration')").fetchone()
-        if locked == (True,):
-            return  # By the job that has the same file open.
         # The bar is what measures progress; it is not to be seen.
         self._connection.execute("SET enable_progress_bar = true")
         self._connection.execute("SET enable_progress_bar_print = false")
@@ -120,15 +114,8 @@ class DuckDB:
         """Commit: what changes something was executed before its first row was there."""
         self._connection.commit()
 
-    def cancel(self) -> None:
-        """Interrupt it, from any thread."""
-        self._connection.interrupt()
-
-    def sever(self) -> None:
-        """There is nothing between us."""
-
     def progress(self) -> float | None:
-        """As DuckDB estimates it."""
+        """How much of the statement is done, from 0 to 1, as DuckDB estimates it."""
         done = self._connection.query_progress()
         return done / 100 if 0 <= done <= 100 else None  # noqa: PLR2004 - Percent.
 

@@ -1,23 +1,26 @@
 """Owns the kind `Query`: one SQL statement over a connection of the worker's config."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final
 
 import msgspec
 from msgspec import Meta, Raw
 
 from control.model import limits
-from control.model.clock import system_clock
 from control.model.errors import JobFailed
 from control.model.kinds import Job, Kind, Reporter, Result
 from control.model.surroundings.base import Code, Surroundings
 from control.model.worker_settings import WorkerSettings
 from workers.kinds.addresses import hide, unknown
-from workers.kinds.query.connections import database
-from workers.kinds.query.output import Answer, details, read
+from workers.kinds.query.connections import read_url, server_of
+from workers.kinds.query.embedded import Embedded
+from workers.kinds.query.execution import Answered, Execution
+from workers.kinds.query.output import Answer, details
 from workers.kinds.query.running import Running
-from workers.kinds.query.session import Session
 from workers.kinds.query.statement import Statement
+
+if TYPE_CHECKING:
+    from sqlalchemy import URL
 
 _SQL: Final = Code(
     "what the database executes",
@@ -72,57 +75,54 @@ class Query(Kind[QueryParams]):
     summary: ClassVar[str] = "Execute one SQL statement; the output is its rows."
     params = QueryParams
     surroundings: ClassVar[Mapping[str, Surroundings]] = {"sql": _SQL}
-    wants_directory: ClassVar[bool] = True  # DuckDB writes there what exceeds its memory.
 
     def __init__(self) -> None:
         self._settings = WorkerSettings()
-        self._steady_ms = system_clock().steady_ms
+        self._embedded = Embedded()
 
     def configure(self, settings: WorkerSettings) -> None:
         """Take the connections of the worker's config."""
         self._settings = settings
 
     async def run(self, job: Job, params: QueryParams, report: Reporter) -> Result:
-        """Execute the statement; when cancelled, the server cancels it too."""
+        """Execute the statement; when cancelled, it is cancelled, or its process killed."""
         connections = self._settings.connections
         address = connections.get(params.connection)
         if address is None:
             raise unknown("connection", params.connection, connections)
-        label = f"taskplane run {job.run_id} job {job.job_id} attempt {job.attempt}"
-        goal = database(params.connection, address, label, job.directory)
-        statement = Statement(params.sql, params.parameters)
-        seconds = 0.0
-        sent: Statement | None = None
-
-        def use(session: Session) -> Answer:
-            nonlocal seconds, sent
-            sent = statement
-            began_ms = self._steady_ms()
-            answer = read(session.execute(statement), params.limit)
-            session.finish(truncated=answer.truncated)
-            seconds = (self._steady_ms() - began_ms) / 1000
-            return answer
-
+        url = read_url(params.connection, address)
         try:
-            answer = await Running(goal.open, use).run(report.progress)
-        except JobFailed:
-            raise
-        except Exception as error:
-            failure = goal.kind.failure(error, sent)
-            if failure is None:
-                raise
-            what = "the statement failed" if sent else f"no connection to {params.connection}"
+            answered = await self._execute(url, job, params, report)
+        except JobFailed as error:
             more = details(params.connection, params.sql, Answer(row_count=None), 0.0)
             raise JobFailed(
-                hide(f"{what}: {failure}", goal.secrets),
-                final=failure.final,
+                hide(str(error), (str(url.password),) if url.password else ()),
+                final=error.final,
                 details=Raw(msgspec.json.encode(more)),
-            ) from None  # The driver's error may have values and passwords in it.
+            ) from None
+        answer, seconds = answered.answer, answered.seconds
         await report.log(_summary(params.connection, answer, seconds))
         more = details(params.connection, params.sql, answer, seconds)
         return Result(
             output=Raw(msgspec.json.encode(answer)), details=Raw(msgspec.json.encode(more))
         )
+
+    async def aclose(self) -> None:
+        """End the processes of engines that are kept for the next job."""
+        await self._embedded.aclose()
+
+    async def _execute(
+        self, url: "URL", job: Job, params: QueryParams, report: Reporter
+    ) -> Answered:
+        label = f"taskplane run {job.run_id} job {job.job_id} attempt {job.attempt}"
+        server = server_of(url, label)
+        if server is None:
+            arguments = msgspec.structs.asdict(params)
+            return await self._embedded.execute(url, arguments, job, report)
+        statement = Statement(params.sql, params.parameters)
+        execution = Execution(params.connection, server.kind, statement, params.limit)
+        with execution.in_words():
+            return await Running(server.open, execution.use).run()
 
 
 def _summary(connection: str, answer: Answer, seconds: float) -> str:

@@ -168,10 +168,6 @@ class PostgreSQL:
         """Both directions end for the thread that waits for the socket."""
         shut_down(self._connection.fileno())
 
-    def progress(self) -> float | None:
-        """PostgreSQL does not say."""
-        return None
-
     def close(self) -> None:
         """What is not committed is rolled back."""
         self._connection.close()

@@ -77,10 +77,6 @@ class _Engine:
         """End a result that is not read to its end."""
         self._connection.invalidate()
 
-    def progress(self) -> float | None:
-        """These drivers do not say."""
-        return None
-
     def close(self) -> None:
         """What is not committed is rolled back."""
         self._connection.close()
@@ -152,7 +148,7 @@ class SQLite(_Engine):
 
     def __init__(self, url: "URL") -> None:
         """Open the file."""
-        super().__init__(url.set(drivername="sqlite"), {"check_same_thread": False})
+        super().__init__(url.set(drivername="sqlite"), {})
         self.driver.text_factory = _text_or_bytes
         self.driver.set_authorizer(_refuse_files)
 
@@ -172,13 +168,6 @@ class SQLite(_Engine):
     def _rows(self, result: "CursorResult[Any]", description: Sequence[Any]) -> Rows:
         columns = [Column(str(each[0]), "") for each in description]
         return Rows(columns, _observed(_each(result), columns))
-
-    def cancel(self) -> None:
-        """Interrupt it, from any thread."""
-        self.driver.interrupt()
-
-    def sever(self) -> None:
-        """There is nothing between us."""
 
 
 def _engine(url: "URL", options: dict[str, Any]) -> "Engine":

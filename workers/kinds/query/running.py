@@ -6,13 +6,13 @@ last the thread is left behind: it closes the connection when it can.
 """
 
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Final, Generic, TypeVar
 
 import trio
 
 from control.model import limits
-from workers.kinds.query.session import Session
+from workers.kinds.query.session import ServerSession
 
 T = TypeVar("T")
 
@@ -27,22 +27,23 @@ class Stopped(Exception):
 class Running(Generic[T]):
     """A session from its opening to its end. `use` gets it, in a thread."""
 
-    def __init__(self, opening: Callable[[], Session], use: Callable[[Session], T]) -> None:
+    def __init__(
+        self, opening: Callable[[], ServerSession], use: Callable[[ServerSession], T]
+    ) -> None:
         self._opening = opening
         self._use = use
-        self._session: Session | None = None
+        self._session: ServerSession | None = None
         self._stopped = False
         self._in_use = threading.Lock()  # By a thread other than the statement's own.
         self._done = trio.Event()
 
-    async def run(self, on_progress: Callable[[float], Awaitable[None]]) -> T:
+    async def run(self) -> T:
         """Return what `use` returns, or raise what it raises."""
         answers: list[T] = []
         errors: list[Exception] = []
         thread = trio.CancelScope(shield=True)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._stop_when_cancelled, thread)
-            nursery.start_soon(self._follow, on_progress)
             with thread:
                 try:
                     answers.append(await _in_thread(self._work))
@@ -98,20 +99,6 @@ class Running(Generic[T]):
         # Without the lock, which an order to cancel may hold that the server does not take.
         if (session := self._session) is not None:
             _attempt(session.sever)
-
-    async def _follow(self, on_progress: Callable[[float], Awaitable[None]]) -> None:
-        while True:
-            await trio.sleep(limits.SQL_PROGRESS_S)
-            if (fraction := self._progress()) is not None:
-                await on_progress(fraction)
-
-    def _progress(self) -> float | None:
-        if not self._in_use.acquire(blocking=False):
-            return None
-        try:
-            return None if self._session is None else self._session.progress()
-        finally:
-            self._in_use.release()
 
 
 async def _in_thread(work: Callable[[], T]) -> T:

@@ -25,10 +25,7 @@ class Changed(msgspec.Struct, frozen=True):
 
 
 class Session(Protocol):
-    """One connection of one job. Methods are called in threads, `cancel` and `sever` in another.
-
-    They raise the driver's errors, of which `failure` makes ours.
-    """
+    """One connection of one job. It raises the driver's errors; `failure` makes ours of them."""
 
     @staticmethod
     def failure(error: Exception, statement: Statement | None) -> "Failure | None":
@@ -46,17 +43,18 @@ class Session(Protocol):
         A statement that may change something is executed to its end first.
         """
 
+    def close(self) -> None:
+        """Undo what is not lasting, and release everything."""
+
+
+class ServerSession(Session, Protocol):
+    """A connection to a server, used in a thread; `cancel` and `sever` are called in another."""
+
     def cancel(self) -> None:
         """Ask the server to cancel what it executes; does nothing between statements."""
 
     def sever(self) -> None:
         """Break the connection under a thread that waits for an answer; the last resort."""
-
-    def progress(self) -> float | None:
-        """How much of the statement is done, from 0 to 1; None: the driver does not say."""
-
-    def close(self) -> None:
-        """Undo what is not lasting, and release everything."""
 
 
 def shut_down(descriptor: int) -> None:
