@@ -113,6 +113,7 @@ LOSSLESS = [
     ),
     ("'-infinity'::timestamptz", "-infinity", "timestamp with time zone"),
     ("'1 month 2 days'::interval", "1 mon 2 days", "interval"),
+    ("'[1e999]'::json", "[1e999]", "json"),
     ("'{\"a\": [1, 2.50]}'::jsonb", {"a": [1, 2.5]}, "jsonb"),
     ("ARRAY['2026-01-31'::date, NULL]", ["2026-01-31", None], "date[]"),
     ("ARRAY[[1, 2], [3, 4]]", [[1, 2], [3, 4]], "integer[]"),

@@ -24,8 +24,10 @@ _HOURS_ONLY: Final = 3
 def json_form(value: object) -> object:
     """What `msgspec.json.encode` writes so that nothing of the value is lost."""
     match value:
-        case None | bool() | str() | msgspec.Raw():
+        case None | bool() | str():
             form: object = value
+        case msgspec.Raw():
+            form = value if _can_be_read(value) else bytes(value).decode(errors="replace")
         case int():
             form = value if abs(value) < limits.NUMBER_MAX else str(value)
         case float():
@@ -63,6 +65,15 @@ def clock_form(value: datetime.timedelta) -> str:
     hours, minute = divmod(minutes, 60)
     fraction = f".{rest.microseconds:06}" if rest.microseconds else ""
     return f"{sign}{hours:02}:{minute:02}:{second:02}{fraction}"
+
+
+def _can_be_read(json: msgspec.Raw) -> bool:
+    """Databases take more for JSON than its readers do: NaN, 1e999, numbers of 5,000 digits."""
+    try:
+        msgspec.json.decode(json)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return False
+    return True
 
 
 def _not_finite(value: float) -> str:
