@@ -87,6 +87,15 @@ async def test_no_other_file_is_opened(sales: Runs, tmp_path: Path, sql: str) ->
     assert not file.exists()
 
 
+async def test_only_harmless_pragmas_are_taken(sales: Runs, tmp_path: Path) -> None:
+    for sql in (f"temp_store_directory = '{tmp_path}'", "HARD_HEAP_LIMIT = 1", "locking_mode"):
+        assert "(SQLITE_AUTH)" in str(await failure(sales, f"PRAGMA {sql}"))
+    await ask(sales, "CREATE TABLE t (id INTEGER)")
+    assert (await ask(sales, "SELECT name FROM pragma_table_info('t')"))["rows"] == [["id"]]
+    await ask(sales, "PRAGMA User_Version = 3")
+    assert (await ask(sales, "PRAGMA user_version"))["rows"] == [[3]]
+
+
 async def test_a_cancelled_statement_ends(sales: Runs) -> None:
     endless = (
         "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) FROM n"

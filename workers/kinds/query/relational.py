@@ -33,6 +33,19 @@ _KEEPALIVE: Final = {
     "TCP_KEEPCNT": 3,  # so often.
     "TCP_USER_TIMEOUT": 30_000,  # Milliseconds until what was sent is acknowledged.
 }
+# What describes, checks, or changes this file only. Some others are of the whole process, or write
+# elsewhere.
+_PRAGMAS: Final = frozenset(
+    (
+        *("application_id", "user_version", "schema_version", "data_version", "encoding"),
+        *("table_info", "table_xinfo", "table_list", "index_info", "index_list", "index_xinfo"),
+        *("foreign_key_list", "foreign_key_check", "foreign_keys", "defer_foreign_keys"),
+        *("integrity_check", "quick_check", "optimize", "analysis_limit", "wal_checkpoint"),
+        *("page_count", "page_size", "freelist_count", "auto_vacuum", "incremental_vacuum"),
+        *("journal_mode", "synchronous", "busy_timeout", "cache_size", "query_only"),
+        *("collation_list", "function_list", "module_list", "pragma_list", "compile_options"),
+    )
+)
 _STORAGE: Final = {int: "integer", float: "real", str: "text", bytes: "blob"}
 
 
@@ -150,7 +163,7 @@ class SQLite(_Engine):
         """Open the file."""
         super().__init__(url.set(drivername="sqlite"), {})
         self.driver.text_factory = _text_or_bytes
-        self.driver.set_authorizer(_refuse_files)
+        self.driver.set_authorizer(_permission)
 
     @staticmethod
     def failure(error: Exception, statement: Statement | None) -> Failure | None:  # noqa: ARG004 - The interface of all sessions.
@@ -247,9 +260,11 @@ def _text_or_bytes(value: bytes) -> str | bytes:
         return value
 
 
-def _refuse_files(action: int, file: str | None, *_: object) -> int:
+def _permission(action: int, name: str | None, *_: object) -> int:
     import sqlite3  # noqa: PLC0415 - Beside its use.
 
     # VACUUM attaches a file without a name.
-    refused = action == sqlite3.SQLITE_ATTACH and file != ""
+    refused = action == sqlite3.SQLITE_ATTACH and name != ""
+    if action == sqlite3.SQLITE_PRAGMA:
+        refused = (name or "").lower() not in _PRAGMAS
     return sqlite3.SQLITE_DENY if refused else sqlite3.SQLITE_OK
