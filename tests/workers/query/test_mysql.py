@@ -4,7 +4,7 @@ import json
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 import trio
@@ -147,9 +147,10 @@ class Relay:
                 threading.Thread(target=self._forward, args=(source, target), daemon=True).start()
 
     def _forward(self, source: socket.socket, target: socket.socket) -> None:
-        while data := source.recv(65_536):
-            if self.forwards:
-                target.sendall(data)
+        with suppress(OSError):  # Either end may be closed by now.
+            while data := source.recv(65_536):
+                if self.forwards:
+                    target.sendall(data)
         self.left.release()
 
     def close(self) -> None:
