@@ -140,6 +140,13 @@ async def test_white_space_costs_no_time(files: Runs) -> None:
     assert output["rows"] == [[1]]
 
 
+async def test_columns_have_the_names_that_the_statement_gives(files: Runs) -> None:
+    for last in ("3", "DATE '2020-01-01'"):
+        output = await ask(files, f"SELECT 1 AS a, 2 AS a, {last} AS A")
+        assert isinstance(output["columns"], list)
+        assert [each["name"] for each in output["columns"]] == ["a", "a", "A"]
+
+
 async def test_jobs_share_a_file_and_count_what_they_change(
     query: Callable[..., Runs], tmp_path: Path
 ) -> None:

@@ -101,7 +101,8 @@ class DuckDB:
         """The columns of a query; None: it cannot be part of another one, or is wrong."""
         import duckdb  # noqa: PLC0415 - Loaded when a job needs it.
 
-        sql = f"SELECT * FROM (\n{_unended(statement.numbered)}\n) LIMIT 0"
+        # As a part of FROM it would have columns of one name renamed.
+        sql = f"(\n{_unended(statement.numbered)}\n) LIMIT 0"
         try:
             described = self._connection.execute(sql, list(statement.values.values())).description
         except duckdb.Error:
