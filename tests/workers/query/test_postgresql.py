@@ -175,6 +175,22 @@ async def test_rows_beyond_the_limit_are_counted_out_but_changed(
     assert ask("SELECT min(i) FROM more") == [(2,)]
 
 
+async def test_a_query_whose_functions_change_something_is_executed_to_its_end(
+    sales: Runs, ask: Callable[..., Rows]
+) -> None:
+    for sql in (
+        "CREATE TABLE archived (i integer)",
+        "CREATE FUNCTION archive(i integer) RETURNS integer LANGUAGE sql VOLATILE "
+        "AS 'INSERT INTO archived VALUES (i) RETURNING i'",
+    ):
+        await sales(connection="sales", sql=sql)
+    sql = "SELECT archive(i) FROM generate_series(1, 20000) AS i"
+    output = await sales(connection="sales", sql=sql, limit=2)
+    assert isinstance(output, dict)
+    assert (output["row_count"], output["truncated"]) == (2, True)
+    assert ask("SELECT count(*) FROM archived") == [(20_000,)]
+
+
 async def test_a_huge_result_is_cut_and_its_statement_ends(
     sales: Runs, ask: Callable[..., Rows]
 ) -> None:

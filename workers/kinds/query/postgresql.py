@@ -4,6 +4,7 @@ A statement is its own transaction. Rows are never all in memory: psycopg stream
 """
 
 from collections.abc import Generator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -37,6 +38,7 @@ _TYPED: Final = frozenset(
 _JSON: Final = frozenset(("json", "jsonb"))
 _TIMES: Final = frozenset(("timestamp", "timestamptz"))
 _CHECK_SINCE: Final = 140_000
+_CHANGED: Final = "SELECT backend_xid IS NOT NULL FROM pg_stat_activity WHERE pid = %s"
 _TYPES: Final = (
     "SELECT format_type(oid, mod) FROM unnest($1::oid[], $2::int[]) "
     "WITH ORDINALITY AS each (oid, mod, at) ORDER BY at"
@@ -58,7 +60,8 @@ class PostgreSQL:
             "tcp_user_timeout": 30_000,
             **options,
         }
-        self._connection = psycopg.connect(*arguments, autocommit=True, **options)
+        self._connect = partial(psycopg.connect, *arguments, autocommit=True, **options)
+        self._connection = self._connect()
         self._stream: Generator[Sequence[object], None, None] | None = None
         self._reads_only = False
         try:
@@ -155,10 +158,20 @@ class PostgreSQL:
         """What only reads is cancelled; anything else goes on to its end."""
         if self._stream is None:
             return
-        if truncated and not self._reads_only:
+        if truncated and (not self._reads_only or self._has_changed()):
             for _ in self._stream:
                 pass
         self._stream.close()
+
+    def _has_changed(self) -> bool:
+        """Whether the statement has changed something so far, by a function in it, say.
+
+        Seen from a connection of its own: only then has its transaction a number.
+        """
+        with self._connect() as second:
+            pid = self._connection.info.backend_pid
+            row = second.execute(_CHANGED, [pid]).fetchone()
+        return row is None or bool(row[0])  # None: somebody between us has another connection.
 
     def cancel(self) -> None:
         """By a connection of its own, as PostgreSQL wants it."""

@@ -51,7 +51,7 @@ class Statement:
 
     @property
     def reads_only(self) -> bool:
-        """Whether it surely changes nothing, so that it may be stopped once enough is read."""
+        """Whether its text changes nothing; functions that it calls may."""
         return bool(_READS.match(self.sql)) and not _WRITES.search(self.sql)
 
     def position(self, index: int) -> Position:
