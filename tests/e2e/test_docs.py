@@ -147,7 +147,7 @@ def test_the_workers_config_of_a_page_is_read(block: Block) -> None:
     kinds = installed_kinds()
     tables = msgspec.convert(tomllib.loads(block.text), Tables)
     for kind in kinds.of_workers().values():
-        kind().configure(settings_of(tables, {}))
+        kind().configure(settings_of(tables, {"OPS_PASSWORD": "p", "SALES_PASSWORD": "p"}))
 
 
 @pytest.mark.parametrize("page", KINDS, ids=page_ids)

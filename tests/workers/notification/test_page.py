@@ -27,7 +27,7 @@ def test_the_example_of_the_page(mail: Mail, tmp_path: Path) -> None:
     data = tmp_path / "data"
     environ = {ENV_WORKER_CONFIG: str(tmp_path / "worker.toml"), "OPS_PASSWORD": "s3cret"}
     command = [str(Path(sys.executable).parent / "tpctl"), "--data-dir", str(data)]
-    command += ["run", "submit", "report.yaml", "--input", '{"day": "2026-01-31"}', "--wait"]
+    command += ["run", "submit", "notice.yaml", "--input", '{"day": "2026-01-31"}', "--wait"]
     with start_control(data), start_worker(data, slots=1, name="local", environ=environ):
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
