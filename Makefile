@@ -43,9 +43,9 @@ shots: $(STAMP) ## Take the pictures of the console, and accept their texts (TAK
 # Processes that test side by side, each with a Kafka of its own: much of the time is waiting.
 TESTERS ?= 2
 
-test: lint types contracts ## Everything CI runs: lint, types, contracts, then all tests
+test: lint types contracts ## Everything CI runs: lint, types, contracts, tests without Kubernetes
 	@printf '\n== Tests\n'
-	@$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile -m 'not kubernetes'
 
 unit: $(STAMP) ## The tests that start no process
 	@$(BIN)/python -m pytest -m 'not e2e and not kafka and not kubernetes'
