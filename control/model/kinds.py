@@ -141,7 +141,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BaseKind(Generic[P]):
-    """What a definition has to say of a job, whoever executes it."""
+    """What a definition says of a job, whichever program executes it."""
 
     name: ClassVar[str]
     version: ClassVar[str]

@@ -14,7 +14,7 @@ class Gate:
         self._open = True
         self._connections: set[trio.CancelScope] = set()
         self.port = 0
-        self.refused = trio.Event()  # Somebody has tried since the last `cut`.
+        self.refused = trio.Event()  # A client has tried since the last `cut`.
 
     def cut(self) -> None:
         """End all connections, and take no others."""

@@ -83,7 +83,7 @@ class Web:
                 self.change(step["value"]["spec"]["containers"][0]["image"])
 
     def change(self, image: str) -> None:
-        """Somebody sets another image."""
+        """Another client sets another image."""
         self.image = image
         self.version += 1
         self.metadata["generation"] += 1

@@ -34,7 +34,7 @@ class Log(msgspec.Struct):
     finished: dict[tuple[int, int], tuple[int, int]] = {}  # By attempt: where.
     leases: set[Lease] = set()  # That were given out.
     topics: int = 0  # How often the topic of results was made.
-    leases_lost: bool = False  # Whoever was being stopped then has no end: nobody has its lease.
+    leases_lost: bool = False  # An attempt that was being stopped has no end then.
 
     def copy(self) -> "Log":
         """As it is now."""

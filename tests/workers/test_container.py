@@ -161,7 +161,7 @@ async def test_its_labels_say_whose_it_is(container: Runs, podman: Podman) -> No
         nursery.cancel_scope.cancel()
 
 
-async def test_a_container_that_somebody_kills(container: Runs, podman: Podman) -> None:
+async def test_a_container_that_another_program_kills(container: Runs, podman: Podman) -> None:
     async with trio.open_nursery() as nursery:
         ended = trio.Event()
 

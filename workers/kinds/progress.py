@@ -20,7 +20,7 @@ from control.model.values import show
 from workers.trouble import WorkerTrouble
 
 _READ_BYTES: Final = 64 * limits.KIB
-_READS_MAX: Final = 16  # At once; whoever fills the pipe faster waits for the next turn.
+_READS_MAX: Final = 16  # At once; a job that fills the pipe faster waits for the next turn.
 _TAIL_BYTES: Final = 64  # Of what was written: the newest number is at its end.
 
 

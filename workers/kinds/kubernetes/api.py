@@ -1,7 +1,6 @@
 """Owns an attempt's connection to an API server: its requests, and in words what became of them."""
 
 import os
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from http import HTTPStatus
@@ -17,6 +16,7 @@ from control.model import limits
 from control.model.errors import JobFailed
 from control.model.worker_settings import KubernetesTable
 from workers.kinds.http import describe_failure
+from workers.kinds.keepalive import KEEPALIVE
 from workers.kinds.kubernetes.credentials import ClusterCredentials, load
 from workers.kinds.kubernetes.objects import ApiStatus
 from workers.trouble import WorkerTrouble, of_exhaustion
@@ -29,13 +29,6 @@ MERGE_PATCH: Final = "application/merge-patch+json"
 APPLY_PATCH: Final = "application/apply-patch+yaml"  # JSON is YAML.
 _PASSING: Final = frozenset({429, 500, 502, 503, 504})
 _FINAL: Final = frozenset({400, 403, 405, 413, 415, 422})  # The same again would be refused again.
-# A peer that is gone without a word is noticed after a minute, also where nothing is ever sent.
-_KEEPALIVE: Final = (
-    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 30),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
-    (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
-)
 _LOADING: Final = trio.CapacityLimiter(4)
 _status: Final = msgspec.json.Decoder(ApiStatus)
 
@@ -94,7 +87,7 @@ class KubernetesApi:
                 proxy=credentials.proxy,
                 # Logs and watches are the bound.
                 limits=httpx.Limits(max_connections=None, max_keepalive_connections=4),
-                socket_options=list(_KEEPALIVE),
+                socket_options=list(KEEPALIVE),
             ),
             trust_env=False,
         )

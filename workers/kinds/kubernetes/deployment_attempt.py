@@ -240,7 +240,7 @@ class DeploymentAttempt:
         return read(_deployment, await self._api.call("get", DEPLOYMENTS, self._change.name))
 
     def _is_own(self, deployment: Deployment, applied: AppliedChange) -> bool:
-        """Whether nobody has changed it since this attempt, not even the next one."""
+        """Whether it is unchanged since this attempt, not even the next one."""
         marks = applied.body["metadata"]["annotations"]
         there = deployment.metadata.annotations
         return (

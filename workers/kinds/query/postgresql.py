@@ -171,7 +171,7 @@ class PostgreSQL:
         with self._connect() as second:
             pid = self._connection.info.backend_pid
             row = second.execute(_CHANGED, [pid]).fetchone()
-        return row is None or bool(row[0])  # None: somebody between us has another connection.
+        return row is None or bool(row[0])  # None: a pooler has another connection.
 
     def cancel(self) -> None:
         """By a connection of its own, as PostgreSQL wants it."""

@@ -13,6 +13,7 @@ import msgspec
 from control.model import limits
 from control.model.details import Column
 from workers.kinds.extras import needs_extra
+from workers.kinds.keepalive import KEEPALIVE
 from workers.kinds.query.session import Changed, Failure, Rows, shut_down
 from workers.kinds.query.statement import Statement
 
@@ -27,12 +28,7 @@ _SQLITE_AGAIN: Final = (
     *("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_IOERR", "SQLITE_FULL", "SQLITE_NOMEM"),
     *("SQLITE_CANTOPEN", "SQLITE_INTERRUPT", "SQLITE_PROTOCOL"),
 )
-_KEEPALIVE: Final = {
-    "TCP_KEEPIDLE": 30,  # Seconds,
-    "TCP_KEEPINTVL": 10,  # between which it is asked
-    "TCP_KEEPCNT": 3,  # so often.
-    "TCP_USER_TIMEOUT": 30_000,  # Milliseconds until what was sent is acknowledged.
-}
+_ACKNOWLEDGED_MS: Final = 30_000  # What was sent is, within this.
 # What describes, checks, or changes this file only. Some others are of the whole process, or write
 # elsewhere.
 _PRAGMAS: Final = frozenset(
@@ -194,9 +190,10 @@ def _keep_alive(connection: socket.socket) -> None:
     """A server that vanished is noticed in about a minute; PyMySQL asks for that, without times."""
     if connection.family == socket.AF_UNIX:
         return
-    for name, value in _KEEPALIVE.items():
-        if (option := getattr(socket, name, None)) is not None:  # Not every system has each.
-            connection.setsockopt(socket.IPPROTO_TCP, option, value)
+    for option in KEEPALIVE:
+        connection.setsockopt(*option)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):  # Not every system has it.
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _ACKNOWLEDGED_MS)
 
 
 def _each(result: "CursorResult[Any]") -> Iterator[Sequence[object]]:
