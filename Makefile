@@ -41,11 +41,11 @@ shots: $(STAMP) ## Take the pictures of the console, and accept their texts (TAK
 	@$(BIN)/python -m bench.shots $(TAKES)
 
 # Processes that test side by side, each with a Kafka of its own: much of the time is waiting.
-TESTERS ?= 2
+TESTERS ?= 3
 
-test: lint types contracts ## Everything CI runs: lint, types, contracts, tests without Kubernetes
+test: lint types contracts ## Everything CI runs: lint, types, contracts, then all tests
 	@printf '\n== Tests\n'
-	@$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile -m 'not kubernetes'
+	@$(BIN)/python -m pytest -n $(TESTERS) --dist loadfile --no-loadscope-reorder
 
 unit: $(STAMP) ## The tests that start no process
 	@$(BIN)/python -m pytest -m 'not e2e and not kafka and not kubernetes'
