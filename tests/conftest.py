@@ -2,9 +2,6 @@
 
 import gc
 import os
-import signal
-import subprocess
-import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -19,8 +16,6 @@ from bench.broker import Broker, NoBroker, obtain
 from bench.cluster import build
 from bench.cluster.simulated import SimulatedCluster
 from control.model.names import ENV_STATE_HOME
-
-BUILDING = pytest.StashKey[subprocess.Popen[bytes]]()
 
 settings.register_profile("taskplane", deadline=None)
 settings.load_profile("taskplane")
@@ -38,24 +33,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--hostile-seconds", type=float, help="how long each fuzzer of tests/hostile goes on"
     )
     parser.addoption("--hostile-seed", type=int, default=1, help="of the fuzzers of tests/hostile")
-
-
-def pytest_sessionstart(session: pytest.Session) -> None:
-    """On CI, which starts with nothing, begin to build Kubernetes while other tests run."""
-    if os.environ.get("CI") == "true" and not hasattr(session.config, "workerinput"):
-        session.config.stash[BUILDING] = subprocess.Popen(
-            ["nice", sys.executable, "-m", "bench.cluster.build"],
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-
-
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """A build that no test has waited for is ended."""
-    building = session.config.stash.get(BUILDING, None)
-    if building is not None and building.poll() is None:
-        os.killpg(building.pid, signal.SIGKILL)
-        building.wait()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
