@@ -73,6 +73,7 @@ def test_every_stretch_equals_the_sum_over_all_runs(
         begun = [max(due, NOW_MS) for due in due_ms if due < at_ms[-1]]
         assert item.runs == sum(begin <= due < end for due in begun)
         busy_ms = sum(max(min(due + length_s * 1_000, end) - max(due, begin), 0) for due in begun)
+        # Instants are whole milliseconds: the shortest run is off by 0.5 % of its length.
         assert item.slots == pytest.approx(
-            busy_ms * work / length_s / (end - begin), rel=1e-3, abs=1e-2
+            busy_ms * work / length_s / (end - begin), rel=6e-3, abs=1e-2
         )
