@@ -59,7 +59,7 @@ test-kubernetes: $(STAMP) ## The tests against a real Kubernetes control plane
 CASES ?= 10000
 
 oracle: $(STAMP) ## Play lives of schedules against a naive reference: CASES=10000
-	@$(BIN)/python -m pytest tests/services/test_schedules_by_oracle.py --schedule-cases=$(CASES)
+	@$(BIN)/python -m pytest tests/services/schedules/test_schedules_by_oracle.py --schedule-cases=$(CASES)
 
 SECONDS ?= 300
 SEED ?= 1

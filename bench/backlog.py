@@ -12,8 +12,8 @@ import httpx
 import trio
 import typer
 
-from bench.system import System, report, system
-from bench.watching import put_pipeline
+from bench.load.watching import put_pipeline
+from bench.servers.system import System, report, system
 
 NAME: Final = "bench-backlog"
 DEFINITION: Final[dict[str, object]] = {

@@ -21,10 +21,10 @@ import httpx
 import msgspec
 import typer
 
-from bench.broker import Broker, obtain
-from bench.fleet import Fleet, Process
-from bench.topics import Topics
-from bench.watching import ms
+from bench.load.watching import ms
+from bench.servers.broker import Broker, obtain
+from bench.servers.fleet import Fleet, Process
+from bench.servers.topics import Topics
 from control.model.names import Group, Topic
 from control.model.states import Outcome
 

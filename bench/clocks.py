@@ -20,7 +20,7 @@ from typing import Annotated, Any, Final
 import httpx
 import typer
 
-from bench.system import System, report, start_control
+from bench.servers.system import System, report, start_control
 
 _STEPS_S: Final = (3_600, -3_600, 30 * 86_400, -30 * 86_400)
 _PERIOD_S: Final = 5

@@ -19,10 +19,11 @@ import msgspec
 import trio
 import typer
 
-from bench import crowd, hour, pressure
-from bench.fleet import Process
+from bench import hour
+from bench.load import crowd, pressure
 from bench.onlookers import consoles, look_on
-from bench.system import System, report, system
+from bench.servers.fleet import Process
+from bench.servers.system import System, report, system
 
 _BEGIN_S: Final = 5.0  # Before each window: what has just begun is not measured.
 _SETTLED_S: Final = 12.0  # What a console asks when it begins is not what it costs all day.
@@ -76,7 +77,7 @@ def _crowded(folder: Path, workers: int, queue_size: int) -> Iterator[System]:
         system(None, slots=1, workers=0, queue_size=queue_size) as running,
     ):
         running.set_apart()  # Load and consoles come from other machines.
-        command = [sys.executable, "-m", "bench.crowd", "--gateway", running.gateway]
+        command = [sys.executable, "-m", "bench.load.crowd", "--gateway", running.gateway]
         command += ["--workers", str(workers)]
         log = folder / "crowd.log"
         process = Process("crowd", command, log, crowd.READY, running.environ())

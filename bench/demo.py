@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench.system import start_control, start_worker
+from bench.servers.system import start_control, start_worker
 
 ROOT = Path(__file__).parent.parent
 SLOTS = 4

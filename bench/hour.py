@@ -17,10 +17,10 @@ from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
+from bench.load.terminals import Terminal
 from bench.onlookers import VIEWS
-from bench.system import System, script
-from bench.terminals import Terminal
-from control.model.live import Frame
+from bench.servers.system import System, script
+from control.model.api.live import Frame
 from control.model.times import from_rfc3339, to_rfc3339
 from tui.link.recording import Entry
 

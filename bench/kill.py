@@ -15,8 +15,8 @@ import httpx
 import trio
 import typer
 
-from bench.system import System, percentile, report, start_control, start_worker
-from bench.watching import all_ended, jobs_of, ms, put_pipeline
+from bench.load.watching import all_ended, jobs_of, ms, put_pipeline
+from bench.servers.system import System, percentile, report, start_control, start_worker
 
 NAME = "bench-kill"
 

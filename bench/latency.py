@@ -6,9 +6,9 @@ from typing import Annotated
 import trio
 import typer
 
-from bench.system import DataDir, Dispatchers, OnKafka, System, percentile, report, system
+from bench.load.watching import all_ended, jobs_of, ms, put_pipeline
+from bench.servers.system import DataDir, Dispatchers, OnKafka, System, percentile, report, system
 from bench.throughput import NOOP
-from bench.watching import all_ended, jobs_of, ms, put_pipeline
 
 
 def main(  # noqa: PLR0917 - each is an option of the command.

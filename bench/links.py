@@ -15,10 +15,10 @@ import httpx
 import trio
 import typer
 
-from bench.bad_links import BadLink, bad_link
-from bench.fleet import Process
-from bench.system import System, report, script, start_control
-from bench.watching import all_ended
+from bench.load.watching import all_ended
+from bench.servers.bad_links import BadLink, bad_link
+from bench.servers.fleet import Process
+from bench.servers.system import System, report, script, start_control
 
 ENDS_S: Final = 900.0
 _LARGE: Final = 2  # Jobs with much output and a long log,

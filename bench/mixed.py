@@ -6,8 +6,8 @@ from typing import Annotated
 import trio
 import typer
 
-from bench.system import DataDir, Dispatchers, OnKafka, System, percentile, report, system
-from bench.watching import all_ended, jobs_of, ms, put_pipeline
+from bench.load.watching import all_ended, jobs_of, ms, put_pipeline
+from bench.servers.system import DataDir, Dispatchers, OnKafka, System, percentile, report, system
 
 FAST_S, SLOW_S, FAST_SHARE = 0.01, 1.0, 0.9
 

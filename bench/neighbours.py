@@ -20,10 +20,10 @@ import msgspec
 import trio
 import typer
 
-from bench.attacks import ATTACKS, READY
-from bench.system import System, percentile, start_control, start_worker
+from bench.load.attacks import ATTACKS, READY
+from bench.load.watching import put_pipeline
+from bench.servers.system import System, percentile, start_control, start_worker
 from bench.throughput import NOOP
-from bench.watching import put_pipeline
 
 _EVERY_S = 0.5
 _STOP_MAX_S = 30.0
@@ -107,7 +107,7 @@ def _prepare(system: System) -> dict[str, str]:
 def _attacking(
     system: System, attack: str, secrets: dict[str, str], connections: int, seed: int
 ) -> Iterator[None]:
-    command = [sys.executable, "-m", "bench.attacks", attack, "--api", system.url]
+    command = [sys.executable, "-m", "bench.load.attacks", attack, "--api", system.url]
     command += ["--gateway", system.gateway, "--connections", str(connections)]
     command += ["--seed", str(seed)]
     environ = {f"TP_{name.upper()}_SECRET": secret for name, secret in secrets.items()}

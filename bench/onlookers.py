@@ -10,8 +10,8 @@ from typing import Final
 
 import trio
 
-from bench.system import System, percentile, script
-from bench.terminals import Terminal
+from bench.load.terminals import Terminal
+from bench.servers.system import System, percentile, script
 
 # In the order in which consoles take them, so that three begin with those that show most.
 VIEWS: Final = {

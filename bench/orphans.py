@@ -25,9 +25,9 @@ from typing import Annotated, Final, NamedTuple
 import httpx
 import typer
 
-from bench.fleet import Process, client_of, free_ports
 from bench.orphan_jobs import heartbeat
-from bench.system import report, script
+from bench.servers.fleet import Process, client_of, free_ports
+from bench.servers.system import report, script
 
 ENDS_S: Final = 120.0
 _FOLDER: Final = "beats"  # An argument of each process of a job, with its job and attempt.

@@ -7,8 +7,8 @@ from typing import Annotated
 import trio
 import typer
 
-from bench.system import DataDir, Dispatchers, OnKafka, System, percentile, report, system
-from bench.watching import Job, all_ended, jobs_of, ms, put_pipeline
+from bench.load.watching import Job, all_ended, jobs_of, ms, put_pipeline
+from bench.servers.system import DataDir, Dispatchers, OnKafka, System, percentile, report, system
 
 STAGES = [f"stage-{number}" for number in range(5)]
 DEFINITION: dict[str, object] = {

@@ -28,10 +28,10 @@ from typing import Annotated, Any, Final, NamedTuple
 import httpx
 import typer
 
-from bench.broker import Broker, obtain
-from bench.fleet import Process, client_of, free_ports
-from bench.restore_load import DEFINITIONS, PAUSE_S, Load
-from bench.system import report, script
+from bench.load.restore_load import DEFINITIONS, PAUSE_S, Load
+from bench.servers.broker import Broker, obtain
+from bench.servers.fleet import Process, client_of, free_ports
+from bench.servers.system import report, script
 from control.model.names import STATE_FILE
 
 ENDS_S: Final = 180.0

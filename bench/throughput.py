@@ -7,8 +7,8 @@ import httpx
 import trio
 import typer
 
-from bench.system import DataDir, Dispatchers, OnKafka, System, report, system
-from bench.watching import all_ended, put_pipeline
+from bench.load.watching import all_ended, put_pipeline
+from bench.servers.system import DataDir, Dispatchers, OnKafka, System, report, system
 
 NOOP: dict[str, object] = {
     "name": "bench-noop",

@@ -1,4 +1,4 @@
-"""Owns the embedded bus's tables (the port `control.bus.journal.LogRows`)."""
+"""Owns the embedded bus's tables (the port `control.bus.embedded.log.LogRows`)."""
 
 import sqlite3
 from collections.abc import Sequence

@@ -8,11 +8,11 @@ from enum import StrEnum
 import msgspec
 
 from control.model import limits
+from control.model.api.views import HookView, PipelineView
 from control.model.errors import Conflict, NotFound
 from control.model.pipelines import Pipeline
 from control.model.raw import NULL
 from control.model.times import to_rfc3339
-from control.model.views import HookView, PipelineView
 from store.queries import Statements
 
 _SQL = Statements("catalog")

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 import msgspec
 
+from control.model.api.views import ClientView
 from control.model.errors import Conflict, NotFound
-from control.model.rows import Standing
+from control.model.state_rows import Standing
 from control.model.states import Role
 from control.model.times import to_rfc3339
-from control.model.views import ClientView
 from store.queries import Statements
 
 _SQL = Statements("clients")

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from control.model import limits
-from control.model.messages import LogChunk
-from store.removal import Removed
+from control.model.bus.messages import LogChunk
+from store.retention import Removed
 
 Key = tuple[int, int]
 """Job id and attempt."""

@@ -1,4 +1,4 @@
-"""Owns the outbox's table (the port `control.bus.outbox.OutboxRows`)."""
+"""Owns the outbox's table (the port `control.bus.kafka.outbox_relay.OutboxRows`)."""
 
 import sqlite3
 from collections.abc import Sequence

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
-from control.model.rows import AttemptRow, JobRow, NewRun, RunRow
+from control.model.state_rows import AttemptRow, JobRow, NewRun, RunRow
 from store.queries import Statements
 
 _SQL = Statements("runs")

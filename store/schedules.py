@@ -7,7 +7,7 @@ import msgspec
 
 from control.model.errors import NotFound
 from control.model.pipelines import ScheduleSpec
-from control.model.rows import Active, PlannedRun, Standing
+from control.model.state_rows import Active, PlannedRun, Standing
 from control.model.states import Role
 from store.queries import Statements
 

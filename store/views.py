@@ -11,13 +11,13 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from control.model import limits
+from control.model.api.views import AttemptView, JobView, RunView, StageView
 from control.model.errors import NotFound
 from control.model.raw import NULL
 from control.model.states import Outcome, State, Trigger
 from control.model.times import to_rfc3339, to_rfc3339_or_none
-from control.model.views import AttemptView, JobView, RunView, StageView
-from store.outlines import Outline, Outlines
 from store.queries import Statements
+from store.revision_cache import Outline, Outlines
 
 _SQL = Statements("views")
 Row: TypeAlias = tuple[Any, ...]  # As sqlite3 gives it; STRICT tables say what is in it.

@@ -17,9 +17,9 @@ import structlog
 import trio
 
 from control.model import limits
+from control.model.bus.records import Receipts, Record
 from control.model.errors import StoreFailed, Unavailable
 from control.model.names import Change
-from control.model.records import Receipts, Record
 
 T = TypeVar("T")
 C = TypeVar("C")

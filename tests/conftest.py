@@ -11,10 +11,10 @@ import pytest
 import structlog
 from hypothesis import settings
 
-from bench import containers
-from bench.broker import Broker, NoBroker, obtain
-from bench.cluster import build
-from bench.cluster.simulated import SimulatedCluster
+from bench.servers import containers
+from bench.servers.broker import Broker, NoBroker, obtain
+from bench.servers.cluster import build
+from bench.servers.cluster.simulated import SimulatedCluster
 from control.model.names import ENV_STATE_HOME
 
 settings.register_profile("taskplane", deadline=None)
@@ -27,7 +27,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--schedule-cases",
         type=int,
         default=500,
-        help="of tests/services/test_schedules_by_oracle.py",
+        help="of tests/services/schedules/test_schedules_by_oracle.py",
     )
     parser.addoption(
         "--hostile-seconds", type=float, help="how long each fuzzer of tests/hostile goes on"

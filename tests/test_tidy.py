@@ -5,6 +5,7 @@ import functools
 import os
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -16,10 +17,14 @@ SKIPPED_FOLDERS: Final = {"__pycache__", "build", "dist"}
 
 MODULE_LINES_MAX: Final = 400
 FUNCTION_LINES_MAX: Final = 60
+FOLDER_MODULES_MAX: Final = 22
 
 # The joints keep this file from finding itself.
 UNFINISHED: Final = re.compile(r"\b(TO" r"DO|FIX" r"ME|X" r"XX)\b")
 MACHINE_PATH: Final = re.compile(r"(?<![\w.~}/-])/(home|root|Users|work)/\w")
+FROM_AN_INDEX: Final = re.compile(
+    r"\b(pipx?|uv)\b[^`\n]*\binstall\b[^`\n]*[\s'\"]taskplane(?![\w./-])|\binstall taskplane\["
+)
 VAGUE_NAMES: Final = {"common", "helper", "helpers", "manager", "managers", "util", "utils"}
 
 TOPICS_OWNER: Final = "control/model/names.py"
@@ -34,7 +39,11 @@ TOPICS: Final = {
 }
 
 # Time and chance come in here and travel on as arguments.
-CLOCK_OWNERS: Final = {"control/app.py", "control/model/clock.py", "workers/app.py"}
+CLOCK_OWNERS: Final = {
+    "control/process/control_plane.py",
+    "control/model/clock.py",
+    "workers/app.py",
+}
 CLOCK_CALLS: Final = re.compile(
     r"(datetime\.)?(datetime\.(now|utcnow|today)|date\.today)"
     r"|time\.(time|monotonic|perf_counter)(_ns)?|(uuid\.)?uuid[14]|random\.\w+"
@@ -119,6 +128,12 @@ def test_modules_are_short() -> None:
     assert not too_long
 
 
+def test_folders_are_small() -> None:
+    """Whoever opens a folder reads all its names; what has more than these is several concerns."""
+    sizes = Counter(str(Path(path).parent) for path in modules() if "__init__" not in path)
+    assert not {folder: size for folder, size in sizes.items() if size > FOLDER_MODULES_MAX}
+
+
 def test_functions_are_short() -> None:
     too_long = [
         f"{path}:{node.lineno}: {node.name} has {length} lines"
@@ -184,6 +199,11 @@ def test_time_and_chance_come_in_at_the_top() -> None:
 def test_no_path_of_one_machine() -> None:
     here = re.compile(re.escape(f"{ROOT}/"))
     assert not lines_matching(MACHINE_PATH) + lines_matching(here)
+
+
+def test_nothing_says_to_install_us_from_a_package_index() -> None:
+    # We publish to none; what another publishes under our name must not be installed by our advice.
+    assert not lines_matching(FROM_AN_INDEX)
 
 
 def references(tree: ast.Module) -> Iterator[str]:

@@ -5,18 +5,18 @@ from typing import Final
 
 import msgspec
 
+from control.model.api.views import JobView, Page
 from control.model.states import Role
-from control.model.views import JobView, Page
 from tui.base import Base, Switch
+from tui.core.actions import Order, Thing, name, order, question
+from tui.core.command_line import Typed, read
 from tui.core.commands import VIEWS
-from tui.core.orders import Order, Thing, name, order, question
-from tui.core.typed import Typed, read
 from tui.core.worst import worst
-from tui.link.saving import write_new
+from tui.link.export_file import write_new
 from tui.link.source import LinkError, decoded
+from tui.screens.base_view import View
 from tui.screens.confirm import Confirm
-from tui.screens.texts import Messages
-from tui.screens.view import View
+from tui.screens.text_screens import Messages
 from tui.widgets.prompt import Prompt
 
 _WRITES_MS: Final = 15 * 60_000

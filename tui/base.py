@@ -8,19 +8,20 @@ from textual.command import CommandPalette
 from textual.screen import Screen
 
 from control.model.states import Role
-from tui.core.amounts import took
-from tui.core.attention import Concern
-from tui.core.concerns import Concerns
+from tui.core.alert_acknowledgements import Concerns
+from tui.core.alerts import Concern
+from tui.core.command_line import words
+from tui.core.formatting import took
 from tui.core.history import History
-from tui.core.said import Said
+from tui.core.notifications import Said
 from tui.core.spans import Look, Span, shown
 from tui.core.store import Store
-from tui.core.typed import words
 from tui.keyboard import OrderlyKeys
 from tui.link.contexts import Colours
 from tui.link.session import Session
 from tui.link.source import LinkError, Source, decoded
 from tui.panes.bars import Mode
+from tui.screens.base_view import View
 from tui.screens.overview import Overview
 from tui.screens.palette import Palette
 from tui.screens.partitions import Partitions
@@ -29,8 +30,7 @@ from tui.screens.runs import Runs
 from tui.screens.schedules import Schedules
 from tui.screens.slow import SlowTasks
 from tui.screens.sorting import SortMenu
-from tui.screens.texts import Described, Explained, Help
-from tui.screens.view import View
+from tui.screens.text_screens import Described, Explained, Help
 from tui.screens.workers import Workers
 from tui.widgets.keys import KEY_IDS
 from tui.widgets.table import Table

@@ -12,21 +12,21 @@ import trio
 from control.model import limits
 from control.model.clock import system_clock
 from control.model.errors import ConfigError
-from control.model.isolation import Isolation
 from control.model.kinds import KindRegistry, Launcher, version_key
 from control.model.secrecy import keep_memory_private
-from control.model.wire import Drain, Welcome
+from control.model.worker.isolation import Isolation
+from control.model.worker.wire import Drain, Welcome
 from workers.config import WorkerConfig, name_from_host
-from workers.doorbell import Doorbell
 from workers.executor import Executor
-from workers.home import Home, open_home
+from workers.gateway_connection import Link, NotWelcome
 from workers.isolation.hidden import HiddenPaths
 from workers.isolation.launcher import choose_launcher
-from workers.link import Link, NotWelcome
+from workers.job_params import AnyKind
 from workers.logs import LogBuffer
 from workers.protocol import Assigned, Event, Identity, Stop, WorkerProtocol
 from workers.spool import Spool
-from workers.work import AnyKind
+from workers.state_directory import Home, open_home
+from workers.wakeup import Doorbell
 
 _log = structlog.get_logger()
 _EXIT_ORPHANED: Final = 1

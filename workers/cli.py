@@ -12,14 +12,14 @@ import structlog
 import typer
 
 from control.model import limits
+from control.model.display_text import clean
 from control.model.errors import ConfigError
-from control.model.isolation import IsolationMode
 from control.model.kinds import installed_kinds
 from control.model.log_text import escape_values
-from control.model.text import clean
+from control.model.worker.isolation import IsolationMode
 from workers.app import run_worker
 from workers.config import Flags, load_config
-from workers.link import NotWelcome
+from workers.gateway_connection import NotWelcome
 
 EXIT_USAGE = 2
 EXIT_NOT_ALLOWED = 3

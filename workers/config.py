@@ -16,8 +16,8 @@ from msgspec import Meta
 from control.model import limits, names
 from control.model.config import default_data_dir
 from control.model.errors import ConfigError
-from control.model.isolation import IsolationMode
-from control.model.worker_settings import Tables, WorkerSettings, settings_of
+from control.model.worker.isolation import IsolationMode
+from control.model.worker.settings import Tables, WorkerSettings, settings_of
 
 _STDIN: Final = Path("-")
 _MARK_CHARS: Final = 8  # Two data directories of one name are told apart by this much of a hash.

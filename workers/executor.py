@@ -20,13 +20,13 @@ from control.model.errors import JobFailed
 from control.model.kinds import Job, Launcher, Result
 from control.model.states import Outcome
 from control.model.this import Subject
-from control.model.wire import Assign, Ended, Lease
+from control.model.worker.wire import Assign, Ended, Lease
 from workers.directories import remove_directory
-from workers.doorbell import Doorbell
+from workers.job_params import AnyKind, WorkReader
 from workers.logs import AttemptLog
 from workers.protocol import WorkerProtocol
 from workers.trouble import WorkerTrouble, starting
-from workers.work import AnyKind, WorkReader
+from workers.wakeup import Doorbell
 
 _log = structlog.get_logger()
 _NOTHING: Final = Result()

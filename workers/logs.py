@@ -12,8 +12,8 @@ from typing import Final
 import trio
 
 from control.model import limits
-from control.model.wire import Lease, Log
-from workers.doorbell import Doorbell
+from control.model.worker.wire import Lease, Log
+from workers.wakeup import Doorbell
 
 _BYTES_PER_CHAR_MAX: Final = 4
 _LINES: Final = re.compile(r"[^\r\n]*(?:[\r\n]|$)")

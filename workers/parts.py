@@ -1,6 +1,6 @@
 """Decides how a result that is too long for one message of a bad link is cut."""
 
-from control.model.wire import Lease, Part
+from control.model.worker.wire import Lease, Part
 
 
 def part_of(lease: Lease, frame: bytes, offset: int, room: int) -> Part:

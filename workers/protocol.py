@@ -1,8 +1,7 @@
 """Decides the worker's half of the protocol: what is held, what is said, what a frame changes.
 
-No I/O happens here. Whoever owns the socket passes messages to `receive`, and sends what `take`
-returns; a job loop calls `begin` and `end`; results go through `unkept` to disk before `take`
-gives them out, and are given out again after each reconnect until they are acknowledged.
+The owner of the socket passes messages to `receive` and sends what `take` returns; a job loop calls
+`begin` and `end`. `unkept` results go to disk before `take` returns them, until acknowledged.
 """
 
 from collections import OrderedDict, deque
@@ -12,11 +11,12 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from control.model import limits, wire
+from control.model import limits
 from control.model.errors import ProtocolError
-from control.model.isolation import Isolation
 from control.model.states import Outcome
-from control.model.wire import (
+from control.model.worker import wire
+from control.model.worker.isolation import Isolation
+from control.model.worker.wire import (
     Ack,
     Assign,
     Beat,

@@ -16,7 +16,7 @@ import structlog
 
 from control.model import limits
 from control.model.names import RESULTS_FILE
-from control.model.wire import ENCODER, Ack, Ended, Lease
+from control.model.worker.wire import ENCODER, Ack, Ended, Lease
 
 _LINE: Final = msgspec.json.Decoder(Ended | Ack)
 _log = structlog.get_logger()

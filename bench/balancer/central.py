@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from bench.balancer.followers import arrivals_and_followers
-from control.core.workload import Farm, Played, PlayedJob
+from control.core.simulation.workload import Farm, Played, PlayedJob
 
 AGE_WEIGHT: Final = 200.0  # Seconds of waiting that weigh as much as a second of length.
 _END: Final = 0

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from bench.balancer.lanes import Chooser, Lane, Lanes
-from control.core.estimates import Estimates
-from control.core.workload import Farm, Played, PlayedJob
+from control.core.balancer.estimates import Estimates
+from control.core.simulation.workload import Farm, Played, PlayedJob
 
 SLOW_S: Final = 30.0  # Ylem's own threshold.
 _SLOW_SHARE: Final = 0.6

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from control.core.workload import PlayedJob
+from control.core.simulation.workload import PlayedJob
 
 
 def arrivals_and_followers(jobs: Sequence[PlayedJob]) -> tuple[list[int], dict[int, list[int]]]:

@@ -1,4 +1,4 @@
-"""Decides which goals of BALANCING.md section 7 the measures reach: ours against others."""
+"""Decides which goals of docs/balancing.md, section 14.1, the measures reach."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Final, Protocol
 
 from bench.balancer.followers import arrivals_and_followers
-from control.core.workload import Farm, Played, PlayedJob
+from control.core.simulation.workload import Farm, Played, PlayedJob
 
 _END: Final = 0
 _FAULT: Final = 1

@@ -20,9 +20,9 @@ from bench.balancer.measures import measured
 from bench.balancer.recorded import recorded
 from bench.balancer.simulate import play_ours, play_policy
 from bench.balancer.workloads import FAMILIES, NOISY, Workload, workload
-from bench.system import DataDir, Dispatchers, OnKafka, System, percentile, system
-from bench.watching import all_ended, jobs_of, ms, put_pipeline
-from control.core.workload import Farm, Played, PlayedJob
+from bench.load.watching import all_ended, jobs_of, ms, put_pipeline
+from bench.servers.system import DataDir, Dispatchers, OnKafka, System, percentile, system
+from control.core.simulation.workload import Farm, Played, PlayedJob
 
 _CONFLICT = 409
 

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from control.core.workload import Farm, Played, PlayedJob
+from control.core.simulation.workload import Farm, Played, PlayedJob
 
 FAST_S: Final = 30.0
 _LEAST_S: Final = 1.0

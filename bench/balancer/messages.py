@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from control.core.policy import Assignment
-from control.core.speed import slot_partitions
-from control.model.messages import Finished, JobReady, WorkerUp
+from control.core.balancer.policy import Assignment
+from control.core.fleet.partition_classes import slot_partitions
+from control.model.bus.messages import Finished, JobReady, WorkerUp
 from control.model.states import Outcome, Speed
 
 _KIND, _VERSION = "Sleep", "1.0.0"

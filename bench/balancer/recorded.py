@@ -7,10 +7,10 @@ import typer
 
 from bench.balancer.sources import empirical_truth
 from bench.balancer.workloads import Workload
-from control.cli import history
+from control.cli.commands import history
 from control.cli.errors import UsageError
-from control.core.history import played_jobs
-from control.core.workload import Farm, PlayedJob
+from control.core.simulation.replay_history import played_jobs
+from control.core.simulation.workload import Farm, PlayedJob
 
 
 def recorded(path: Path, farm: Farm) -> Workload:

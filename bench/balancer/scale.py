@@ -15,9 +15,9 @@ from typing import Annotated
 import typer
 
 from bench.balancer.messages import connected, done, ready
-from bench.system import percentile, report
-from control.core.balance import Balancer
-from control.core.policy import Policy
+from bench.servers.system import percentile, report
+from control.core.balancer.balancer import Balancer
+from control.core.balancer.policy import Policy
 
 _MIB = 1024
 

@@ -16,9 +16,9 @@ from bench.balancer.classical import CLASSICAL, play_classical
 from bench.balancer.measures import FAST_S, Measures, measured, over_seeds
 from bench.balancer.recorded import recorded
 from bench.balancer.workloads import FAMILIES, NOISY, Workload, workload
-from control.core.policy import Policy
-from control.core.simulation import play
-from control.core.workload import Farm, Played, PlayedJob
+from control.core.balancer.policy import Policy
+from control.core.simulation.simulator import play
+from control.core.simulation.workload import Farm, Played, PlayedJob
 
 WALLS: Final = "ours-lend-off"
 TRUE_SIZES: Final = "true-sizes"

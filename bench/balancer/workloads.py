@@ -1,4 +1,4 @@
-"""Decides the synthetic workloads D1 to D11: BALANCING.md sections 4 and 5, each from a seed."""
+"""Decides the synthetic workloads D1 to D11 of docs/balancing.md, section 13, by seed."""
 
 import math
 import random
@@ -9,7 +9,7 @@ import msgspec
 
 from bench.balancer import sources
 from bench.balancer.sources import Picker, Source
-from control.core.workload import Farm, Fault, PlayedJob, work_s
+from control.core.simulation.workload import Farm, Fault, PlayedJob, work_s
 
 FARM: Final = Farm(slots=(2,) * 10)
 NOISY: Final = "noisy"

@@ -17,7 +17,7 @@ from textual.pilot import Pilot
 from bench.shots.scene import LOST_MS, SEEN_MS, TOLD_MS, Kind
 from tui.app import Console
 from tui.link.replay import Replay
-from tui.screens.framed import Framed
+from tui.screens.screen_frame import Framed
 
 WIDE: Final = (120, 36)
 SMALL: Final = (80, 24)

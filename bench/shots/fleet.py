@@ -4,9 +4,9 @@ from typing import Final, TypeAlias
 
 from bench.shots.moments import at, maybe
 from bench.shots.runs import RUN_ID, SAFARI_ID
-from control.model.fleet import PartitionView, PartitionWithJobs, RunningView, WorkerView
-from control.model.live import Counts
-from control.model.queues import Queues, WaitingClass, WaitingGroup, WaitingReason
+from control.model.api.fleet import PartitionView, PartitionWithJobs, RunningView, WorkerView
+from control.model.api.live import Counts
+from control.model.api.queues import Queues, WaitingClass, WaitingGroup, WaitingReason
 from control.model.states import Speed
 
 _Task: TypeAlias = tuple[str, str, int, float]

@@ -4,10 +4,10 @@ import msgspec
 
 from bench.shots.moments import at
 from bench.shots.runs import runs
-from control.model.live import Note, Pulse
-from control.model.reports import WorkerAttempt
+from control.model.api.live import Note, Pulse
+from control.model.api.reports import WorkerAttempt
+from control.model.api.views import RunView, StageView
 from control.model.states import Outcome, State
-from control.model.views import RunView, StageView
 
 
 def pulses() -> list[Pulse]:

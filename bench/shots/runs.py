@@ -5,9 +5,9 @@ from typing import Final
 import msgspec
 
 from bench.shots.moments import at, maybe
-from control.model.explanation import Explanation
+from control.model.api.explanation import Explanation
+from control.model.api.views import AttemptView, JobView, RunView, StageView
 from control.model.states import Outcome, State, Trigger
-from control.model.views import AttemptView, JobView, RunView, StageView
 
 RUN_ID: Final = 90412
 CHROME_ID: Final = 81301

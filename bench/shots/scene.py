@@ -12,13 +12,13 @@ from msgspec import Raw
 
 from bench.shots import fleet, lately, runs, tasks
 from bench.shots.moments import NOW_MS, at
-from control.model.fleet import PartitionView, WorkerView
-from control.model.live import Counts, Frame
-from control.model.queues import Queues, WaitingClass
-from control.model.reports import Spread, Summary
+from control.model.api.fleet import PartitionView, WorkerView
+from control.model.api.live import Counts, Frame
+from control.model.api.queues import Queues, WaitingClass
+from control.model.api.reports import Spread, Summary
+from control.model.api.views import Page, RunView
 from control.model.states import FINAL, Role, Speed, State
 from control.model.times import to_rfc3339
-from control.model.views import Page, RunView
 from tui.link.recording import FORMAT, Entry, Opening
 
 SEEN_MS: Final = 60_000

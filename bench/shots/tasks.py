@@ -7,10 +7,9 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from bench.shots.moments import NOW_MS, at
-from control.model.fleet import WorkerView
-from control.model.forecast import Forecast, ForecastBucket
-from control.model.pipelines import ScheduleSpec
-from control.model.reports import (
+from control.model.api.fleet import WorkerView
+from control.model.api.forecast import Forecast, ForecastBucket
+from control.model.api.reports import (
     ClassStats,
     DurationBucket,
     SlowAttempt,
@@ -20,9 +19,10 @@ from control.model.reports import (
     TaskStats,
     WorkerStats,
 )
+from control.model.api.schedules import PlannedStretch, PlannedView, SchedulePlan, ScheduleView
+from control.model.pipelines import ScheduleSpec
 from control.model.states import Outcome, Overlap, Speed
 from control.model.times import from_rfc3339, to_rfc3339
-from control.model.timetable import PlannedStretch, PlannedView, SchedulePlan, ScheduleView
 
 _HOURS: Final = 48
 _SIGNS: Final = "▁▂▃▄▅▆▇█"

@@ -14,30 +14,30 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.response.base import ASGIResponse
 from litestar.types import ControllerRouterHandler
 
-from control.api import problems
-from control.api.access import Access
-from control.api.calls import GET, Answer, Call, Operation, Route
-from control.api.doctor import Doctor
-from control.api.events import Events
-from control.api.fleet import EVENTS, Fleet
-from control.api.forecasts import Forecasts
-from control.api.http.holds import ANSWERS
-from control.api.jobs import Jobs
-from control.api.live import Live
+from control.api.auth.permissions import ROLES, check_role
+from control.api.endpoints.access import Access
+from control.api.endpoints.doctor import Doctor
+from control.api.endpoints.forecast import Forecasts
+from control.api.endpoints.jobs import Jobs
+from control.api.endpoints.pipelines import Pipelines
+from control.api.endpoints.queues import Queued
+from control.api.endpoints.runs import Runs
+from control.api.endpoints.schedule_plan import Plans
+from control.api.endpoints.schedules import Timetable
+from control.api.endpoints.split import Split
+from control.api.endpoints.start_runs import Starting
+from control.api.endpoints.stats import Stats
+from control.api.endpoints.workers import EVENTS, Fleet
+from control.api.http import problems
+from control.api.http.openapi import document
+from control.api.http.request import GET, Answer, Call, Operation, Route
+from control.api.http.shares import ANSWERS
+from control.api.http.streaming import Streamed
+from control.api.live.broadcaster import Events
+from control.api.live.projection import Live
+from control.api.live.websocket import socket_handler
 from control.api.metrics import Metrics
-from control.api.openapi import document
-from control.api.pipelines import Pipelines
-from control.api.plans import Plans
 from control.api.ports import Parts
-from control.api.queues import Queued
-from control.api.roles import ROLES, check_role
-from control.api.runs import Runs
-from control.api.sockets import socket_handler
-from control.api.split import Split
-from control.api.starting import Starting
-from control.api.stats import Stats
-from control.api.streams import Streamed
-from control.api.timetable import Timetable
 from control.core.fair_use.rates import network_of
 from control.model import limits
 from control.model.errors import NotFound, TaskplaneError

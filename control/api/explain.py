@@ -2,11 +2,11 @@
 
 import msgspec
 
-from control.model.balancing import Waits
-from control.model.explanation import Explanation, WaitsView
+from control.model.api.balancer import Waits
+from control.model.api.explanation import Explanation, WaitsView
+from control.model.api.views import AttemptView, JobView, RunView
 from control.model.states import FINAL, State
 from control.model.times import from_rfc3339, to_rfc3339, to_rfc3339_or_none
-from control.model.views import AttemptView, JobView, RunView
 from store.views import Links, OpenJob
 
 _NAMED_MAX = 5

@@ -6,7 +6,7 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
-from control.model.messages import Finished
+from control.model.bus.messages import Finished
 from control.model.names import Bound, Effect, Metric
 
 MEDIA: Final = "text/plain; version=0.0.4; charset=utf-8"

@@ -1,4 +1,4 @@
-"""Owns what the API needs of other parts; `control/app.py` hands them in."""
+"""Owns what the API needs of other parts; `control/process/control_plane.py` hands them in."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -6,14 +6,11 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from control.admission.fair_use import FairUse
-from control.api.auth import Gate
-from control.bus.base import Bus
-from control.model.balancing import LoadOfPartition, Rules, Waits
-from control.model.clock import Clock
-from control.model.kinds import KindRegistry
-from control.model.names import Metric
-from control.model.queues import Queues
-from control.model.reports import (
+from control.api.auth.authentication import Gate
+from control.bus.interface import Bus
+from control.model.api.balancer import LoadOfPartition, Rules, Waits
+from control.model.api.queues import Queues
+from control.model.api.reports import (
     PartitionStats,
     PipelineStats,
     Summary,
@@ -22,10 +19,13 @@ from control.model.reports import (
     WorkerAttempt,
     WorkerStats,
 )
-from control.model.views import CheckView
-from control.transactions.ledger import Ledger
+from control.model.api.views import CheckView
+from control.model.clock import Clock
+from control.model.kinds import KindRegistry
+from control.model.names import Metric
+from control.transactions.run_transactions import Ledger
 from store.reader import Reader
-from store.removal import Removed
+from store.retention import Removed
 from store.views import Views
 from store.writer import Offload, Writer
 

@@ -11,10 +11,10 @@ from hypercorn.trio.worker_context import WorkerContext
 
 from control.admission.door import AcceptedConnection
 from control.api.app import all_routes, make_app
-from control.api.edge import Edge
-from control.api.events import Events
+from control.api.http.asgi_guard import Edge
 from control.api.http.connection import Connection
-from control.api.live import Live
+from control.api.live.broadcaster import Events
+from control.api.live.projection import Live
 from control.api.metrics import Metrics
 from control.api.ports import Parts
 from control.model import limits

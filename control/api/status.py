@@ -13,7 +13,7 @@ from hypercorn.trio.worker_context import WorkerContext
 
 from control.admission.door import AcceptedConnection
 from control.admission.fair_use import FairUse
-from control.api.edge import HEALTH, Event, Receive, Send
+from control.api.http.asgi_guard import HEALTH, Event, Receive, Send
 from control.api.http.connection import Connection
 from control.api.metrics import MEDIA, render_process
 from control.api.ports import Health

@@ -11,13 +11,13 @@ from typing import Final
 
 import msgspec
 
-from control.core.foreign import CARRIES
-from control.core.headers import IDS
-from control.model.bus_reports import SCHEMA
-from control.model.details import NotificationDetails, QueryDetails
-from control.model.messages import Finished
+from control.core.records.foreign import CARRIES
+from control.core.records.headers import IDS
+from control.model.bus.details import NotificationDetails, QueryDetails
+from control.model.bus.messages import Finished
+from control.model.bus.reports import SCHEMA
+from control.model.json_values import Json
 from control.model.names import Topic
-from control.model.values import Json
 
 _SCHEMAS: Final = "#/components/schemas/{name}"
 _PREFIX: Final = "topicPrefix"

@@ -8,11 +8,11 @@ from typing import Final, TypeAlias, TypedDict
 import httpx
 import msgspec
 
+from control.cli.credentials import Login
 from control.cli.errors import ServerFailed, Unreachable, error_of
-from control.cli.settings import Login
 from control.model import limits
 from control.model.errors import Unauthenticated
-from control.model.values import Json
+from control.model.json_values import Json
 
 Row: TypeAlias = dict[str, Json]
 Query: TypeAlias = Mapping[str, str | float | bool | None]

@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from control.cli import (
+from control.cli.command_context import DataDir, OutputFormat, Url, World, paragraphs, report
+from control.cli.commands import (
     access,
     backups,
     bus,
-    console,
     doctor,
     fleet,
     jobs,
@@ -21,12 +21,12 @@ from control.cli import (
     runs,
     schedules,
     simulate,
-    starting,
     stats,
+    up,
 )
+from control.cli.console import command as console
 from control.cli.errors import OutputFailed, exit_code
-from control.cli.session import DataDir, OutputFormat, Url, World, paragraphs, report
-from control.cli.standard_streams import prepare_streams
+from control.cli.output.standard_streams import prepare_streams
 
 _SUMMARY = paragraphs(
     """Run pipelines of jobs: say what to run and when, and see how it goes.
@@ -75,7 +75,7 @@ for _commands in (
     access,
     kinds,
     doctor,
-    starting,
+    up,
     backups,
     bus,
     console,

@@ -1,7 +1,7 @@
 """Decides what times and lengths of time on the command line mean."""
 
 from control.cli.errors import UsageError
-from control.core.windows import window_ms
+from control.core.reports.time_window import window_ms
 from control.model.errors import Invalid
 from control.model.times import from_rfc3339, to_rfc3339
 

@@ -16,11 +16,11 @@ import msgspec
 from msgspec import Meta
 
 from control.model import limits
-from control.model.choices import choices
+from control.model.allowed_values import choices
 from control.model.errors import ConfigError
-from control.model.isolation import IsolationMode
 from control.model.names import ENV_DATA_DIR, Service
-from control.model.worker_settings import (
+from control.model.worker.isolation import IsolationMode
+from control.model.worker.settings import (
     AddressTable,
     ContainerTable,
     KubernetesTable,

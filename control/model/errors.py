@@ -1,7 +1,8 @@
 """Owns the errors: each class says whose fault it is, its docstring is the default message.
 
 `Rejected` is the caller's fault, `Unavailable` asks to try later, `JobFailed` is user code.
-`control/api/problems.py` turns classes into HTTP statuses, `control/cli/errors.py` into exit codes.
+`control/api/http/problems.py` turns classes into HTTP statuses, `control/cli/errors.py` into
+exit codes.
 """
 
 from typing import Annotated

@@ -15,12 +15,12 @@ from typing import ClassVar, Final, Generic, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
+from control.model.display_text import clean
 from control.model.errors import ConfigError
 from control.model.names import KINDS_ENTRY_POINTS
 from control.model.surroundings.base import Surroundings
-from control.model.text import clean
 from control.model.this import Subject, This, this_of, with_this
-from control.model.worker_settings import WorkerSettings
+from control.model.worker.settings import WorkerSettings
 
 P = TypeVar("P", bound=msgspec.Struct)
 _VERSION: Final = re.compile(r"\d{1,9}\.\d{1,9}\.\d{1,9}")
@@ -83,7 +83,7 @@ class Launcher(Protocol):
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """What one attempt knows about itself. `input` is the JSON of CONTRACT.md section 2."""
+    """What one attempt knows about itself. `input`: docs/contract.md, "The input of a job"."""
 
     run_id: int
     job_id: int

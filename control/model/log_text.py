@@ -8,7 +8,7 @@ from collections.abc import MutableMapping
 from typing import Final
 
 from control.model import limits
-from control.model.text import clean
+from control.model.display_text import clean
 
 _TRACES: Final = frozenset({"exception", "error", "stack"})
 _INDENT: Final = "\n    "

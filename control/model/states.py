@@ -46,7 +46,7 @@ class Trigger(StrEnum):
 
 
 class Role(StrEnum):
-    """What a client may do; `control/api/roles.py` has the table."""
+    """What a client may do; `control/api/auth/permissions.py` has the table."""
 
     ADMIN = "admin"
     OPERATOR = "operator"

@@ -17,8 +17,8 @@ import msgspec
 
 from control.model import limits, names
 from control.model.errors import Invalid, JobFailed, Problem
+from control.model.json_values import Json, Path, Step, cut, show, write_path
 from control.model.this import This
-from control.model.values import Json, Path, Step, cut, show, write_path
 
 OPENING: Final = "${{"
 _NAMES_SHOWN_MAX: Final = 10

@@ -27,7 +27,7 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class This(msgspec.Struct, frozen=True, kw_only=True):
-    """`this` of CONTRACT.md section 8; times are RFC 3339. None: the gateway does not say it."""
+    """`this` of docs/contract.md, "Templates"; times are RFC 3339. None: the gateway is older."""
 
     run_id: int
     job_id: int

@@ -1,7 +1,7 @@
 """Owns the balancer: takes in what waits and what happened, forwards what may be sent now.
 
-Decisions are in `control.core.balance`; the receipt of a job and its placement are one forward.
-Of several balancers one is active: the others wait until they may join its group.
+Decisions are in `control.core.balancer.balancer`; the receipt of a job and its placement are one
+forward. Of several balancers one is active: the others wait until they may join its group.
 """
 
 import os
@@ -13,13 +13,14 @@ import msgspec
 import structlog
 import trio
 
-from control.bus.base import Bus, Subscription
-from control.core.balance import Balancer
-from control.core.policy import Assignment, Policy
-from control.core.queues import Survey
+from control.bus.interface import Bus, Subscription
+from control.core.balancer.balancer import Balancer
+from control.core.balancer.policy import Assignment, Policy
+from control.core.balancer.queue_survey import Survey
 from control.model import limits
-from control.model.balancing import LoadOfPartition, Rules, Waits
-from control.model.messages import (
+from control.model.api.balancer import LoadOfPartition, Rules, Waits
+from control.model.api.queues import Queues
+from control.model.bus.messages import (
     Announce,
     AskQueues,
     AskWhy,
@@ -40,9 +41,8 @@ from control.model.messages import (
     WorkerDown,
     WorkerUp,
 )
+from control.model.bus.records import Delivery, Record, receipts_of
 from control.model.names import Group, Service, Topic
-from control.model.queues import Queues
-from control.model.records import Delivery, Record, receipts_of
 
 LOG = structlog.get_logger("balancer")
 _NONCE_BYTES: Final = 8  # Of each lease: 63 random bits are used.

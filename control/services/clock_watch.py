@@ -11,10 +11,10 @@ import structlog
 import trio
 
 from control.model import limits
+from control.model.api.views import CheckView
 from control.model.clock import Clock
 from control.model.names import Change
 from control.model.times import to_rfc3339
-from control.model.views import CheckView
 from store import settings
 from store.settings import ClockRecord, ClockStep
 from store.writer import Tx, Writer

@@ -1,7 +1,7 @@
 """Owns the dispatcher: placed jobs go to workers, what workers say goes to the bus.
 
-Decisions are in `control.core.leases`; here each batch is decided, published with its receipts,
-and only then acknowledged to the workers.
+Decisions are in `control.core.dispatcher.leases`; here each batch is decided, published
+with its receipts, and only then acknowledged to the workers.
 """
 
 import math
@@ -10,17 +10,18 @@ from collections.abc import Sequence
 import structlog
 import trio
 
-from control.bus.base import Bus, Subscription
-from control.bus.peers import Arrival, Connected, Disconnected, Peer, Quiet, Said
-from control.core.admissions import Admissions, Admitted, Refusal, Waits
-from control.core.leases import Leases
-from control.core.outbox import Outbox
-from control.model import limits, wire
+from control.bus.interface import Bus, Subscription
+from control.core.dispatcher.effects import Outbox
+from control.core.dispatcher.leases import Leases
+from control.core.dispatcher.worker_names import Admissions, Admitted, Refusal, Waits
+from control.model import limits
+from control.model.bus.messages import Announce, CancelJob, DrainWorker, Loads, Placed, WorkerQuiet
+from control.model.bus.records import Record, receipts_of
 from control.model.clock import Clock
-from control.model.messages import Announce, CancelJob, DrainWorker, Loads, Placed, WorkerQuiet
 from control.model.names import Group, Service, Topic
-from control.model.records import Record, receipts_of
 from control.model.states import Speed
+from control.model.worker import wire
+from control.worker_channel import Arrival, Connected, Disconnected, Peer, Quiet, Said
 
 LOG = structlog.get_logger("dispatcher")
 

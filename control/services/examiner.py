@@ -16,8 +16,8 @@ import trio
 from control.admission.lanes import ThreadPool, interruptible
 from control.core.offsets import OffsetTracker
 from control.model import limits
+from control.model.api.views import CheckView
 from control.model.errors import Rejected
-from control.model.views import CheckView
 from store.doctor import Finding, examine
 from store.reader import open_reader
 

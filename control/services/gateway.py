@@ -26,15 +26,16 @@ from control.admission.fair_use import FairUse
 from control.admission.metered_stream import MeteredStream
 from control.admission.pool import Pool
 from control.admission.tally import LimitCounters
-from control.bus.peers import Arrival, Connected, Disconnected, Peer, Quiet, Said
+from control.core.dispatcher.partial_results import PartialResults
 from control.core.fair_use.rates import network_of
-from control.core.partial_results import PartialResults
-from control.model import limits, outputs, wire
+from control.model import limits, outputs
 from control.model.errors import Busy, ProtocolError, Unavailable
 from control.model.names import Bound
 from control.model.raw import NULL
 from control.model.states import Outcome, Role
-from control.model.websocket_pieces import pieces_of
+from control.model.worker import wire
+from control.model.worker.websocket_pieces import pieces_of
+from control.worker_channel import Arrival, Connected, Disconnected, Peer, Quiet, Said
 
 LOG = structlog.get_logger("gateway")
 Authenticate = Callable[[str, str, str], Awaitable[Role | None]]

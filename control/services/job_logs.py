@@ -10,14 +10,14 @@ from typing import TypeVar
 import structlog
 import trio
 
-from control.bus.base import Bus, Subscription
+from control.bus.interface import Bus, Subscription
 from control.model import limits
-from control.model.child_messages import ChildEnded
+from control.model.bus.child_messages import ChildEnded
+from control.model.bus.messages import Finished, LogChunk, Message, Skipped
 from control.model.errors import BusUnavailable, StoreFailed
-from control.model.messages import Finished, LogChunk, Message, Skipped
 from control.model.names import Topic
 from store.log_files import Key, LogFiles
-from store.removal import Removed
+from store.retention import Removed
 from store.writer import Offload
 
 T = TypeVar("T")

@@ -13,21 +13,21 @@ import msgspec
 import structlog
 import trio
 
-from control.core import notice_runs
-from control.core.advance import Advance
-from control.core.divide import ended_state
-from control.core.notice import FailedJob, Notice
+from control.core.runs import notice_runs
+from control.core.runs.advance import Advance
+from control.core.runs.expand import ended_state
+from control.core.runs.notice_text import FailedJob, Notice
 from control.model import limits
 from control.model.clock import Clock
 from control.model.errors import Conflict, JobFailed, QueueFull, StoreFailed
+from control.model.json_values import Json
 from control.model.names import Change
 from control.model.pipelines import NotifySpec
-from control.model.rows import NewRun, RunRow
+from control.model.state_rows import NewRun, RunRow
 from control.model.states import Trigger
 from control.model.this import Subject, this_of
-from control.model.values import Json
 from control.transactions.descendants import input_of, outputs_of
-from control.transactions.ledger import Ledger, check_starts
+from control.transactions.run_transactions import Ledger, check_starts
 from store import catalog, clients, notices
 from store.notices import Pending
 from store.writer import Tx, Writer

@@ -7,8 +7,8 @@ from typing import Final
 import structlog
 import trio
 
-from control.core.planning import plan
-from control.core.rights import bar
+from control.core.pipelines.ownership import bar
+from control.core.schedules.plan import plan
 from control.model import limits
 from control.model.names import Change
 from store import schedules, settings

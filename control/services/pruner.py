@@ -7,8 +7,8 @@ import trio
 
 from control.model import limits
 from control.model.clock import Clock
-from store import catalog, removal
-from store.removal import Removed
+from store import catalog, retention
+from store.retention import Removed
 from store.writer import Writer
 
 LOG = structlog.get_logger("pruner")
@@ -51,7 +51,7 @@ class Pruner:
         gone, portion = 0, limits.PRUNE_PORTION_MAX
         while True:
             removed = await self._writer.insist(
-                lambda tx: removal.prune(tx.conn, before_ms, portion)
+                lambda tx: retention.prune(tx.conn, before_ms, portion)
             )
             await self._forget_logs(removed)
             gone += len(removed)

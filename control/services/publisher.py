@@ -8,7 +8,8 @@ from functools import partial
 import structlog
 import trio
 
-from control.core.planning import (
+from control.core.pipelines.ownership import bar
+from control.core.schedules.plan import (
     Decision,
     Replace,
     Skip,
@@ -18,15 +19,14 @@ from control.core.planning import (
     depends_on_active,
     idle_reason,
 )
-from control.core.rights import bar
 from control.model import limits
 from control.model.clock import Clock
 from control.model.errors import QueueFull
 from control.model.names import Change
-from control.model.rows import Active, NewRun, PlannedRun
+from control.model.state_rows import Active, NewRun, PlannedRun
 from control.model.states import Missed, Overlap, Trigger
 from control.model.times import to_rfc3339
-from control.transactions.ledger import Ledger
+from control.transactions.run_transactions import Ledger
 from store import clients, runs, schedules, settings
 from store.schedules import Schedule
 from store.writer import Tx, Writer

@@ -21,19 +21,19 @@ from typing import NamedTuple, TypeVar
 import structlog
 import trio
 
-from control.bus.base import Bus, Subscription
+from control.bus.interface import Bus, Subscription
 from control.core.epochs import is_of_this_life
 from control.model import limits
-from control.model.child_messages import ChildEnded
+from control.model.api.reports import Learned as LearnedOfJob
+from control.model.bus.child_messages import ChildEnded
+from control.model.bus.messages import Announce, Finished, Learned, Skipped
+from control.model.bus.records import Delivery, Receipts, Record
 from control.model.errors import BusUnavailable, StoreFailed
 from control.model.life import KnownAttempts, Lost
-from control.model.messages import Announce, Finished, Learned, Skipped
 from control.model.names import Group, Service, Topic
-from control.model.records import Delivery, Receipts, Record
-from control.model.reports import Learned as LearnedOfJob
 from control.model.states import Outcome
-from store.fact import Counted, Fact
-from store.facts import Facts
+from store.facts.database import Facts
+from store.facts.fact import Counted, Fact
 from store.writer import Offload
 
 T = TypeVar("T")

@@ -11,19 +11,16 @@ from typing import Final, Protocol, TypeVar
 import structlog
 import trio
 
-from control.bus.base import Bus, Subscription
-from control.core.advance import Advance
-from control.core.attempts import is_answered_for
-from control.core.child_runs import portions
-from control.core.divide import skipped
-from control.core.foreign import set_aside
-from control.core.lost_records import reach_of
+from control.bus.interface import Bus, Subscription
+from control.core.records.foreign import set_aside
+from control.core.runs.advance import Advance
+from control.core.runs.attempts import is_answered_for
+from control.core.runs.child_runs import portions
+from control.core.runs.expand import skipped
+from control.core.runs.lost_records import reach_of
 from control.model import limits
-from control.model.bus_reports import RecordsLost
-from control.model.child_messages import ChildEnded, StartChild, StopChild
-from control.model.clock import Clock
-from control.model.errors import BusUnavailable, NotFound
-from control.model.messages import (
+from control.model.bus.child_messages import ChildEnded, StartChild, StopChild
+from control.model.bus.messages import (
     Announce,
     CancelJob,
     Deadline,
@@ -32,11 +29,14 @@ from control.model.messages import (
     Started,
     Unstarted,
 )
+from control.model.bus.records import Delivery, Record, receipts_of
+from control.model.bus.reports import RecordsLost
+from control.model.clock import Clock
+from control.model.errors import BusUnavailable, NotFound
 from control.model.names import Group, Service, Topic
-from control.model.records import Delivery, Record, receipts_of
 from control.model.states import Outcome, State
-from control.transactions import split, terms
-from control.transactions.ledger import Ledger
+from control.transactions import client_announcements, split
+from control.transactions.run_transactions import Ledger
 from store import children, runs
 from store.writer import Tx, Writer
 
@@ -295,5 +295,5 @@ class Trigger:
 
 
 def _tell_all(tx: Tx) -> None:
-    terms.tell_all(tx)
+    client_announcements.tell_all(tx)
     split.tell(tx)

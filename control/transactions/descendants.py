@@ -11,26 +11,27 @@ from typing import TYPE_CHECKING
 
 from msgspec import Raw
 
-from control.core import child_runs, rights
-from control.core.advance import Advance
-from control.core.attempts import check_subject, is_published, may_be_reported
-from control.core.child_runs import Choice, End, PipelineParams
-from control.core.divide import triggered_input
-from control.core.triggers import fires, start_problem
+from control.core.pipelines import ownership
+from control.core.runs import child_runs
+from control.core.runs.advance import Advance
+from control.core.runs.attempts import check_subject, is_published, may_be_reported
+from control.core.runs.child_runs import Choice, End, PipelineParams
+from control.core.runs.expand import triggered_input
+from control.core.runs.triggers import fires, start_problem
 from control.model import limits
-from control.model.child_messages import StartChild, StopChild
+from control.model.bus.child_messages import StartChild, StopChild
+from control.model.bus.messages import ENCODER, Progressed
+from control.model.bus.records import Record
 from control.model.errors import Conflict, JobFailed, NotFound, QueueFull
-from control.model.messages import ENCODER, Progressed
 from control.model.names import Topic
-from control.model.records import Record
-from control.model.rows import JobRow, NewRun, RunRow
+from control.model.state_rows import JobRow, NewRun, RunRow
 from control.model.states import FINAL, Outcome, State, Trigger
 from store import catalog, children, clients, runs
 from store.children import Link
 from store.writer import Tx
 
 if TYPE_CHECKING:
-    from control.transactions.ledger import Ledger
+    from control.transactions.run_transactions import Ledger
 
 _NULL = b"null"
 _STOPPED = "its job was cancelled"
@@ -218,7 +219,7 @@ class Descendants:
         wrote = runs.author(tx.conn, run.revision_id)
         author = starter if wrote in {None, run.client} else clients.standing(tx.conn, wrote or "")
         family = runs.family(tx.conn, run.root_run_id)
-        problem = rights.start_refusal(starter, author, target.client)
+        problem = ownership.start_refusal(starter, author, target.client)
         problem = problem or start_problem(
             depth=run.depth, family=family, input_bytes=len(bytes(value))
         )

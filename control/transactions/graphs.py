@@ -4,7 +4,7 @@ from collections import OrderedDict
 
 import msgspec
 
-from control.core.graph import Graph
+from control.core.runs.graph import Graph
 from control.model.pipelines import Pipeline
 from store import runs
 from store.writer import Tx

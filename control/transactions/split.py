@@ -6,9 +6,9 @@ It is kept in the state, wins over what the settings say, and is told to every b
 import sqlite3
 from typing import Final
 
-from control.model.messages import SplitChanged
+from control.model.bus.messages import SplitChanged
+from control.model.bus.records import Record
 from control.model.names import Topic
-from control.model.records import Record
 from store import settings
 from store.settings import Setting
 from store.writer import Tx

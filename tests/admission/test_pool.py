@@ -12,7 +12,7 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from control.admission.lanes import ThreadPool, interruptible
 from control.admission.pool import Pool
 from control.admission.tally import LimitCounters
-from control.api.auth import Gate, hash_secret
+from control.api.auth.authentication import Gate, hash_secret
 from control.model import limits
 from control.model.errors import Busy, Unauthenticated
 from control.model.names import Bound, Effect

@@ -10,29 +10,29 @@ import httpx
 import msgspec
 import trio
 
-from control.api.auth import Gate, hash_secret, stored_logins
-from control.api.balancing import BalancerElsewhere
+from control.api.auth.authentication import Gate, hash_secret, stored_logins
 from control.api.ports import Parts
+from control.api.remote_balancer import BalancerElsewhere
 from control.api.server import Api
-from control.bus.embedded import EmbeddedBus
-from control.bus.journal import Journal
-from control.model.balancing import ClassChange, LoadOfPartition, Rules, Waits
+from control.bus.embedded.bus import EmbeddedBus
+from control.bus.embedded.log import Journal
+from control.model.api.balancer import ClassChange, LoadOfPartition, Rules, Waits
+from control.model.api.queues import Queues, WaitingClass, WaitingGroup, WaitingReason
+from control.model.api.views import CheckView
 from control.model.clock import Clock
 from control.model.kinds import Kind, KindRegistry
 from control.model.names import Group, Metric, Topic
-from control.model.queues import Queues, WaitingClass, WaitingGroup, WaitingReason
 from control.model.states import Role, Speed
-from control.model.views import CheckView
 from control.services.job_logs import JobLogs
 from control.transactions.graphs import Graphs
-from control.transactions.ledger import Ledger
+from control.transactions.run_transactions import Ledger
 from store import clients
 from store.bus_log import SqliteLogRows
 from store.clients import Terms
-from store.facts import Facts
+from store.facts.database import Facts
 from store.log_files import LogFiles
-from store.outlines import Outlines
 from store.reader import Reader
+from store.revision_cache import Outlines
 from store.state import open_state
 from store.views import Views
 from store.writer import Writer

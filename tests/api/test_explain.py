@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from control.api.explain import standing
-from control.model.balancing import Waits
+from control.model.api.balancer import Waits
 from control.model.states import Speed
 from tests.api.serving import NOW_MS, waits_for
 

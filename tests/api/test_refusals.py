@@ -11,8 +11,8 @@ import trio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from control.api.auth import Gate, hash_secret, matches, stored_logins
-from control.api.calls import check_input
+from control.api.auth.authentication import Gate, hash_secret, matches, stored_logins
+from control.api.http.request import check_input
 from control.model import limits
 from control.model.errors import Invalid
 from tests.api.serving import PIPELINE, SECRET, Serving

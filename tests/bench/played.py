@@ -3,7 +3,7 @@
 import random
 from collections.abc import Callable, Sequence
 
-from control.core.workload import Farm, PlayedJob
+from control.core.simulation.workload import Farm, PlayedJob
 
 
 def job(

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from bench.balancer.central import play_by_length, play_fifo, play_srpt
-from control.core.workload import Farm, Fault, work_s
+from control.core.simulation.workload import Farm, Fault, work_s
 from tests.bench.played import farm, job, mean, poisson
 
 

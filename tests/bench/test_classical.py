@@ -6,7 +6,7 @@ import pytest
 
 from bench.balancer.classical import CLASSICAL, YlemAsDescribed, play_classical
 from bench.balancer.lanes import Lanes
-from control.core.workload import Farm, Fault, PlayedJob
+from control.core.simulation.workload import Farm, Fault, PlayedJob
 from tests.bench.played import farm, job, mean, poisson
 
 

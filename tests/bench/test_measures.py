@@ -4,7 +4,7 @@ import pytest
 
 from bench.balancer.goals import reached
 from bench.balancer.measures import Measures, geometric_mean, measured, over_seeds, ratio
-from control.core.workload import Played
+from control.core.simulation.workload import Played
 from tests.bench.played import farm, job
 
 

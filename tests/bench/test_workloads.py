@@ -9,7 +9,7 @@ import pytest
 from bench.balancer.recorded import recorded
 from bench.balancer.sources import Source, truth_of
 from bench.balancer.workloads import FAMILIES, FARM, NOISY, workload
-from control.core.workload import Farm, work_s
+from control.core.simulation.workload import Farm, work_s
 
 JOBS = 3_000
 

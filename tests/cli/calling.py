@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 import msgspec
 
-from control.model.values import Json
+from control.model.json_values import Json
 
 TPCTL: Final = (sys.executable, "-c", "from control.cli.main import main; main()")
 PIPELINE: Final = """\

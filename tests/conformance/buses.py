@@ -8,12 +8,12 @@ from pathlib import Path
 
 import trio
 
-from bench.broker import Broker
-from control.bus.base import Bus
-from control.bus.embedded import EmbeddedBus
-from control.bus.journal import Journal
-from control.bus.kafka import KafkaBus
-from control.bus.kafka_client import Cluster
+from bench.servers.broker import Broker
+from control.bus.embedded.bus import EmbeddedBus
+from control.bus.embedded.log import Journal
+from control.bus.interface import Bus
+from control.bus.kafka.bus import KafkaBus
+from control.bus.kafka.client import Cluster
 from store.bus_log import SqliteLogRows
 from store.state import open_state
 from store.writer import Writer

@@ -10,14 +10,14 @@ import trio.lowlevel
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from control.bus.base import Bus, Subscription
+from control.bus.interface import Bus, Subscription
 from control.model import limits
+from control.model.bus.messages import JobReady, LogChunk, Message, Placed
+from control.model.bus.records import Delivery, Receipts, Record
 from control.model.errors import BusUnavailable
-from control.model.messages import JobReady, LogChunk, Message, Placed
 from control.model.names import Group, Topic
-from control.model.records import Delivery, Receipts, Record
 from tests.conformance.buses import BUSES, OpenBus, kafka, log_rows
-from tests.core.leasing import placed
+from tests.core.dispatcher.leasing import placed
 
 JOBS, PLACED = Topic.TASK_RUNS, Topic.TASK_RUNS_LOAD_BALANCED
 

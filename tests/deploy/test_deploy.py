@@ -18,7 +18,7 @@ import typer.main
 import yaml
 from typer.core import TyperGroup
 
-from bench.system import start_control
+from bench.servers.system import start_control
 from control.cli.main import app as tpctl
 from control.model.config import Config, load_config
 from control.model.names import Service
@@ -136,7 +136,7 @@ def test_no_two_processes_of_compose_write_to_one_volume() -> None:
 
 
 def test_the_brokers_of_compose_are_those_that_are_tested() -> None:
-    project = (ROOT / "bench" / "kafka.xml").read_text(encoding="utf-8")
+    project = (ROOT / "bench" / "servers" / "kafka.xml").read_text(encoding="utf-8")
     version = re.search(r"<artifactId>kafka_[\d.]+</artifactId>\s*<version>(.+)</version>", project)
     assert version is not None
     images = {

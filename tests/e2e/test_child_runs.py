@@ -7,7 +7,7 @@ import httpx
 import pytest
 import trio
 
-from bench.system import System, start_control, start_worker
+from bench.servers.system import System, start_control, start_worker
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 HOLD = "until [ -e {gate} ]; do sleep 0.05; done"

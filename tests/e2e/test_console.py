@@ -13,8 +13,8 @@ from typing import Final
 
 import pytest
 
+from bench.servers.system import start_control
 from bench.shots.camera import Still, seen, settle
-from bench.system import start_control
 from tests.cli.calling import TPCTL
 from tui.app import Console
 from tui.link import recording

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from bench.shots import scene
-from control.cli.console_in_browser import served
-from control.cli.console_page import page
+from control.cli.console.browser import served
+from control.cli.console.page import page
 
 pytest.importorskip("textual_serve")
 

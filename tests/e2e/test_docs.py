@@ -14,14 +14,14 @@ import trio
 import typer.main
 from typer.core import TyperGroup
 
-from bench.system import start_control, start_worker
+from bench.servers.system import start_control, start_worker
 from control.cli.main import app
-from control.core.cron import check_schedule
-from control.core.definitions import parse_pipeline
-from control.model import wire
+from control.core.pipelines.validate import parse_pipeline
+from control.core.schedules.cron import check_schedule
 from control.model.config import load_config
 from control.model.kinds import installed_kinds
-from control.model.worker_settings import Tables, settings_of
+from control.model.worker import wire
+from control.model.worker.settings import Tables, settings_of
 from tests.e2e.blocks import Block, blocks
 from workers.config import Flags
 from workers.config import load_config as load_worker_config

@@ -14,10 +14,10 @@ import pytest
 import trio
 import yaml
 
-from bench.cluster.simulated import SimulatedCluster
-from bench.containers import Podman
-from bench.databases import PostgreSQLServer
-from bench.system import System, start_control, start_worker
+from bench.servers.cluster.simulated import SimulatedCluster
+from bench.servers.containers import Podman
+from bench.servers.databases import PostgreSQLServer
+from bench.servers.system import System, start_control, start_worker
 from control.model.names import ENV_WORKER_CONFIG
 from tests.kubernetes.conftest import namespace
 from tests.workers.notification.conftest import authority, web

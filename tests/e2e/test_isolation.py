@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bench.system import System, start_control
+from bench.servers.system import System, start_control
 from tests.cli.calling import TPCTL
 from workers.isolation import landlock
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bench.system import System, start_control
+from bench.servers.system import System, start_control
 from tests.workers.marked import Mark, children_of, lives
 
 pytestmark = pytest.mark.e2e

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from bench.neighbours import tree_mib
-from bench.system import STOP_S, script
+from bench.servers.system import STOP_S, script
 
 PIPELINE: Final = {
     "name": "small",

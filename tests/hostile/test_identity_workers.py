@@ -10,11 +10,11 @@ import pytest
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection
 
-from control.bus.base import Subscription
-from control.model import wire
-from control.model.messages import Finished, WorkerUp
+from control.bus.interface import Subscription
+from control.model.bus.messages import Finished, WorkerUp
 from control.model.names import Topic
 from control.model.states import Outcome, Role
+from control.model.worker import wire
 from control.services.gateway import Gateway
 from tests.services.gateways import basic, connected
 from tests.services.plane import Plane, now_ms, opened, pipeline

@@ -13,11 +13,11 @@ import msgspec
 import pytest
 
 from control.model.errors import JobFailed
+from control.model.json_values import Json
 from control.model.surroundings.shell import ShellCommand
-from control.model.values import Json
 from tests.hostile.payloads import CANARY, HARMLESS, HOSTILE, PAYLOADS
+from workers.job_params import AnyKind, WorkReader
 from workers.kinds.shell import Shell, ShellParams
-from workers.work import AnyKind, WorkReader
 
 X: Final = "${{ run.x }}"
 BOTH: Final = ("sh", "bash")

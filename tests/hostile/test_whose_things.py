@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from control.api.roles import ROLES
+from control.api.auth.permissions import ROLES
 from control.model.states import Role
 from store import schedules
 from tests.api.serving import NOW_MS, PIPELINE, Serving, serving

@@ -6,7 +6,7 @@ import pytest
 from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from bench.broker import Broker, NoBroker, obtain
+from bench.servers.broker import Broker, NoBroker, obtain
 
 # A test waits for the broker, not for a clock: this only ends one that would wait forever.
 PATIENCE_S = 60.0

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.broker import Broker
 from bench.chaos import Chaos, Fault
-from bench.fleet import Fleet
+from bench.servers.broker import Broker
+from bench.servers.fleet import Fleet
 
 pytestmark = [pytest.mark.kafka, pytest.mark.e2e, pytest.mark.slow]
 

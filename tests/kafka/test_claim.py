@@ -11,14 +11,14 @@ import pytest
 import trio
 from confluent_kafka import Producer
 
-from bench.broker import Broker
-from bench.fleet import client_of, control_plane
-from control.bus.kafka import KafkaBus
-from control.bus.kafka_client import Cluster
+from bench.servers.broker import Broker
+from bench.servers.fleet import client_of, control_plane
+from control.bus.kafka.bus import KafkaBus
+from control.bus.kafka.client import Cluster
+from control.model.bus.messages import Deadline
+from control.model.bus.records import Record
 from control.model.errors import ConfigError, Unavailable
-from control.model.messages import Deadline
 from control.model.names import Topic
-from control.model.records import Record
 
 pytestmark = pytest.mark.kafka
 

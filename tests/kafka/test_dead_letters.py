@@ -15,9 +15,9 @@ import msgspec
 import pytest
 from confluent_kafka import Producer
 
-from bench.broker import Broker
-from bench.fleet import Process, client_of, control_plane
-from bench.topics import Topics
+from bench.servers.broker import Broker
+from bench.servers.fleet import Process, client_of, control_plane
+from bench.servers.topics import Topics
 from control.model.names import Topic
 
 pytestmark = [pytest.mark.kafka, pytest.mark.e2e, pytest.mark.slow]

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.broker import Broker
-from bench.fleet import client_of, control_plane
-from bench.system import start_worker
+from bench.servers.broker import Broker
+from bench.servers.fleet import client_of, control_plane
+from bench.servers.system import start_worker
 from control.model import limits
 
 pytestmark = [pytest.mark.kafka, pytest.mark.e2e, pytest.mark.slow]

@@ -11,20 +11,20 @@ import trio
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
-from bench.broker import Broker
-from bench.fleet import Process, client_of, control_plane
-from bench.system import start_worker
-from bench.topics import Topics
-from control.bus.base import Subscription
-from control.bus.kafka import KafkaBus
-from control.bus.kafka_client import Cluster
-from control.core.foreign import read
-from control.model.bus_reports import RecordsLost
+from bench.servers.broker import Broker
+from bench.servers.fleet import Process, client_of, control_plane
+from bench.servers.system import start_worker
+from bench.servers.topics import Topics
+from control.bus.interface import Subscription
+from control.bus.kafka.bus import KafkaBus
+from control.bus.kafka.client import Cluster
+from control.core.records.foreign import read
+from control.model.bus.messages import JobReady
+from control.model.bus.records import Delivery, Record, receipts_of
+from control.model.bus.reports import RecordsLost
 from control.model.errors import PartitionsLost
-from control.model.messages import JobReady
 from control.model.names import Group, Topic
-from control.model.records import Delivery, Record, receipts_of
-from tests.core.leasing import placed
+from tests.core.dispatcher.leasing import placed
 
 pytestmark = pytest.mark.kafka
 

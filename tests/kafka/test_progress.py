@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from control.bus.kafka_progress import Lane
+from control.bus.kafka.offsets import Lane
 from control.core.offsets import OffsetTracker
 from control.model import limits
-from control.model.messages import Deadline
+from control.model.bus.messages import Deadline
+from control.model.bus.records import Delivery
 from control.model.names import Topic
-from control.model.records import Delivery
 
 
 def delivery(offset: int, number: int | None = None) -> Delivery:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.broker import Broker
+from bench.servers.broker import Broker
 from tests.e2e.test_restore import FIRST_OF_SECOND_LIFE, copied, running
 
 pytestmark = pytest.mark.kafka

@@ -13,11 +13,11 @@ from confluent_kafka.admin import (
     NewPartitions,
 )
 
-from bench.broker import Broker
-from bench.fleet import control_plane
-from control.bus.kafka_check import Check
-from control.bus.kafka_client import Cluster, error_of, passes
-from control.bus.kafka_topics import Topics
+from bench.servers.broker import Broker
+from bench.servers.fleet import control_plane
+from control.bus.kafka.client import Cluster, error_of, passes
+from control.bus.kafka.startup_check import Check
+from control.bus.kafka.topics import Topics
 from control.model.errors import ConfigError
 from control.model.names import Topic
 

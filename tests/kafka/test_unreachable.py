@@ -7,8 +7,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bench.broker import Broker
-from bench.fleet import client_of, control_plane
+from bench.servers.broker import Broker
+from bench.servers.fleet import client_of, control_plane
 
 pytestmark = [pytest.mark.kafka, pytest.mark.e2e, pytest.mark.slow]
 

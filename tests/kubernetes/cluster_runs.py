@@ -11,10 +11,10 @@ import trio
 import yaml
 from msgspec import Raw
 
-from bench.cluster.simulated import SimulatedCluster
+from bench.servers.cluster.simulated import SimulatedCluster
 from control.model.kinds import Job, Kind, Result
 from control.model.this import Subject
-from control.model.worker_settings import KubernetesTable, WorkerSettings
+from control.model.worker.settings import KubernetesTable, WorkerSettings
 from tests.workers.kind_runs import Recorder
 
 K = TypeVar("K", bound=msgspec.Struct)

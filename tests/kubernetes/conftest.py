@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bench.cluster.simulated import SimulatedCluster
+from bench.servers.cluster.simulated import SimulatedCluster
 from tests.kubernetes.cluster_runs import ClusterRuns
 from workers.kinds.kubernetes.deployment import KubernetesDeployment, KubernetesDeploymentParams
 from workers.kinds.kubernetes.job import KubernetesJob, KubernetesJobParams

@@ -8,7 +8,7 @@ import trio
 
 from control.model import limits
 from control.model.errors import JobFailed
-from control.model.worker_settings import KubernetesTable
+from control.model.worker.settings import KubernetesTable
 from workers.kinds.kubernetes import api
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import trio
 
-from bench.cluster.simulated import SimulatedCluster
+from bench.servers.cluster.simulated import SimulatedCluster
 from control.model.errors import JobFailed
 from tests.kubernetes.cluster_runs import ClusterRuns, a_job, through
 from tests.kubernetes.gate import Gate, gate

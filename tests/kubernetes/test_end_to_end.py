@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from bench.cluster.simulated import SimulatedCluster
-from bench.system import System, start_control, start_worker
+from bench.servers.cluster.simulated import SimulatedCluster
+from bench.servers.system import System, start_control, start_worker
 from tests.e2e.blocks import blocks
 from tests.kubernetes.cluster_runs import manifest
 

@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from bench.cluster.simulated import SimulatedCluster
+from bench.servers.cluster.simulated import SimulatedCluster
 from control.model.errors import JobFailed
 from tests.kubernetes.cluster_runs import ClusterRuns, a_job, manifest, through
 from tests.kubernetes.gate import Gate, gate

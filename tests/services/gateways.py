@@ -9,11 +9,12 @@ import pytest
 import trio
 from trio_websocket import ConnectionRejected, WebSocketConnection, wrap_client_stream
 
-from control.bus.peers import Arrival, Connected, Disconnected
-from control.model import limits, wire
+from control.model import limits
 from control.model.errors import Unavailable
 from control.model.states import Role
+from control.model.worker import wire
 from control.services.gateway import Gateway
+from control.worker_channel import Arrival, Connected, Disconnected
 
 ROLES = {"w": Role.WORKER, "root": Role.ADMIN, "v": Role.VIEWER}
 HELLO = wire.Hello(version=1, worker="w-1", host="h", slots=2, now_ms=1)

@@ -8,10 +8,10 @@ import pytest
 import trio
 import trio.lowlevel
 
-from control.bus.base import Subscription
-from control.model.messages import Finished, JobReady
+from control.bus.interface import Subscription
+from control.model.bus.messages import Finished, JobReady
+from control.model.bus.records import Receipts, Record
 from control.model.names import Group, Topic
-from control.model.records import Receipts, Record
 from control.model.states import Outcome, Speed
 from tests.services.plane import Plane, now_ms, opened
 

@@ -14,17 +14,16 @@ from typing import Final, Protocol, TypeVar
 import msgspec
 import trio
 
-from control.bus.embedded import EmbeddedBus
-from control.bus.journal import Journal
-from control.bus.peers import Arrival
-from control.core.policy import Policy
-from control.core.speed import partition_classes
+from control.bus.embedded.bus import EmbeddedBus
+from control.bus.embedded.log import Journal
+from control.core.balancer.policy import Policy
+from control.core.fleet.partition_classes import partition_classes
 from control.model import limits
 from control.model.clock import Clock
 from control.model.errors import NotFound
 from control.model.names import Change
 from control.model.pipelines import JobSpec, Pipeline, ScheduleSpec, TriggerSpec
-from control.model.rows import NewRun, RunRow
+from control.model.state_rows import NewRun, RunRow
 from control.model.states import Role, Trigger
 from control.services.balancer import BalancerService
 from control.services.clock_watch import ClockWatch
@@ -32,9 +31,10 @@ from control.services.dispatcher import Dispatcher
 from control.services.planner import Planner
 from control.services.publisher import Publisher
 from control.services.trigger import Trigger as TriggerService
-from control.transactions import timetable
+from control.transactions import replace_schedules
 from control.transactions.graphs import Graphs
-from control.transactions.ledger import Ledger
+from control.transactions.run_transactions import Ledger
+from control.worker_channel import Arrival
 from store import catalog, clients, runs, settings
 from store.bus_log import SqliteLogRows
 from store.state import open_state
@@ -97,7 +97,7 @@ def pipeline(
 
 
 class Plane:
-    """The parts of a control plane, wired as in `control.app`."""
+    """The parts of a control plane, wired as in `control.process.control_plane`."""
 
     def __init__(
         self,
@@ -175,7 +175,7 @@ class Plane:
 
         def work(tx: Tx) -> int:
             put = catalog.put(tx.conn, definition, client, now_ms=at_ms)
-            self.dropped = timetable.sync(
+            self.dropped = replace_schedules.sync(
                 tx.conn, definition.name, definition.schedules, now_ms=at_ms
             )
             tx.touch(Change.SCHEDULES)

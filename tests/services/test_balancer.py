@@ -7,7 +7,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from control.model.states import Role
-from control.transactions import terms
+from control.transactions import client_announcements
 from store import clients
 from store.writer import Tx
 from tests.services.plane import Plane, opened, pipeline
@@ -25,7 +25,7 @@ def limit(tx: Tx) -> None:
     wanted = clients.Terms(
         role=Role.SUBMITTER, priority=3, max_queued=None, max_running=1, enabled=True
     )
-    terms.tell(tx, clients.update(tx.conn, "ann", wanted))
+    client_announcements.tell(tx, clients.update(tx.conn, "ann", wanted))
 
 
 def waiting(plane: Plane) -> dict[int, tuple[int, ...]]:

@@ -8,11 +8,11 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from control.bus.base import Subscription
-from control.bus.embedded import EmbeddedBus
-from control.core.policy import Policy
+from control.bus.embedded.bus import EmbeddedBus
+from control.bus.interface import Subscription
+from control.core.balancer.policy import Policy
 from control.model import limits
-from control.model.messages import (
+from control.model.bus.messages import (
     Announce,
     AskQueues,
     AskWhy,
@@ -26,11 +26,11 @@ from control.model.messages import (
     WorkerDown,
     WorkerUp,
 )
+from control.model.bus.records import Record
 from control.model.names import Service, Topic
-from control.model.records import Record
 from control.model.states import Speed
 from control.services.balancer import BalancerService
-from tests.api.test_live import FINISHED
+from tests.api.live.test_projection import FINISHED
 from tests.services.plane import PARTITIONS, Plane, now_ms, opened, pipeline
 
 WORKER = WorkerUp(

@@ -8,10 +8,10 @@ import trio
 import trio.lowlevel
 from trio.testing import MockClock
 
-from control.model.child_messages import ChildEnded
+from control.model.bus.child_messages import ChildEnded
 from control.model.names import Topic
 from control.model.pipelines import JobSpec
-from control.model.rows import JobRow, RunRow
+from control.model.state_rows import JobRow, RunRow
 from control.model.states import Outcome, State, When
 from tests.services.hands import Hands, served
 from tests.services.plane import Plane, job, opened, pipeline

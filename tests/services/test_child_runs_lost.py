@@ -9,16 +9,16 @@ import trio
 import trio.lowlevel
 from trio.testing import MockClock
 
-from control.bus.base import Subscription
+from control.bus.interface import Subscription
 from control.core.offsets import OffsetTracker
 from control.model import limits
-from control.model.bus_reports import RecordsLost
-from control.model.child_messages import ChildEnded, StopChild
-from control.model.messages import Finished
+from control.model.bus.child_messages import ChildEnded, StopChild
+from control.model.bus.messages import Finished
+from control.model.bus.records import Record
+from control.model.bus.reports import RecordsLost
 from control.model.names import Group, Topic
-from control.model.records import Record
 from control.model.states import Outcome, State, When
-from store import children, removal, runs
+from store import children, retention, runs
 from tests.services.hands import Hands, served
 from tests.services.plane import Plane, job, opened, pipeline
 from tests.services.test_child_runs import child_job, of, read
@@ -113,7 +113,7 @@ async def test_an_attempt_that_is_cancelled_has_one_end_whatever_follows(
         if then == "cancel the child":
             await cancel(plane, one.run_id)
         elif then == "delete":
-            await plane.writer.write(lambda tx: removal.delete_run(tx.conn, parent))
+            await plane.writer.write(lambda tx: retention.delete_run(tx.conn, parent))
         elif then == "retry":
             await plane.writer.write(lambda tx: plane.ledger.retry_run(tx, parent, now_ms=0))
         await nursery.start(plane.trigger.run)

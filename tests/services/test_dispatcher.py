@@ -6,9 +6,8 @@ from pathlib import Path
 import trio
 from trio.testing import MockClock
 
-from control.bus.peers import Arrival, Connected, Disconnected, Peer, Quiet, Said
-from control.model import limits, wire
-from control.model.messages import (
+from control.model import limits
+from control.model.bus.messages import (
     Announce,
     DispatcherUp,
     DrainWorker,
@@ -16,9 +15,11 @@ from control.model.messages import (
     SplitChanged,
     WorkerQuiet,
 )
+from control.model.bus.records import Record
 from control.model.names import Service, Topic
-from control.model.records import Record
 from control.model.states import Outcome, State
+from control.model.worker import wire
+from control.worker_channel import Arrival, Connected, Disconnected, Peer, Quiet, Said
 from store.writer import Tx
 from tests.services.plane import PARTITIONS, Plane, now_ms, opened, pipeline
 

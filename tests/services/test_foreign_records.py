@@ -11,20 +11,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from control.api.balancing import BalancerElsewhere
-from control.api.live import Live
+from control.api.live.projection import Live
 from control.api.metrics import Metrics
-from control.core.foreign import read
-from control.model.messages import Finished, Message
+from control.api.remote_balancer import BalancerElsewhere
+from control.core.records.foreign import read
+from control.model.bus.messages import Finished, Message
+from control.model.bus.records import Record
 from control.model.names import Topic
-from control.model.records import Record
 from control.model.states import Outcome, Speed, State
 from control.services.job_logs import JobLogs
+from control.services.replicated_credentials import WorkerKeys
 from control.services.statistics import Statistics
-from control.services.worker_keys import WorkerKeys
-from store.facts import Facts
+from store.facts.database import Facts
 from store.log_files import LogFiles
-from tests.core.foreign_messages import Sample, well_formed
+from tests.core.records.foreign_messages import Sample, well_formed
 from tests.services.plane import PARTITIONS, Plane, inline, job, now_ms, opened, pipeline
 
 QUIET_S = 100.0  # Virtual: whatever has a time of its own is over by then.

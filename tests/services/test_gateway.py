@@ -8,9 +8,10 @@ from trio_websocket import (
     ConnectionClosed,
 )
 
-from control.bus.peers import Connected, Disconnected, Quiet, Said
-from control.model import limits, wire
+from control.model import limits
 from control.model.states import Outcome
+from control.model.worker import wire
+from control.worker_channel import Connected, Disconnected, Quiet, Said
 from tests.services.gateways import BEAT, HELLO, LEASE, World, basic, opened, rejected, result
 
 

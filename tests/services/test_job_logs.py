@@ -12,18 +12,18 @@ import trio.testing
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from control.bus.embedded import EmbeddedBus
-from control.bus.journal import Journal
+from control.bus.embedded.bus import EmbeddedBus
+from control.bus.embedded.log import Journal
 from control.model import limits
+from control.model.bus.messages import Finished, LogChunk
+from control.model.bus.records import Record
 from control.model.errors import StoreFailed
-from control.model.messages import Finished, LogChunk
 from control.model.names import Topic
-from control.model.records import Record
 from control.model.states import Outcome, Speed
 from control.services.job_logs import JobLogs
 from store.bus_log import SqliteLogRows
 from store.log_files import LogFiles
-from store.removal import Removed
+from store.retention import Removed
 from store.state import open_state
 from store.writer import Tx
 

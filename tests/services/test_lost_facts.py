@@ -7,16 +7,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from control import lives
+from control.model.bus.messages import Message
 from control.model.life import Life
-from control.model.messages import Message
 from control.model.names import Group, Topic
-from store.facts import Facts
+from control.process import data_epochs
+from store.facts.database import Facts
 from store.state import open_state
-from tests.services.test_lives import Directory
+from tests.process.test_data_epochs import Directory
 from tests.services.test_statistics import finished, skipped
-from tests.store.fact_samples import fact
-from tests.store.fact_samples import skipped as skip_fact
+from tests.store.facts.fact_samples import fact
+from tests.store.facts.fact_samples import skipped as skip_fact
 
 LIFE = Life(epoch=2, began_ms=0, last_run_id=1, last_job_id=1, jobs_to_publish=False)
 OURS = {"pipeline": "p", "client": "ann"}
@@ -60,7 +60,7 @@ def test_of_two_ends_of_an_attempt_those_are_kept_that_come_no_more(
     with closing(open_state(data.state)) as conn:
         if began:
             conn.execute("UPDATE jobs SET started_ms = 1, ready_ms = 1")
-        lost = lives.lost_since(conn, LIFE, unread, [], from_start=True)
+        lost = data_epochs.lost_since(conn, LIFE, unread, [], from_start=True)
     facts = Facts(tmp_path / "facts.duckdb")
     both = [fact(1, run_id=1), skip_fact(1, run_id=1)]
     facts.append(both, Topic.TASK_RUN_RESULTS, {0: 1})

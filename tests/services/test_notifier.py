@@ -10,14 +10,14 @@ import trio
 from trio.testing import MockClock
 
 from control.model import limits
-from control.model.messages import JobReady, LogChunk
+from control.model.bus.messages import JobReady, LogChunk
+from control.model.bus.records import Record
 from control.model.names import Topic
 from control.model.pipelines import NotifySpec, Pipeline
-from control.model.records import Record
 from control.model.states import Outcome, State, When
 from control.services.job_logs import JobLogs
 from control.services.notifier import Notifier
-from store import removal
+from store import retention
 from store.log_files import LogFiles
 from tests.services.hands import Hands
 from tests.services.plane import Plane, inline, job, opened, pipeline
@@ -248,7 +248,7 @@ async def test_a_run_that_is_deleted_meanwhile_is_passed_over(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(notifier.run_once)
             await trio.sleep(limits.LOG_LAST_S / 2)
-            await plane.writer.write(lambda tx: removal.delete_run(tx.conn, run_id))
+            await plane.writer.write(lambda tx: retention.delete_run(tx.conn, run_id))
         assert {each.pipeline for each in plane.runs()} <= {"nightly.notice"}
 
 

@@ -8,7 +8,7 @@ from trio.testing import MockClock
 
 from control.model import limits
 from control.services.pruner import Pruner
-from store.removal import Removed
+from store.retention import Removed
 from store.writer import Tx
 from tests.services.plane import now_ms, opened, pipeline
 

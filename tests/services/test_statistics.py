@@ -12,18 +12,18 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from control.bus.base import Subscription
-from control.bus.embedded import EmbeddedBus
-from control.bus.journal import Journal
+from control.bus.embedded.bus import EmbeddedBus
+from control.bus.embedded.log import Journal
+from control.bus.interface import Subscription
 from control.model import limits
-from control.model.messages import Announce, Finished, Learned, Message, Skipped
+from control.model.bus.messages import Announce, Finished, Learned, Message, Skipped
+from control.model.bus.records import Delivery, Receipts, Record
 from control.model.names import Group, Service, Topic
-from control.model.records import Delivery, Receipts, Record
 from control.model.states import Outcome, Speed
 from control.services.statistics import Statistics, fact_of
 from store.bus_log import SqliteLogRows
-from store.fact import Fact
-from store.facts import Facts
+from store.facts.database import Facts
+from store.facts.fact import Fact
 from store.migrations import migrate
 from store.writer import Writer
 

@@ -11,7 +11,7 @@ from control.model import limits
 from control.model.life import KnownAttempts, Lost
 from control.services.statistics import Restored, Statistics
 from tests.services.test_statistics import finished, inline, jobs_of, opened, skipped
-from tests.store.fact_samples import NOTHING_LOST, attempts_in
+from tests.store.facts.fact_samples import NOTHING_LOST, attempts_in
 
 
 async def test_ends_of_a_lost_life_that_come_after_a_restore_do_not_count(

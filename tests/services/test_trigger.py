@@ -10,7 +10,7 @@ import trio.testing
 from trio.testing import MockClock
 
 from control.model import limits
-from control.model.messages import (
+from control.model.bus.messages import (
     Announce,
     ClientChanged,
     Finished,
@@ -18,9 +18,9 @@ from control.model.messages import (
     SplitChanged,
     Started,
 )
+from control.model.bus.records import Record
 from control.model.names import Service, Topic
 from control.model.pipelines import TriggerSpec
-from control.model.records import Record
 from control.model.states import Outcome, State, When
 from control.transactions import split
 from store.writer import Tx

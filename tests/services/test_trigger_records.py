@@ -8,11 +8,11 @@ import trio
 import trio.testing
 from trio.testing import MockClock
 
-from control.core.foreign import read
-from control.model.bus_reports import DeadLetter, RecordsLost
-from control.model.messages import CancelJob, Message, Progressed, Started
+from control.core.records.foreign import read
+from control.model.bus.messages import CancelJob, Message, Progressed, Started
+from control.model.bus.records import Record
+from control.model.bus.reports import DeadLetter, RecordsLost
 from control.model.names import Group, Topic
-from control.model.records import Record
 from control.model.states import Outcome, State
 from tests.services.hands import Hands, result
 from tests.services.plane import job, now_ms, opened, pipeline

@@ -6,12 +6,12 @@ from collections.abc import Container, Mapping, Sequence
 
 import msgspec
 
-from control.model.child_messages import ChildEnded
-from control.model.messages import Finished, Message, Placed, Skipped
+from control.model.bus.child_messages import ChildEnded
+from control.model.bus.messages import Finished, Message, Placed, Skipped
+from control.model.bus.records import Delivery
 from control.model.names import Topic
-from control.model.records import Delivery
 from control.model.states import FINAL, Outcome, State
-from control.model.wire import Lease
+from control.model.worker.wire import Lease
 from store import runs
 from tests.services.plane import Plane
 from tests.sim.watch import Moved, TappedRows, moves

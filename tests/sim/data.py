@@ -11,17 +11,17 @@ from typing import Final
 
 import msgspec
 
-from control import backups, lives
-from control.bus.journal import Journal
+from control.bus.embedded.log import Journal
 from control.core.epochs import last_id_before
 from control.core.offsets import OffsetTracker
-from control.model.bus_reports import RecordsLost
+from control.model.bus.records import Record
+from control.model.bus.reports import RecordsLost
 from control.model.life import Life
 from control.model.names import FACTS_FILE, LOGS_FOLDER, STATE_FILE, Group, Topic
-from control.model.records import Record
+from control.process import backups, data_epochs
 from store.bus_log import SqliteLogRows
 from store.epoch import Witness
-from store.facts import Facts
+from store.facts.database import Facts
 from store.log_files import LogFiles
 from store.state import open_state
 from tests.sim.checks import Log
@@ -70,7 +70,7 @@ class DataDirectory:
             conn.execute("PRAGMA synchronous = OFF")
             files = LogFiles(self.path / LOGS_FOLDER)
             journal = Journal(SqliteLogRows())
-            return lives.enter_life(
+            return data_epochs.enter_life(
                 conn,
                 self.witness,
                 files,
@@ -184,7 +184,7 @@ def check_life(life: Life, backup: Backup, epochs: int) -> None:
     """Doctor says what happened, and ids begin anew. `epochs`: how many there were before."""
     assert life.epoch == epochs + 1, life
     assert life.last_run_id == backup.last_run_id, life
-    check = lives.restored_check(life)
+    check = data_epochs.restored_check(life)
     assert check is not None
     assert f"whose last run was {backup.last_run_id}:" in check.detail
     assert f"{last_id_before(life.epoch) + 1:,}" in check.detail

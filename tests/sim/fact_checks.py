@@ -3,9 +3,9 @@
 from collections import Counter
 from typing import Final
 
-from control.model.rows import JobRow
+from control.model.state_rows import JobRow
 from control.model.states import State
-from store.facts import Facts
+from store.facts.database import Facts
 from tests.services.plane import Plane
 from tests.sim.checks import FOREIGN, Log, naive_ends
 

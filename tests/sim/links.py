@@ -10,8 +10,8 @@ from typing import Final, TypeVar
 
 import trio
 
-from control.bus.peers import Connected, Disconnected, Peer, Said
-from control.model import wire
+from control.model.worker import wire
+from control.worker_channel import Connected, Disconnected, Peer, Said
 from tests.services.plane import Plane
 
 T = TypeVar("T")

@@ -7,13 +7,13 @@ from typing import Final
 
 import trio
 
-from control import lives
 from control.core.epochs import attempt_in, last_id_before
+from control.model.bus.messages import Message
+from control.model.bus.records import Receipts
 from control.model.life import KnownAttempts, Life, Lost
-from control.model.messages import Message
 from control.model.names import Group, Topic
-from control.model.records import Receipts
 from control.model.states import Missed
+from control.process import data_epochs
 from control.services.statistics import Restored, Statistics
 from store import epoch
 from store.writer import Tx
@@ -68,7 +68,7 @@ def _statistics(plane: Plane, life: Life, data: DataDirectory) -> Statistics:
 
     async def find_lost(retries: Sequence[tuple[int, int]]) -> Lost:
         return await plane.writer.write(
-            lambda tx: lives.lost_since(
+            lambda tx: data_epochs.lost_since(
                 tx.conn, life, partial(unread, tx), retries, from_start=not data.spread
             )
         )

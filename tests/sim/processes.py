@@ -11,7 +11,7 @@ from collections.abc import Container
 
 import trio
 
-from control.model.wire import Lease
+from control.model.worker.wire import Lease
 
 
 class Process:

@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from control.core.epochs import IDS_EACH
-from control.core.foreign import Foreign, read
-from control.model.messages import (
+from control.core.records.foreign import Foreign, read
+from control.model.bus.messages import (
     ENCODER,
     Announce,
     Finished,
@@ -20,9 +20,9 @@ from control.model.messages import (
     Started,
     Unstarted,
 )
+from control.model.bus.records import Record
 from control.model.names import Service, Topic
-from control.model.records import Record
-from control.model.rows import JobRow
+from control.model.state_rows import JobRow
 from control.model.states import Outcome, Speed
 from tests.services.plane import PARTITIONS, Plane
 from tests.sim.checks import FOREIGN

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from control.model.messages import BATCH_DECODER, Message
+from control.model.bus.messages import BATCH_DECODER, Message
 from store.bus_log import SqliteLogRows
 
 _WATCHES = """

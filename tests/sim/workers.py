@@ -7,16 +7,17 @@ from typing import Final
 import msgspec
 import trio
 
-from control.bus.peers import Connected, Peer
-from control.model import limits, wire
+from control.model import limits
 from control.model.states import Outcome
-from control.model.wire import Assign, Ended, Lease
+from control.model.worker import wire
+from control.model.worker.wire import Assign, Ended, Lease
+from control.worker_channel import Connected, Peer
 from tests.services.plane import now_ms
 from tests.sim.links import Link, Network
 from tests.sim.processes import GUARD_S, Process, Processes
-from workers.doorbell import Doorbell
 from workers.logs import LogBuffer
 from workers.protocol import Assigned, Identity, Phase, Stop, WorkerProtocol
+from workers.wakeup import Doorbell
 
 KINDS: Final = {"Sleep": ("1.0.0",)}
 _NOTHING: Final = b"null"

@@ -11,7 +11,7 @@ from control.core.epochs import last_id_before
 from control.model.life import Life
 from control.model.names import Topic
 from control.model.states import Missed
-from control.model.wire import Lease
+from control.model.worker.wire import Lease
 from store.epoch import last_run_id
 from tests.services.plane import Plane, Surroundings, now_ms, opened
 from tests.sim import faults

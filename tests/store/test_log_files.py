@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from control.model.messages import LogChunk
+from control.model.bus.messages import LogChunk
 from store.log_files import LogFiles
 
 KEY = (1, 1)

@@ -6,9 +6,9 @@ from pathlib import Path
 import sqlite_utils
 
 from control.model.pipelines import ScheduleSpec
-from control.model.rows import Standing
+from control.model.state_rows import Standing
 from control.model.states import Role
-from control.transactions import timetable
+from control.transactions import replace_schedules
 from store import catalog, runs, schedules
 from store.migrations import STATE, migrate
 from tests.services.plane import EPOCH_MS, pipeline
@@ -45,7 +45,7 @@ def test_a_database_of_before_there_were_families_and_counters(tmp_path: Path) -
     assert (run.depth, run.root_run_id) == (2, 9)  # Its family begins anew.
     spec = ScheduleSpec(cron="0 * * * *")
     catalog.put(conn, pipeline("q", schedules=(spec,)), "ann", now_ms=EPOCH_MS)
-    timetable.sync(conn, "q", (spec,), now_ms=EPOCH_MS)
+    replace_schedules.sync(conn, "q", (spec,), now_ms=EPOCH_MS)
     old, new = schedules.listing(conn, after=0, limit=10)
     assert (old.id, new.id) == (3, 8)  # A run remembers 7.
     assert old.owner == Standing(client_id="ann", role=Role.SUBMITTER, enabled=False)
@@ -59,10 +59,10 @@ def test_in_a_new_database_ids_begin_at_one(tmp_path: Path) -> None:
     spec = ScheduleSpec(cron="0 * * * *")
     catalog.put(conn, pipeline("q", schedules=(spec,)), "ann", now_ms=EPOCH_MS)
     for _ in range(2):
-        timetable.sync(conn, "q", (spec,), now_ms=EPOCH_MS)
+        replace_schedules.sync(conn, "q", (spec,), now_ms=EPOCH_MS)
     assert [each.id for each in schedules.listing(conn, after=0, limit=10)] == [1]
-    timetable.sync(conn, "q", (), now_ms=EPOCH_MS)
-    timetable.sync(conn, "q", (spec,), now_ms=EPOCH_MS)
+    replace_schedules.sync(conn, "q", (), now_ms=EPOCH_MS)
+    replace_schedules.sync(conn, "q", (spec,), now_ms=EPOCH_MS)
     assert [each.id for each in schedules.listing(conn, after=0, limit=10)] == [2]
     assert catalog.add_hook(conn, "q", "ann", token="t", now_ms=EPOCH_MS).id == 1
     conn.close()

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from control.model.pipelines import ScheduleSpec
-from control.transactions import timetable
+from control.transactions import replace_schedules
 from store import catalog, schedules
 from store.queries import Statements
 from store.schedules import Due
@@ -18,7 +18,7 @@ def stored(world: World, name: str, client: str, *due: list[int]) -> int:
     definition = pipeline(name)
     revision = catalog.put(world.conn, definition, client, now_ms=NOW_MS).revision_id
     specs = [ScheduleSpec(cron=f"{n} * * * *", input=msgspec.Raw(b"{}")) for n in range(len(due))]
-    timetable.sync(world.conn, name, specs, now_ms=NOW_MS)
+    replace_schedules.sync(world.conn, name, specs, now_ms=NOW_MS)
     made = schedules.listing(world.conn, after=0, limit=10, pipeline=name)
     for schedule, times in zip(made, due, strict=True):
         rows = [(at_ms, at_ms) for at_ms in times]

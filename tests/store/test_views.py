@@ -10,9 +10,9 @@ from control.model.errors import Conflict, NotFound, StoreFailed
 from control.model.states import State
 from control.model.times import to_rfc3339
 from store import doctor, views
-from store.outlines import Outlines
 from store.reader import Reader
-from store.removal import delete_run, prune
+from store.retention import delete_run, prune
+from store.revision_cache import Outlines
 from store.views import RunFilter, Views
 from tests.store.world import NOW_MS, World, pipeline
 

@@ -11,14 +11,14 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from control.bus.base import Subscription
-from control.bus.embedded import EmbeddedBus
-from control.bus.journal import Journal
+from control.bus.embedded.bus import EmbeddedBus
+from control.bus.embedded.log import Journal
+from control.bus.interface import Subscription
 from control.model import limits
+from control.model.bus.messages import Deadline
+from control.model.bus.records import Delivery, Receipts, Record
 from control.model.errors import Conflict, StoreFailed, Unavailable
-from control.model.messages import Deadline
 from control.model.names import Change, Group, Topic
-from control.model.records import Delivery, Receipts, Record
 from store.bus_log import SqliteLogRows
 from store.state import open_state
 from store.writer import Tx, Writer

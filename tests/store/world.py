@@ -6,12 +6,12 @@ from typing import Final
 
 import msgspec
 
-from control.bus.journal import Journal
+from control.bus.embedded.log import Journal
 from control.model.pipelines import JobSpec, Pipeline
-from control.model.rows import NewRun, RunRow
+from control.model.state_rows import NewRun, RunRow
 from control.model.states import Role, Trigger
 from control.transactions.graphs import Graphs
-from control.transactions.ledger import Ledger
+from control.transactions.run_transactions import Ledger
 from store import catalog, clients
 from store.bus_log import SqliteLogRows
 from store.migrations import migrate

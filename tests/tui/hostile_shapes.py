@@ -4,12 +4,11 @@ from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 
-from control.model.fleet import PartitionView, RunningView, WorkerView
-from control.model.forecast import Forecast, ForecastBucket
-from control.model.live import Counts, Pulse
-from control.model.pipelines import Dst, ScheduleSpec
-from control.model.queues import Queues, WaitingClass, WaitingGroup, WaitingReason
-from control.model.reports import (
+from control.model.api.fleet import PartitionView, RunningView, WorkerView
+from control.model.api.forecast import Forecast, ForecastBucket
+from control.model.api.live import Counts, Pulse
+from control.model.api.queues import Queues, WaitingClass, WaitingGroup, WaitingReason
+from control.model.api.reports import (
     ClassStats,
     DurationBucket,
     Spread,
@@ -18,9 +17,10 @@ from control.model.reports import (
     TaskStats,
     WorkerAttempt,
 )
+from control.model.api.schedules import PlannedStretch, PlannedView, SchedulePlan, ScheduleView
+from control.model.api.views import AttemptView, JobView, RunView, StageView
+from control.model.pipelines import Dst, ScheduleSpec
 from control.model.states import Fold, Gap, Missed, Outcome, Overlap, Speed, State, Trigger
-from control.model.timetable import PlannedStretch, PlannedView, SchedulePlan, ScheduleView
-from control.model.views import AttemptView, JobView, RunView, StageView
 from tests.tui.hostile import counts, maybe_times, seconds, texts, times
 from tests.tui.samples import NULL
 

@@ -14,19 +14,19 @@ import msgspec
 import trio
 import trio._core._run as scheduler
 
-from control.api.auth import Identity
-from control.api.events import Events
-from control.api.live import Live
+from control.api.auth.authentication import Identity
+from control.api.live.broadcaster import Events
+from control.api.live.projection import Live
 from control.api.metrics import Metrics
 from control.api.ports import Parts
-from control.model.live import Frame, Watch
-from control.model.messages import Finished, Skipped
+from control.model.api.live import Frame, Watch
+from control.model.api.queues import Queues
+from control.model.api.views import Page
+from control.model.bus.messages import Finished, Skipped
 from control.model.names import Topic
-from control.model.queues import Queues
 from control.model.states import FINAL, Outcome, Role, State
-from control.model.views import Page
-from store.outlines import Outlines
 from store.reader import Reader
+from store.revision_cache import Outlines
 from store.views import RunFilter, Views
 from tests.services.plane import Plane, inline, job, now_ms, opened, pipeline
 from tests.sim.links import Network

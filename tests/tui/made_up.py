@@ -6,11 +6,11 @@ from textual.pilot import Pilot
 
 from bench.shots import fleet
 from bench.shots import runs as made_runs
-from control.model.views import Page
+from control.model.api.views import Page
 from tests.tui.samples import a_schedule, some_counts
 from tests.tui.sources import Canned, drawn, press, snapshot, until
 from tui.app import Console
-from tui.screens.view import View
+from tui.screens.base_view import View
 
 
 def made_up() -> Canned:

@@ -5,12 +5,11 @@ from typing import Any, Final
 
 import msgspec
 
-from control.model.fleet import PartitionView, RunningView, WorkerView
-from control.model.forecast import Forecast, ForecastBucket
-from control.model.live import Counts, Pulse
-from control.model.pipelines import ScheduleSpec
-from control.model.queues import Queues, WaitingClass, WaitingGroup, WaitingReason
-from control.model.reports import (
+from control.model.api.fleet import PartitionView, RunningView, WorkerView
+from control.model.api.forecast import Forecast, ForecastBucket
+from control.model.api.live import Counts, Pulse
+from control.model.api.queues import Queues, WaitingClass, WaitingGroup, WaitingReason
+from control.model.api.reports import (
     ClassStats,
     DurationBucket,
     Spread,
@@ -19,10 +18,11 @@ from control.model.reports import (
     TaskStats,
     WorkerAttempt,
 )
+from control.model.api.schedules import PlannedStretch, PlannedView, SchedulePlan, ScheduleView
+from control.model.api.views import JobView, RunView, StageView
+from control.model.pipelines import ScheduleSpec
 from control.model.states import Outcome, Speed, State, Trigger
 from control.model.times import from_rfc3339, to_rfc3339
-from control.model.timetable import PlannedStretch, PlannedView, SchedulePlan, ScheduleView
-from control.model.views import JobView, RunView, StageView
 
 NOW: Final = 1_792_068_067_000
 HOUR: Final = 3_600_000

@@ -13,16 +13,16 @@ from textual.pilot import Pilot
 
 from bench.shots import scene
 from bench.shots.camera import Still
-from control.model.live import Frame, Watch
+from control.model.api.live import Frame, Watch
+from control.model.json_values import Json
 from control.model.states import Role
-from control.model.values import Json
 from tests.tui.samples import NOW, at
 from tui.app import Console
 from tui.keyboard import OrderlyKeys
 from tui.link.contexts import Colours
 from tui.link.replay import Replay
 from tui.link.source import LinkError, Refused, Source, Target
-from tui.screens.framed import Framed
+from tui.screens.screen_frame import Framed
 
 WIDE: Final = (120, 36)
 _TRIES: Final = 2_000

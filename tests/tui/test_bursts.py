@@ -10,10 +10,10 @@ from textual.widgets import Input, OptionList
 
 from tests.tui.sources import Obedient, burst, drive, picture, press, rest, until
 from tui.app import Console
+from tui.screens.base_view import View
 from tui.screens.confirm import Confirm
 from tui.screens.runs import Runs
 from tui.screens.sorting import SortMenu
-from tui.screens.view import View
 from tui.widgets.prompt import Prompt
 from tui.widgets.table import Table
 

@@ -8,9 +8,9 @@ from textual.pilot import Pilot
 from textual.widgets import OptionList
 
 from bench.shots import fleet
-from control.model.explanation import Explanation
+from control.model.api.explanation import Explanation
+from control.model.api.views import Page
 from control.model.states import State
-from control.model.views import Page
 from tests.tui.made_up import as_text, made_up, opened
 from tests.tui.samples import a_group, a_job, a_run, some_counts, some_queues
 from tests.tui.sources import (
@@ -28,7 +28,7 @@ from tests.tui.sources import (
 )
 from tui.app import Console
 from tui.link.source import Away
-from tui.screens.framed import Framed
+from tui.screens.screen_frame import Framed
 from tui.screens.sorting import SortMenu
 from tui.widgets.table import Table
 

@@ -16,11 +16,11 @@ from textual.widgets import OptionList
 from bench.shots import fleet, lately
 from bench.shots import runs as made_runs
 from bench.shots import tasks as made_tasks
-from control.model.explanation import Explanation
-from control.model.fleet import PartitionWithJobs
-from control.model.live import Note
-from control.model.reports import SlowAttempt, TaskDetail
-from control.model.views import Page
+from control.model.api.explanation import Explanation
+from control.model.api.fleet import PartitionWithJobs
+from control.model.api.live import Note
+from control.model.api.reports import SlowAttempt, TaskDetail
+from control.model.api.views import Page
 from tests.tui import hostile_shapes as shapes
 from tests.tui.hostile import seconds, texts, times
 from tests.tui.sources import (
@@ -40,7 +40,7 @@ from tests.tui.worst import WORST, check, checked
 from tui.app import Console
 from tui.core.commands import VIEWS
 from tui.core.store import Answer
-from tui.screens.framed import Framed
+from tui.screens.screen_frame import Framed
 from tui.widgets.table import Table
 
 _TEXT: Final = WORST.replace("\ud800", "")  # No JSON with half a character is ever decoded.

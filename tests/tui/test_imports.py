@@ -9,7 +9,7 @@ import pytest
 
 _ROOT: Final = Path(__file__).parents[2]
 _HEAVY: Final = ("textual", "websockets", "tui", "textual_serve", "aiohttp")
-_STARTS_CONSOLES: Final = {"control.cli.starting_console", "control.cli.guarded_server"}
+_STARTS_CONSOLES: Final = {"control.cli.console.start", "control.cli.console.guarded_server"}
 """What `tpctl tui` imports when it is called, and not before."""
 _TRY: Final = """\
 import importlib, sys

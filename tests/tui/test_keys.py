@@ -15,17 +15,17 @@ from textual.binding import ActiveBinding
 from textual.pilot import Pilot
 from textual.widgets import OptionList
 
+from control.model.json_values import Json
 from control.model.states import Role
-from control.model.values import Json
 from tests.tui.sources import Hand, Obedient, drawn, drive, picture, press, typed, until
 from tui.app import Console
 from tui.core.commands import COMMANDS, LOGS, VIEWS, WRITES
+from tui.screens.base_view import View
 from tui.screens.confirm import Confirm
-from tui.screens.framed import Framed
 from tui.screens.palette import Palette
 from tui.screens.run import RunDetail
-from tui.screens.texts import Described, Explained, Help, Messages
-from tui.screens.view import View
+from tui.screens.screen_frame import Framed
+from tui.screens.text_screens import Described, Explained, Help, Messages
 from tui.widgets.prompt import Prompt
 from tui.widgets.reader import Reader
 from tui.widgets.table import Table

@@ -15,8 +15,18 @@ from trio_websocket import (
     serve_websocket,
 )
 
-from control.model import limits, wire
-from control.model.wire import Ack, Assign, Ended, FromWorker, Hello, Lease, ToWorker, Welcome
+from control.model import limits
+from control.model.worker import wire
+from control.model.worker.wire import (
+    Ack,
+    Assign,
+    Ended,
+    FromWorker,
+    Hello,
+    Lease,
+    ToWorker,
+    Welcome,
+)
 
 F = TypeVar("F")
 

@@ -8,14 +8,15 @@ import pytest
 import trio
 from msgspec import Raw
 
-from bench.bad_links import BadLink, bad_link
-from control.bus.peers import Connected, Disconnected, Said
-from control.model import limits, wire
+from bench.servers.bad_links import BadLink, bad_link
+from control.model import limits
 from control.model.states import Outcome
-from control.model.wire import Ack, Assign, Began, Ended, Lease, Log, Welcome
+from control.model.worker import wire
+from control.model.worker.wire import Ack, Assign, Began, Ended, Lease, Log, Welcome
+from control.worker_channel import Connected, Disconnected, Said
 from tests.services.gateways import World, opened
 from tests.workers.gateways import assign, lease
-from tests.workers.test_link import Side
+from tests.workers.test_gateway_connection import Side
 from workers.logs import AttemptLog
 
 TEXT = "".join(f"line {number} of the log\n" for number in range(20_000))

@@ -16,14 +16,14 @@ from control.model.kinds import Job, Kind, Reporter, Result
 from control.model.states import Outcome
 from control.model.surroundings.base import Surroundings
 from control.model.surroundings.shell import ShellCommand
-from control.model.wire import Began, Cancel, Ended, Log, ToWorker
+from control.model.worker.wire import Began, Cancel, Ended, Log, ToWorker
 from tests.workers.gateways import WELCOME, assign, decoded, encoded, lease
-from workers.doorbell import Doorbell
 from workers.executor import Executor
 from workers.kinds.sleep import Sleep
 from workers.logs import LogBuffer
 from workers.protocol import Assigned, Identity, Stop, WorkerProtocol
 from workers.trouble import starting
+from workers.wakeup import Doorbell
 
 
 class ProbeParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -14,7 +14,7 @@ import pytest
 import trio
 
 from control.model.errors import ConfigError
-from control.model.isolation import IsolationMode
+from control.model.worker.isolation import IsolationMode
 from workers.isolation import landlock
 from workers.isolation.hidden import HiddenPaths, directories_above
 from workers.isolation.launcher import IsolatingLauncher, can_cover, choose_launcher

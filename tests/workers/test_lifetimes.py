@@ -13,7 +13,7 @@ import trio
 from control.model import limits
 from control.model.errors import JobFailed
 from control.model.states import Outcome
-from control.model.wire import Cancel
+from control.model.worker.wire import Cancel
 from tests.workers.gateways import Gateway, assign, lease, running_gateway
 from tests.workers.kind_runs import Runs
 from tests.workers.marked import Mark, children_of, kill_all

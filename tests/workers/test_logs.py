@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from control.model import limits
-from control.model.wire import Log
+from control.model.worker.wire import Log
 from tests.workers.gateways import lease
-from workers.doorbell import Doorbell
 from workers.logs import AttemptLog, LogBuffer, LogTrimmer
+from workers.wakeup import Doorbell
 
 
 @given(st.lists(st.text(st.sampled_from("aä€\n\r"), max_size=30)))

@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from control.model import limits, wire
+from control.model import limits
 from control.model.errors import ProtocolError
 from control.model.states import Outcome
-from control.model.wire import (
+from control.model.worker import wire
+from control.model.worker.wire import (
     Ack,
     Began,
     Cancel,
@@ -26,9 +27,9 @@ from control.model.wire import (
     Welcome,
 )
 from tests.workers.gateways import WELCOME, assign, decoded, encoded, lease
-from workers.doorbell import Doorbell
 from workers.logs import LogBuffer
 from workers.protocol import Assigned, Forgotten, Identity, Phase, Stop, WorkerProtocol
+from workers.wakeup import Doorbell
 
 IDENTITY = Identity(worker="w", host="h", slots=2, labels=("gpu",), kinds={"Sleep": ("1.0.0",)})
 

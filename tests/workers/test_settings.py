@@ -5,10 +5,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from control.local_worker import check_local_worker
 from control.model.config import load_config as load_control_config
 from control.model.errors import ConfigError
-from control.model.worker_settings import Address
+from control.model.worker.settings import Address
+from control.process.local_worker import check_local_worker
 from workers.config import Flags, WorkerConfig, load_config
 
 _ENVIRON = {"TP_CLIENT_ID": "w", "TP_CLIENT_SECRET": "s", "HOME": "/nonexistent"}

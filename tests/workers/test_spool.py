@@ -6,9 +6,10 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from control.model import limits, wire
+from control.model import limits
 from control.model.states import Outcome
-from control.model.wire import Ended, Lease
+from control.model.worker import wire
+from control.model.worker.wire import Ended, Lease
 from tests.workers.gateways import lease
 from workers.spool import Spool
 

@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from control.model.states import Outcome
-from control.model.wire import Began, HandedBack, Leaving
+from control.model.worker.wire import Began, HandedBack, Leaving
 from tests.workers.gateways import Gateway, assign, lease, running_gateway
 
 pytestmark = pytest.mark.e2e

@@ -13,7 +13,7 @@ from control.model import limits
 from control.model.errors import JobFailed
 from control.model.kinds import Process
 from control.model.states import Outcome
-from control.model.wire import Began, Ended, HandedBack, Sick
+from control.model.worker.wire import Began, Ended, HandedBack, Sick
 from tests.workers.gateways import assign, lease
 from tests.workers.kind_runs import Runs
 from tests.workers.test_executor import Bench, bench

@@ -4,8 +4,8 @@ from typing import Final
 
 import msgspec
 
-from control.model.timetable import PlannedView, SchedulePlan
-from tui.core.moments import instant
+from control.model.api.schedules import PlannedView, SchedulePlan
+from tui.core.timestamps import instant
 
 _STARTS_MS: Final = 2_000  # What was due so short a while before is being started.
 _OLD_MS: Final = 60_000  # An answer of before that says nothing of what is late now.

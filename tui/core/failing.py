@@ -5,7 +5,7 @@ from typing import Final
 
 import msgspec
 
-from control.model.reports import WorkerStats
+from control.model.api.reports import WorkerStats
 
 _ATTEMPTS_MIN: Final = 10  # Fewer have no meaning.
 _PART_MIN: Final = 0.2

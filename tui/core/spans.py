@@ -10,7 +10,7 @@ from typing import Final, Literal, TypeAlias
 
 from rich.cells import cell_len, set_cell_size
 
-from control.model.text import clean
+from control.model.display_text import clean
 
 Look: TypeAlias = Literal[
     "",

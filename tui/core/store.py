@@ -12,16 +12,16 @@ from typing import Any, Final, Literal, TypeVar
 import msgspec
 from msgspec import UNSET
 
-from control.model.fleet import PartitionView, WorkerView
-from control.model.forecast import Forecast
-from control.model.live import Counts, Frame, Note, Pulse
-from control.model.queues import Queues
+from control.model.api.fleet import PartitionView, WorkerView
+from control.model.api.forecast import Forecast
+from control.model.api.live import Counts, Frame, Note, Pulse
+from control.model.api.queues import Queues
+from control.model.api.reports import Summary, TaskStats, WorkerStats
+from control.model.api.schedules import SchedulePlan, ScheduleView
+from control.model.api.views import JobView, Page, RunView
 from control.model.raw import NULL
-from control.model.reports import Summary, TaskStats, WorkerStats
 from control.model.states import FINAL, Role, State
-from control.model.timetable import SchedulePlan, ScheduleView
-from control.model.views import JobView, Page, RunView
-from tui.core.moments import instant
+from tui.core.timestamps import instant
 
 RUNS_MAX: Final = 5_000
 JOBS_MAX: Final = 10_000

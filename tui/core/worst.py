@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from typing import Final
 
+from control.model.api.views import JobView
 from control.model.states import State
-from control.model.views import JobView
 
 _ORDER: Final = (State.ERROR, State.IN_PROGRESS, State.READY, State.CANCELLED, State.DONE)
 

@@ -16,9 +16,9 @@ from typing import Final, Literal, Protocol
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from control.model.live import Watch
+from control.model.api.live import Watch
+from control.model.json_values import Json
 from control.model.times import to_rfc3339
-from control.model.values import Json
 from tui.link.source import LinkError, Outdated, Refused, Source, Target, apart
 
 FORMAT: Final = 1

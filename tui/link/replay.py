@@ -15,9 +15,9 @@ from typing import BinaryIO, Final, Protocol
 import msgspec
 from msgspec import UNSET
 
-from control.model.live import Watch
+from control.model.api.live import Watch
+from control.model.json_values import Json
 from control.model.times import from_rfc3339
-from control.model.values import Json
 from tui.link.recording import FORMAT, Entry, Opening
 from tui.link.source import Away, LinkError, Refused, Target
 

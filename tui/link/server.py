@@ -10,9 +10,9 @@ import msgspec
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus, WebSocketException
 
-from control.model.live import Watch
-from control.model.text import clean
-from control.model.values import Json
+from control.model.api.live import Watch
+from control.model.display_text import clean
+from control.model.json_values import Json
 from tui.link.source import UNREADABLE, Away, LinkError, Refused, Target
 
 _CONNECT_S: Final = 5.0

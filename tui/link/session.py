@@ -5,10 +5,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from control.model.live import Frame, Watch
+from control.model.api.live import Frame, Watch
 from tui.core.store import Link, Store
-from tui.link.following import Follower
-from tui.link.questions import Asker, Question
+from tui.link.event_stream import Follower
+from tui.link.polling import Asker, Question
 from tui.link.source import Source
 
 # Rows in view may change with every picture. Who scrolls hears of new ones soon enough.

@@ -7,8 +7,8 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 import msgspec
 
-from control.model.live import Watch
-from control.model.values import Json
+from control.model.api.live import Watch
+from control.model.json_values import Json
 
 UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What decoding bytes from anywhere may raise."""

@@ -5,9 +5,9 @@ from typing import Final
 
 import msgspec
 
-from control.model.live import Pulse
-from tui.core.amounts import clock, count, part, took
+from control.model.api.live import Pulse
 from tui.core.commands import VIEWS
+from tui.core.formatting import clock, count, part, took
 from tui.core.spans import Line, Span, fit_line, line, spread
 from tui.core.store import Store
 

@@ -6,16 +6,25 @@ from typing import Final
 import msgspec
 from rich.cells import cell_len
 
+from control.model.api.views import JobView, RunView
 from control.model.states import Outcome, State
-from control.model.views import JobView, RunView
-from tui.core.amounts import took
-from tui.core.cells import Cells, Scale, blank, inset, joined, paint, write
-from tui.core.critical import critical_path
-from tui.core.groups import Group, grouped, shown_part
-from tui.core.moments import instant, jobs_seconds, later
-from tui.core.signs import CRITICAL, CURSOR, EARLIER, FREE, PARTLY, STATE_SIGNS, WORK, look_of
+from tui.core.axis_ticks import step_of, written
+from tui.core.critical_path import critical_path
+from tui.core.formatting import took
 from tui.core.spans import Line, Span, cut, fit, line
-from tui.core.steps import step_of, written
+from tui.core.state_symbols import (
+    CRITICAL,
+    CURSOR,
+    EARLIER,
+    FREE,
+    PARTLY,
+    STATE_SIGNS,
+    WORK,
+    look_of,
+)
+from tui.core.tables.cells import Cells, Scale, blank, inset, joined, paint, write
+from tui.core.tables.groups import Group, grouped, shown_part
+from tui.core.timestamps import instant, jobs_seconds, later
 
 _LABEL_MIN: Final = 8
 _LABEL_MAX: Final = 24

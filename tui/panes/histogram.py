@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from typing import Final
 
-from control.model.reports import DurationBucket, TaskDetail, TaskStats
-from tui.core.amounts import count, part, took
-from tui.core.cells import inset
+from control.model.api.reports import DurationBucket, TaskDetail, TaskStats
+from tui.core.axis_ticks import written
+from tui.core.formatting import count, part, took
 from tui.core.spans import Line, Look, Span, bar, fit, line
-from tui.core.steps import written
+from tui.core.tables.cells import inset
 
 _LABEL: Final = 9
 _NUMBER: Final = 8

@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from typing import Final
 
-from control.model.fleet import PartitionView, RunningView
-from control.model.queues import Queues
+from control.model.api.fleet import PartitionView, RunningView
+from control.model.api.queues import Queues
 from control.model.states import Speed
-from tui.core.amounts import count, roughly, took
-from tui.core.attention import OLDEST_S, is_over
-from tui.core.cells import inset
-from tui.core.moments import running_seconds
-from tui.core.signs import OVER
+from tui.core.alerts import OLDEST_S, is_over
+from tui.core.formatting import count, roughly, took
 from tui.core.spans import Line, Look, Span, bar, cut, fit, line, spread
+from tui.core.state_symbols import OVER
+from tui.core.tables.cells import inset
+from tui.core.timestamps import running_seconds
 
 _NAME: Final = 4
 _PARTS: Final = 6

@@ -5,16 +5,16 @@ from datetime import UTC, datetime, tzinfo
 from itertools import pairwise
 from typing import Final
 
-from control.model.forecast import Forecast
+from control.model.api.forecast import Forecast
+from control.model.api.schedules import PlannedView, SchedulePlan, ScheduleView
+from control.model.api.views import RunView
 from control.model.states import FINAL
-from control.model.timetable import PlannedView, SchedulePlan, ScheduleView
-from control.model.views import RunView
-from tui.core.amounts import took
-from tui.core.cells import inset
 from tui.core.due import to_come
-from tui.core.moments import between, instant, later, moment, run_seconds, zone_of
-from tui.core.signs import OVER, PAUSED, sign
+from tui.core.formatting import took
 from tui.core.spans import Line, Look, Span, cut, fit, line, trend
+from tui.core.state_symbols import OVER, PAUSED, sign
+from tui.core.tables.cells import inset
+from tui.core.timestamps import between, instant, later, moment, run_seconds, zone_of
 
 FIRES_SHOWN: Final = 3
 RUNS_SHOWN: Final = 14

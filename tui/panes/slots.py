@@ -9,15 +9,15 @@ from typing import Final
 
 import msgspec
 
-from control.model.fleet import WorkerView
-from control.model.reports import WorkerAttempt
+from control.model.api.fleet import WorkerView
+from control.model.api.reports import WorkerAttempt
 from control.model.states import Outcome, State
-from tui.core.amounts import roughly
-from tui.core.attention import is_over
-from tui.core.cells import Scale, blank, inset, joined, paint
-from tui.core.moments import instant
-from tui.core.signs import CURSOR, FREE, OVER, PARTLY, STATE_SIGNS, WORK
+from tui.core.alerts import is_over
+from tui.core.formatting import roughly
 from tui.core.spans import Line, Look, Span, fit, line, spread
+from tui.core.state_symbols import CURSOR, FREE, OVER, PARTLY, STATE_SIGNS, WORK
+from tui.core.tables.cells import Scale, blank, inset, joined, paint
+from tui.core.timestamps import instant
 
 _ATTEMPTS_MAX: Final = 1_000  # As many are asked for.
 _LABEL: Final = 8

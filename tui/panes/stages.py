@@ -5,14 +5,14 @@ from typing import Final
 
 import msgspec
 
+from control.model.api.views import JobView, RunView
 from control.model.states import State
-from control.model.views import JobView, RunView
-from tui.core.amounts import took
-from tui.core.cells import inset
-from tui.core.groups import Group, grouped, shown_part
-from tui.core.moments import jobs_seconds
-from tui.core.signs import AFTER, BEFORE, CURSOR, sign, together
+from tui.core.formatting import took
 from tui.core.spans import Line, Look, Span, fit, fit_line, line, spread, width_of
+from tui.core.state_symbols import AFTER, BEFORE, CURSOR, sign, together
+from tui.core.tables.cells import inset
+from tui.core.tables.groups import Group, grouped, shown_part
+from tui.core.timestamps import jobs_seconds
 
 _CELLS_MIN: Final = 22
 _CELLS_MAX: Final = 44

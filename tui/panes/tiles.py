@@ -3,15 +3,15 @@
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from control.model.live import Counts, Pulse
-from control.model.queues import Queues, WaitingClass
-from control.model.reports import ClassStats, Summary, TaskStats
+from control.model.api.live import Counts, Pulse
+from control.model.api.queues import Queues, WaitingClass
+from control.model.api.reports import ClassStats, Summary, TaskStats
 from control.model.states import Speed
-from tui.core.amounts import count, part, roughly, took
-from tui.core.attention import OLDEST_S, QUEUE_PART
-from tui.core.cells import inset
-from tui.core.signs import OVER
+from tui.core.alerts import OLDEST_S, QUEUE_PART
+from tui.core.formatting import count, part, roughly, took
 from tui.core.spans import Line, Look, Span, fit, line, spark, spread, trend
+from tui.core.state_symbols import OVER
+from tui.core.tables.cells import inset
 
 TILE_LINES: Final = 4
 PULSES: Final = 90  # 15 minutes.

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, tzinfo
 from typing import Final
 
-from control.model.forecast import Forecast
+from control.model.api.forecast import Forecast
+from control.model.api.schedules import SchedulePlan, ScheduleView
 from control.model.states import Overlap
-from control.model.timetable import SchedulePlan, ScheduleView
-from tui.core.cells import Cells, Scale, blank, joined, paint, write
-from tui.core.moments import instant, later, moment
-from tui.core.signs import EARLIER, SKIPPED, UNPLANNED, WORK
 from tui.core.spans import Line, spark
+from tui.core.state_symbols import EARLIER, SKIPPED, UNPLANNED, WORK
+from tui.core.tables.cells import Cells, Scale, blank, joined, paint, write
+from tui.core.timestamps import instant, later, moment
 
 LEGEND: Final = (
     "█ expected run  ▓ into its next fire  × skipped  │ short  ┆ in its window  ≡ many  · paused"

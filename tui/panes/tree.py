@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 
-from control.model.views import JobView, RunView
-from tui.core.amounts import took
-from tui.core.moments import jobs_seconds
-from tui.core.signs import sign, together
+from control.model.api.views import JobView, RunView
+from tui.core.formatting import took
 from tui.core.spans import Line, fit_line, line
+from tui.core.state_symbols import sign, together
+from tui.core.timestamps import jobs_seconds
 
 
 def needs_tree(

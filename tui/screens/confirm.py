@@ -9,7 +9,7 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input
 
-from tui.core.orders import Order, name
+from tui.core.actions import Order, name
 from tui.core.spans import Line, fit, line
 from tui.keyboard import Question
 from tui.widgets.box import Lines

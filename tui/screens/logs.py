@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from typing import Final
 
-from control.model.text import LogCleaner
+from control.model.display_text import LogCleaner
 from tui.core.spans import MORE, Line, line
 from tui.link.source import Away, LinkError, Source
 

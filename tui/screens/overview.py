@@ -5,24 +5,24 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 
-from control.model.live import Note, Watch
-from control.model.queues import WaitingReason
+from control.model.api.live import Note, Watch
+from control.model.api.queues import WaitingReason
+from control.model.api.schedules import ScheduleView
+from control.model.api.views import Page, RunView
 from control.model.states import State
-from control.model.timetable import ScheduleView
-from control.model.views import Page, RunView
-from tui.core.amounts import brief, clock, count, roughly
-from tui.core.attention import Concern, job_of
+from tui.core.actions import Thing
+from tui.core.alerts import Concern, job_of
 from tui.core.due import Due, to_come
-from tui.core.moments import instant
-from tui.core.orders import Thing
-from tui.core.rows import Column, Key, Rows, figure, length
-from tui.core.signs import done_of, sign, stage_signs
+from tui.core.formatting import brief, clock, count, roughly
 from tui.core.spans import Line, Span, bar, line, paragraph
-from tui.core.tables import Clock, is_faulty_run
-from tui.link.questions import Question
+from tui.core.state_symbols import done_of, sign, stage_signs
+from tui.core.tables.rows import Column, Key, Rows, figure, length
+from tui.core.tables.work import Clock, is_faulty_run
+from tui.core.timestamps import instant
+from tui.link.polling import Question
 from tui.panes import lanes, tiles
-from tui.screens import asking
-from tui.screens.view import ROWS, View
+from tui.screens import view_queries
+from tui.screens.base_view import ROWS, View
 from tui.widgets.box import Lines
 from tui.widgets.table import Table
 
@@ -108,14 +108,14 @@ class Overview(View):
     def questions(self) -> list[Question]:
         """The pulse's."""
         return [
-            asking.QUEUES,
-            asking.SUMMARY,
-            asking.tasks("15m", "recent_tasks"),
-            asking.SCHEDULES,
-            asking.PLAN,
-            asking.WORKER_STATS,
-            asking.open_runs(State.IN_PROGRESS, self._take_open),
-            asking.open_runs(State.READY, self._take_open),
+            view_queries.QUEUES,
+            view_queries.SUMMARY,
+            view_queries.tasks("15m", "recent_tasks"),
+            view_queries.SCHEDULES,
+            view_queries.PLAN,
+            view_queries.WORKER_STATS,
+            view_queries.open_runs(State.IN_PROGRESS, self._take_open),
+            view_queries.open_runs(State.READY, self._take_open),
         ]
 
     def watched(self) -> Watch:

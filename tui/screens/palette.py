@@ -9,8 +9,8 @@ from textual.content import Content
 
 from tui.core.commands import COMMANDS
 from tui.core.spans import shown
-from tui.screens.port import Console
-from tui.screens.view import View
+from tui.screens.base_view import View
+from tui.screens.console_protocol import Console
 
 _OBJECTS_MAX = 500
 

@@ -5,19 +5,19 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 
-from control.model.fleet import PartitionView, PartitionWithJobs
-from control.model.queues import WaitingGroup
+from control.model.api.fleet import PartitionView, PartitionWithJobs
+from control.model.api.queues import WaitingGroup
 from control.model.states import Speed
-from tui.core.amounts import count
-from tui.core.fleet_tables import is_late_lane, partitions
-from tui.core.orders import Thing
-from tui.core.rows import Key, Rows
+from tui.core.actions import Thing
+from tui.core.formatting import count
 from tui.core.spans import line
-from tui.core.tables import group_key, groups, look_of_speed
-from tui.link.questions import Question
+from tui.core.tables.fleet import is_late_lane, partitions
+from tui.core.tables.rows import Key, Rows
+from tui.core.tables.work import group_key, groups, look_of_speed
+from tui.link.polling import Question
 from tui.panes import lanes
-from tui.screens import asking
-from tui.screens.view import ROWS, View
+from tui.screens import view_queries
+from tui.screens.base_view import ROWS, View
 from tui.widgets.box import Lines
 from tui.widgets.table import Table
 
@@ -56,8 +56,8 @@ class Partitions(View):
 
     def questions(self) -> list[Question]:
         """The queues and the lane."""
-        lane = [] if self._lane is None else [asking.partition(self._lane)]
-        return [asking.QUEUES, *lane]
+        lane = [] if self._lane is None else [view_queries.partition(self._lane)]
+        return [view_queries.QUEUES, *lane]
 
     def paint(self, *, order: bool) -> None:
         """Draw it."""

@@ -6,21 +6,21 @@ import msgspec
 from textual.app import ComposeResult
 from textual.binding import BindingType
 
-from control.model.explanation import Explanation
-from control.model.live import Watch
+from control.model.api.explanation import Explanation
+from control.model.api.live import Watch
+from control.model.api.views import JobView, Page, RunView
 from control.model.raw import NULL
 from control.model.states import FINAL, State
-from control.model.views import JobView, Page, RunView
-from tui.core.amounts import took
-from tui.core.moments import instant, run_seconds
-from tui.core.orders import Thing
-from tui.core.signs import done_of, sign
+from tui.core.actions import Thing
+from tui.core.formatting import took
 from tui.core.spans import Line, Span, line
-from tui.link.questions import Question
+from tui.core.state_symbols import done_of, sign
+from tui.core.timestamps import instant, run_seconds
+from tui.link.polling import Question
 from tui.panes.gantt import gantt
-from tui.screens import asking
+from tui.screens import view_queries
+from tui.screens.base_view import View
 from tui.screens.logs import LogFeed
-from tui.screens.view import View
 from tui.widgets.box import Lines
 from tui.widgets.keys import bindings
 from tui.widgets.picker import JobPicker
@@ -93,11 +93,14 @@ class RunDetail(View):
 
     def questions(self) -> list[Question]:
         """The run, its jobs, and the one under the cursor."""
-        asked = [asking.run(self.run_id, self._take_run), asking.jobs(self.run_id, self._take_jobs)]
+        asked = [
+            view_queries.run(self.run_id, self._take_run),
+            view_queries.jobs(self.run_id, self._take_jobs),
+        ]
         if self._selected is not None:
-            asked.append(asking.job(self._selected, self._take_job))
+            asked.append(view_queries.job(self._selected, self._take_job))
             if self._tab == "Explain":
-                asked.append(asking.explanation(self._selected))
+                asked.append(view_queries.explanation(self._selected))
         return asked
 
     def watched(self) -> Watch:

@@ -6,20 +6,20 @@ from typing import ClassVar, Final
 
 from textual.app import ComposeResult
 
-from control.model.live import Watch
+from control.model.api.live import Watch
+from control.model.api.views import Page, RunView
 from control.model.states import FINAL, State
-from control.model.views import Page, RunView
-from tui.core.moments import instant
-from tui.core.orders import Thing
-from tui.core.rows import Rows
+from tui.core.actions import Thing
 from tui.core.spans import line
 from tui.core.store import RUNS_MAX
-from tui.core.tables import is_faulty_run, runs
+from tui.core.tables.rows import Rows
+from tui.core.tables.work import is_faulty_run, runs
+from tui.core.timestamps import instant
 from tui.core.windows import WINDOWS_S, stepped
-from tui.link.questions import Question
+from tui.link.polling import Question
 from tui.link.source import LinkError, decoded
-from tui.screens import asking
-from tui.screens.view import ROWS, View
+from tui.screens import view_queries
+from tui.screens.base_view import ROWS, View
 from tui.widgets.table import Table
 
 _PAGE = 200
@@ -68,7 +68,7 @@ class Runs(View):
 
     def questions(self) -> list[Question]:
         """The newest runs, for what frames do not tell: how long they will take."""
-        return [asking.latest_runs(self._take)]
+        return [view_queries.latest_runs(self._take)]
 
     def watched(self) -> Watch:
         """The runs around those in view."""

@@ -4,19 +4,19 @@ from typing import ClassVar, Final
 
 from textual.app import ComposeResult
 
-from control.model.timetable import SchedulePlan, ScheduleView
-from control.model.views import Page, RunView
-from tui.core.amounts import roughly, took
-from tui.core.moments import zone_of
-from tui.core.orders import Thing
-from tui.core.rows import Column, Key, Rows, figure
-from tui.core.signs import LATE, PAUSED
+from control.model.api.schedules import SchedulePlan, ScheduleView
+from control.model.api.views import Page, RunView
+from tui.core.actions import Thing
+from tui.core.formatting import roughly, took
 from tui.core.spans import Line, Span, fit, line
-from tui.link.questions import Question
+from tui.core.state_symbols import LATE, PAUSED
+from tui.core.tables.rows import Column, Key, Rows, figure
+from tui.core.timestamps import zone_of
+from tui.link.polling import Question
 from tui.panes import timeline
 from tui.panes.schedule import schedule_detail
-from tui.screens import asking
-from tui.screens.view import ROWS, View
+from tui.screens import view_queries
+from tui.screens.base_view import ROWS, View
 from tui.widgets.box import Lines
 from tui.widgets.table import Table
 
@@ -59,8 +59,12 @@ class Schedules(View):
     def questions(self) -> list[Question]:
         """What is planned, and what was."""
         schedule = self._schedule()
-        asked = [asking.SCHEDULES, asking.timeline(self._step_ms() // 1000), asking.FORECAST]
-        return [*asked, asking.recent_runs(schedule.pipeline)] if schedule else asked
+        asked = [
+            view_queries.SCHEDULES,
+            view_queries.timeline(self._step_ms() // 1000),
+            view_queries.FORECAST,
+        ]
+        return [*asked, view_queries.recent_runs(schedule.pipeline)] if schedule else asked
 
     def paint(self, *, order: bool) -> None:
         """Draw it."""

@@ -5,18 +5,18 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 
-from control.model.reports import SlowAttempt, TaskDetail, TaskStats
+from control.model.api.reports import SlowAttempt, TaskDetail, TaskStats
+from control.model.api.views import Page
 from control.model.states import Outcome
-from control.model.views import Page
-from tui.core.moments import instant
-from tui.core.rows import Column, Key, Rows, figure, length
 from tui.core.spans import Span, line
-from tui.core.tables import task_key, tasks, time_of
+from tui.core.tables.rows import Column, Key, Rows, figure, length
+from tui.core.tables.work import task_key, tasks, time_of
+from tui.core.timestamps import instant
 from tui.core.windows import WINDOWS_S
-from tui.link.questions import Question
+from tui.link.polling import Question
 from tui.panes import histogram
-from tui.screens import asking
-from tui.screens.view import ROWS, View
+from tui.screens import view_queries
+from tui.screens.base_view import ROWS, View
 from tui.widgets.box import Lines
 from tui.widgets.table import Table
 
@@ -71,8 +71,8 @@ class SlowTasks(View):
     def questions(self) -> list[Question]:
         """The tasks, and the one under the cursor."""
         window, task = self.console.window, self._chosen()
-        asked = [asking.tasks(window)]
-        return [*asked, asking.task(task.pipeline, task.job, window)] if task else asked
+        asked = [view_queries.tasks(window)]
+        return [*asked, view_queries.task(task.pipeline, task.job, window)] if task else asked
 
     def paint(self, *, order: bool) -> None:
         """Draw it."""

@@ -5,22 +5,22 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 
-from control.model.fleet import GONE, RunningView, WorkerView
-from control.model.live import Watch
-from control.model.reports import WorkerAttempt
+from control.model.api.fleet import GONE, RunningView, WorkerView
+from control.model.api.live import Watch
+from control.model.api.reports import WorkerAttempt
+from control.model.api.views import Page
 from control.model.states import Speed
-from control.model.views import Page
+from tui.core.actions import Thing
 from tui.core.failing import failing
-from tui.core.fleet_tables import Fleet, workers
-from tui.core.orders import Thing
-from tui.core.rows import Rows
 from tui.core.spans import Span, line
-from tui.core.tables import look_of_speed
+from tui.core.tables.fleet import Fleet, workers
+from tui.core.tables.rows import Rows
+from tui.core.tables.work import look_of_speed
 from tui.core.windows import WINDOWS_S
-from tui.link.questions import Question
+from tui.link.polling import Question
 from tui.panes.slots import slot_history
-from tui.screens import asking
-from tui.screens.view import ROWS, View
+from tui.screens import view_queries
+from tui.screens.base_view import ROWS, View
 from tui.widgets.box import Lines
 from tui.widgets.table import Table
 
@@ -55,8 +55,8 @@ class Workers(View):
     def questions(self) -> list[Question]:
         """What the one under the cursor has executed."""
         worker = self._worker()
-        own = [] if worker is None else [asking.history(worker.id, _WINDOW)]
-        return [*own, asking.WORKER_STATS]
+        own = [] if worker is None else [view_queries.history(worker.id, _WINDOW)]
+        return [*own, view_queries.WORKER_STATS]
 
     def watched(self) -> Watch:
         """The workers."""

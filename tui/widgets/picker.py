@@ -6,7 +6,7 @@ from typing import ClassVar
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from control.model.views import JobView, RunView
+from control.model.api.views import JobView, RunView
 from tui.core.spans import Line, Look
 from tui.panes.stages import stage_columns
 from tui.panes.tree import needs_tree

@@ -1,8 +1,8 @@
 """Owns a table on the screen: the cursor, marks, and the view stay on their objects.
 
-Rows come from `tui.core.rows`; only those in view are drawn. Order changes when the caller says
-so; values change at any time. Until somebody chooses a row the cursor is on the first one, so that
-what is new is seen; then the frame says how many rows are above those in view.
+Rows come from `tui.core.tables.rows`; only those in view are drawn. Their order changes when the
+caller asks for it; values change at any time. Until the user selects a row the cursor is on the
+first one, so that new rows are visible; after that the frame shows how many are above the view.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,8 +13,8 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from tui.core.rows import Column, Key, Rows, drawn, fitting, header, widths_of
 from tui.core.spans import Line, Look, Span, line, paragraph
+from tui.core.tables.rows import Column, Key, Rows, drawn, fitting, header, widths_of
 from tui.widgets.box import Box
 
 Row = TypeVar("Row")

@@ -22,9 +22,9 @@ import trio
 
 from control.model import limits
 from control.model.errors import ConfigError
-from control.model.isolation import ALWAYS_OPEN, Isolation, IsolationMode
 from control.model.kinds import Process
 from control.model.names import ENV_MARK
+from control.model.worker.isolation import ALWAYS_OPEN, Isolation, IsolationMode
 from workers.isolation import landlock, mounts, seccomp, spawner
 from workers.isolation.child import GuardedProcess
 from workers.isolation.hidden import HiddenPaths, directories_above

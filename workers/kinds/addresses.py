@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable
 
 from control.model.errors import JobFailed
-from control.model.values import show
+from control.model.json_values import show
 
 
 def unknown(what: str, name: str, names: Collection[str]) -> JobFailed:

@@ -12,8 +12,8 @@ from typing import Any, Final
 import msgspec
 
 from control.model.errors import JobFailed
+from control.model.json_values import cut
 from control.model.kinds import Job, Reporter
-from control.model.values import cut
 from workers.kinds.expressions import judge
 from workers.kinds.python import Python, PythonParams
 

@@ -22,7 +22,7 @@ from control.model.kinds import Job, Kind, Reporter, Result
 from control.model.surroundings.base import Code, Surroundings
 from control.model.surroundings.image import IMAGE
 from control.model.surroundings.shell import ShellCommand
-from control.model.worker_settings import ContainerTable, EngineName, Pull, WorkerSettings
+from control.model.worker.settings import ContainerTable, EngineName, Pull, WorkerSettings
 from workers.kinds.container_engine import Engine, State, choose_engine
 from workers.kinds.container_leftovers import Leftovers
 from workers.kinds.container_options import (

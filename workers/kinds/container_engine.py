@@ -13,10 +13,10 @@ import msgspec
 import trio
 
 from control.model import limits
+from control.model.display_text import clean
 from control.model.errors import JobFailed
 from control.model.kinds import Reporter
-from control.model.text import clean
-from control.model.worker_settings import ContainerTable
+from control.model.worker.settings import ContainerTable
 from workers.kinds.processes import OutputPump
 from workers.trouble import starting
 

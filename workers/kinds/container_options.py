@@ -8,8 +8,8 @@ from typing import Final, NamedTuple
 
 from control.model import limits, names
 from control.model.errors import ConfigError, JobFailed
+from control.model.json_values import cut
 from control.model.kinds import Job
-from control.model.values import cut
 from workers.kinds.processes import job_environment
 
 # Where a container finds what belongs to its attempt.

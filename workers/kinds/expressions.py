@@ -3,7 +3,7 @@
 import re
 from typing import Any, Final
 
-from control.model.values import cut
+from control.model.json_values import cut
 
 _SYNTAX: Final = re.compile(r"<input>:(\d+):(\d+): (?:Syntax error: )?(.*)")
 

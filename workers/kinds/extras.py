@@ -17,6 +17,6 @@ def needs_extra(extra: str, what: str) -> Iterator[None]:
     except ImportError as error:
         msg = (
             f"{what} needs packages that this worker has not ({error.name or error}): "
-            f"pip install 'taskplane[{extra}]'"
+            f"pip install '.[{extra}]' in a clone of Taskplane"
         )
         raise JobFailed(msg, final=True) from error

@@ -12,10 +12,10 @@ import trio
 from msgspec import Meta, Raw
 
 from control.model import limits
-from control.model.details import NotificationDetails
+from control.model.bus.details import NotificationDetails
 from control.model.errors import JobFailed
 from control.model.kinds import Job, Kind, Reporter, Result
-from control.model.worker_settings import Address, WorkerSettings
+from control.model.worker.settings import Address, WorkerSettings
 from workers.kinds.addresses import hide, unknown
 from workers.kinds.extras import needs_extra
 

@@ -15,8 +15,8 @@ import trio
 
 from control.model import limits, names
 from control.model.errors import JobFailed
+from control.model.json_values import show
 from control.model.kinds import Reporter
-from control.model.values import show
 from workers.trouble import WorkerTrouble
 
 _READ_BYTES: Final = 64 * limits.KIB

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from control.admission.fair_use import FairUse
-from control.api.calls import Call
+from control.api.http.request import Call
 from control.model import limits
 
 T = TypeVar("T")

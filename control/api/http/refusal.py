@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from control.api import problems
+from control.api.http import problems
 from control.model.errors import TaskplaneError
 
 Answers = Literal["http.response", "websocket.http.response"]

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 from control.model.errors import JobFailed
+from control.model.json_values import Json, Path, write_path
 from control.model.templates import OPENING, Renderer
-from control.model.values import Json, Path, write_path
 
 
 class Misplaced(NamedTuple):

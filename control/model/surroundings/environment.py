@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from control.model.json_values import Json
 from control.model.surroundings.base import Misplaced, Surroundings
 from control.model.surroundings.program_tables import is_code_variable
 from control.model.templates import OPENING, Renderer
-from control.model.values import Json
 
 _INSTEAD: Final = "write it without a template, or use a variable that no program executes"
 

@@ -12,9 +12,9 @@ from xml.sax.saxutils import escape
 
 from control.model import limits
 from control.model.errors import Invalid, JobFailed
+from control.model.json_values import Json, cut, show
 from control.model.surroundings.base import Misplaced, Surroundings, scalar_texts, texts
 from control.model.templates import OPENING, Reference, Renderer, is_whole, references
-from control.model.values import Json, cut, show
 
 _HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9.])?|\[[0-9A-Fa-f:.]+\]")
 _HOST_PORT: Final = re.compile(rf"(?:{_HOST.pattern}):[0-9]{{1,5}}")

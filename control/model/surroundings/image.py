@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from typing import Final
 
 from control.model.errors import Invalid, JobFailed
+from control.model.json_values import Json, cut, show
 from control.model.surroundings.base import Misplaced, Surroundings
 from control.model.templates import OPENING, Reference, Renderer, references
-from control.model.values import Json, cut, show
 
 _TAG: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _HINT: Final = "write registry and repository; a template may be in the tag: app:${{ run.version }}"

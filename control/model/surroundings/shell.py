@@ -12,12 +12,12 @@ from typing import NamedTuple
 
 from control.model import limits
 from control.model.errors import Invalid
+from control.model.json_values import Json, cut
 from control.model.surroundings.base import Misplaced, Surroundings, scalar_texts
 from control.model.surroundings.programs import Word, code_word
 from control.model.surroundings.refusals import VARIABLE, Refusal
 from control.model.surroundings.shell_positions import Positions
 from control.model.templates import OPENING, Reference, Renderer, references, variable_name
-from control.model.values import Json, cut
 
 
 class ShellCommand(Surroundings):

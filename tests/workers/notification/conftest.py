@@ -10,7 +10,7 @@ import pytest
 import trustme
 from aiosmtpd.controller import Controller
 
-from control.model.worker_settings import Address, WorkerSettings
+from control.model.worker.settings import Address, WorkerSettings
 from tests.workers.kind_runs import Runs
 from tests.workers.notification.receivers import Mail, Web, handler
 from workers.kinds.notification import Notification

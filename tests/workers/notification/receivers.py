@@ -17,7 +17,7 @@ from typing import Any
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
-from bench.databases import free_port
+from bench.servers.databases import free_port
 
 
 @dataclass

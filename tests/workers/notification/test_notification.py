@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from control.model.errors import JobFailed
-from control.model.worker_settings import Address
+from control.model.worker.settings import Address
 from tests.workers.kind_runs import Runs, details
 from tests.workers.notification.receivers import Mail, Web
 
@@ -178,7 +178,7 @@ async def test_a_large_body_is_delivered_whole(notify: Notify, web: Web) -> None
 
 KILLED = """
 import pathlib, sys, trio
-from control.model.worker_settings import Address, WorkerSettings
+from control.model.worker.settings import Address, WorkerSettings
 from tests.workers.kind_runs import Runs, details
 from workers.kinds.notification import Notification
 kind = Notification()
@@ -225,5 +225,5 @@ async def test_an_unknown_target_is_final_and_names_the_known(notify: Notify) ->
 async def test_a_missing_extra_is_named(notify: Notify, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "apprise", None)
     error = await failure(notify(ops="json://x"))
-    assert "pip install 'taskplane[notify]'" in str(error)
+    assert "pip install '.[notify]' in a clone" in str(error)
     assert error.final

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.system import start_control, start_worker
+from bench.servers.system import start_control, start_worker
 from control.model.names import ENV_WORKER_CONFIG
 from tests.e2e.blocks import blocks
 from tests.workers.notification.receivers import Mail

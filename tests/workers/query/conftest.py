@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 
-from bench.databases import MariaDBServer, NoDatabase, PostgreSQLServer, Server
-from control.model.worker_settings import Address, WorkerSettings
+from bench.servers.databases import MariaDBServer, NoDatabase, PostgreSQLServer, Server
+from control.model.worker.settings import Address, WorkerSettings
 from tests.workers.kind_runs import Runs
 from workers.kinds.query.kind import Query
 

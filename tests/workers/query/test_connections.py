@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from control.core.cron import check_schedule
-from control.core.definitions import parse_pipeline
+from control.core.pipelines.validate import parse_pipeline
+from control.core.schedules.cron import check_schedule
 from control.model.errors import Invalid, JobFailed
 from control.model.kinds import installed_kinds
-from control.model.worker_settings import Address
+from control.model.worker.settings import Address
 from tests.workers.kind_runs import Runs
 
 ROOT = Path(__file__).parents[3]
@@ -60,7 +60,7 @@ async def test_a_missing_extra_is_named(
     extra: str,
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(JobFailed, match=rf"pip install 'taskplane\[{extra}\]'") as caught:
+    with pytest.raises(JobFailed, match=rf"pip install '\.\[{extra}\]' in a clone") as caught:
         await query(sales=url)(connection="sales", sql="SELECT 1")
     assert caught.value.final
 

@@ -9,7 +9,7 @@ import trio
 
 from control.model import limits
 from control.model.errors import JobFailed
-from control.model.worker_settings import Address
+from control.model.worker.settings import Address
 from tests.workers.kind_runs import Runs
 
 CRASHES = "SELECT json_contains(repeat('[', 400000) || '1' || repeat(']', 400000), '2')"

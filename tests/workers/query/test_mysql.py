@@ -9,9 +9,9 @@ from contextlib import ExitStack, contextmanager, suppress
 import pytest
 import trio
 
-from bench.databases import MariaDBServer
+from bench.servers.databases import MariaDBServer
 from control.model.errors import JobFailed
-from control.model.worker_settings import Address
+from control.model.worker.settings import Address
 from tests.workers.kind_runs import Runs
 
 

@@ -8,8 +8,8 @@ import duckdb
 import psycopg
 import pytest
 
-from bench.databases import PostgreSQLServer
-from bench.system import start_control, start_worker
+from bench.servers.databases import PostgreSQLServer
+from bench.servers.system import start_control, start_worker
 from control.model.names import ENV_WORKER_CONFIG
 from tests.e2e.blocks import blocks
 

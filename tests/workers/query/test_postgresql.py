@@ -13,10 +13,10 @@ import psycopg
 import pytest
 import trio
 
-from bench.databases import PostgreSQLServer
+from bench.servers.databases import PostgreSQLServer
 from control.model import limits
 from control.model.errors import JobFailed
-from control.model.worker_settings import Address
+from control.model.worker.settings import Address
 from tests.workers.kind_runs import Runs, details
 
 ROOT = Path(__file__).parents[3]
@@ -370,7 +370,7 @@ async def test_a_job_that_is_cancelled_while_it_connects_ends(query: Callable[..
 
 KILLED = """
 import pathlib, sys, tempfile, trio
-from control.model.worker_settings import Address, WorkerSettings
+from control.model.worker.settings import Address, WorkerSettings
 from tests.workers.kind_runs import Runs, details
 from workers.kinds.query.kind import Query
 kind = Query()

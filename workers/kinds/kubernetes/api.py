@@ -14,7 +14,7 @@ import trio
 
 from control.model import limits
 from control.model.errors import JobFailed
-from control.model.worker_settings import KubernetesTable
+from control.model.worker.settings import KubernetesTable
 from workers.kinds.http import describe_failure
 from workers.kinds.keepalive import KEEPALIVE
 from workers.kinds.kubernetes.credentials import ClusterCredentials, load

@@ -47,7 +47,7 @@ def load(context: str | None, environ: Mapping[str, str]) -> ClusterCredentials:
     except ImportError as error:
         raise JobFailed(
             f"this worker lacks the client for Kubernetes ({error}); "
-            "install it there: pip install 'taskplane[kubernetes]'"
+            "install it there: pip install '.[kubernetes]' in a clone of Taskplane"
         ) from error
     files = environ.get("KUBECONFIG") or _KUBECONFIG
     try:

@@ -9,7 +9,7 @@ from msgspec import Meta
 from control.model import limits
 from control.model.kinds import Job, Kind, Reporter, Result
 from control.model.surroundings.base import Surroundings
-from control.model.worker_settings import KubernetesTable, WorkerSettings
+from control.model.worker.settings import KubernetesTable, WorkerSettings
 from workers.kinds.kubernetes.api import connect
 from workers.kinds.kubernetes.job_attempt import JobAttempt
 from workers.kinds.kubernetes.manifests import (

@@ -9,10 +9,10 @@ from typing import Annotated, Any, Final
 import msgspec
 from msgspec import Meta
 
+from control.model.json_values import Json, Path
 from control.model.surroundings.base import Misplaced, Surroundings, scalar_texts
 from control.model.surroundings.shell import ShellCommand
 from control.model.templates import Renderer
-from control.model.values import Json, Path
 
 Namespace = Annotated[
     str,

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from control.model.errors import JobFailed
-from control.model.worker_settings import Address
+from control.model.worker.settings import Address
 from workers.kinds.extras import needs_extra
 from workers.kinds.query.embedded_child import ENGINES
 from workers.kinds.query.postgresql import PostgreSQL

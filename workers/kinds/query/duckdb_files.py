@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from control.model import limits
-from control.model.details import Column
+from control.model.bus.details import Column
 from workers.kinds.query.session import Changed, Failure, Rows
 from workers.kinds.query.statement import Statement
 from workers.kinds.query.values import timestamp_form

@@ -10,7 +10,7 @@ from control.model import limits
 from control.model.errors import JobFailed
 from control.model.kinds import Job, Kind, Reporter, Result
 from control.model.surroundings.base import Code, Surroundings
-from control.model.worker_settings import WorkerSettings
+from control.model.worker.settings import WorkerSettings
 from workers.kinds.addresses import hide, unknown
 from workers.kinds.query.connections import read_url, server_of
 from workers.kinds.query.embedded import Embedded

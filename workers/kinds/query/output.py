@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Raw
 
 from control.model import limits
-from control.model.details import Column, QueryDetails
+from control.model.bus.details import Column, QueryDetails
 from control.model.errors import JobFailed
 from workers.kinds.query.session import Changed, Rows
 from workers.kinds.query.values import json_form

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from control.model import limits
-from control.model.details import Column
+from control.model.bus.details import Column
 from workers.kinds.extras import needs_extra
 from workers.kinds.query.session import (
     Changed,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from control.model import limits
-from control.model.details import Column
+from control.model.bus.details import Column
 from workers.kinds.extras import needs_extra
 from workers.kinds.keepalive import KEEPALIVE
 from workers.kinds.query.session import Changed, Failure, Rows, shut_down

@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from control.model.details import Column
+from control.model.bus.details import Column
 from workers.kinds.query.statement import Position, Statement
 
 

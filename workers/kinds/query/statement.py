@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from control.model.errors import JobFailed
-from control.model.values import Json
+from control.model.json_values import Json
 from workers.kinds.extras import needs_extra
 
 Bound = str | int | float | bool | None

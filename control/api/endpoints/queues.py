@@ -1,0 +1,73 @@
+"""Owns the call about what waits at the balancer, and asks for it once a second at most."""
+
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from control.api.auth.permissions import only_of
+from control.api.http.request import Answer, Call, Operation, Route
+from control.api.http.single_flight_cache import Kept
+from control.api.ports import Parts
+from control.api.remote_balancer import SILENT
+from control.model import limits
+from control.model.api.queues import Queues
+from control.model.errors import BalancerSilent
+
+
+class QueuesQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much of it is shown."""
+
+    limit: Annotated[
+        int, Meta(ge=1, le=limits.QUEUES_MAX, description="Groups at most.", examples=[50])
+    ] = limits.QUEUES_DEFAULT
+
+
+class Queued:
+    """Carries out the call. However many ask, the balancer gathers it once a second."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        # Question None: of all clients; answer None: the balancer said nothing.
+        self._kept: Kept[str | None, Queues | None] = Kept(limits.QUEUES_KEPT_MAX)
+
+    def routes(self) -> list[Route]:
+        """Which call is carried out by what."""
+        return [Route(QUEUES, self._show)]
+
+    async def _show(self, call: Call) -> Answer:
+        limit = call.query(QueuesQuery).limit
+        found = await self._fresh(only_of(call.who))
+        left_out = max(len(found.items) - limit, 0)
+        if left_out:
+            found = msgspec.structs.replace(
+                found, items=found.items[:limit], groups_more=found.groups_more + left_out
+            )
+        return Answer(body=found)
+
+    async def _fresh(self, client: str | None) -> Queues:
+        """What waits, of this client or of all; raises `BalancerSilent`."""
+
+        async def ask() -> tuple[Queues | None, float]:
+            try:
+                found = await self._parts.balancing.queues(limits.QUEUES_MAX, client)
+            except BalancerSilent:
+                found = None  # Kept, too: who waits for it does not have to ask it again.
+            return found, limits.QUEUES_EVERY_S
+
+        found = (await self._kept.get(client, ask)).value
+        if found is None:
+            raise BalancerSilent(SILENT)
+        return found
+
+
+QUEUES: Final = Operation(
+    method="GET",
+    path="/v1/queues",
+    name="listQueues",
+    summary="Show what the balancer has not placed, in the order in which it will, and why",
+    tag="workers",
+    answer=Queues,
+    query=QueuesQuery,
+    errors=(422,),
+)

@@ -1,0 +1,225 @@
+"""Owns the calls about runs: list, show, delete, cancel, retry, their jobs."""
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from control.api.auth.permissions import check_numbered, only_of
+from control.api.endpoints.schemas import JobsQuery, RunsQuery
+from control.api.endpoints.wait_reasons import with_reasons
+from control.api.http.problems import one
+from control.api.http.request import (
+    Answer,
+    Call,
+    Operation,
+    Route,
+    read_cursor,
+    write_cursor,
+)
+from control.api.ports import Parts
+from control.core.reports.eta import Unended, remaining_s
+from control.model import limits
+from control.model.api.views import JobView, Page, RunView
+from control.model.states import FINAL
+from control.model.times import from_rfc3339
+from store import retention, views
+from store.retention import Removed
+from store.views import OpenJob, RunFilter
+from store.writer import Tx
+
+TAG: Final = "runs"
+
+
+class Runs:
+    """Carries out the calls about runs."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def routes(self) -> list[Route]:
+        """Which call is carried out by what."""
+        found = {
+            LIST: self._list,
+            SHOW: self._show,
+            DELETE: self._delete,
+            CANCEL: self._cancel,
+            RETRY: self._retry,
+            JOBS: self._jobs,
+        }
+        return [Route(operation, handler) for operation, handler in found.items()]
+
+    async def _list(self, call: Call) -> Answer:
+        query = call.query(RunsQuery)
+        own = only_of(call.who)
+        if own is not None and query.client not in {None, own}:
+            return Answer(body=Page[RunView](items=[]))
+        wanted = RunFilter(
+            pipeline=query.pipeline,
+            state=query.state,
+            client=own or query.client,
+            since_ms=0 if query.since is None else read_time(query.since, "since"),
+        )
+        below = read_cursor(query.cursor)
+        shown = self._parts.views
+
+        def look(
+            conn: sqlite3.Connection,
+        ) -> tuple[list[RunView], int | None, dict[int, list[OpenJob]]]:
+            found, following = shown.runs(conn, wanted, below=below, limit=query.limit)
+            return found, following, shown.open_jobs(conn, _looked_into(found))
+
+        found, following, progress = await self._parts.reader.read(look)
+        page = [self._expected(run, progress.get(run.id)) for run in found]
+        return Answer(body=Page(items=page, next_cursor=write_cursor(following)))
+
+    async def _show(self, call: Call) -> Answer:
+        return await self._shown(call, call.number("run_id"))
+
+    async def _shown(self, call: Call, run_id: int) -> Answer:
+        shown = self._parts.views
+        run, progress = await self._parts.reader.read(
+            lambda conn: (shown.run(conn, run_id), shown.open_jobs(conn, [run_id]))
+        )
+        check_numbered(call.who, f"run {run_id}", run.client)
+        return Answer(body=self._expected(run, progress[run_id]))
+
+    def _expected(self, run: RunView, progress: Sequence[OpenJob] | None) -> RunView:
+        """The run with how long it should still take. `progress` None: nobody looked into it."""
+        if run.state in FINAL or progress is None:
+            return run
+        expected = self._parts.balancing.expected
+        jobs = [
+            Unended(
+                stage=stage,
+                state=state,
+                expected_s=expected(run.pipeline, name),
+                started_ms=started_ms,
+            )
+            for stage, name, state, started_ms in progress
+        ]
+        seconds = remaining_s(jobs, self._parts.now_ms())
+        return msgspec.structs.replace(run, expected_seconds=seconds)
+
+    async def _delete(self, call: Call) -> Answer:
+        run_id, who = call.number("run_id"), call.who
+
+        def work(tx: Tx) -> Removed:
+            check_numbered(who, f"run {run_id}", views.client_of_run(tx.conn, run_id))
+            return retention.delete_run(tx.conn, run_id)
+
+        await self._parts.logs.forget([await self._parts.writer.write(work)])
+        return Answer()
+
+    async def _cancel(self, call: Call) -> Answer:
+        run_id, who, now_ms = call.number("run_id"), call.who, self._parts.now_ms()
+
+        def work(tx: Tx) -> None:
+            check_numbered(who, f"run {run_id}", views.client_of_run(tx.conn, run_id))
+            reason = f"cancelled by {who.client_id}"
+            self._parts.ledger.cancel_run(tx, run_id, reason, now_ms=now_ms)
+
+        await self._parts.writer.write(work)
+        return await self._shown(call, run_id)
+
+    async def _retry(self, call: Call) -> Answer:
+        run_id, who, now_ms = call.number("run_id"), call.who, self._parts.now_ms()
+
+        def work(tx: Tx) -> None:
+            check_numbered(who, f"run {run_id}", views.client_of_run(tx.conn, run_id))
+            self._parts.ledger.retry_run(tx, run_id, now_ms=now_ms)
+
+        await self._parts.writer.write(work)
+        return await self._shown(call, run_id)
+
+    async def _jobs(self, call: Call) -> Answer:
+        run_id, query = call.number("run_id"), call.query(JobsQuery)
+        who, after = call.who, read_cursor(query.cursor) or 0
+        shown = self._parts.views
+
+        def look(conn: sqlite3.Connection) -> tuple[list[JobView], int | None]:
+            check_numbered(who, f"run {run_id}", views.client_of_run(conn, run_id))
+            return shown.jobs(conn, run_id, after=after, limit=query.limit)
+
+        found, following = await self._parts.reader.read(look)
+        found = await with_reasons(self._parts.balancing, found, self._parts.now_ms())
+        return Answer(body=Page(items=found, next_cursor=write_cursor(following)))
+
+
+def _looked_into(runs: Sequence[RunView]) -> list[int]:
+    """The open runs whose open jobs are looked at: so many that it does not take long."""
+    left, found = limits.EXPECTED_JOBS_MAX, []
+    for run in runs:
+        counts = [stage.counts for stage in run.stages] if run.state not in FINAL else []
+        jobs = sum(n for count in counts for state, n in count.items() if state not in FINAL)
+        if 0 < jobs <= left:
+            left -= jobs
+            found.append(run.id)
+    return found
+
+
+def read_time(text: str, path: str) -> int:
+    """A time as a caller writes it, in milliseconds; raises `Invalid`."""
+    try:
+        return from_rfc3339(text)
+    except ValueError as error:
+        raise one(path, str(error)) from error
+
+
+LIST: Final = Operation(
+    method="GET",
+    path="/v1/runs",
+    name="listRuns",
+    summary="List runs, newest first",
+    tag=TAG,
+    answer=Page[RunView],
+    query=RunsQuery,
+    errors=(422,),
+)
+SHOW: Final = Operation(
+    method="GET",
+    path="/v1/runs/{run_id}",
+    name="showRun",
+    summary="Show a run",
+    tag=TAG,
+    answer=RunView,
+    errors=(404, 422),
+)
+DELETE: Final = Operation(
+    method="DELETE",
+    path="/v1/runs/{run_id}",
+    name="deleteRun",
+    summary="Delete a run that has ended, with its jobs, outputs, and logs",
+    tag=TAG,
+    status=204,
+    errors=(404, 409, 422),
+)
+CANCEL: Final = Operation(
+    method="POST",
+    path="/v1/runs/{run_id}/cancel",
+    name="cancelRun",
+    summary="End a run now",
+    tag=TAG,
+    answer=RunView,
+    errors=(404, 409, 422),
+)
+RETRY: Final = Operation(
+    method="POST",
+    path="/v1/runs/{run_id}/retry",
+    name="retryRun",
+    summary="Run the failed and cancelled jobs of a run again",
+    tag=TAG,
+    answer=RunView,
+    errors=(404, 409, 422, 429),
+)
+JOBS: Final = Operation(
+    method="GET",
+    path="/v1/runs/{run_id}/jobs",
+    name="listJobs",
+    summary="List a run's jobs in the order of its definition",
+    tag=TAG,
+    answer=Page[JobView],
+    query=JobsQuery,
+    errors=(404, 422),
+)

@@ -1,0 +1,202 @@
+"""Owns the calls about what runs jobs (workers, partitions) and about this process itself."""
+
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta, Raw
+
+from control.api.http.problems import UpgradeRequired
+from control.api.http.request import Answer, Call, Operation, Route
+from control.api.live.broadcaster import Events
+from control.api.live.projection import Live
+from control.api.metrics import MEDIA, Metrics
+from control.api.ports import Parts
+from control.model.api.fleet import PartitionView, PartitionWithJobs, WorkerView
+from control.model.api.views import Page, Time
+from control.model.bus.messages import DrainWorker
+from control.model.bus.records import Record
+from control.model.errors import NotFound
+from control.model.names import Metric, Topic
+from control.model.times import to_rfc3339
+from store import views
+
+
+class HealthView(msgspec.Struct, frozen=True, kw_only=True):
+    """How this control plane is."""
+
+    status: Annotated[str, Meta(description="ok, or what is down.", examples=["ok"])]
+    parts: Annotated[
+        dict[str, str],
+        Meta(description="Each part: ok, or its problem.", examples=[{"store": "ok"}]),
+    ]
+    warnings: Annotated[
+        list[str],
+        Meta(
+            description="What is not down, but an operator should know.",
+            examples=[["the wall clock was set by +3600.0 s, to 2026-11-22T09:30:00.000Z"]],
+        ),
+    ]
+    version: Annotated[str, Meta(description="Of Taskplane.", examples=["0.1.0"])]
+    time: Time
+
+
+class Drained(msgspec.Struct, frozen=True, kw_only=True):
+    """A worker that was told to take nothing new."""
+
+    id: Annotated[str, Meta(description="The worker's name.", examples=["runner-1"])]
+    state: Annotated[str, Meta(description="It leaves when it is done.", examples=["draining"])]
+
+
+class Fleet:
+    """Carries out the calls about workers, partitions, and this process."""
+
+    def __init__(
+        self, parts: Parts, live: Live, events: Events, metrics: Metrics, version: str
+    ) -> None:
+        self._parts = parts
+        self._version = version
+        self._live = live
+        self._events = events
+        self._metrics = metrics
+
+    def routes(self) -> list[Route]:
+        """Which call is carried out by what."""
+        found = {
+            HEALTH: self._health,
+            WORKERS: self._workers,
+            DRAIN: self._drain,
+            PARTITIONS: self._partitions,
+            PARTITION: self._partition,
+            EVENTS: self._refuse_plain,
+            METRICS: self._scraped,
+        }
+        return [Route(operation, handler) for operation, handler in found.items()]
+
+    async def _health(self, call: Call) -> Answer:
+        del call
+        parts = dict(self._parts.health.parts())
+        if self._parts.writer.failing:
+            parts["store"] = self._parts.writer.failing
+        down = sorted(name for name, problem in parts.items() if problem)
+        body = HealthView(
+            status=f"down: {', '.join(down)}" if down else "ok",
+            parts={name: problem or "ok" for name, problem in parts.items()},
+            warnings=list(self._parts.health.warnings()),
+            version=self._version,
+            time=to_rfc3339(self._parts.now_ms()),
+        )
+        return Answer(body=body, status=503 if down else 200)
+
+    async def _workers(self, call: Call) -> Answer:
+        del call
+        return Answer(body=Page(items=self._live.crew.workers()))
+
+    async def _drain(self, call: Call) -> Answer:
+        worker = call.text("worker_id")
+        if not self._live.crew.has_worker(worker):
+            message = f"no worker {worker[:128]} is connected"
+            raise NotFound(message)
+        await self._parts.bus.publish([Record(Topic.TASK_COMMANDS, DrainWorker(worker=worker))])
+        return Answer(body=Drained(id=worker, state="draining"))
+
+    async def _partitions(self, call: Call) -> Answer:
+        del call
+        loads = self._parts.balancing.partitions()
+        return Answer(body=Page(items=self._live.partitions(loads)))
+
+    async def _partition(self, call: Call) -> Answer:
+        number = call.number("partition")
+        loads = self._parts.balancing.partitions()
+        for load in loads:
+            if load.partition == number:
+                return Answer(body=self._live.partition(load))
+        there = f"there are {len(loads)}, numbered from 0" if loads else "none is known yet"
+        message = f"there is no partition {number}: {there}"
+        raise NotFound(message)
+
+    async def _refuse_plain(self, call: Call) -> Answer:
+        del call
+        raise UpgradeRequired
+
+    async def _scraped(self, call: Call) -> Answer:
+        del call
+        waiting, open_runs = await self._parts.reader.read(
+            lambda conn: (views.waiting_jobs(conn), views.open_runs(conn))
+        )
+        running, workers, slots = self._live.crew.totals()
+        gauges = {
+            Metric.WAITING: waiting,
+            Metric.OPEN_RUNS: open_runs,
+            Metric.RUNNING: running,
+            Metric.WORKERS: workers,
+            Metric.SLOTS: slots,
+            Metric.STREAMS: self._events.listeners,
+        }
+        limited = self._parts.fair.tally.counts
+        health = self._parts.health
+        body = self._metrics.render(gauges, health.counts(), limited, health.lags())
+        return Answer(body=body)
+
+
+HEALTH: Final = Operation(
+    method="GET",
+    path="/v1/health",
+    name="health",
+    summary="Whether every part works",
+    tag="system",
+    answer=HealthView,
+    also=(503,),
+)
+WORKERS: Final = Operation(
+    method="GET",
+    path="/v1/workers",
+    name="listWorkers",
+    summary="List workers with what they run, and those lost in the last ten minutes",
+    tag="workers",
+    answer=Page[WorkerView],
+)
+DRAIN: Final = Operation(
+    method="POST",
+    path="/v1/workers/{worker_id}/drain",
+    name="drainWorker",
+    summary="Let a worker finish what it runs and leave",
+    tag="workers",
+    answer=Drained,
+    errors=(404,),
+)
+PARTITIONS: Final = Operation(
+    method="GET",
+    path="/v1/partitions",
+    name="listPartitions",
+    summary="List partitions with their load",
+    tag="workers",
+    answer=Page[PartitionView],
+)
+PARTITION: Final = Operation(
+    method="GET",
+    path="/v1/partitions/{partition}",
+    name="showPartition",
+    summary="Show a partition with what was placed in it",
+    tag="workers",
+    answer=PartitionWithJobs,
+    errors=(404, 422),
+)
+EVENTS: Final = Operation(
+    method="GET",
+    path="/v1/events",
+    name="events",
+    summary="Live changes over a websocket: a snapshot, then what changed",
+    tag="system",
+    answer=Raw,
+    status=101,
+    errors=(426, 429),
+)
+METRICS: Final = Operation(
+    method="GET",
+    path="/metrics",
+    name="metrics",
+    summary="What Prometheus reads",
+    tag="system",
+    media=MEDIA,
+    answer=str,
+)
