@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+import trio
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import (
     AdminClient,
@@ -15,11 +16,12 @@ from confluent_kafka.admin import (
 
 from bench.servers.broker import Broker
 from bench.servers.fleet import control_plane
+from control.bus.kafka.bus import KafkaBus
 from control.bus.kafka.client import Cluster, error_of, passes
 from control.bus.kafka.startup_check import Check
 from control.bus.kafka.topics import Topics
-from control.model.errors import ConfigError
-from control.model.names import Topic
+from control.model.errors import BusUnavailable, ConfigError
+from control.model.names import Group, Topic
 
 pytestmark = pytest.mark.kafka
 
@@ -159,3 +161,19 @@ def test_a_control_plane_that_is_refused_ends_before_it_is_ready(
     assert plane.exit_code() == 2
     assert "start every process with --partitions 2" in plane.said()
     assert "ready  " not in plane.said()
+
+
+async def test_a_service_that_starts_while_the_bus_ends_is_refused_in_words(
+    broker: Broker, prefix: str
+) -> None:
+    await trio.to_thread.run_sync(check, broker, prefix, 2)
+    cluster = Cluster(servers=broker.address, member="m", prefix=prefix)
+    bus = KafkaBus(cluster, 1, owns_state=True)
+    with pytest.raises(ExceptionGroup) as refused:
+        await bus.run()
+    assert refused.group_contains(ConfigError)
+    for topic in (Topic.TASK_RUNS_LOAD_BALANCED, Topic.TASK_RUN_RESULTS):
+        with pytest.raises(BusUnavailable):
+            await bus.subscribe(topic, Group.DISPATCHER)
+    with pytest.raises(BusUnavailable):
+        await bus.tail(Topic.TASK_NEWS)

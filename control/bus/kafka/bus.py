@@ -21,6 +21,7 @@ from control.bus.kafka.consumer_groups import (
     GroupSubscription,
     Member,
     SharingMember,
+    serving,
 )
 from control.bus.kafka.consumer_thread import insist
 from control.bus.kafka.diagnostics import Examination
@@ -126,6 +127,7 @@ class KafkaBus:
 
     async def subscribe(self, topic: Topic, group: Group) -> GroupSubscription:
         """Join a group where it stands."""
+        tasks = serving(self._nursery)
         member = self._members.get(group)
         if member is not None and topic in member.subscriptions:
             member.lose()  # Its service starts over.
@@ -134,19 +136,18 @@ class KafkaBus:
         if member is None or member.lost:
             kind = {Group.BALANCER: ElectedMember, Group.DISPATCHER: SharingMember}
             member = self._members[group] = kind.get(group, Member)(group, self)
-            assert self._nursery is not None
-            await self._nursery.start(member.run)
+            await tasks.start(member.run)
             self._producer(group)  # What it left unfinished when it died is ended now.
         return await member.join(topic)
 
     async def tail(self, topic: Topic) -> Tail:
         """Every record from now on."""
+        tasks = serving(self._nursery)
         tailed = self._tails.get(topic)
         first: dict[int, int] = {}
         if tailed is None:
             tailed = self._tails[topic] = TailedTopic(topic, self, keeps=self._keeps(topic))
-            assert self._nursery is not None
-            self._nursery.start_soon(tailed.feed.run)
+            tasks.start_soon(tailed.feed.run)
             if self._reachable.is_set():
                 await tailed.feed.opened.wait()
         elif self._reachable.is_set():
@@ -261,7 +262,7 @@ class KafkaBus:
             )
             self._transactions[name] = found
             if self._writing is not None:
-                self._writing.start_soon(found.run)
+                serving(self._writing).start_soon(found.run)
         return found
 
     def trouble(self, error: KafkaError) -> None:

@@ -21,7 +21,7 @@ from control.bus.kafka.offsets import Lane
 from control.model import limits
 from control.model.bus.records import Delivery, Receipts
 from control.model.bus.reports import DeadLetter
-from control.model.errors import PartitionsLost
+from control.model.errors import BusUnavailable, PartitionsLost
 from control.model.names import Group, Topic
 
 LOG = structlog.get_logger("bus")
@@ -53,6 +53,14 @@ class Surroundings(Protocol):
 
     def records_lost(self, group: Group, topic: Topic, partition: int, below: int) -> None:
         """Records that this group had not finished were deleted: tell the state's owner."""
+
+
+def serving(nursery: trio.Nursery | None) -> trio.Nursery:
+    """The nursery, if it takes tasks; raises `BusUnavailable` while it ends."""
+    assert nursery is not None
+    if nursery.cancel_scope.cancel_called:
+        raise BusUnavailable("this process's part of the bus is ending")
+    return nursery
 
 
 class Member:
@@ -137,8 +145,7 @@ class Member:
 
     def start_soon(self, task: Callable[[], Awaitable[object]]) -> None:
         """Run a task until this member is lost."""
-        assert self._nursery is not None
-        self._nursery.start_soon(task)
+        serving(self._nursery).start_soon(task)
 
     def _assigned_all(self, topic: Topic) -> Consumer:
         """A consumer of all partitions of a topic, from the group's progress; in a thread."""
