@@ -129,7 +129,7 @@ def test_modules_are_short() -> None:
 
 
 def test_folders_are_small() -> None:
-    """Whoever opens a folder reads all its names; what has more than these is several concerns."""
+    """A reader scans all names of a folder; a folder with more modules holds several concerns."""
     sizes = Counter(str(Path(path).parent) for path in modules() if "__init__" not in path)
     assert not {folder: size for folder, size in sizes.items() if size > FOLDER_MODULES_MAX}
 

@@ -250,7 +250,7 @@ def _require_java(java: str) -> None:
 
 
 def _fetch(maven: str, jars: Path) -> None:
-    """Fetch beside the place and move there when complete, so that half a fetch is never used."""
+    """Fetch into a temporary folder and rename it, so that an incomplete fetch is never used."""
     with tempfile.TemporaryDirectory(dir=jars.parent) as fetched:
         command = [maven, "-q", "-B", "-Dstyle.color=never", "-f", str(POM)]
         command += ["dependency:copy-dependencies", "-DincludeScope=runtime"]
