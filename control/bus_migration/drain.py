@@ -15,9 +15,9 @@ from control.model import limits
 from control.model.config import Config
 from control.model.errors import Unavailable
 from control.model.names import Group
-from control.process.state_host import World
+from control.process.state_host import HostEnvironment
 from control.services.statistics import Statistics
-from control.services.trigger import Trigger
+from control.services.trigger import TriggerService
 from control.transactions.graphs import Graphs
 from control.transactions.run_transactions import Ledger
 from store.bus_log import SqliteLogRows
@@ -27,7 +27,7 @@ from store.writer import Tx, Writer
 _DRAINED = (Group.TRIGGER, Group.STATISTICS)
 
 
-class Embedded:
+class EmbeddedParticipant:
     """The embedded bus's part in the commits, which tells when a group has moved on."""
 
     def __init__(self) -> None:
@@ -59,12 +59,16 @@ class Embedded:
 
 
 async def drain(
-    writer: Writer, embedded: Embedded, facts: Facts, config: Config, world: World
+    writer: Writer,
+    embedded: EmbeddedParticipant,
+    facts: Facts,
+    config: Config,
+    world: HostEnvironment,
 ) -> None:
     """Let the trigger and the statistics finish; raises `Unavailable` if they do not."""
     bus = EmbeddedBus(embedded.journal, writer.insist)
     ledger = Ledger(Graphs(), config.queue_size, world.clock.steady_ms)
-    trigger = Trigger(bus, writer, ledger, world.clock, world.jitter)
+    trigger = TriggerService(bus, writer, ledger, world.clock, world.jitter)
     statistics = Statistics(bus, facts, trio.to_thread.run_sync)
     # Once they have ended nothing may be left: what came due in the last moment has results too.
     while left := await _left(writer, embedded):
@@ -84,5 +88,5 @@ async def drain(
             raise Unavailable(message)
 
 
-async def _left(writer: Writer, embedded: Embedded) -> int:
+async def _left(writer: Writer, embedded: EmbeddedParticipant) -> int:
     return await writer.write(lambda tx: embedded.left(tx.conn))

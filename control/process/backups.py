@@ -18,7 +18,7 @@ import structlog
 from control.core.epochs import last_unwitnessed
 from control.model import limits
 from control.model.errors import ConfigError
-from control.model.life import Position
+from control.model.life import DatabasePosition
 from control.model.names import (
     CREDENTIALS_FILE,
     FACTS_FILE,
@@ -224,7 +224,7 @@ def _swap(directory: Path, fresh: Path, manifest: Manifest, now_ms: int) -> Path
         if (fresh / name).exists():
             (fresh / name).rename(directory / name)
     last = max(manifest.epoch, last_unwitnessed(now_ms) if known is None else known.epoch)
-    witness.write(Position(last, _RESTORED))
+    witness.write(DatabasePosition(last, _RESTORED))
     witness.close()
     (directory / RESTORE_FILE).unlink()
     return aside if old else None

@@ -10,7 +10,7 @@ from control.model.api.views import CheckView
 from control.model.bus.child_messages import ChildEnded
 from control.model.bus.messages import Finished, JobReady, Message, Placed, Skipped
 from control.model.errors import StoreFailed
-from control.model.life import Life, Lost, Position
+from control.model.life import DatabasePosition, Life, Lost
 from control.model.names import Group, Topic
 from control.model.times import to_rfc3339
 from store import epoch
@@ -41,7 +41,7 @@ def enter_life(
             files.forget_attempts(_attempts_to_come(conn, unread))
             number = next_epoch(stored, witnessed, epoch.last_id(conn), now_ms)
             # First: a crash in between begins one more life, from the same backup.
-            witness.write(Position(number, stored.commits + 1))
+            witness.write(DatabasePosition(number, stored.commits + 1))
             epoch.begin(
                 conn,
                 number,

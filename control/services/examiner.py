@@ -24,7 +24,7 @@ from store.reader import open_reader
 _CHECK: Final = "stored data"
 
 
-class _Look(msgspec.Struct, frozen=True):
+class _Examination(msgspec.Struct, frozen=True):
     began_s: float
     found: Sequence[Finding]
 
@@ -36,7 +36,7 @@ class Examiner:
         self._path = path
         self._lane = lane
         self._conn: sqlite3.Connection | None = None
-        self._latest: _Look | None = None
+        self._latest: _Examination | None = None
         self._wanted = trio.Event()
         self._ended = trio.Event()
 
@@ -48,7 +48,7 @@ class Examiner:
             self._wanted = trio.Event()
             began_s = trio.current_time()
             found = await interruptible(self._look, self._lane, self._interrupt)
-            self._latest = _Look(began_s, found)
+            self._latest = _Examination(began_s, found)
             self._ended.set()
             self._ended = trio.Event()
 

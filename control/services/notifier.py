@@ -36,7 +36,7 @@ LOG = structlog.get_logger("notifier")
 _FIRST = Pending(0, 0, 0)
 
 
-class Logs(Protocol):
+class StoredLogs(Protocol):
     """What is stored of jobs' logs."""
 
     def follow(
@@ -59,7 +59,7 @@ class _Subject(NamedTuple):
 class Notifier:
     """Starts the runs of notices."""
 
-    def __init__(self, writer: Writer, ledger: Ledger, logs: Logs, clock: Clock) -> None:
+    def __init__(self, writer: Writer, ledger: Ledger, logs: StoredLogs, clock: Clock) -> None:
         self._writer = writer
         self._ledger = ledger
         self._logs = logs

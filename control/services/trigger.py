@@ -54,7 +54,7 @@ class Jitter(Protocol):
         """The next one."""
 
 
-class Trigger:
+class TriggerService:
     """Moves runs on."""
 
     def __init__(

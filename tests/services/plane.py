@@ -30,7 +30,7 @@ from control.services.clock_watch import ClockWatch
 from control.services.dispatcher import Dispatcher
 from control.services.planner import Planner
 from control.services.publisher import Publisher
-from control.services.trigger import Trigger as TriggerService
+from control.services.trigger import TriggerService
 from control.transactions import replace_schedules
 from control.transactions.graphs import Graphs
 from control.transactions.run_transactions import Ledger

@@ -10,7 +10,7 @@ from msgspec import UNSET, Meta
 from control.api.auth.authentication import hash_secret, make_secret
 from control.api.auth.permissions import check_pipeline
 from control.api.endpoints.schemas import ChangeClient, NewClient, PageQuery
-from control.api.http.request import Answer, Call, Operation, Route, read_cursor, write_cursor
+from control.api.http.request import ApiResponse, Call, Operation, Route, read_cursor, write_cursor
 from control.api.ports import Parts
 from control.core.pipelines.ownership import bar
 from control.model.api.views import ClientView, HookView, Page
@@ -62,15 +62,15 @@ class Access:
         }
         return [Route(operation, handler) for operation, handler in found.items()]
 
-    async def _clients(self, call: Call) -> Answer:
+    async def _clients(self, call: Call) -> ApiResponse:
         query = call.query(PageQuery)
         page = await self._parts.reader.read(
             lambda conn: clients.listing(conn, after=query.cursor or "", limit=query.limit)
         )
         more = page[-1].client_id if len(page) == query.limit else None
-        return Answer(body=Page(items=page, next_cursor=more))
+        return ApiResponse(body=Page(items=page, next_cursor=more))
 
-    async def _create(self, call: Call) -> Answer:
+    async def _create(self, call: Call) -> ApiResponse:
         asked = await call.json(_NEW)
         secret, secret_hash = await self._secret()
         now_ms = self._parts.now_ms()
@@ -91,7 +91,7 @@ class Access:
 
         return _with_secret(await self._parts.writer.write(work), secret)
 
-    async def _change(self, call: Call) -> Answer:
+    async def _change(self, call: Call) -> ApiResponse:
         client_id, asked = call.text("client_id"), await call.json(_CHANGE)
         changes = {
             name: value
@@ -111,9 +111,9 @@ class Access:
 
         changed = await self._parts.writer.write(work)
         self._parts.gate.forget()
-        return Answer(body=changed)
+        return ApiResponse(body=changed)
 
-    async def _delete(self, call: Call) -> Answer:
+    async def _delete(self, call: Call) -> ApiResponse:
         client_id = call.text("client_id")
 
         def work(tx: Tx) -> None:
@@ -123,9 +123,9 @@ class Access:
 
         await self._parts.writer.write(work)
         self._parts.gate.forget()
-        return Answer()
+        return ApiResponse()
 
-    async def _rotate(self, call: Call) -> Answer:
+    async def _rotate(self, call: Call) -> ApiResponse:
         client_id = call.text("client_id")
         secret, secret_hash = await self._secret()
 
@@ -142,7 +142,7 @@ class Access:
             LOG.warning("credentials.unwritten", client=client_id, reason=str(error))
         return _with_secret(client, secret)
 
-    async def _hooks(self, call: Call) -> Answer:
+    async def _hooks(self, call: Call) -> ApiResponse:
         name, query, who = call.text("name"), call.query(PageQuery), call.who
         after = read_cursor(query.cursor) or 0
 
@@ -152,9 +152,9 @@ class Access:
 
         page = await self._parts.reader.read(look)
         more = page[-1].id if len(page) == query.limit else None
-        return Answer(body=Page(items=page, next_cursor=write_cursor(more)))
+        return ApiResponse(body=Page(items=page, next_cursor=write_cursor(more)))
 
-    async def _add_hook(self, call: Call) -> Answer:
+    async def _add_hook(self, call: Call) -> ApiResponse:
         name, who, now_ms = call.text("name"), call.who, self._parts.now_ms()
         token = make_secret(self._parts.random_bytes)
 
@@ -166,9 +166,9 @@ class Access:
         shown = HookWithToken(
             **msgspec.structs.asdict(hook), token=token, path=f"/v1/hooks/{token}"
         )
-        return Answer(body=shown)
+        return ApiResponse(body=shown)
 
-    async def _delete_hook(self, call: Call) -> Answer:
+    async def _delete_hook(self, call: Call) -> ApiResponse:
         name, hook_id, who = call.text("name"), call.number("hook_id"), call.who
 
         def work(tx: Tx) -> None:
@@ -176,7 +176,7 @@ class Access:
             catalog.delete_hook(tx.conn, name, hook_id)
 
         await self._parts.writer.write(work)
-        return Answer()
+        return ApiResponse()
 
     async def _secret(self) -> tuple[str, str]:
         """A new secret, and how it is stored."""
@@ -184,9 +184,9 @@ class Access:
         return secret, await self._parts.fair.lanes.hashes(lambda: hash_secret(secret, salt))
 
 
-def _with_secret(client: ClientView, secret: str) -> Answer:
+def _with_secret(client: ClientView, secret: str) -> ApiResponse:
     fields = msgspec.structs.asdict(client)
-    return Answer(body=ClientWithSecret(**fields, client_secret=secret))
+    return ApiResponse(body=ClientWithSecret(**fields, client_secret=secret))
 
 
 CLIENTS: Final = Operation(

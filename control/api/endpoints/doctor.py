@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from control.api.http.request import Answer, Call, Operation, Route
+from control.api.http.request import ApiResponse, Call, Operation, Route
 from control.api.ports import Parts
 from control.model.api.views import CheckView, Page
 
@@ -17,9 +17,9 @@ class Doctor:
         """Which call is carried out by what."""
         return [Route(EXAMINE, self._examine)]
 
-    async def _examine(self, call: Call) -> Answer:
+    async def _examine(self, call: Call) -> ApiResponse:
         del call
-        return Answer(body=Page(items=list(await self._parts.health.examine())))
+        return ApiResponse(body=Page(items=list(await self._parts.health.examine())))
 
 
 EXAMINE: Final = Operation(

@@ -8,14 +8,14 @@ from control.api.auth.permissions import only_of
 from control.api.endpoints.runs import read_time
 from control.api.endpoints.schemas import ForecastQuery
 from control.api.http.problems import one
-from control.api.http.request import Answer, Call, Operation, Route
+from control.api.http.request import ApiResponse, Call, Operation, Route
 from control.api.ports import Parts
 from control.core.reports.forecast import Shape, edges, forecast, shape
 from control.model import limits
 from control.model.api.forecast import Forecast
 from store import schedules
 from store.revision_cache import Outline
-from store.schedules import Due
+from store.schedules import PlannedTimes
 
 Outlined = Mapping[int, Outline | None]  # By revision.
 
@@ -30,7 +30,7 @@ class Forecasts:
         """Which call is carried out by what."""
         return [Route(FORECAST, self._forecast)]
 
-    async def _forecast(self, call: Call) -> Answer:
+    async def _forecast(self, call: Call) -> ApiResponse:
         query, now_ms, own = call.query(ForecastQuery), self._parts.now_ms(), only_of(call.who)
         until_ms = now_ms + limits.PLAN_AHEAD_MS
         if query.until is not None:
@@ -43,7 +43,7 @@ class Forecasts:
             hint = "ask for longer ones, or for less time"
             raise one("bucket", f"more than {most} stretches of {query.bucket} s", hint)
 
-        def look(conn: sqlite3.Connection) -> tuple[list[Due], int, Outlined]:
+        def look(conn: sqlite3.Connection) -> tuple[list[PlannedTimes], int, Outlined]:
             due, reached_ms = schedules.due_times(
                 conn, until_ms=until_ms, limit=limits.FORECAST_RUNS_MAX, client=own
             )
@@ -56,7 +56,7 @@ class Forecasts:
         items, unknown = await self._parts.offload(lambda: forecast(planned, at_ms))
         rules = self._parts.balancing.rules()
         slots = 0 if rules is None else rules.slots
-        return Answer(body=Forecast(items=items, slots=slots, unknown=unknown))
+        return ApiResponse(body=Forecast(items=items, slots=slots, unknown=unknown))
 
 
 def outlines(parts: Parts, conn: sqlite3.Connection, revisions: Iterable[int]) -> Outlined:

@@ -12,7 +12,7 @@ from control.api.auth.permissions import check_numbered
 from control.api.endpoints.schemas import ChangeJob, LogsQuery
 from control.api.endpoints.wait_reasons import with_reasons
 from control.api.explain import Family, Told, explain
-from control.api.http.request import TEXT, Answer, Call, Operation, Route
+from control.api.http.request import TEXT, ApiResponse, Call, Operation, Route
 from control.api.ports import Parts
 from control.model import limits
 from control.model.api.balancer import Waits
@@ -48,10 +48,10 @@ class Jobs:
         }
         return [Route(operation, handler) for operation, handler in found.items()]
 
-    async def _show(self, call: Call) -> Answer:
+    async def _show(self, call: Call) -> ApiResponse:
         job = await self._job(call, call.number("job_id"))
         (shown,) = await with_reasons(self._parts.balancing, [job], self._parts.now_ms())
-        return Answer(body=shown)
+        return ApiResponse(body=shown)
 
     async def _job(self, call: Call, job_id: int) -> JobView:
         who, shown = call.who, self._parts.views
@@ -62,7 +62,7 @@ class Jobs:
 
         return await self._parts.reader.read(look)
 
-    async def _change(self, call: Call) -> Answer:
+    async def _change(self, call: Call) -> ApiResponse:
         job_id, who, now_ms = call.number("job_id"), call.who, self._parts.now_ms()
         asked = await call.json(_CHANGE)
 
@@ -71,9 +71,9 @@ class Jobs:
             self._parts.ledger.set_priority(tx, job_id, asked.priority, now_ms=now_ms)
 
         await self._parts.writer.write(work)
-        return Answer(body=await self._job(call, job_id))
+        return ApiResponse(body=await self._job(call, job_id))
 
-    async def _cancel(self, call: Call) -> Answer:
+    async def _cancel(self, call: Call) -> ApiResponse:
         job_id, who, now_ms = call.number("job_id"), call.who, self._parts.now_ms()
 
         def work(tx: Tx) -> None:
@@ -82,9 +82,9 @@ class Jobs:
             self._parts.ledger.cancel_job(tx, job_id, reason, now_ms=now_ms)
 
         await self._parts.writer.write(work)
-        return Answer(body=await self._job(call, job_id))
+        return ApiResponse(body=await self._job(call, job_id))
 
-    async def _logs(self, call: Call) -> Answer:
+    async def _logs(self, call: Call) -> ApiResponse:
         query = call.query(LogsQuery)
         job = await self._job(call, call.number("job_id"))
         attempt = query.attempt or job.attempt
@@ -94,7 +94,7 @@ class Jobs:
         logs = self._parts.logs
         await logs.check(job.id, attempt)  # An answer that has begun could say nothing of it.
         if not query.follow:
-            return Answer(stream=logs.read(job.id, attempt))
+            return ApiResponse(stream=logs.read(job.id, attempt))
 
         await call.hold(self._parts.fair.followers)
 
@@ -111,7 +111,9 @@ class Jobs:
             ended = now.attempt != attempt or now.state in FINAL
             return now.log_bytes if ended else None
 
-        return Answer(stream=self._followed(logs.follow(job.id, attempt, log_bytes), log_bytes))
+        return ApiResponse(
+            stream=self._followed(logs.follow(job.id, attempt, log_bytes), log_bytes)
+        )
 
     async def _followed(
         self, pieces: AsyncGenerator[bytes, None], log_bytes: LogBytes
@@ -130,7 +132,7 @@ class Jobs:
                     return
                 await changed.wait()
 
-    async def _explain(self, call: Call) -> Answer:
+    async def _explain(self, call: Call) -> ApiResponse:
         job_id, who, shown = call.number("job_id"), call.who, self._parts.views
 
         def look(conn: sqlite3.Connection) -> tuple[JobView, Links, Family]:
@@ -156,7 +158,7 @@ class Jobs:
                 silence = str(error)
         expected_s = balancing.expected(family.run.pipeline, job.name)
         told = Told(waits=waits, silence=silence, expected_s=expected_s)
-        return Answer(body=explain(job, links, told, family, now_ms=self._parts.now_ms()))
+        return ApiResponse(body=explain(job, links, told, family, now_ms=self._parts.now_ms()))
 
 
 SHOW: Final = Operation(

@@ -8,12 +8,12 @@ import msgspec
 import structlog
 from msgspec import Meta
 
-from control.api.auth.authentication import Identity
+from control.api.auth.authentication import Caller
 from control.api.auth.permissions import check_pipeline, check_targets, only_of
 from control.api.endpoints.schemas import PageQuery
 from control.api.http.parsing import parsed
 from control.api.http.problems import one
-from control.api.http.request import JSON, YAML, Answer, Call, Operation, Route
+from control.api.http.request import JSON, YAML, ApiResponse, Call, Operation, Route
 from control.api.live.worker_registry import Crew
 from control.api.ports import Parts
 from control.core.pipelines import ownership
@@ -26,7 +26,7 @@ from control.model.names import Change
 from control.model.pipelines import Pipeline
 from control.transactions import replace_schedules
 from store import catalog, clients
-from store.catalog import Effect, Put
+from store.catalog import Put, PutEffect
 from store.writer import Tx
 
 LOG = structlog.get_logger("pipelines")
@@ -82,7 +82,7 @@ class Pipelines:
         }
         return [Route(operation, handler) for operation, handler in found.items()]
 
-    async def _list(self, call: Call) -> Answer:
+    async def _list(self, call: Call) -> ApiResponse:
         query = call.query(PageQuery)
         own = only_of(call.who)
         page = await self._parts.reader.read(
@@ -91,35 +91,37 @@ class Pipelines:
             )
         )
         more = page[-1].name if len(page) == query.limit else None
-        return Answer(body=Page(items=page, next_cursor=more))
+        return ApiResponse(body=Page(items=page, next_cursor=more))
 
-    async def _show(self, call: Call) -> Answer:
+    async def _show(self, call: Call) -> ApiResponse:
         name = call.text("name")
         found = await self._parts.reader.read(lambda conn: catalog.get(conn, name))
         check_pipeline(call.who, name, found.client)
-        return Answer(body=found)
+        return ApiResponse(body=found)
 
-    async def _validate(self, call: Call) -> Answer:
+    async def _validate(self, call: Call) -> ApiResponse:
         pipeline = await self._read(call)
         warnings = await self._parts.reader.read(lambda conn: _warnings(call.who, conn, pipeline))
         warnings += self._kind_warnings(pipeline)
-        return Answer(body=Verdict(valid=True, pipeline=pipeline, warnings=warnings))
+        return ApiResponse(body=Verdict(valid=True, pipeline=pipeline, warnings=warnings))
 
-    async def _create(self, call: Call) -> Answer:
+    async def _create(self, call: Call) -> ApiResponse:
         pipeline = await self._read(call)
         stored = await self._store(call, pipeline, new=True)
-        return Answer(body=stored.shown)
+        return ApiResponse(body=stored.shown)
 
-    async def _put(self, call: Call) -> Answer:
+    async def _put(self, call: Call) -> ApiResponse:
         name = call.text("name")
         pipeline = await self._read(call)
         if pipeline.name != name:
             raise one("name", f"the path says {name[:128]}", "make both the same")
         stored = await self._store(call, pipeline, new=False)
-        created = stored.put.effect == Effect.CREATED
-        return Answer(body=stored.shown, status=HTTPStatus.CREATED if created else HTTPStatus.OK)
+        created = stored.put.effect == PutEffect.CREATED
+        return ApiResponse(
+            body=stored.shown, status=HTTPStatus.CREATED if created else HTTPStatus.OK
+        )
 
-    async def _delete(self, call: Call) -> Answer:
+    async def _delete(self, call: Call) -> ApiResponse:
         name, who = call.text("name"), call.who
 
         def work(tx: Tx) -> None:
@@ -128,7 +130,7 @@ class Pipelines:
             tx.touch(Change.SCHEDULES)
 
         await self._parts.writer.write(work)
-        return Answer()
+        return ApiResponse()
 
     async def _read(self, call: Call) -> Pipeline:
         body = await call.body()
@@ -156,7 +158,7 @@ class Pipelines:
                     raise Conflict(message)
             warnings = _warnings(who, tx.conn, pipeline)
             put = catalog.put(tx.conn, pipeline, who.client_id, now_ms=now_ms)
-            if put.effect != Effect.UNCHANGED:
+            if put.effect != PutEffect.UNCHANGED:
                 dropped = replace_schedules.sync(
                     tx.conn, pipeline.name, pipeline.schedules, now_ms=now_ms
                 )
@@ -181,7 +183,7 @@ def _dropped_warnings(name: str, dropped: int) -> list[Problem]:
     return [Problem(path="schedules", message=f"{message}are gone, or disabled, now")]
 
 
-def _warnings(who: Identity, conn: sqlite3.Connection, pipeline: Pipeline) -> list[Problem]:
+def _warnings(who: Caller, conn: sqlite3.Connection, pipeline: Pipeline) -> list[Problem]:
     """What it will not start; raises `Forbidden` where the caller may not store that."""
     targets = targets_of(pipeline)
     if not targets:

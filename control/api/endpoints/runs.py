@@ -11,7 +11,7 @@ from control.api.endpoints.schemas import JobsQuery, RunsQuery
 from control.api.endpoints.wait_reasons import with_reasons
 from control.api.http.problems import one
 from control.api.http.request import (
-    Answer,
+    ApiResponse,
     Call,
     Operation,
     Route,
@@ -50,11 +50,11 @@ class Runs:
         }
         return [Route(operation, handler) for operation, handler in found.items()]
 
-    async def _list(self, call: Call) -> Answer:
+    async def _list(self, call: Call) -> ApiResponse:
         query = call.query(RunsQuery)
         own = only_of(call.who)
         if own is not None and query.client not in {None, own}:
-            return Answer(body=Page[RunView](items=[]))
+            return ApiResponse(body=Page[RunView](items=[]))
         wanted = RunFilter(
             pipeline=query.pipeline,
             state=query.state,
@@ -72,18 +72,18 @@ class Runs:
 
         found, following, progress = await self._parts.reader.read(look)
         page = [self._expected(run, progress.get(run.id)) for run in found]
-        return Answer(body=Page(items=page, next_cursor=write_cursor(following)))
+        return ApiResponse(body=Page(items=page, next_cursor=write_cursor(following)))
 
-    async def _show(self, call: Call) -> Answer:
+    async def _show(self, call: Call) -> ApiResponse:
         return await self._shown(call, call.number("run_id"))
 
-    async def _shown(self, call: Call, run_id: int) -> Answer:
+    async def _shown(self, call: Call, run_id: int) -> ApiResponse:
         shown = self._parts.views
         run, progress = await self._parts.reader.read(
             lambda conn: (shown.run(conn, run_id), shown.open_jobs(conn, [run_id]))
         )
         check_numbered(call.who, f"run {run_id}", run.client)
-        return Answer(body=self._expected(run, progress[run_id]))
+        return ApiResponse(body=self._expected(run, progress[run_id]))
 
     def _expected(self, run: RunView, progress: Sequence[OpenJob] | None) -> RunView:
         """The run with how long it should still take. `progress` None: nobody looked into it."""
@@ -102,7 +102,7 @@ class Runs:
         seconds = remaining_s(jobs, self._parts.now_ms())
         return msgspec.structs.replace(run, expected_seconds=seconds)
 
-    async def _delete(self, call: Call) -> Answer:
+    async def _delete(self, call: Call) -> ApiResponse:
         run_id, who = call.number("run_id"), call.who
 
         def work(tx: Tx) -> Removed:
@@ -110,9 +110,9 @@ class Runs:
             return retention.delete_run(tx.conn, run_id)
 
         await self._parts.logs.forget([await self._parts.writer.write(work)])
-        return Answer()
+        return ApiResponse()
 
-    async def _cancel(self, call: Call) -> Answer:
+    async def _cancel(self, call: Call) -> ApiResponse:
         run_id, who, now_ms = call.number("run_id"), call.who, self._parts.now_ms()
 
         def work(tx: Tx) -> None:
@@ -123,7 +123,7 @@ class Runs:
         await self._parts.writer.write(work)
         return await self._shown(call, run_id)
 
-    async def _retry(self, call: Call) -> Answer:
+    async def _retry(self, call: Call) -> ApiResponse:
         run_id, who, now_ms = call.number("run_id"), call.who, self._parts.now_ms()
 
         def work(tx: Tx) -> None:
@@ -133,7 +133,7 @@ class Runs:
         await self._parts.writer.write(work)
         return await self._shown(call, run_id)
 
-    async def _jobs(self, call: Call) -> Answer:
+    async def _jobs(self, call: Call) -> ApiResponse:
         run_id, query = call.number("run_id"), call.query(JobsQuery)
         who, after = call.who, read_cursor(query.cursor) or 0
         shown = self._parts.views
@@ -144,7 +144,7 @@ class Runs:
 
         found, following = await self._parts.reader.read(look)
         found = await with_reasons(self._parts.balancing, found, self._parts.now_ms())
-        return Answer(body=Page(items=found, next_cursor=write_cursor(following)))
+        return ApiResponse(body=Page(items=found, next_cursor=write_cursor(following)))
 
 
 def _looked_into(runs: Sequence[RunView]) -> list[int]:

@@ -11,8 +11,8 @@ import msgspec
 from control.api.auth.permissions import only_of
 from control.api.endpoints.forecast import Outlined, outlines, shapes
 from control.api.endpoints.schemas import PlanQuery
-from control.api.http.request import Answer, Call, Operation, Route, read_cursor, write_cursor
-from control.api.http.single_flight_cache import Kept
+from control.api.http.request import ApiResponse, Call, Operation, Route, read_cursor, write_cursor
+from control.api.http.single_flight_cache import SingleFlightCache
 from control.api.ports import Parts
 from control.model import limits
 from control.model.api.schedules import PlannedStretch, PlannedView, SchedulePlan
@@ -38,21 +38,21 @@ class Plans:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
-        self._kept: Kept[tuple[PlanQuery, str | None], Page[SchedulePlan]] = Kept(
-            limits.PLANS_KEPT_MAX
+        self._kept: SingleFlightCache[tuple[PlanQuery, str | None], Page[SchedulePlan]] = (
+            SingleFlightCache(limits.PLANS_KEPT_MAX)
         )
 
     def routes(self) -> list[Route]:
         """Which call is carried out by what."""
         return [Route(PLAN, self._show)]
 
-    async def _show(self, call: Call) -> Answer:
+    async def _show(self, call: Call) -> ApiResponse:
         query, own = call.query(PlanQuery), only_of(call.who)
 
         async def find() -> tuple[Page[SchedulePlan], float]:
             return await self._find(query, own), limits.PLANS_EVERY_S
 
-        return Answer(body=(await self._kept.get((query, own), find)).value)
+        return ApiResponse(body=(await self._kept.get((query, own), find)).value)
 
     async def _find(self, query: PlanQuery, own: str | None) -> Page[SchedulePlan]:
         now_ms, after = self._parts.now_ms(), read_cursor(query.cursor) or 0

@@ -12,7 +12,7 @@ from control.api.endpoints.forecast import Outlined, outlines, shapes
 from control.api.endpoints.runs import read_time
 from control.api.endpoints.schemas import Backfill, BackfillQuery, ScheduledQuery, SchedulesQuery
 from control.api.http.problems import one
-from control.api.http.request import Answer, Call, Operation, Route, read_cursor, write_cursor
+from control.api.http.request import ApiResponse, Call, Operation, Route, read_cursor, write_cursor
 from control.api.ports import Parts
 from control.core.pipelines.ownership import bar
 from control.core.reports.forecast import Shape
@@ -61,7 +61,7 @@ class Timetable:
         }
         return [Route(operation, handler) for operation, handler in found.items()]
 
-    async def _list(self, call: Call) -> Answer:
+    async def _list(self, call: Call) -> ApiResponse:
         query, own = call.query(SchedulesQuery), only_of(call.who)
         after = read_cursor(query.cursor) or 0
 
@@ -75,9 +75,9 @@ class Timetable:
         shaped = shapes(self._parts, {each.revision_id: each.pipeline for each in page}, found)
         more = page[-1].id if len(page) == query.limit else None
         shown = [_view(each, shaped[each.revision_id]) for each in page]
-        return Answer(body=Page(items=shown, next_cursor=write_cursor(more)))
+        return ApiResponse(body=Page(items=shown, next_cursor=write_cursor(more)))
 
-    async def _planned(self, call: Call) -> Answer:
+    async def _planned(self, call: Call) -> ApiResponse:
         query, own = call.query(ScheduledQuery), only_of(call.who)
         until_ms = self._parts.now_ms() + limits.PLAN_AHEAD_MS
         if query.until is not None:
@@ -107,15 +107,15 @@ class Timetable:
         more = None
         if len(page) == query.limit:
             more = f"{page[-1].due_ms}.{page[-1].schedule_id}.{page[-1].nominal_ms}"
-        return Answer(body=Page(items=shown, next_cursor=more))
+        return ApiResponse(body=Page(items=shown, next_cursor=more))
 
-    async def _pause(self, call: Call) -> Answer:
+    async def _pause(self, call: Call) -> ApiResponse:
         return await self._set_paused(call, paused=True)
 
-    async def _resume(self, call: Call) -> Answer:
+    async def _resume(self, call: Call) -> ApiResponse:
         return await self._set_paused(call, paused=False)
 
-    async def _set_paused(self, call: Call, *, paused: bool) -> Answer:
+    async def _set_paused(self, call: Call, *, paused: bool) -> ApiResponse:
         schedule_id, now_ms = call.number("schedule_id"), self._parts.now_ms()
 
         def work(tx: Tx) -> tuple[Schedule, int]:
@@ -130,9 +130,9 @@ class Timetable:
             lambda conn: outlines(self._parts, conn, [changed.revision_id])
         )
         shaped = shapes(self._parts, {changed.revision_id: changed.pipeline}, found)
-        return Answer(body=_view(changed, shaped[changed.revision_id], dropped))
+        return ApiResponse(body=_view(changed, shaped[changed.revision_id], dropped))
 
-    async def _trigger(self, call: Call) -> Answer:
+    async def _trigger(self, call: Call) -> ApiResponse:
         schedule_id, now_ms = call.number("schedule_id"), self._parts.now_ms()
         trigger = Trigger.MANUAL if call.by_hand else Trigger.API
 
@@ -154,9 +154,9 @@ class Timetable:
 
         run_id = await self._parts.writer.write(work)
         shown = self._parts.views
-        return Answer(body=await self._parts.reader.read(lambda conn: shown.run(conn, run_id)))
+        return ApiResponse(body=await self._parts.reader.read(lambda conn: shown.run(conn, run_id)))
 
-    async def _backfill(self, call: Call) -> Answer:
+    async def _backfill(self, call: Call) -> ApiResponse:
         schedule_id, now_ms = call.number("schedule_id"), self._parts.now_ms()
         asked = await call.json(_BACKFILL)
         times = await self._times(call, "from", asked.start, asked.until)
@@ -168,9 +168,9 @@ class Timetable:
             return schedules.plan(tx.conn, schedule_id, rows, backfill=True)
 
         planned = await self._parts.writer.write(work)
-        return Answer(body=Backfilled(planned=planned, found=len(times)))
+        return ApiResponse(body=Backfilled(planned=planned, found=len(times)))
 
-    async def _backfill_size(self, call: Call) -> Answer:
+    async def _backfill_size(self, call: Call) -> ApiResponse:
         schedule_id = call.number("schedule_id")
         await self._parts.reader.read(lambda conn: _mine(call, conn, schedule_id))
         asked = call.query(BackfillQuery)
@@ -178,7 +178,7 @@ class Timetable:
         missing = await self._parts.reader.read(
             lambda conn: schedules.count_missing(conn, schedule_id, times)
         )
-        return Answer(body=Backfilled(planned=missing, found=len(times)))
+        return ApiResponse(body=Backfilled(planned=missing, found=len(times)))
 
     async def _times(self, call: Call, name: str, start: str, until: str) -> list[int]:
         """The nominal times of a backfill; the schedule must be one of the caller's.

@@ -5,7 +5,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from control.api.http.request import Answer, Call, Operation, Route
+from control.api.http.request import ApiResponse, Call, Operation, Route
 from control.api.ports import Parts
 from control.api.remote_balancer import SILENT
 from control.model.api.balancer import ClassChange, Rules
@@ -97,18 +97,18 @@ class Split:
         """Which call is carried out by what."""
         return [Route(SHOW, self._show), Route(SET, self._set)]
 
-    async def _show(self, call: Call) -> Answer:
+    async def _show(self, call: Call) -> ApiResponse:
         del call
         rules = self._parts.balancing.rules()
         if rules is None:
             raise BalancerSilent(SILENT)
-        return Answer(body=show_rules(rules))
+        return ApiResponse(body=show_rules(rules))
 
-    async def _set(self, call: Call) -> Answer:
+    async def _set(self, call: Call) -> ApiResponse:
         slow = (await call.json(_SET)).slow
         share = None if slow == AUTO else slow / 100
         await self._parts.writer.write(lambda tx: split.put(tx, share))
-        return Answer(body=SplitSet(slow=slow))
+        return ApiResponse(body=SplitSet(slow=slow))
 
 
 def show_rules(rules: Rules) -> RulesView:

@@ -15,7 +15,15 @@ from control.api.endpoints.hook_input import CLOUD_EVENT, FORM, hook_input
 from control.api.endpoints.schemas import Batch, BatchItem, BatchStarted, StartRun, StartUnnamed
 from control.api.http.parsing import parsed
 from control.api.http.problems import one
-from control.api.http.request import JSON, KEY_PATTERN, Answer, Call, Operation, Route, check_input
+from control.api.http.request import (
+    JSON,
+    KEY_PATTERN,
+    ApiResponse,
+    Call,
+    Operation,
+    Route,
+    check_input,
+)
 from control.api.ports import Parts
 from control.core.pipelines import ownership
 from control.core.pipelines.documents import read_json
@@ -53,7 +61,7 @@ class Starting:
         found = {START: self._start, UNNAMED: self._unnamed, BATCH: self._batch, HOOK: self._hook}
         return [Route(operation, handler) for operation, handler in found.items()]
 
-    async def _start(self, call: Call) -> Answer:
+    async def _start(self, call: Call) -> ApiResponse:
         asked = await call.json(_START)
         name, who = call.text("name"), call.who
         wanted = _Wanted(
@@ -70,7 +78,7 @@ class Starting:
 
         return _created(await self._make(call, 1, news, self._view))
 
-    async def _unnamed(self, call: Call) -> Answer:
+    async def _unnamed(self, call: Call) -> ApiResponse:
         asked = await call.json(_UNNAMED)
         pipeline = await parsed(
             call,
@@ -94,7 +102,7 @@ class Starting:
 
         return _created(await self._make(call, 1, news, self._view))
 
-    async def _batch(self, call: Call) -> Answer:
+    async def _batch(self, call: Call) -> ApiResponse:
         if call.large:
             await call.body()  # First: who sends it slowly keeps nobody else waiting.
             await call.hold(self._parts.fair.bulk, limits.BULK_MAX)
@@ -122,9 +130,9 @@ class Starting:
         first, count = await self._make(call, len(asked), news, lambda _, made: made)
         # Put together by hand: thousands of values for one number each cost more than the rest.
         made = b'},{"id":'.join(b"%d" % run_id for run_id in range(first, first + count))
-        return Answer(body=b'{"runs":[{"id":' + made + b"}]}")
+        return ApiResponse(body=b'{"runs":[{"id":' + made + b"}]}")
 
-    async def _hook(self, call: Call) -> Answer:
+    async def _hook(self, call: Call) -> ApiResponse:
         token = call.text("token")
         # The body is read only for a known token, on its client's share.
         _, call.key = await self._parts.reader.read(lambda conn: catalog.hook_target(conn, token))
@@ -210,8 +218,8 @@ class Starting:
         )
 
 
-def _created(run: RunView) -> Answer:
-    return Answer(body=run, headers={"location": f"/v1/runs/{run.id}"})
+def _created(run: RunView) -> ApiResponse:
+    return ApiResponse(body=run, headers={"location": f"/v1/runs/{run.id}"})
 
 
 class _Wanted(msgspec.Struct, frozen=True, kw_only=True):

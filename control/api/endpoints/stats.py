@@ -21,8 +21,8 @@ from control.api.endpoints.schemas import (
     WindowQuery,
 )
 from control.api.http.problems import one
-from control.api.http.request import Answer, Call, Handler, Operation, Route
-from control.api.http.single_flight_cache import Kept
+from control.api.http.request import ApiResponse, Call, Handler, Operation, Route
+from control.api.http.single_flight_cache import SingleFlightCache
 from control.api.ports import Parts
 from control.core.reports import histogram
 from control.core.reports.time_window import window_ms
@@ -43,7 +43,7 @@ from store.facts.user_queries import UserQueries
 
 TAG: Final = "statistics"
 _SQL: Final = msgspec.json.Decoder(Sql)
-_Kept = Kept[Hashable, msgspec.Struct]
+_Kept = SingleFlightCache[Hashable, msgspec.Struct]
 _Row_co = TypeVar("_Row_co", bound=msgspec.Struct, covariant=True)
 
 
@@ -58,8 +58,8 @@ class Stats:
         self._parts = parts
         self._queries = UserQueries(self._copy)
         # A cursor that moves asks of one worker after the other: all others' answers stay.
-        self._kept_of_all: _Kept = Kept(limits.REPORTS_KEPT_MAX)
-        self._kept_of_one: _Kept = Kept(limits.REPORTS_KEPT_MAX)
+        self._kept_of_all: _Kept = SingleFlightCache(limits.REPORTS_KEPT_MAX)
+        self._kept_of_one: _Kept = SingleFlightCache(limits.REPORTS_KEPT_MAX)
 
     def routes(self) -> list[Route]:
         """Which call is carried out by what."""
@@ -76,7 +76,7 @@ class Stats:
             Route(SQL, self._sql),
         ]
 
-    async def _summary(self, call: Call) -> Answer:
+    async def _summary(self, call: Call) -> ApiResponse:
         window, reports = window_ms(call.query(WindowQuery).window), self._parts.reports
         return await self._report(
             call.key,
@@ -86,7 +86,7 @@ class Stats:
             lambda now_ms: reports.summary(window, now_ms),
         )
 
-    async def _task(self, call: Call) -> Answer:
+    async def _task(self, call: Call) -> ApiResponse:
         query = call.query(TaskQuery)
         window, reports = window_ms(query.window), self._parts.reports
         of = query.pipeline, query.job
@@ -98,7 +98,7 @@ class Stats:
             lambda now_ms: reports.task(of, window, now_ms, query.limit, histogram.bounds),
         )
 
-    async def _worker(self, call: Call) -> Answer:
+    async def _worker(self, call: Call) -> ApiResponse:
         query, worker = call.query(HistoryQuery), call.text("worker_id")
         if len(worker) > limits.NAME_CHARS_MAX:
             raise one("worker_id", f"longer than {limits.NAME_CHARS_MAX} characters")
@@ -111,7 +111,7 @@ class Stats:
             lambda now_ms: Page(items=list(reports.worker(worker, window, now_ms, query.limit))),
         )
 
-    async def _export(self, call: Call) -> Answer:
+    async def _export(self, call: Call) -> ApiResponse:
         query, reports = call.query(ExportQuery), self._parts.reports
         form, since_ms = query.format, None
         if query.window is not None:
@@ -125,13 +125,13 @@ class Stats:
                 return path.open("rb")
 
         if call.headers_only:
-            return Answer(stream=self._pieces(io.BytesIO()))
+            return ApiResponse(stream=self._pieces(io.BytesIO()))
         fair = self._parts.fair
         await call.hold(fair.exports)
         exports = fair.lanes.exports
         with time_limit(limits.EXPORT_S):
             file = await interruptible(written, exports, lambda: reports.interrupt("export"))
-        return Answer(stream=self._pieces(file))
+        return ApiResponse(stream=self._pieces(file))
 
     async def _pieces(self, file: BinaryIO) -> AsyncGenerator[bytes, None]:
         with file:
@@ -139,17 +139,17 @@ class Stats:
             while piece := await files(lambda: file.read(limits.CONNECTION_PIECE_BYTES)):
                 yield piece
 
-    async def _sql(self, call: Call) -> Answer:
+    async def _sql(self, call: Call) -> ApiResponse:
         asked = await call.json(_SQL)
         await call.hold(self._parts.fair.queries)
-        return Answer(body=await self._queries.query(asked.sql, asked.limit))
+        return ApiResponse(body=await self._queries.query(asked.sql, asked.limit))
 
     async def _copy(self) -> tuple[Path, Sequence[str]]:
         reports, snapshots = self._parts.reports, self._parts.fair.lanes.snapshots
         return await interruptible(reports.copy, snapshots, lambda: reports.interrupt("copy"))
 
     def _rows(self, name: str, report: _Rows[msgspec.Struct]) -> Handler:
-        async def answer(call: Call) -> Answer:
+        async def answer(call: Call) -> ApiResponse:
             query = call.query(RowsQuery)
             window = window_ms(query.window)
             return await self._report(
@@ -169,7 +169,7 @@ class Stats:
         question: Hashable,
         window: int,
         find: Callable[[int], msgspec.Struct],
-    ) -> Answer:
+    ) -> ApiResponse:
         """What a report finds; a dear one may have been found a while ago, as its `Age` says.
 
         `find` gets the time that it is, and computes in the thread that calls it.
@@ -195,7 +195,7 @@ class Stats:
             message = f"others who asked the same had no answer within {limits.REPORT_WAIT_S:g} s"
             raise Busy(message, retry_after_s=limits.RETRY_AFTER_S)
         age_s = trio.current_time() - found.at
-        return Answer(body=found.value, headers={"age": str(int(age_s))})
+        return ApiResponse(body=found.value, headers={"age": str(int(age_s))})
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta, Raw
 
 from control.api.http.problems import UpgradeRequired
-from control.api.http.request import Answer, Call, Operation, Route
+from control.api.http.request import ApiResponse, Call, Operation, Route
 from control.api.live.broadcaster import Events
 from control.api.live.projection import Live
 from control.api.metrics import MEDIA, Metrics
@@ -72,7 +72,7 @@ class Fleet:
         }
         return [Route(operation, handler) for operation, handler in found.items()]
 
-    async def _health(self, call: Call) -> Answer:
+    async def _health(self, call: Call) -> ApiResponse:
         del call
         parts = dict(self._parts.health.parts())
         if self._parts.writer.failing:
@@ -85,40 +85,40 @@ class Fleet:
             version=self._version,
             time=to_rfc3339(self._parts.now_ms()),
         )
-        return Answer(body=body, status=503 if down else 200)
+        return ApiResponse(body=body, status=503 if down else 200)
 
-    async def _workers(self, call: Call) -> Answer:
+    async def _workers(self, call: Call) -> ApiResponse:
         del call
-        return Answer(body=Page(items=self._live.crew.workers()))
+        return ApiResponse(body=Page(items=self._live.crew.workers()))
 
-    async def _drain(self, call: Call) -> Answer:
+    async def _drain(self, call: Call) -> ApiResponse:
         worker = call.text("worker_id")
         if not self._live.crew.has_worker(worker):
             message = f"no worker {worker[:128]} is connected"
             raise NotFound(message)
         await self._parts.bus.publish([Record(Topic.TASK_COMMANDS, DrainWorker(worker=worker))])
-        return Answer(body=Drained(id=worker, state="draining"))
+        return ApiResponse(body=Drained(id=worker, state="draining"))
 
-    async def _partitions(self, call: Call) -> Answer:
+    async def _partitions(self, call: Call) -> ApiResponse:
         del call
         loads = self._parts.balancing.partitions()
-        return Answer(body=Page(items=self._live.partitions(loads)))
+        return ApiResponse(body=Page(items=self._live.partitions(loads)))
 
-    async def _partition(self, call: Call) -> Answer:
+    async def _partition(self, call: Call) -> ApiResponse:
         number = call.number("partition")
         loads = self._parts.balancing.partitions()
         for load in loads:
             if load.partition == number:
-                return Answer(body=self._live.partition(load))
+                return ApiResponse(body=self._live.partition(load))
         there = f"there are {len(loads)}, numbered from 0" if loads else "none is known yet"
         message = f"there is no partition {number}: {there}"
         raise NotFound(message)
 
-    async def _refuse_plain(self, call: Call) -> Answer:
+    async def _refuse_plain(self, call: Call) -> ApiResponse:
         del call
         raise UpgradeRequired
 
-    async def _scraped(self, call: Call) -> Answer:
+    async def _scraped(self, call: Call) -> ApiResponse:
         del call
         waiting, open_runs = await self._parts.reader.read(
             lambda conn: (views.waiting_jobs(conn), views.open_runs(conn))
@@ -135,7 +135,7 @@ class Fleet:
         limited = self._parts.fair.tally.counts
         health = self._parts.health
         body = self._metrics.render(gauges, health.counts(), limited, health.lags())
-        return Answer(body=body)
+        return ApiResponse(body=body)
 
 
 HEALTH: Final = Operation(

@@ -19,7 +19,7 @@ Lane = tuple[Topic, int]
 Offer = Callable[[int, Sequence[Delivery]], None]
 
 
-class Piece(Protocol):
+class UnitOfWork(Protocol):
     """What one piece of work published and acknowledged."""
 
     @property
@@ -95,7 +95,7 @@ class Journal:
             self._rows.save(conn, group, (topic, partition), tracker.encode())
         return {partition: tracker.watermark for partition, tracker in trackers.items()}
 
-    def persist(self, conn: sqlite3.Connection, pieces: Sequence[Piece]) -> Callable[[], None]:
+    def persist(self, conn: sqlite3.Connection, pieces: Sequence[UnitOfWork]) -> Callable[[], None]:
         """Write everything the pieces did; the returned call hands the records out."""
         self._load(conn)
         fresh: defaultdict[Lane, list[Delivery]] = defaultdict(list)

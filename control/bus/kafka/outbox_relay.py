@@ -17,9 +17,9 @@ import trio
 from msgspec import Raw
 
 from control.bus.embedded.bus import Write
-from control.bus.embedded.log import Piece as Work
+from control.bus.embedded.log import UnitOfWork as Work
 from control.bus.kafka.bus import OUTBOX, KafkaBus
-from control.bus.kafka.group_commit import Piece
+from control.bus.kafka.group_commit import KafkaUnitOfWork
 from control.bus.kafka.producer import Outgoing, Relayed, outgoing
 from control.core.records.headers import headers_of
 from control.model import limits
@@ -102,7 +102,7 @@ class Outbox:
         self, fresh: Sequence[tuple[int, list[Outgoing]]], acked: Sequence[Receipts]
     ) -> None:
         if acked:
-            self._bus.hand_in(Piece(receipts=acked))
+            self._bus.hand_in(KafkaUnitOfWork(receipts=acked))
         if fresh:
             if self._behind or len(self._ready) + len(fresh) > limits.OUTBOX_ROWS_MAX:
                 self._behind = True  # They are in the table; read back in their turn.
@@ -124,12 +124,12 @@ class Outbox:
                     await self._arrived.wait()
                     continue
                 if self._relayed:  # Kafka forgets what nobody has committed for days.
-                    await self._bus.commit(Piece(relayed=self._note(self._relayed)))
+                    await self._bus.commit(KafkaUnitOfWork(relayed=self._note(self._relayed)))
                 continue
             rows = [self._ready.popleft() for _ in range(min(len(self._ready), _ROWS_AT_ONCE))]
             last = rows[-1][0]
             records = [record for _, portion in rows for record in portion]
-            await self._bus.commit(Piece(records, relayed=self._note(last)))
+            await self._bus.commit(KafkaUnitOfWork(records, relayed=self._note(last)))
             self._relayed = last
 
     def _note(self, row: int) -> Relayed:

@@ -14,8 +14,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from confluent_kafka import Message as KafkaMessage
 
 from control.bus.kafka.client import Cluster, Trouble, abandonable, error_of
-from control.bus.kafka.consumer_groups import Member, committed
-from control.bus.kafka.offsets import Lane
+from control.bus.kafka.consumer_groups import GroupMember, committed
+from control.bus.kafka.offsets import PartitionProgress
 from control.core.records.headers import Headers, headers_of
 from control.model import limits
 from control.model.bus.messages import ENCODER
@@ -72,7 +72,7 @@ class GroupRefused(Exception):
 class Carry(NamedTuple):
     """Open records of a lane that are to be published once more."""
 
-    lane: Lane
+    lane: PartitionProgress
     topic: Topic
     partition: int
     records: list[tuple[int, Outgoing]]  # Their offsets now, and what is written.
@@ -86,7 +86,7 @@ class TransactionalProducer:
         name: str,
         cluster: Cluster,
         partitions_of: Callable[[Topic], int],
-        members: Mapping[Group, Member],
+        members: Mapping[Group, GroupMember],
         trouble: Trouble,
     ) -> None:
         self._name = name
