@@ -15,9 +15,8 @@ from control.bus.kafka.bus import OUTBOX
 from control.bus.kafka.client import Cluster, Value, error_of, in_words
 from control.bus.kafka.consumer_groups import restored
 from control.bus.kafka.consumer_thread import delivery_of, insist
-from control.bus.kafka.group_commit import Transactions
 from control.bus.kafka.offsets import PartitionProgress
-from control.bus.kafka.producer import Relayed
+from control.bus.kafka.producer import Relayed, TransactionalProducer
 from control.bus.kafka.topics import Topics
 from control.core.offsets import OffsetTracker
 from control.core.records.moved import READERS
@@ -72,8 +71,8 @@ class Handover:
 
     def outbox(self) -> Relayed:
         """Whose records are there, and the last row of its outbox that is."""
-        known = Transactions(OUTBOX, self._cluster, lambda _: 1, {}, self._trouble)
-        return known.kept_row(self._cluster.group(OUTBOX))
+        outbox = TransactionalProducer(OUTBOX, self._cluster, lambda _: 1, {}, self._trouble)
+        return outbox.relayed_row(self._cluster.group(OUTBOX))
 
     def claim(self, known: Relayed, owner: str) -> None:
         """From now on the topics are this database's, also before it has published anything."""

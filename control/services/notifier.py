@@ -16,6 +16,7 @@ import trio
 from control.core.runs import notice_runs
 from control.core.runs.advance import Advance
 from control.core.runs.expand import ended_state
+from control.core.runs.identity import subject_of
 from control.core.runs.notice_text import FailedJob, Notice
 from control.model import limits
 from control.model.clock import Clock
@@ -25,7 +26,7 @@ from control.model.names import Change
 from control.model.pipelines import NotifySpec
 from control.model.state_rows import NewRun, RunRow
 from control.model.states import Trigger
-from control.model.this import Subject, this_of
+from control.model.this import this_of
 from control.transactions.descendants import input_of, outputs_of
 from control.transactions.run_transactions import Ledger, check_starts
 from store import catalog, clients, notices
@@ -176,13 +177,7 @@ def _names(tx: Tx, step: Advance) -> Mapping[str, Json]:
     """What templates of a notice may name; raises `JobFailed` when that is too much, or none."""
     run, specs = step.run, step.graph.pipeline.jobs
     outputs = outputs_of(tx, step, limits.JOB_INPUT_BYTES_MAX)
-    subject = Subject(
-        pipeline=run.pipeline,
-        trigger=run.trigger,
-        created_ms=run.created_ms,
-        revision=step.graph.revision,
-        scheduled_ms=run.scheduled_for_ms,
-    )
+    subject = subject_of(run, step.graph)
     this = this_of(run_id=run.id, job_id=0, attempt=0, job="", client=run.client, subject=subject)
     try:
         run_input = msgspec.json.decode(input_of(tx, run.id))

@@ -26,7 +26,7 @@ from control.bus.kafka.consumer_groups import (
 from control.bus.kafka.consumer_thread import insist
 from control.bus.kafka.diagnostics import Examination
 from control.bus.kafka.group_commit import KafkaUnitOfWork, Transactions
-from control.bus.kafka.producer import outgoing
+from control.bus.kafka.producer import TransactionalProducer, outgoing
 from control.bus.kafka.startup_check import StartupCheck
 from control.bus.kafka.tails import Tail, TailedTopic
 from control.bus.kafka.topics import Topics, layouts
@@ -137,7 +137,7 @@ class KafkaBus:
             kind = {Group.BALANCER: ElectedMember, Group.DISPATCHER: SharingMember}
             member = self._members[group] = kind.get(group, GroupMember)(group, self)
             await tasks.start(member.run)
-            self._producer(group)  # What it left unfinished when it died is ended now.
+            self._transactions_of(group)  # What it left unfinished when it died is ended now.
         return await member.join(topic)
 
     async def tail(self, topic: Topic) -> Tail:
@@ -161,9 +161,9 @@ class KafkaBus:
         Raises `ConfigError` when it was the outbox of another database.
         """
         await self._reachable.wait()
-        kept_row = self._producer(OUTBOX).kept_row
+        relayed_row = self._transactions_of(OUTBOX).producer.relayed_row
         found = await trio.to_thread.run_sync(
-            partial(insist, partial(kept_row, self.cluster.group(group)), self.trouble),
+            partial(insist, partial(relayed_row, self.cluster.group(group)), self.trouble),
             limiter=trio.CapacityLimiter(1),
         )
         if found.note not in {"", owner}:
@@ -193,7 +193,7 @@ class KafkaBus:
 
     async def settled(self, group: Group) -> None:
         """Wait until everything that a group's services handed in before is committed."""
-        await self._producer(group).commit(KafkaUnitOfWork())
+        await self._transactions_of(group).commit(KafkaUnitOfWork())
 
     def set_aside(self, group: Group, garbage: Delivery) -> bool:
         """Move a foreign record to the dead letters, exactly once."""
@@ -247,18 +247,22 @@ class KafkaBus:
 
     def _producer_of(self, piece: KafkaUnitOfWork) -> Transactions:
         if piece.relayed is not None:
-            return self._producer(OUTBOX)
+            return self._transactions_of(OUTBOX)
         groups = {receipts.group for receipts in piece.receipts}
         assert len(groups) <= 1, groups  # One group's progress is one producer's.
         if not groups and Group.DISPATCHER in self._members:
-            return self._producer(Group.DISPATCHER)  # What a dispatcher says stays in its order.
-        return self._producer(groups.pop() if groups else _NO_GROUP)
+            return self._transactions_of(
+                Group.DISPATCHER
+            )  # What a dispatcher says stays in its order.
+        return self._transactions_of(groups.pop() if groups else _NO_GROUP)
 
-    def _producer(self, name: str) -> Transactions:
+    def _transactions_of(self, name: str) -> Transactions:
         found = self._transactions.get(name)
         if found is None:
             found = Transactions(
-                name, self.cluster, self.partitions_of, self._members, self.trouble
+                TransactionalProducer(
+                    name, self.cluster, self.partitions_of, self._members, self.trouble
+                )
             )
             self._transactions[name] = found
             if self._writing is not None:

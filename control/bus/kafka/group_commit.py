@@ -7,7 +7,7 @@ progress it held start over from what Kafka has.
 """
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import msgspec
@@ -15,8 +15,7 @@ import structlog
 import trio
 from confluent_kafka import KafkaException, TopicPartition
 
-from control.bus.kafka.client import Cluster, Trouble, error_of, is_fenced
-from control.bus.kafka.consumer_groups import GroupMember
+from control.bus.kafka.client import error_of, is_fenced
 from control.bus.kafka.consumer_thread import insist
 from control.bus.kafka.member_claim import check_claim
 from control.bus.kafka.producer import (
@@ -54,20 +53,13 @@ class KafkaUnitOfWork:
 
 
 class Transactions:
-    """Runs pieces in groups. One instance, one producer, one task; `name` tells them apart."""
+    """Runs pieces in groups, in transactions of a producer that only this instance uses."""
 
-    def __init__(
-        self,
-        name: str,
-        cluster: Cluster,
-        partitions_of: Callable[[Topic], int],
-        members: Mapping[Group, GroupMember],
-        trouble: Trouble,
-    ) -> None:
-        self._cluster = cluster
-        self._members = members
-        self._trouble = trouble
-        self._producer = TransactionalProducer(name, cluster, partitions_of, members, trouble)
+    def __init__(self, producer: TransactionalProducer) -> None:
+        self.producer = producer
+        self._cluster = producer.cluster
+        self._members = producer.members
+        self._trouble = producer.trouble
         self._waiting: deque[KafkaUnitOfWork] = deque()
         self._arrived = trio.Event()
         self._awaited = trio.Event()  # Somebody waits for one of them.
@@ -79,10 +71,6 @@ class Transactions:
         self._began = 0.0  # When what is under way was begun.
         # A transaction that is under way when the process ends may take a little longer.
         self._patience = trio.CancelScope(shield=True)
-
-    def kept_row(self, group: str) -> Relayed:
-        """How far an outbox is published; `TransactionalProducer.kept_row` says how."""
-        return self._producer.kept_row(group)
 
     def under_way_s(self) -> float:
         """For how many seconds one transaction has been tried; 0: there is none."""
@@ -210,7 +198,7 @@ class Transactions:
 
     async def _reopen(self) -> None:
         """Even when nothing is left to be done: others wait for what was left open to be ended."""
-        await trio.to_thread.run_sync(insist, self._producer.ensure_open, self._trouble)
+        await trio.to_thread.run_sync(insist, self.producer.ensure_open, self._trouble)
 
     def _unless_lost(
         self, pieces: Sequence[KafkaUnitOfWork], *, applied: bool
@@ -237,7 +225,7 @@ class Transactions:
         for piece in pieces:
             if piece.relayed is not None:
                 ask = partial(
-                    insist, partial(self._producer.kept_row, piece.relayed.group), self._trouble
+                    insist, partial(self.producer.relayed_row, piece.relayed.group), self._trouble
                 )
                 found = await trio.to_thread.run_sync(ask)
                 if found.row >= piece.relayed.row:
@@ -271,7 +259,7 @@ class Transactions:
         if not (records or offsets or rows):
             return
         work = partial(
-            self._producer.transact, records, offsets, carries, rows[-1] if rows else None
+            self.producer.transact, records, offsets, carries, rows[-1] if rows else None
         )
         moved = await trio.to_thread.run_sync(work)
         for carry, places in zip(carries, moved, strict=True):

@@ -171,15 +171,7 @@ class _Player:
     def _finished(self, made: Assignment, seconds: float, outcome: Outcome) -> None:
         job, now_ms = made.job, round(self._now * 1000)
         message = Finished(
-            run_id=job.run_id,
-            job_id=job.job_id,
-            attempt=job.attempt,
-            pipeline=job.pipeline,
-            name=job.name,
-            stage="",
-            client=job.client,
-            kind=_KIND,
-            version=_VERSION,
+            **job.identity(),
             worker=made.worker,
             partition=made.partition,
             speed=made.speed,
