@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from msgspec import Raw
 
 from control.core.pipelines import ownership
-from control.core.runs import child_runs
+from control.core.runs import child_runs, triggers
 from control.core.runs.advance import Advance
 from control.core.runs.attempts import check_subject, is_published, may_be_reported
 from control.core.runs.child_runs import Choice, End, PipelineParams
@@ -24,8 +24,8 @@ from control.model.bus.messages import ENCODER, Progressed
 from control.model.bus.records import Record
 from control.model.errors import Conflict, JobFailed, NotFound, QueueFull
 from control.model.names import Topic
-from control.model.state_rows import JobRow, NewRun, RunRow
-from control.model.states import FINAL, Outcome, State, Trigger
+from control.model.state_rows import JobRow, RunRow
+from control.model.states import FINAL, Outcome, State
 from store import catalog, children, clients, runs
 from store.children import ChildLink
 from store.writer import Tx
@@ -225,22 +225,8 @@ class Descendants:
         )
         if problem is not None:
             raise JobFailed(f"{name} was not started: {problem}", final=True)
-        priority = None
-        if of_job:
-            own = self._ledger.graphs.get(tx, target.revision_id).pipeline.priority
-            priority = min(run.priority, own)
-        new = NewRun(
-            revision_id=target.revision_id,
-            client=run.client,
-            client_priority=run.client_priority,
-            max_running=run.max_running,
-            trigger=Trigger.PIPELINE,
-            created_ms=step.now_ms,
-            priority=priority,
-            input=value,
-            depth=run.depth + 1,
-            root_run_id=run.root_run_id,
-        )
+        pipeline = self._ledger.graphs.get(tx, target.revision_id).pipeline
+        new = triggers.started_by(step, target.revision_id, pipeline, value, of_job=of_job)
         runs.add_waiting(tx.conn, {run.client: -of_job})
         try:
             (started,) = self._ledger.submit(tx, [new])
