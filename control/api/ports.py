@@ -24,10 +24,10 @@ from control.model.clock import Clock
 from control.model.kinds import KindRegistry
 from control.model.names import Metric
 from control.transactions.run_transactions import Ledger
-from store.reader import Reader
+from store.database.reader import Reader
+from store.database.writer import Offload, Writer
 from store.retention import Removed
 from store.views import Views
-from store.writer import Offload, Writer
 
 
 class Balancing(Protocol):

@@ -3,7 +3,6 @@
 The services run for it on the embedded bus, as in `control.process.control_plane`.
 """
 
-import sqlite3
 from collections.abc import Callable, Sequence
 
 import trio
@@ -21,8 +20,9 @@ from control.services.trigger import TriggerService
 from control.transactions.graphs import Graphs
 from control.transactions.run_transactions import Ledger
 from store.bus_log import SqliteLogRows
+from store.database.connection import Connection
+from store.database.writer import Tx, Writer
 from store.facts.database import Facts
-from store.writer import Tx, Writer
 
 _DRAINED = (Group.TRIGGER, Group.STATISTICS)
 
@@ -35,7 +35,7 @@ class EmbeddedParticipant:
         self.rolled_back = self.journal.rolled_back
         self.moved_on = trio.Event()
 
-    def persist(self, conn: sqlite3.Connection, pieces: Sequence[Tx]) -> Callable[[], None]:
+    def persist(self, conn: Connection, pieces: Sequence[Tx]) -> Callable[[], None]:
         """Write what the pieces published and acked."""
         hand_out = self.journal.persist(conn, pieces)
         acked = any(piece.acked for piece in pieces)
@@ -48,7 +48,7 @@ class EmbeddedParticipant:
 
         return committed
 
-    def left(self, conn: sqlite3.Connection) -> int:
+    def left(self, conn: Connection) -> int:
         """How many results and events wait."""
         return sum(
             self.journal.left(conn, topic, group)

@@ -6,7 +6,6 @@ again, what is left to do after it is made up for by the next move, or by `tpctl
 """
 
 import shlex
-import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -33,11 +32,12 @@ from control.model.names import FACTS_FILE, STATE_FILE, Topic
 from control.process import data_directory
 from control.process.state_host import HostEnvironment
 from store import settings
+from store.database.connection import Connection
+from store.database.state import open_state
+from store.database.writer import Tx, Writer
 from store.facts.database import Facts
 from store.outbox import SqliteOutboxRows
 from store.settings import Setting
-from store.state import open_state
-from store.writer import Tx, Writer
 
 Say = Callable[[str], None]
 _ROWS_AT_ONCE: Final = 64
@@ -63,7 +63,7 @@ class Move:
         self,
         config: Config,
         world: HostEnvironment,
-        conn: sqlite3.Connection,
+        conn: Connection,
         facts: Facts,
         say: Say,
     ) -> None:
@@ -245,7 +245,7 @@ class Move:
         settings.put(conn, Setting.BUS, EMBEDDED)
         return counts
 
-    def _unrelayed(self, conn: sqlite3.Connection, relayed: int) -> Counter[str]:
+    def _unrelayed(self, conn: Connection, relayed: int) -> Counter[str]:
         """What was on its way to Kafka."""
         counts, last = Counter[str](), self._rows.last(conn)
         at = relayed if relayed <= last else 0  # The database is a backup, older than the topics.

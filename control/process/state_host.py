@@ -35,15 +35,15 @@ from control.services.trigger import Jitter, TriggerService
 from control.transactions.graphs import Graphs
 from control.transactions.run_transactions import Ledger
 from store import epoch, settings
+from store.database.reader import Reader
+from store.database.state import open_state
+from store.database.writer import Tx, Writer
 from store.epoch import Witness
 from store.facts.database import Facts
 from store.log_files import LogFiles
-from store.reader import Reader
 from store.revision_cache import Outlines
 from store.settings import Setting
-from store.state import open_state
 from store.views import Views
-from store.writer import Tx, Writer
 
 LOG = structlog.get_logger("control")
 

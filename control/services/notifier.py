@@ -30,8 +30,8 @@ from control.model.this import this_of
 from control.transactions.descendants import input_of, outputs_of
 from control.transactions.run_transactions import Ledger, check_starts
 from store import catalog, clients, notices
+from store.database.writer import Tx, Writer
 from store.notices import Pending
-from store.writer import Tx, Writer
 
 LOG = structlog.get_logger("notifier")
 _FIRST = Pending(0, 0, 0)

@@ -32,9 +32,9 @@ from control.model.errors import BusUnavailable, StoreFailed
 from control.model.life import KnownAttempts, Lost
 from control.model.names import Group, Service, Topic
 from control.model.states import Outcome
+from store.database.writer import Offload
 from store.facts.database import Facts
 from store.facts.fact import Counted, Fact
-from store.writer import Offload
 
 T = TypeVar("T")
 LOG = structlog.get_logger("statistics")

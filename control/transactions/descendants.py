@@ -28,7 +28,7 @@ from control.model.state_rows import JobRow, RunRow
 from control.model.states import FINAL, Outcome, State
 from store import catalog, children, clients, runs
 from store.children import ChildLink
-from store.writer import Tx
+from store.database.writer import Tx
 
 if TYPE_CHECKING:
     from control.transactions.run_transactions import Ledger

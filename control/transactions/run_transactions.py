@@ -32,8 +32,8 @@ from control.model.states import FINAL, State
 from control.transactions.descendants import Descendants
 from control.transactions.graphs import Graphs
 from store import clients, epoch, notices, runs
+from store.database.writer import Tx
 from store.notices import Pending
-from store.writer import Tx
 
 _NULL = bytes(NULL)
 

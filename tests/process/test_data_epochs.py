@@ -10,10 +10,10 @@ from control.model.life import DatabasePosition, Life
 from control.model.names import Group, Topic
 from control.process import data_epochs
 from store import epoch
+from store.database.state import open_state
 from store.epoch import Witness
 from store.log_files import LogFiles
 from store.outbox import SqliteOutboxRows
-from store.state import open_state
 from tests.services.plane import EPOCH_MS
 from tests.services.test_statistics import finished
 

@@ -37,8 +37,8 @@ from control.transactions.run_transactions import Ledger
 from control.worker_channel import Arrival
 from store import catalog, clients, runs, settings
 from store.bus_log import SqliteLogRows
-from store.state import open_state
-from store.writer import Tx, Writer
+from store.database.state import open_state
+from store.database.writer import Tx, Writer
 
 T = TypeVar("T")
 EPOCH_MS: Final = 1_800_000_000_000  # 2027-01-15T08:00:00Z, when the virtual clock says 0.

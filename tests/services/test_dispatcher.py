@@ -20,7 +20,7 @@ from control.model.names import Service, Topic
 from control.model.states import Outcome, State
 from control.model.worker import wire
 from control.worker_channel import Arrival, Connected, Disconnected, Peer, Quiet, WorkerFrames
-from store.writer import Tx
+from store.database.writer import Tx
 from tests.services.plane import PARTITIONS, Plane, now_ms, opened, pipeline
 
 

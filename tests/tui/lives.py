@@ -25,7 +25,7 @@ from control.model.api.views import Page
 from control.model.bus.messages import Finished, Skipped
 from control.model.names import Topic
 from control.model.states import FINAL, Outcome, Role, State
-from store.reader import Reader
+from store.database.reader import Reader
 from store.revision_cache import Outlines
 from store.views import RunFilter, Views
 from tests.services.plane import Plane, inline, job, now_ms, opened, pipeline

@@ -27,8 +27,8 @@ from control.model.names import Bound
 from control.model.states import Role
 from store import clients
 from store.clients import StoredSecret
-from store.reader import Reader
-from store.writer import Offload
+from store.database.reader import Reader
+from store.database.writer import Offload
 
 V = TypeVar("V")
 _LOG2_N: Final = 14

@@ -1,6 +1,5 @@
 """Owns the calls about who may come in: clients with their secrets, hooks with their tokens."""
 
-import sqlite3
 from typing import Annotated, Final
 
 import msgspec
@@ -18,7 +17,8 @@ from control.model.names import Change
 from control.transactions import client_announcements
 from store import catalog, clients, schedules
 from store.clients import Terms
-from store.writer import Tx
+from store.database.connection import Connection
+from store.database.writer import Tx
 
 LOG = structlog.get_logger("api")
 
@@ -146,7 +146,7 @@ class Access:
         name, query, who = call.text("name"), call.query(PageQuery), call.who
         after = read_cursor(query.cursor) or 0
 
-        def look(conn: sqlite3.Connection) -> list[HookView]:
+        def look(conn: Connection) -> list[HookView]:
             check_pipeline(who, name, catalog.owned(conn, name).client)
             return catalog.hooks(conn, name, after=after, limit=query.limit)
 

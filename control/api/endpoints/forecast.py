@@ -1,6 +1,5 @@
 """Owns the call for the forecast, and how long runs of pipelines should take."""
 
-import sqlite3
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -14,6 +13,7 @@ from control.core.reports.forecast import Shape, edges, forecast, shape
 from control.model import limits
 from control.model.api.forecast import Forecast
 from store import schedules
+from store.database.connection import Connection
 from store.revision_cache import Outline
 from store.schedules import PlannedTimes
 
@@ -43,7 +43,7 @@ class Forecasts:
             hint = "ask for longer ones, or for less time"
             raise one("bucket", f"more than {most} stretches of {query.bucket} s", hint)
 
-        def look(conn: sqlite3.Connection) -> tuple[list[PlannedTimes], int, Outlined]:
+        def look(conn: Connection) -> tuple[list[PlannedTimes], int, Outlined]:
             due, reached_ms = schedules.due_times(
                 conn, until_ms=until_ms, limit=limits.FORECAST_RUNS_MAX, client=own
             )
@@ -59,7 +59,7 @@ class Forecasts:
         return ApiResponse(body=Forecast(items=items, slots=slots, unknown=unknown))
 
 
-def outlines(parts: Parts, conn: sqlite3.Connection, revisions: Iterable[int]) -> Outlined:
+def outlines(parts: Parts, conn: Connection, revisions: Iterable[int]) -> Outlined:
     """What runs of these revisions consist of; None: too many jobs for one call."""
     left = limits.EXPECTED_JOBS_MAX
     found: dict[int, Outline | None] = {}

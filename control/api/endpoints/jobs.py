@@ -1,6 +1,5 @@
 """Owns the calls about jobs: show, change, cancel, logs, explain."""
 
-import sqlite3
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Final, TypeAlias
@@ -22,8 +21,9 @@ from control.model.errors import BalancerSilent, NotFound
 from control.model.names import Change
 from control.model.states import FINAL, State
 from store import views
+from store.database.connection import Connection
+from store.database.writer import Tx
 from store.views import Links
-from store.writer import Tx
 
 TAG: Final = "jobs"
 # How long the log of an attempt that has ended is; None: it has not ended.
@@ -56,7 +56,7 @@ class Jobs:
     async def _job(self, call: Call, job_id: int) -> JobView:
         who, shown = call.who, self._parts.views
 
-        def look(conn: sqlite3.Connection) -> JobView:
+        def look(conn: Connection) -> JobView:
             check_numbered(who, f"job {job_id}", views.client_of_job(conn, job_id))
             return shown.job(conn, job_id)
 
@@ -135,7 +135,7 @@ class Jobs:
     async def _explain(self, call: Call) -> ApiResponse:
         job_id, who, shown = call.number("job_id"), call.who, self._parts.views
 
-        def look(conn: sqlite3.Connection) -> tuple[JobView, Links, Family]:
+        def look(conn: Connection) -> tuple[JobView, Links, Family]:
             check_numbered(who, f"job {job_id}", views.client_of_job(conn, job_id))
             job = shown.job(conn, job_id)
             family = Family(run=shown.run(conn, job.run_id))

@@ -1,6 +1,5 @@
 """Owns the calls about pipelines: put, show, list, delete, validate."""
 
-import sqlite3
 from http import HTTPStatus
 from typing import Annotated, Final
 
@@ -27,7 +26,8 @@ from control.model.pipelines import Pipeline
 from control.transactions import replace_schedules
 from store import catalog, clients
 from store.catalog import Put, PutEffect
-from store.writer import Tx
+from store.database.connection import Connection
+from store.database.writer import Tx
 
 LOG = structlog.get_logger("pipelines")
 TAG: Final = "pipelines"
@@ -183,7 +183,7 @@ def _dropped_warnings(name: str, dropped: int) -> list[Problem]:
     return [Problem(path="schedules", message=f"{message}are gone, or disabled, now")]
 
 
-def _warnings(who: Caller, conn: sqlite3.Connection, pipeline: Pipeline) -> list[Problem]:
+def _warnings(who: Caller, conn: Connection, pipeline: Pipeline) -> list[Problem]:
     """What it will not start; raises `Forbidden` where the caller may not store that."""
     targets = targets_of(pipeline)
     if not targets:

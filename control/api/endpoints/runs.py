@@ -1,6 +1,5 @@
 """Owns the calls about runs: list, show, delete, cancel, retry, their jobs."""
 
-import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
@@ -25,9 +24,10 @@ from control.model.api.views import JobView, Page, RunView
 from control.model.states import FINAL
 from control.model.times import from_rfc3339
 from store import retention, views
+from store.database.connection import Connection
+from store.database.writer import Tx
 from store.retention import Removed
 from store.views import OpenJob, RunFilter
-from store.writer import Tx
 
 TAG: Final = "runs"
 
@@ -65,7 +65,7 @@ class Runs:
         shown = self._parts.views
 
         def look(
-            conn: sqlite3.Connection,
+            conn: Connection,
         ) -> tuple[list[RunView], int | None, dict[int, list[OpenJob]]]:
             found, following = shown.runs(conn, wanted, below=below, limit=query.limit)
             return found, following, shown.open_jobs(conn, _looked_into(found))
@@ -138,7 +138,7 @@ class Runs:
         who, after = call.who, read_cursor(query.cursor) or 0
         shown = self._parts.views
 
-        def look(conn: sqlite3.Connection) -> tuple[list[JobView], int | None]:
+        def look(conn: Connection) -> tuple[list[JobView], int | None]:
             check_numbered(who, f"run {run_id}", views.client_of_run(conn, run_id))
             return shown.jobs(conn, run_id, after=after, limit=query.limit)
 

@@ -3,7 +3,6 @@
 A list of every planned run has tens of thousands of rows where some fire each few seconds.
 """
 
-import sqlite3
 from typing import Final
 
 import msgspec
@@ -20,6 +19,7 @@ from control.model.api.views import Page
 from control.model.state_rows import PlannedRun
 from control.model.times import to_rfc3339
 from store import schedules
+from store.database.connection import Connection
 from store.schedules import Schedule, Sums
 
 
@@ -59,7 +59,7 @@ class Plans:
         most = limits.PAGE_MAX if query.bucket is None else limits.PLAN_STRETCHED_MAX
         limit = min(query.limit, most)
 
-        def look(conn: sqlite3.Connection) -> _Read:
+        def look(conn: Connection) -> _Read:
             page = schedules.listing(conn, after=after, limit=limit, client=own)
             ids = [each.id for each in page]
             return _Read(

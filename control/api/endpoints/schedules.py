@@ -1,6 +1,5 @@
 """Owns the calls about schedules: list, pause, resume, trigger, backfill, what is planned."""
 
-import sqlite3
 from typing import Annotated, Final
 
 import msgspec
@@ -27,8 +26,9 @@ from control.model.states import Trigger
 from control.model.times import to_rfc3339, to_rfc3339_or_none
 from control.transactions.run_transactions import check_starts
 from store import clients, schedules
+from store.database.connection import Connection
+from store.database.writer import Tx
 from store.schedules import Schedule, Upcoming
-from store.writer import Tx
 
 LOG = structlog.get_logger("schedules")
 TAG: Final = "schedules"
@@ -65,7 +65,7 @@ class Timetable:
         query, own = call.query(SchedulesQuery), only_of(call.who)
         after = read_cursor(query.cursor) or 0
 
-        def look(conn: sqlite3.Connection) -> tuple[list[Schedule], Outlined]:
+        def look(conn: Connection) -> tuple[list[Schedule], Outlined]:
             page = schedules.listing(
                 conn, after=after, limit=query.limit, pipeline=query.pipeline, client=own
             )
@@ -84,7 +84,7 @@ class Timetable:
             until_ms = read_time(query.until, "until")
         after = _read_place(query.cursor)
 
-        def look(conn: sqlite3.Connection) -> tuple[list[Upcoming], Outlined]:
+        def look(conn: Connection) -> tuple[list[Upcoming], Outlined]:
             page = schedules.upcoming(
                 conn, until_ms=until_ms, after=after, limit=query.limit, client=own
             )
@@ -205,7 +205,7 @@ class Timetable:
         return list(times)
 
 
-def _mine(call: Call, conn: sqlite3.Connection, schedule_id: int) -> Schedule:
+def _mine(call: Call, conn: Connection, schedule_id: int) -> Schedule:
     schedule = schedules.get(conn, schedule_id)
     check_numbered(call.who, f"schedule {schedule_id}", schedule.client)
     return schedule

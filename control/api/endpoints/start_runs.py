@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
@@ -37,7 +36,8 @@ from control.model.pipelines import Pipeline
 from control.model.state_rows import NewRun
 from control.model.states import Trigger
 from store import catalog, clients
-from store.writer import Tx
+from store.database.connection import Connection
+from store.database.writer import Tx
 
 TAG: Final = "runs"
 T = TypeVar("T")
@@ -71,7 +71,7 @@ class Starting:
             priority=asked.priority,
         )
 
-        def news(conn: sqlite3.Connection, now_ms: int) -> list[NewRun]:
+        def news(conn: Connection, now_ms: int) -> list[NewRun]:
             owned = catalog.owned(conn, name)
             check_pipeline(who, name, owned.client)
             return [_new(conn, owned.revision_id, wanted, now_ms)]
@@ -93,7 +93,7 @@ class Starting:
             priority=asked.priority,
         )
 
-        def news(conn: sqlite3.Connection, now_ms: int) -> list[NewRun]:
+        def news(conn: Connection, now_ms: int) -> list[NewRun]:
             targets = targets_of(pipeline)
             owners = catalog.owners(conn, (target.pipeline for target in targets))
             check_targets(call.who, targets, owners)
@@ -110,7 +110,7 @@ class Starting:
         inputs = _inputs(asked)
         who, trigger = call.who, _trigger(call)
 
-        def news(conn: sqlite3.Connection, now_ms: int) -> list[NewRun]:
+        def news(conn: Connection, now_ms: int) -> list[NewRun]:
             revisions = _resolve(call, conn, asked)
             priority, max_running = clients.limits_of(conn, who.client_id)
             return [
@@ -155,8 +155,8 @@ class Starting:
         self,
         call: Call,
         count: int,
-        news: Callable[[sqlite3.Connection, int], list[NewRun]],
-        shown: Callable[[sqlite3.Connection, Made], T],
+        news: Callable[[Connection, int], list[NewRun]],
+        shown: Callable[[Connection, Made], T],
     ) -> T:
         """Start runs, unless the request's Idempotency-Key says that they were started before.
 
@@ -193,7 +193,7 @@ class Starting:
         async with self._parts.fair.bulk.hold(call.key):
             return await writer.write(work, patient=True)
 
-    def _view(self, conn: sqlite3.Connection, made: Made) -> RunView:
+    def _view(self, conn: Connection, made: Made) -> RunView:
         try:
             return self._parts.views.run(conn, made[0])
         except NotFound as error:
@@ -231,7 +231,7 @@ class _Wanted(msgspec.Struct, frozen=True, kw_only=True):
     priority: int | None = None
 
 
-def _new(conn: sqlite3.Connection, revision_id: int, wanted: _Wanted, now_ms: int) -> NewRun:
+def _new(conn: Connection, revision_id: int, wanted: _Wanted, now_ms: int) -> NewRun:
     priority, max_running = clients.limits_of(conn, wanted.client)
     return NewRun(
         revision_id=revision_id,
@@ -254,7 +254,7 @@ def _inputs(asked: Sequence[BatchItem]) -> list[Raw]:
     return checked
 
 
-def _resolve(call: Call, conn: sqlite3.Connection, asked: Sequence[BatchItem]) -> dict[str, int]:
+def _resolve(call: Call, conn: Connection, asked: Sequence[BatchItem]) -> dict[str, int]:
     """Each name's revision, looked up once; raises `Invalid` with every name there is not."""
     revisions: dict[str, int] = {}
     problems: list[Problem] = []

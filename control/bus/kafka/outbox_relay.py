@@ -6,7 +6,6 @@ neither loses nor doubles anything. What a piece acknowledged goes to Kafka afte
 a crash in between delivers again, the state refuses.
 """
 
-import sqlite3
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
@@ -26,6 +25,7 @@ from control.model import limits
 from control.model.bus.messages import DECODER, ENCODER
 from control.model.bus.records import Receipts, Record
 from control.model.names import Topic
+from store.database.connection import Connection
 
 LOG = structlog.get_logger("bus")
 _Row = list[tuple[Topic, int | None, int | None, Raw]]
@@ -36,19 +36,19 @@ _DECODER: Final = msgspec.json.Decoder(_Row)
 class OutboxRows(Protocol):
     """The outbox's table. `store/outbox.py` has it in SQLite."""
 
-    def append(self, conn: sqlite3.Connection, row: int, body: bytes) -> None:
+    def append(self, conn: Connection, row: int, body: bytes) -> None:
         """Add one row."""
 
-    def last(self, conn: sqlite3.Connection) -> int:
+    def last(self, conn: Connection) -> int:
         """The newest number that a row has or had; 0: none."""
 
-    def move_up(self, conn: sqlite3.Connection, by: int) -> None:
+    def move_up(self, conn: Connection, by: int) -> None:
         """Give all rows, and all to come, higher numbers."""
 
-    def after(self, conn: sqlite3.Connection, row: int, limit: int) -> Sequence[tuple[int, bytes]]:
+    def after(self, conn: Connection, row: int, limit: int) -> Sequence[tuple[int, bytes]]:
         """The oldest rows after this one, with their numbers."""
 
-    def drop(self, conn: sqlite3.Connection, row: int) -> None:
+    def drop(self, conn: Connection, row: int) -> None:
         """Delete all up to this one."""
 
 
@@ -75,7 +75,7 @@ class Outbox:
 
     # In the writer's thread.
 
-    def persist(self, conn: sqlite3.Connection, pieces: Sequence[Work]) -> Callable[[], None]:
+    def persist(self, conn: Connection, pieces: Sequence[Work]) -> Callable[[], None]:
         """Write everything the pieces publish as rows; the returned call follows the commit."""
         if self._last is None:
             self._last = self._rows.last(conn)
@@ -146,7 +146,7 @@ class Outbox:
             self._ready.popleft()  # Committed just before we looked, and handed to us as well.
         self._ready.extendleft(reversed(rows))
 
-    def _begin(self, conn: sqlite3.Connection, relayed: int) -> None:
+    def _begin(self, conn: Connection, relayed: int) -> None:
         if relayed > self._rows.last(conn):
             # The database is older than the topics: a backup. What it has not relayed is
             # published, perhaps again, and refused where it is old news.

@@ -15,9 +15,9 @@ from control.model.times import from_rfc3339
 from control.services.pruner import Pruner
 from control.worker_channel import Disconnected, WorkerFrames
 from store import catalog
+from store.database.writer import Tx
 from store.revision_cache import Outlines
 from store.views import Views
-from store.writer import Tx
 from tests.services.hands import Hands
 from tests.services.plane import Plane, job, now_ms, opened, pipeline
 from tests.services.test_dispatcher import assigned, connect, ended, start

@@ -10,7 +10,7 @@ from control.model.state_rows import ClientStanding
 from control.model.states import Role
 from control.transactions import replace_schedules
 from store import catalog, runs, schedules
-from store.migrations import STATE, migrate
+from store.database.migrations import STATE, migrate
 from tests.services.plane import EPOCH_MS, pipeline
 
 _OLD = """
