@@ -27,7 +27,7 @@ from control.core.balancer.rivals import Rivals
 from control.core.balancer.slots import WINDOW_S, Lane, Slots
 from control.core.balancer.slow_threshold import Threshold
 from control.core.balancer.split import Split
-from control.core.fleet.worker_registry import Changes, Roster
+from control.core.fleet.worker_registry import WorkerChanges, WorkerRegistry
 from control.model.api.balancer import ClassChange, LoadOfPartition, Rules, Waits
 from control.model.bus.messages import DispatcherUp, Finished, Hold, JobReady, PriorityKey, WorkerUp
 from control.model.states import Outcome, Speed
@@ -51,7 +51,7 @@ class Balancer:
         self.threshold = threshold or Threshold(policy.slow_threshold_s)
         self.learning = Learning(self.estimates, self.threshold, self._split)
         self.slots = Slots(self._split.classes)
-        self._roster = Roster()
+        self._registry = WorkerRegistry()
         self.waiting = WaitingJobs(self._index)
         self.outstanding = Outstanding()
         self._past = Past()
@@ -189,7 +189,7 @@ class Balancer:
 
     def worker_up(self, info: WorkerUp) -> None:
         """A worker connected or changed. What it holds counts as placed with it."""
-        self._workers_changed(self._roster.worker_up(info))
+        self._workers_changed(self._registry.worker_up(info))
 
     def overran(self, name: str, job_ids: tuple[int, ...]) -> None:
         """These jobs take far longer than expected: each holds its slot until it ends."""
@@ -197,16 +197,16 @@ class Balancer:
 
     def worker_down(self, name: str, dispatcher: str) -> None:
         """A worker is gone; its jobs come back one by one, as ends or as ready again."""
-        self._workers_changed(self._roster.worker_down(name, dispatcher))
+        self._workers_changed(self._registry.worker_down(name, dispatcher))
 
     def drain(self, name: str) -> None:
         """A worker takes nothing new."""
-        self._roster.drain(name)
+        self._registry.drain(name)
         self.slots.drain(name)
 
     def dispatcher_up(self, message: DispatcherUp) -> None:
         """A dispatcher told all it knows: replaces what was known of it."""
-        changes = self._roster.dispatcher_up(message)
+        changes = self._registry.dispatcher_up(message)
         for hold in message.adrift:
             self._fleet.adrift(hold)
         self._workers_changed(changes)
@@ -339,7 +339,7 @@ class Balancer:
             for waiting in self.waiting.take_all():
                 self._add(waiting.job, waiting.place)
 
-    def _workers_changed(self, changes: Changes) -> None:
+    def _workers_changed(self, changes: WorkerChanges) -> None:
         had_slots = self.slots.total > 0
         for info in changes.gone:
             self.slots.remove(info.worker)
