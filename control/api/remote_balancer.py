@@ -7,7 +7,8 @@ import msgspec
 import structlog
 import trio
 
-from control.bus.interface import Bus, Subscription
+from control.bus.interface import Bus
+from control.bus.tailing import Followed, follow
 from control.core.balancer.estimates import Estimates
 from control.model import limits
 from control.model.api.balancer import LoadOfPartition, Rules, Waits
@@ -24,7 +25,7 @@ from control.model.bus.messages import (
     ToldWhy,
 )
 from control.model.bus.records import Record
-from control.model.errors import BalancerSilent, BusUnavailable, Unavailable
+from control.model.errors import BalancerSilent, Unavailable
 from control.model.names import Service, Topic
 from control.model.states import Outcome
 
@@ -55,7 +56,9 @@ class BalancerElsewhere:
         """Serve until cancelled."""
         async with trio.open_nursery() as nursery:
             for topic in (Topic.TASK_NEWS, Topic.TASK_RUN_RESULTS):
-                nursery.start_soon(self._follow, topic, await self._bus.tail(topic))
+                nursery.start_soon(
+                    self._read, await follow(self._bus, topic, "balancer", self._announce)
+                )
             await self._announce()
             task_status.started()
 
@@ -127,17 +130,10 @@ class BalancerElsewhere:
     async def _announce(self) -> None:
         await self._bus.publish([Record(Topic.TASK_COMMANDS, Announce(by=Service.API))])
 
-    async def _follow(self, topic: Topic, subscription: Subscription) -> None:
+    async def _read(self, topic: Followed) -> None:
         while True:
-            try:
-                deliveries = await subscription.receive()
-            except BusUnavailable as error:
-                LOG.warning("balancer.gap", topic=topic, reason=str(error))
-                subscription = await self._bus.tail(topic)
-                await self._announce()
-                continue
-            for delivery in deliveries:
-                self._take(delivery.message)
+            for message in await topic.receive():
+                self._take(message)
 
     def _take(self, message: Message) -> None:
         match message:

@@ -115,6 +115,7 @@ ATTEMPT_LOST_MAX: Final = 5  # A job that loses this many workers ends in ERROR.
 OVERRUN_S: Final = 0.25  # What was sent ahead and has not begun by then is called back.
 SLOTS_MAX: Final = 4_096
 PARTITIONS_MAX: Final = 10_000
+DISPATCHERS_MAX: Final = 1_000  # Names remembered; of those that serve nothing, the newest.
 PORT_MAX: Final = 65_535
 TIME_MS_MAX: Final = 253_402_300_799_999  # The last instant that RFC 3339 can write.
 PREFETCH_JOBS_MAX: Final = 512  # A worker's jobs assigned beyond its free slots.

@@ -10,11 +10,12 @@ from typing import TypeVar
 import structlog
 import trio
 
-from control.bus.interface import Bus, Subscription
+from control.bus.interface import Bus
+from control.bus.tailing import Followed, follow
 from control.model import limits
 from control.model.bus.child_messages import ChildEnded
 from control.model.bus.messages import Finished, LogChunk, Message, Skipped
-from control.model.errors import BusUnavailable, StoreFailed
+from control.model.errors import StoreFailed
 from control.model.names import Topic
 from store.database.writer import Offload
 from store.log_files import Key, LogFiles
@@ -55,11 +56,12 @@ class JobLogs:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled."""
-        chunks = await self._bus.tail(Topic.TASK_RUN_LOGS)
-        results = await self._bus.tail(Topic.TASK_RUN_RESULTS)
+        # What was missed shows as a gap in the logs.
+        chunks = await follow(self._bus, Topic.TASK_RUN_LOGS, "job_logs", None)
+        results = await follow(self._bus, Topic.TASK_RUN_RESULTS, "job_logs", None)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._follow, Topic.TASK_RUN_LOGS, chunks, self._append)
-            nursery.start_soon(self._follow, Topic.TASK_RUN_RESULTS, results, self._end)
+            nursery.start_soon(self._take_in, chunks, self._append)
+            nursery.start_soon(self._take_in, results, self._end)
             task_status.started()
 
     async def read(self, job_id: int, attempt: int) -> AsyncGenerator[bytes, None]:
@@ -113,21 +115,11 @@ class JobLogs:
         if removed:
             await self._locked(lambda: self._files.forget(removed))
 
-    async def _follow(
-        self,
-        topic: Topic,
-        subscription: Subscription,
-        take: Callable[[list[Message]], Awaitable[None]],
+    async def _take_in(
+        self, topic: Followed, take: Callable[[list[Message]], Awaitable[None]]
     ) -> None:
         while True:
-            try:
-                deliveries = await subscription.receive()
-            except BusUnavailable as error:
-                # What was missed shows as a gap in the logs.
-                LOG.warning("job_logs.gap", topic=topic, reason=str(error))
-                subscription = await self._bus.tail(topic)
-                continue
-            await take([delivery.message for delivery in deliveries])
+            await take(await topic.receive())
 
     async def _append(self, messages: list[Message]) -> None:
         chunks: defaultdict[Key, list[LogChunk]] = defaultdict(list)

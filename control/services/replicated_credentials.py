@@ -6,18 +6,16 @@ The state's owner tells each change, and all clients to a dispatcher that announ
 import math
 from collections.abc import Callable
 
-import structlog
 import trio
 
-from control.bus.interface import Bus, Subscription
+from control.bus.interface import Bus
+from control.bus.tailing import follow
 from control.model import limits
 from control.model.bus.messages import Announce, ClientChanged
 from control.model.bus.records import Record
-from control.model.errors import BusUnavailable, Unavailable
+from control.model.errors import Unavailable
 from control.model.names import Service, Topic
 from store.clients import StoredSecret
-
-LOG = structlog.get_logger("worker_keys")
 
 
 class WorkerKeys:
@@ -31,18 +29,17 @@ class WorkerKeys:
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled."""
-        commands = await self._begin()
+        self._forget()
+        # After a gap a change may have been missed: nobody is let in until all are known again.
+        commands = await follow(
+            self._bus, Topic.TASK_COMMANDS, "worker_keys", self._ask, self._forget
+        )
+        await self._ask()
         task_status.started()
         while True:
-            try:
-                deliveries = await commands.receive()
-            except BusUnavailable as error:  # A change may have been missed: ask for all.
-                LOG.warning("worker_keys.gap", reason=str(error))
-                commands = await self._begin()
-                continue
-            for delivery in deliveries:
-                if isinstance(delivery.message, ClientChanged):
-                    self._take(delivery.message)
+            for message in await commands.receive():
+                if isinstance(message, ClientChanged):
+                    self._take(message)
 
     async def login(self, client_id: str) -> StoredSecret | None:
         """What to check a client's secret against; None: it may not connect workers.
@@ -56,13 +53,13 @@ class WorkerKeys:
             raise Unavailable(message)
         return found
 
-    async def _begin(self) -> Subscription:
+    def _forget(self) -> None:
         self._logins.clear()
         self._settled_at = math.inf
         self._changed()
-        commands = await self._bus.tail(Topic.TASK_COMMANDS)
+
+    async def _ask(self) -> None:
         await self._bus.publish([Record(Topic.TASK_COMMANDS, Announce(by=Service.DISPATCHER))])
-        return commands
 
     def _take(self, message: ClientChanged) -> None:
         before = self._logins.pop(message.client, None)

@@ -22,13 +22,14 @@ import structlog
 import trio
 
 from control.bus.interface import Bus, Subscription
+from control.bus.tailing import Followed, follow
 from control.core.epochs import is_of_this_life
 from control.model import limits
 from control.model.api.reports import Learned as LearnedOfJob
 from control.model.bus.child_messages import ChildEnded
 from control.model.bus.messages import Announce, Finished, Learned, Skipped
 from control.model.bus.records import Delivery, Receipts, Record
-from control.model.errors import BusUnavailable, StoreFailed
+from control.model.errors import StoreFailed
 from control.model.life import KnownAttempts, Lost
 from control.model.names import Group, Service, Topic
 from control.model.states import Outcome
@@ -141,10 +142,11 @@ class Statistics:
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serve until cancelled; what was received by then is still stored, if it can be soon."""
         subscription = await self._bus.subscribe(_TOPIC, Group.STATISTICS)
-        commands = await self._bus.tail(Topic.TASK_COMMANDS)
+        # After a gap: perhaps somebody asked meanwhile.
+        commands = await follow(self._bus, Topic.TASK_COMMANDS, "statistics", self._teach)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._store, subscription)
-            nursery.start_soon(self._teach, commands)
+            nursery.start_soon(self._answer, commands)
             task_status.started()
 
     async def _store(self, subscription: Subscription) -> None:
@@ -178,23 +180,21 @@ class Statistics:
                 self._say(str(error))
             await trio.sleep(limits.FACTS_RETRY_S)
 
-    async def _teach(self, commands: Subscription) -> None:
-        """Tell whoever announces itself what is known; who came meanwhile is told together."""
+    async def _answer(self, commands: Followed) -> None:
+        """Answer announcements with what is known; those that came meanwhile get one answer."""
         while True:
-            try:
-                found = [delivery.message for delivery in await commands.receive()]
-                asked = any(isinstance(each, Announce) and each.by in _LEARNERS for each in found)
-            except BusUnavailable:  # Perhaps somebody asked meanwhile.
-                commands, asked = await self._bus.tail(Topic.TASK_COMMANDS), True
-            if not asked:
-                continue
-            try:
-                durations = await self._reporting(self._facts.durations)
-            except StoreFailed as error:  # Statistics are never in the way of a job.
-                LOG.warning("statistics.failing", error=str(error))
-                continue
-            for learned in _messages(durations):
-                await self._bus.publish([Record(Topic.TASK_NEWS, learned)])
+            found = await commands.receive()
+            if any(isinstance(each, Announce) and each.by in _LEARNERS for each in found):
+                await self._teach()
+
+    async def _teach(self) -> None:
+        try:
+            durations = await self._reporting(self._facts.durations)
+        except StoreFailed as error:  # Statistics are never in the way of a job.
+            LOG.warning("statistics.failing", error=str(error))
+            return
+        for learned in _messages(durations):
+            await self._bus.publish([Record(Topic.TASK_NEWS, learned)])
 
     async def _flush(self, batch: FactBatch) -> None:
         while True:

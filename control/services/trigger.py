@@ -12,6 +12,7 @@ import structlog
 import trio
 
 from control.bus.interface import Bus, Subscription
+from control.bus.tailing import Followed, follow
 from control.core.records.foreign import set_aside
 from control.core.runs.advance import Advance
 from control.core.runs.attempts import is_answered_for
@@ -32,7 +33,7 @@ from control.model.bus.messages import (
 from control.model.bus.records import Delivery, Record, receipts_of
 from control.model.bus.reports import RecordsLost
 from control.model.clock import Clock
-from control.model.errors import BusUnavailable, NotFound
+from control.model.errors import NotFound
 from control.model.names import Group, Service, Topic
 from control.model.states import Outcome, State
 from control.transactions import client_announcements, split
@@ -84,7 +85,7 @@ class TriggerService:
         """Serve until cancelled."""
         results = await self._bus.subscribe(Topic.TASK_RUN_RESULTS, Group.TRIGGER)
         events = await self._bus.subscribe(Topic.TASK_RUN_EVENTS, Group.TRIGGER)
-        commands = await self._bus.tail(Topic.TASK_COMMANDS)
+        commands = await follow(self._bus, Topic.TASK_COMMANDS, "trigger", self._after_gap)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._serve, results, Topic.TASK_RUN_RESULTS)
             nursery.start_soon(self._serve, events, Topic.TASK_RUN_EVENTS)
@@ -92,15 +93,16 @@ class TriggerService:
             nursery.start_soon(self._keep_time)
             task_status.started()
 
-    async def _watch_deadlines(self, commands: Subscription) -> None:
+    async def _after_gap(self) -> None:
+        """There may have been a deadline, or an announcement."""
+        self._armed.set()
+        await self._writer.insist(_tell_all)
+
+    async def _watch_deadlines(self, commands: Followed) -> None:
         # To who announced itself while nobody was here: clients and split, as they are now.
         await self._writer.insist(_tell_all)
         while True:
-            try:
-                found = [delivery.message for delivery in await commands.receive()]
-            except BusUnavailable:  # Whatever was said meanwhile.
-                commands = await self._bus.tail(Topic.TASK_COMMANDS)
-                found = [Deadline(run_id=0, at_ms=0), Announce(by=Service.BALANCER)]
+            found = await commands.receive()
             if any(isinstance(message, Deadline) for message in found):
                 self._armed.set()
             if any(isinstance(each, Announce) and each.by in _TOLD for each in found):

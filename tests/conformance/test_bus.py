@@ -9,8 +9,10 @@ import trio
 import trio.lowlevel
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from trio.testing import wait_all_tasks_blocked
 
 from control.bus.interface import Bus, Subscription
+from control.bus.tailing import follow
 from control.model import limits
 from control.model.bus.messages import JobReady, LogChunk, Message, Placed
 from control.model.bus.records import Delivery, Receipts, Record
@@ -288,6 +290,40 @@ async def test_a_tail_that_was_told_it_is_behind_keeps_nothing_more(
         await bus.publish(records([7], Topic.TASK_RUN_LOGS))
         with pytest.raises(BusUnavailable, match="missed records"):
             await tail.receive()
+
+
+async def test_who_follows_a_topic_gets_the_answers_to_what_it_asks_after_a_gap(
+    open_bus: OpenBus, tmp_path: Path
+) -> None:
+    topic, calls = Topic.TASK_RUN_LOGS, list[str]()
+    async with open_bus(tmp_path) as bus:
+
+        async def ask() -> None:
+            calls.append("gap")
+            await bus.publish(records([7], topic))
+
+        followed = await follow(bus, topic, "test", ask, lambda: calls.append("loss"))
+        await bus.publish(records([1], topic))
+        with trio.fail_after(30):
+            assert await followed.receive() == [message(topic, 1)]
+            assert not calls
+            await bus.publish(records(range(limits.SUBSCRIPTION_RECORDS_MAX + 1), topic))
+            assert await followed.receive() == [message(topic, 7)]
+        assert calls == ["loss", "gap"]
+
+
+async def test_who_follows_a_topic_and_asks_for_nothing_goes_on(tmp_path: Path) -> None:
+    topic = Topic.TASK_RUN_LOGS
+    async with BUSES["embedded"](tmp_path) as bus, trio.open_nursery() as nursery:
+        followed = await follow(bus, topic, "test", None)
+        await bus.publish(records(range(limits.SUBSCRIPTION_RECORDS_MAX + 1), topic))
+
+        async def go_on() -> None:
+            assert await followed.receive() == [message(topic, 8)]
+
+        nursery.start_soon(go_on)
+        await wait_all_tasks_blocked()
+        await bus.publish(records([8], topic))
 
 
 async def test_receiving_lets_others_run(open_bus: OpenBus, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 import msgspec
-import structlog
 import trio
 
 from control.api.live.activity import Notes, Pulses
@@ -13,7 +12,8 @@ from control.api.live.assigned_job import show_given
 from control.api.live.dirty_set import Marks
 from control.api.live.worker_registry import Crew
 from control.api.metrics import Metrics
-from control.bus.interface import Bus, Subscription
+from control.bus.interface import Bus
+from control.bus.tailing import Followed, follow
 from control.model.api.balancer import LoadOfPartition
 from control.model.api.fleet import (
     PartitionView,
@@ -40,11 +40,9 @@ from control.model.bus.messages import (
     WorkerUp,
 )
 from control.model.bus.records import Record
-from control.model.errors import BusUnavailable
 from control.model.names import Service, Topic
 from control.model.states import Outcome
 
-LOG = structlog.get_logger("api")
 _TOPICS: Final = (
     Topic.TASK_RUNS,
     Topic.TASK_RUNS_LOAD_BALANCED,
@@ -76,8 +74,9 @@ class Live:
         """Serve until cancelled."""
         async with trio.open_nursery() as nursery:
             for topic in _TOPICS:
-                subscription = await self._bus.tail(topic)
-                nursery.start_soon(self._follow, topic, subscription)
+                nursery.start_soon(
+                    self._read, await follow(self._bus, topic, "live", self._resynchronise)
+                )
             await self._announce()
             task_status.started()
 
@@ -123,21 +122,18 @@ class Live:
     async def _announce(self) -> None:
         await self._bus.publish([Record(Topic.TASK_COMMANDS, Announce(by=Service.API))])
 
-    async def _follow(self, topic: Topic, subscription: Subscription) -> None:
+    async def _resynchronise(self) -> None:
+        self.gaps += 1
+        self.crew.forget_given()
+        await self._announce()
+
+    async def _read(self, topic: Followed) -> None:
         while True:
-            try:
-                deliveries = await subscription.receive()
-            except BusUnavailable as error:
-                LOG.warning("live.gap", topic=topic, reason=str(error))
-                subscription = await self._bus.tail(topic)
-                self.gaps += 1
-                self.crew.forget_given()
-                await self._announce()
-                continue
+            messages = await topic.receive()
             self.roll()
             self._now = trio.current_time()
-            for delivery in deliveries:
-                self._take(delivery.message)
+            for message in messages:
+                self._take(message)
             self.changes += 1
             self._woken.set()
             self._woken = trio.Event()

@@ -6,7 +6,7 @@ from typing import Final
 
 from control.api.live.activity import Notes
 from control.api.live.assigned_job import Given, Gone, show_given, show_worker
-from control.core.fleet.worker_registry import Changes, Roster
+from control.core.fleet.worker_registry import WorkerChanges, WorkerRegistry
 from control.model import limits
 from control.model.api.fleet import RunningView, WorkerView
 from control.model.bus.messages import (
@@ -32,13 +32,12 @@ class Crew:
     def __init__(self, notes: Notes, now_ms: Callable[[], int]) -> None:
         self._notes = notes
         self._now_ms = now_ms
-        self._roster = Roster()
+        self._registry = WorkerRegistry()
         self._gone: OrderedDict[str, Gone] = OrderedDict()
         self._known: set[str] = set()  # Workers whose joining is no news.
         self._given: dict[int, Given] = {}
         self._ended: OrderedDict[tuple[int, int], None] = OrderedDict()
         self._returned: OrderedDict[tuple[int, int], int] = OrderedDict()
-        self._silent: dict[str, int] = {}  # Workers that say nothing, and since when.
         self.listening = False  # Only then it is kept who has changed.
         self._dirty: set[str] = set()  # Workers that are other than when they were taken last.
         self._moved: set[str] = set()  # Workers whose jobs came or went since then.
@@ -48,12 +47,12 @@ class Crew:
     def workers(self) -> list[WorkerView]:
         """All workers, those gone lately last."""
         self._forget_gone()
-        return self._shown([*sorted(self._roster.workers), *self._gone], self._by_worker())
+        return self._shown([*sorted(self._registry.workers), *self._gone], self._by_worker())
 
     def take_workers(self) -> tuple[list[WorkerView], list[str]]:
         """Workers that changed since this was asked last, and those that are listed no more."""
         self._forget_gone()
-        listed = self._roster.workers.keys() | self._gone.keys()
+        listed = self._registry.workers.keys() | self._gone.keys()
         by_worker = self._by_worker()
         # Who was idle, and is again, is as it was told, however many short jobs it had meanwhile.
         moved = self._moved & (self._told_busy | by_worker.keys())
@@ -70,7 +69,7 @@ class Crew:
 
     def touch_workers(self) -> None:
         """Somebody wants to hear of all of them."""
-        self._dirty.update(self._roster.workers, self._gone)
+        self._dirty.update(self._registry.workers, self._gone)
 
     def forget_changes(self) -> None:
         """Nobody listens any more."""
@@ -84,7 +83,7 @@ class Crew:
 
     def has_worker(self, name: str) -> bool:
         """Whether a worker of this name is connected."""
-        return name in self._roster.workers
+        return name in self._registry.workers
 
     def heads(self) -> dict[int, RunningView]:
         """For each partition the job that has run longest."""
@@ -107,7 +106,7 @@ class Crew:
 
     def totals(self) -> tuple[int, int, int]:
         """How many jobs run, workers are connected, and slots they have."""
-        workers = self._roster.workers.values()
+        workers = self._registry.workers.values()
         return self.running(), len(workers), sum(up.slots for up in workers)
 
     def tries(self, message: Finished) -> tuple[int, int]:
@@ -173,27 +172,21 @@ class Crew:
 
     def worker_up(self, message: WorkerUp) -> None:
         """A worker connected or changed."""
-        self._changed(self._roster.worker_up(message), "")
+        self._changed(self._registry.worker_up(message), "")
 
     def worker_down(self, message: WorkerDown) -> None:
         """A worker is gone."""
-        changes = self._roster.worker_down(message.worker, message.dispatcher)
+        changes = self._registry.worker_down(message.worker, message.dispatcher)
         self._changed(changes, message.reason, drained=message.drained)
 
     def quiet(self, message: WorkerQuiet) -> None:
         """A worker says nothing, or speaks again."""
-        known = self._roster.workers.get(message.worker)
-        if known is None or known.dispatcher != message.dispatcher:
-            return  # It is elsewhere by now.
-        if message.since_ms is None:
-            self._silent.pop(message.worker, None)
-        else:
-            self._silent[message.worker] = message.since_ms
-        self._touch(message.worker)
+        if self._registry.worker_quiet(message):
+            self._touch(message.worker)
 
     def dispatcher_up(self, message: DispatcherUp) -> None:
         """A dispatcher told all it knows."""
-        changes = self._roster.dispatcher_up(message)
+        changes = self._registry.dispatcher_up(message)
         here = {up.worker for up in changes.came if up.dispatcher == message.dispatcher}
         held = {hold.job_id for up in message.workers for hold in up.holds}
         held |= {hold.job_id for hold in message.adrift}
@@ -204,10 +197,9 @@ class Crew:
         }
         self._changed(changes, "its dispatcher is gone, or does not have it any more")
 
-    def _changed(self, changes: Changes, reason: str, *, drained: bool = False) -> None:
+    def _changed(self, changes: WorkerChanges, reason: str, *, drained: bool = False) -> None:
         now_ms = self._now_ms()
         for info in changes.gone:
-            self._silent.pop(info.worker, None)
             self._gone[info.worker] = Gone(info, reason, now_ms, drained)
             self._touch(info.worker)
             self._notes.left(info.worker, reason, now_ms)
@@ -263,9 +255,9 @@ class Crew:
         shown: list[WorkerView] = []
         for name in names:
             gone = self._gone.get(name)
-            info = gone.info if gone else self._roster.workers[name]
-            held, silent_since_ms = by_worker.get(name, []), self._silent.get(name)
-            shown.append(show_worker(info, held, silent_since_ms, gone))
+            info = gone.info if gone else self._registry.workers[name]
+            silent_since_ms = None if gone else self._registry.quiet_since_ms(name)
+            shown.append(show_worker(info, by_worker.get(name, []), silent_since_ms, gone))
         return shown
 
     def _forget_gone(self) -> None:

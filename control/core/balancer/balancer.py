@@ -15,19 +15,18 @@ import msgspec
 from control.core.balancer import wait_reasons
 from control.core.balancer.dedup import Past, owner_of
 from control.core.balancer.estimates import Estimates, Key
-from control.core.balancer.in_flight import Outstanding, Placed
+from control.core.balancer.in_flight import InFlight, Placed
 from control.core.balancer.job_queue import Cause, Queue, WaitingJobs
 from control.core.balancer.learning import Learning
 from control.core.balancer.partition_loads import loads
 from control.core.balancer.placement import Placing
 from control.core.balancer.policy import SLOW_SHARE, Assignment, Policy
 from control.core.balancer.quotas import Quotas, with_priority
-from control.core.balancer.reservations import Fleet
 from control.core.balancer.rivals import Rivals
 from control.core.balancer.slots import WINDOW_S, Lane, Slots
 from control.core.balancer.slow_threshold import Threshold
 from control.core.balancer.split import PartitionSplit
-from control.core.fleet.worker_registry import Changes, Roster
+from control.core.fleet.worker_registry import WorkerChanges, WorkerRegistry
 from control.model.api.balancer import ClassChange, LoadOfPartition, Rules, Waits
 from control.model.bus.messages import DispatcherUp, Finished, Hold, JobReady, PriorityKey, WorkerUp
 from control.model.states import Outcome, Speed
@@ -51,12 +50,11 @@ class Balancer:
         self.threshold = threshold or Threshold(policy.slow_threshold_s)
         self.learning = Learning(self.estimates, self.threshold, self._split)
         self.slots = Slots(self._split.classes)
-        self._roster = Roster()
+        self._registry = WorkerRegistry()
         self.waiting = WaitingJobs(self._index)
-        self.outstanding = Outstanding()
+        self.outstanding = InFlight(self.slots, self._is_over)
         self._past = Past()
         self._rivals = Rivals()
-        self._fleet = Fleet(self.slots, self.outstanding, self._is_over)
         self._quotas = Quotas(self.outstanding)
         self._placing = Placing(
             self.slots,
@@ -189,26 +187,26 @@ class Balancer:
 
     def worker_up(self, info: WorkerUp) -> None:
         """A worker connected or changed. What it holds counts as placed with it."""
-        self._workers_changed(self._roster.worker_up(info))
+        self._workers_changed(self._registry.worker_up(info))
 
     def overran(self, name: str, job_ids: tuple[int, ...]) -> None:
         """These jobs take far longer than expected: each holds its slot until it ends."""
-        self._fleet.overran(name, job_ids)
+        self.outstanding.overran(name, job_ids)
 
     def worker_down(self, name: str, dispatcher: str) -> None:
         """A worker is gone; its jobs come back one by one, as ends or as ready again."""
-        self._workers_changed(self._roster.worker_down(name, dispatcher))
+        self._workers_changed(self._registry.worker_down(name, dispatcher))
 
     def drain(self, name: str) -> None:
         """A worker takes nothing new."""
-        self._roster.drain(name)
+        self._registry.drain(name)
         self.slots.drain(name)
 
     def dispatcher_up(self, message: DispatcherUp) -> None:
         """A dispatcher told all it knows: replaces what was known of it."""
-        changes = self._roster.dispatcher_up(message)
+        changes = self._registry.dispatcher_up(message)
         for hold in message.adrift:
-            self._fleet.adrift(hold)
+            self.outstanding.adrift(hold)
         self._workers_changed(changes)
 
     def clock_set_back(self, now_ms: int) -> None:
@@ -247,7 +245,7 @@ class Balancer:
             self.waiting.remove(waiting)
             placed = Placed(job.attempt, job.key, job.client, speed, expected_s, lane, now_ms)
             placed.put_back_s, placed.run_id = waiting.put_back_s, job.run_id
-            self._fleet.hold(job.job_id, placed)
+            self.outstanding.add(job.job_id, placed)
             to = lane.worker.info
             sent = (job, waiting.place, lane.partition, to.worker, speed, expected_s, to.client)
             made.append(Assignment(*sent))
@@ -339,7 +337,7 @@ class Balancer:
             for waiting in self.waiting.take_all():
                 self._add(waiting.job, waiting.place)
 
-    def _workers_changed(self, changes: Changes) -> None:
+    def _workers_changed(self, changes: WorkerChanges) -> None:
         had_slots = self.slots.total > 0
         for info in changes.gone:
             self.slots.remove(info.worker)
@@ -347,7 +345,7 @@ class Balancer:
         if changes.gone:  # Who comes again under such a name is no straggler.
             self.slots.slow_down(self.learning.slowness)
         for info in changes.came:
-            self._fleet.connect(info)
+            self.outstanding.connect(info)
         if not had_slots:
             self._weigh_anew()
         self._wake_all()
@@ -373,7 +371,7 @@ class Balancer:
 
     def _settle(self, job_id: int) -> float | None:
         """It is placed no more; gives how far it had been put back, if it was placed here."""
-        placed = self._fleet.settle(job_id)
+        placed = self.outstanding.remove(job_id)
         if placed is None:
             return None
         lane = placed.lane

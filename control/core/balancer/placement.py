@@ -1,7 +1,7 @@
 """Decides whether a job can be placed now, and in which lane; or for what it has to wait."""
 
 from control.core.balancer.fairness import bucket_of
-from control.core.balancer.in_flight import Outstanding
+from control.core.balancer.in_flight import InFlight
 from control.core.balancer.job_queue import Cause, Queue
 from control.core.balancer.quotas import Quotas
 from control.core.balancer.slots import LOSS_S, Lane, Shape, Slots, length_of
@@ -14,7 +14,7 @@ class Placing:
     def __init__(
         self,
         slots: Slots,
-        outstanding: Outstanding,
+        outstanding: InFlight,
         quotas: Quotas,
         *,
         lend: bool,

@@ -2,14 +2,14 @@
 
 import msgspec
 
-from control.core.balancer.in_flight import Outstanding
+from control.core.balancer.in_flight import InFlight
 from control.model.bus.messages import JobReady
 
 
 class Quotas:
     """All clients, as they were told of, or as the newest of their jobs says."""
 
-    def __init__(self, outstanding: Outstanding) -> None:
+    def __init__(self, outstanding: InFlight) -> None:
         self._outstanding = outstanding
         self._max: dict[str, int | None] = {}
         # Of clients that were told of: newer than what a job says that is read back or given back.

@@ -1,6 +1,6 @@
 """Decides how it is told why a job waits at the balancer."""
 
-from control.core.balancer.in_flight import Outstanding
+from control.core.balancer.in_flight import InFlight
 from control.core.balancer.job_queue import Cause, Queue
 from control.core.balancer.slots import Slots
 from control.core.fleet.requirements import why_unfit
@@ -8,7 +8,7 @@ from control.model.api.queues import NONE_TAKES
 
 
 def in_words(
-    cause: Cause | None, queue: Queue, slots: Slots, outstanding: Outstanding, most: int | None
+    cause: Cause | None, queue: Queue, slots: Slots, outstanding: InFlight, most: int | None
 ) -> str:
     """Why the head of a queue is not placed; `most`: its client's `max_running`."""
     if not slots.any_can(queue.shape):

@@ -29,7 +29,7 @@ from control.core.dispatcher.lease_messages import (
 )
 from control.core.dispatcher.lease_table import Held, Holdings, WorkerConnection
 from control.core.dispatcher.overruns import call_back
-from control.core.dispatcher.peer_dispatchers import Others, gives_way
+from control.core.dispatcher.peer_dispatchers import PeerDispatchers, gives_way
 from control.model import limits
 from control.model.bus.messages import CancelJob, JobReady, Message, Placed
 from control.model.bus.records import Record
@@ -62,7 +62,7 @@ class Leases:
         # Of workers that were connected until we were taken for dead: as long as of silent ones.
         self._returning = dict.fromkeys(returning, now_ms + _ms(limits.SILENCE_S))
         self._claims = Claims()
-        self.others = Others(name, len(classes))
+        self.peers = PeerDispatchers(name, len(classes))
         self._looked_ms = now_ms
         self.refused = 0  # Late or second results.
         self.ahead_ms = 0  # The wall clock, of the steady one; the dispatcher writes it.
@@ -126,14 +126,14 @@ class Leases:
                     self._claims.keep(held.lease, claim)
         for partition in partitions - before:
             self._settled_ms[partition] = now_ms + _ms(limits.RESTART_GRACE_S)
-        self.others.taken(partitions)
+        self.peers.taken(partitions)
         self.holdings.partitions = partitions
         self.holdings.redivide()
         self.announce(out)
 
     def heard(self, message: Message, out: StepEffects, now_ms: int) -> None:
         """Somebody told of their workers: leases that wait for one of them follow it."""
-        for info in self.others.heard(message):
+        for info in self.peers.apply(message):
             link = self.links.get(info.worker)
             if link is not None and gives_way(link.info, info):
                 reason = f"it has connected to {info.dispatcher}"
@@ -184,7 +184,7 @@ class Leases:
             else:
                 drop.append(lease)
         self._claims.replace(name, client, claimed, claim_ends_ms)
-        self.others.is_here(name)
+        self.peers.is_here(name)
         previous = self.links.pop(name, None)
         if previous is not None:
             for lease, held in previous.holds.items():
@@ -339,7 +339,7 @@ class Leases:
     def _send_on(self, held: Held, out: StepEffects) -> bool:
         """Let the lease follow its worker to another dispatcher."""
         worker, job = held.placed.worker, held.placed.job
-        partition = self.others.partition_for(worker, job.job_id, held.placed.owner)
+        partition = self.peers.partition_for(worker, job.job_id, held.placed.owner)
         if worker in self.links or partition is None:
             return False
         self._forget(held, out)

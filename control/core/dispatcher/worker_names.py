@@ -127,14 +127,14 @@ class Admissions:
     def _incumbent(self, worker: str) -> WorkerUp | None:
         """Who has the name: a worker here, or at another dispatcher."""
         link = self._leases.links.get(worker)
-        return self._leases.others.worker(worker) if link is None else link.info
+        return self._leases.peers.worker(worker) if link is None else link.info
 
     def _is_free(self, incumbent: WorkerUp, instance: str, *, quiet: bool = False) -> bool:
         if instance and instance == incumbent.instance:
             return True  # The same process, by another connection.
         if incumbent.dispatcher == self._leases.name:
             return quiet
-        return self._leases.others.is_quiet(incumbent)
+        return self._leases.peers.is_quiet(incumbent)
 
 
 def _foreign(worker: str) -> str:

@@ -1,109 +1,220 @@
-"""Decides which news of workers counts: each is with one dispatcher, each partition has one owner.
+"""Decides at which dispatcher each worker is, and which dispatcher owns each partition.
 
-A dispatcher that was taken for dead may still speak, late and of the past; one that is dead says
-nothing at all. So a worker is where its newest connection is, only who has it may say that it is
-gone, and a dispatcher whose last partition others have announced is gone with its workers.
+Each dispatcher publishes what it has, in order; between dispatchers there is no order. So each has
+a claim of its own on a worker, and the state follows from all claims, whichever came first. A
+worker is where its newest connection is; when that claim is taken back, the next one counts. Who
+announced a partition last owns it. A dispatcher that was taken for dead may still speak, and one
+that is dead says nothing at all: once others have announced all of its partitions, its claims on
+workers do not count.
 """
 
+from collections import defaultdict
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import msgspec
 
-from control.model.bus.messages import DispatcherUp, WorkerUp
+from control.model import limits
+from control.model.bus.messages import DispatcherUp, Message, WorkerDown, WorkerQuiet, WorkerUp
 
 
-class Changes(NamedTuple):
-    """Workers that came or are other than before, and those that are gone."""
+class WorkerChanges(NamedTuple):
+    """Workers that came, moved, or changed, with what they hold if that was reported; and gone."""
 
     came: list[WorkerUp]
     gone: list[WorkerUp]
 
 
-class Roster:
-    """All workers, as their dispatchers tell of them."""
+class _Claim(msgspec.Struct):
+    """What one dispatcher says of a worker."""
 
-    def __init__(self) -> None:
-        self.workers: dict[str, WorkerUp] = {}  # Without what they hold, which is old soon.
-        # Of other dispatchers, with an older connection: clocks differ, so it may be the true one.
-        self._aside: dict[str, WorkerUp] = {}
-        self._owners: dict[int, str] = {}  # Of each partition that was announced.
+    info: WorkerUp  # Without what it holds, which is old soon.
+    quiet_since_ms: int | None = None
 
-    def worker_up(self, info: WorkerUp) -> Changes:
-        """A worker connected or changed; old news of it changes nothing."""
-        changes = Changes([], [])
-        self._hear(info, changes)
+
+def reported(message: Message) -> tuple[WorkerUp, ...]:
+    """The workers that a dispatcher reports as its own. Others that it lists are foreign."""
+    if isinstance(message, WorkerUp):
+        return (message,)
+    if isinstance(message, DispatcherUp):
+        return tuple(info for info in message.workers if info.dispatcher == message.dispatcher)
+    return ()
+
+
+class WorkerRegistry:
+    """All workers and partitions, as the dispatchers announce them."""
+
+    def __init__(self, dispatchers_max: int = limits.DISPATCHERS_MAX) -> None:
+        """`dispatchers_max`: beyond it, dispatchers that serve no partition are forgotten."""
+        # Where each worker is. Of its slots, only those in partitions of its dispatcher.
+        self.workers: dict[str, WorkerUp] = {}
+        self._dispatchers_max = dispatchers_max
+        self._claims: defaultdict[str, dict[str, _Claim]] = defaultdict(dict)  # Worker, dispatcher.
+        self._announced: dict[str, frozenset[int]] = {}  # By dispatcher; the last word comes last.
+        self._owners: dict[int, str] = {}  # By partition.
+        self._serving: dict[str, tuple[int, ...]] = {}  # By dispatcher: what it owns, in order.
+
+    @property
+    def dispatchers(self) -> int:
+        """How many are known."""
+        return len(self._announced)
+
+    def apply(self, message: Message) -> WorkerChanges:
+        """Take in a message of any kind."""
+        match message:
+            case WorkerUp():
+                return self.worker_up(message)
+            case WorkerDown(worker=worker, dispatcher=dispatcher):
+                return self.worker_down(worker, dispatcher)
+            case DispatcherUp():
+                return self.dispatcher_up(message)
+            case WorkerQuiet():
+                self.worker_quiet(message)
+        return WorkerChanges([], [])
+
+    def worker_up(self, info: WorkerUp) -> WorkerChanges:
+        """A worker connected or changed; an older connection changes nothing."""
+        changes = WorkerChanges([], [])
+        self._claim(info)
+        self._refresh(info.worker, changes, info)
         return changes
 
-    def worker_down(self, name: str, dispatcher: str) -> Changes:
-        """A dispatcher says that a worker is gone."""
-        changes = Changes([], [])
-        self._lose(name, dispatcher, changes)
+    def worker_down(self, worker: str, dispatcher: str) -> WorkerChanges:
+        """A dispatcher takes its claim on a worker back."""
+        changes = WorkerChanges([], [])
+        self._retract(worker, dispatcher)
+        self._refresh(worker, changes)
         return changes
 
-    def dispatcher_up(self, message: DispatcherUp) -> Changes:
-        """A dispatcher said all it has: replaces what it had said, and nothing else."""
-        changes = Changes([], [])
-        here = {info.worker for info in message.workers}
-        for name in self._names_of(message.dispatcher) - here:
-            self._lose(name, message.dispatcher, changes)
-        for former in self._own(message.dispatcher, message.partitions):
-            if former in self._owners.values():
-                for info in self.workers.values():
-                    if info.dispatcher == former:  # Fewer of its slots can be used.
-                        changes.came.append(self._keep(info))
-            else:
-                for name in self._names_of(former):
-                    self._lose(name, former, changes)
-        for info in message.workers:
-            self._hear(info, changes)
+    def dispatcher_up(self, message: DispatcherUp) -> WorkerChanges:
+        """A dispatcher announced all it has: replaces its former claims, and no others."""
+        changes, reports = WorkerChanges([], []), reported(message)
+        listed = {info.worker for info in reports}
+        concerned = [name for name in self._claimed_by(message.dispatcher) if name not in listed]
+        for worker in concerned:
+            self._retract(worker, message.dispatcher)
+        if self._own(message.dispatcher, message.partitions):
+            concerned += self._claims
+        concerned += self._forget_dispatchers()
+        for info in reports:
+            self._claim(info)
+        for worker in dict.fromkeys(concerned):
+            if worker not in listed:
+                self._refresh(worker, changes)
+        for info in reports:
+            self._refresh(info.worker, changes, info)
         return changes
 
-    def drain(self, name: str) -> None:
-        """This worker takes nothing new, whatever else changes until it is told of again."""
-        info = self.workers.get(name)
+    def worker_quiet(self, message: WorkerQuiet) -> bool:
+        """A worker says nothing to a dispatcher, or speaks again. False: it is not there."""
+        claim = self._claims_on(message.worker).get(message.dispatcher)
+        if claim is not None:
+            claim.quiet_since_ms = message.since_ms
+        info = self.workers.get(message.worker)
+        return info is not None and info.dispatcher == message.dispatcher
+
+    def own(self, dispatcher: str, partitions: Iterable[int]) -> None:
+        """A dispatcher has just these partitions now; of its workers nothing is said."""
+        if self._own(dispatcher, partitions):
+            for worker in list(self._claims):
+                self._refresh(worker, WorkerChanges([], []))
+
+    def drain(self, worker: str) -> None:
+        """This worker takes nothing new, until its dispatcher reports it again."""
+        info = self.workers.get(worker)
         if info is not None:
-            self.workers[name] = msgspec.structs.replace(info, draining=True)
+            claim = self._claims[worker][info.dispatcher]
+            claim.info = msgspec.structs.replace(claim.info, draining=True)
+            self.workers[worker] = msgspec.structs.replace(info, draining=True)
 
-    def _hear(self, info: WorkerUp, changes: Changes) -> None:
-        known = self.workers.get(info.worker)
-        if (
-            known is not None
-            and known.dispatcher != info.dispatcher
-            and known.connected_ms > info.connected_ms
-        ):
-            self._aside[info.worker] = msgspec.structs.replace(info, holds=())
+    def forget(self, worker: str) -> None:
+        """What was reported of a worker of this name is of the past."""
+        self._claims.pop(worker, None)
+        self.workers.pop(worker, None)
+
+    def quiet_since_ms(self, worker: str) -> int | None:
+        """Since when a worker says nothing; None: it speaks, or is nowhere."""
+        info = self.workers.get(worker)
+        return None if info is None else self._claims[worker][info.dispatcher].quiet_since_ms
+
+    def partitions_of(self, dispatcher: str) -> tuple[int, ...]:
+        """The partitions that a dispatcher owns, in order."""
+        return self._serving.get(dispatcher, ())
+
+    def _claim(self, info: WorkerUp) -> None:
+        claims = self._claims[info.worker]
+        before = claims.get(info.dispatcher)
+        claim = claims[info.dispatcher] = _Claim(msgspec.structs.replace(info, holds=()))
+        if before is not None and before.info.connected_ms == info.connected_ms:
+            claim.quiet_since_ms = before.quiet_since_ms
+
+    def _retract(self, worker: str, dispatcher: str) -> None:
+        claims = self._claims_on(worker)
+        claims.pop(dispatcher, None)
+        if not claims:
+            self._claims.pop(worker, None)
+
+    def _claims_on(self, worker: str) -> dict[str, _Claim]:
+        return self._claims.get(worker, {})
+
+    def _refresh(self, worker: str, changes: WorkerChanges, report: WorkerUp | None = None) -> None:
+        """Choose among the claims on a worker. `report`: what has just been said of it."""
+        before = self.workers.pop(worker, None)
+        claims = [each.info for each in self._claims_on(worker).values()]
+        info = max(filter(self._counts, claims), key=self._rank, default=None)
+        if info is None:
+            if before is not None:
+                changes.gone.append(before)
             return
-        self._aside.pop(info.worker, None)
-        kept = self._keep(info)
-        changes.came.append(msgspec.structs.replace(kept, holds=info.holds))
-
-    def _lose(self, name: str, dispatcher: str, changes: Changes) -> None:
-        known, aside = self.workers.get(name), self._aside.get(name)
-        if aside is not None and aside.dispatcher == dispatcher:
-            del self._aside[name]
-        elif known is not None and known.dispatcher == dispatcher:
-            del self.workers[name]
-            if aside is None:
-                changes.gone.append(known)
-            else:
-                changes.came.append(self._keep(self._aside.pop(name)))
-
-    def _keep(self, info: WorkerUp) -> WorkerUp:
-        """Remember a worker, with those slots only that are in partitions of its dispatcher."""
         owned = [
-            p for p in info.partitions if self._owners.get(p, info.dispatcher) == info.dispatcher
+            at for at in info.partitions if self._owners.get(at, info.dispatcher) == info.dispatcher
         ]
-        kept = msgspec.structs.replace(info, partitions=tuple(owned), holds=())
-        self.workers[info.worker] = kept
-        return kept
+        now = self.workers[worker] = msgspec.structs.replace(info, partitions=tuple(owned))
+        if report is not None and report.dispatcher == info.dispatcher:
+            changes.came.append(msgspec.structs.replace(now, holds=report.holds))
+        elif now != before:
+            changes.came.append(now)
 
-    def _names_of(self, dispatcher: str) -> set[str]:
-        said = [*self.workers.values(), *self._aside.values()]
-        return {info.worker for info in said if info.dispatcher == dispatcher}
+    def _counts(self, info: WorkerUp) -> bool:
+        """Whether its dispatcher lives, as far as is known: others have not taken all it had."""
+        dispatcher = info.dispatcher
+        return dispatcher in self._serving or not self._announced.get(dispatcher)
 
-    def _own(self, dispatcher: str, partitions: tuple[int, ...]) -> set[str]:
-        """Note whose partitions these are now; gives who had some of them."""
-        former = {self._owners.get(partition, dispatcher) for partition in partitions}
-        kept = {p: owner for p, owner in self._owners.items() if owner != dispatcher}
-        self._owners = kept | dict.fromkeys(partitions, dispatcher)
-        return former - {dispatcher}
+    def _rank(self, info: WorkerUp) -> tuple[bool, int, str]:
+        # Nothing can be placed where there is no partition. The name: all readers choose alike.
+        return info.dispatcher in self._serving, info.connected_ms, info.dispatcher
+
+    def _claimed_by(self, dispatcher: str) -> list[str]:
+        """The workers on which a dispatcher has a claim."""
+        return [worker for worker, claims in self._claims.items() if dispatcher in claims]
+
+    def _own(self, dispatcher: str, partitions: Iterable[int]) -> bool:
+        """Note what a dispatcher announced last. True: slots of any worker may count or not now."""
+        before, own = self._announced.pop(dispatcher, None), frozenset(partitions)
+        self._announced[dispatcher] = own
+        if before == own and len(self.partitions_of(dispatcher)) == len(own):
+            return False  # It had them all, and has them still.
+        self._owners = {at: name for name, each in self._announced.items() for at in each}
+        serving: defaultdict[str, list[int]] = defaultdict(list)
+        for at in sorted(self._owners):
+            serving[self._owners[at]].append(at)
+        self._serving = {name: tuple(owned) for name, owned in serving.items()}
+        return True
+
+    def _forget_dispatchers(self) -> list[str]:
+        """Of those that serve nothing, forget the ones whose last announcement is oldest.
+
+        Gives the workers on which they had claims.
+        """
+        excess = len(self._announced) - self._dispatchers_max
+        if excess <= 0:
+            return []
+        concerned: list[str] = []
+        idle = [name for name in self._announced if name not in self._serving]
+        for dispatcher in idle[:excess]:
+            del self._announced[dispatcher]
+            claimed = self._claimed_by(dispatcher)
+            concerned += claimed
+            for worker in claimed:
+                self._retract(worker, dispatcher)
+        return concerned

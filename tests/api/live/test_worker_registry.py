@@ -124,3 +124,13 @@ def test_a_job_that_came_back_is_nobodys_in_whichever_order_it_is_told() -> None
     late.ready(back)
     _place(late, "w1", 1)
     assert _running(late) == []
+
+
+def test_a_worker_that_fell_silent_and_moved_is_silent_no_more() -> None:
+    """Its new dispatcher hears it, and has no reason to say so."""
+    crew = _crew()
+    crew.quiet(WorkerQuiet(worker="w1", dispatcher=WORKER.dispatcher, since_ms=NOW_MS))
+    assert [each.id for each in crew.workers() if each.silent_since] == ["w1"]
+    moved = replace(WORKER, worker="w1", dispatcher="d2", connected_ms=WORKER.connected_ms + 1)
+    crew.worker_up(moved)
+    assert [each.id for each in crew.workers() if each.silent_since] == []
