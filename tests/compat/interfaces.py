@@ -1,6 +1,7 @@
 """Prints what others see of the version that executes it, as JSON: part, name, what it is.
 
-`python interfaces.py WIRE FACTS`, with the modules of the worker protocol and of the facts' file.
+`python interfaces.py WIRE FACTS MIGRATIONS`, with the modules of the worker protocol, the facts'
+file, and the state's schema.
 """
 
 import enum
@@ -22,7 +23,6 @@ from control.bus import asyncapi
 from control.cli import main as tpctl
 from control.model import config, names
 from control.model.kinds import installed_kinds
-from store.migrations import migrate
 from workers import cli as tpworker
 from workers import config as worker_config
 
@@ -113,10 +113,10 @@ def kinds() -> Iterator[tuple[str, str]]:
             yield f"{name} {version}", f"{kind.summary} {shape(kind.params)}"
 
 
-def state() -> Iterator[tuple[str, str]]:
+def state(migrations: ModuleType) -> Iterator[tuple[str, str]]:
     """Tables and indexes of a new state database."""
     conn = sqlite3.connect(":memory:", isolation_level=None)
-    migrate(conn)
+    migrations.migrate(conn)
     yield from conn.execute(
         "SELECT type || ' ' || name, coalesce(sql, '') FROM sqlite_schema ORDER BY name"
     )
@@ -138,7 +138,7 @@ def facts(file: ModuleType) -> Iterator[tuple[str, str]]:
         conn.close()
 
 
-def everything(wire: str, file: str) -> Mapping[str, Mapping[str, str]]:
+def everything(wire: str, file: str, migrations: str) -> Mapping[str, Mapping[str, str]]:
     """All parts."""
     return {
         "commands": dict([*helps(tpctl.app, "tpctl"), *helps(tpworker.app, "tpworker")]),
@@ -146,7 +146,7 @@ def everything(wire: str, file: str) -> Mapping[str, Mapping[str, str]]:
         "names": dict(words()),
         "settings": dict(settings()),
         "kinds": dict(kinds()),
-        "state": dict(state()),
+        "state": dict(state(importlib.import_module(migrations))),
         "facts": dict(facts(importlib.import_module(file))),
         "asyncapi": {"document": asyncapi.as_text()},
     }

@@ -15,7 +15,9 @@ Parts = dict[str, dict[str, str]]
 
 def parts_of(version: Version) -> Parts:
     script = Path(interfaces.__file__)
-    return msgspec.json.decode(version.python(str(script), version.wire, version.facts), type=Parts)
+    return msgspec.json.decode(
+        version.python(str(script), version.wire, version.facts, version.migrations), type=Parts
+    )
 
 
 @pytest.fixture(scope="module")

@@ -30,11 +30,12 @@ class Absent(Exception):
 
 @dataclass(frozen=True)
 class Version:
-    """A tree of our packages. `wire`, `facts`: the modules with the frames and the facts' file."""
+    """A tree of our packages, and its modules with the frames, the facts' file, and the schema."""
 
     tree: Path
     wire: str
     facts: str
+    migrations: str
 
     @property
     def environ(self) -> Mapping[str, str]:
@@ -63,7 +64,12 @@ class Version:
         return done.stdout
 
 
-NEW: Final = Version(tree=ROOT, wire="control.model.worker.wire", facts="store.facts.file")
+NEW: Final = Version(
+    tree=ROOT,
+    wire="control.model.worker.wire",
+    facts="store.facts.file",
+    migrations="store.database.migrations",
+)
 
 
 def as_meant(text: str) -> str:
@@ -79,7 +85,12 @@ def version_before(directory: Path) -> Version:
     with tarfile.open(fileobj=io.BytesIO(_archive())) as archive:
         archive.extractall(tree, filter="data")
     _describe(tree)
-    version = Version(tree=tree, wire="control.model.wire", facts="store.facts_file")
+    version = Version(
+        tree=tree,
+        wire="control.model.wire",
+        facts="store.facts_file",
+        migrations="store.migrations",
+    )
     code = f"import {', '.join(PACKAGES)}\nprint({', '.join(f'{p}.__file__' for p in PACKAGES)})"
     files = version.python("-c", code).split()
     assert files == [str(tree / package / "__init__.py") for package in PACKAGES]
