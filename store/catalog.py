@@ -10,6 +10,7 @@ import msgspec
 from control.model import limits
 from control.model.api.views import HookView, PipelineView
 from control.model.errors import Conflict, NotFound
+from control.model.numbers import RunId
 from control.model.pipelines import Pipeline
 from control.model.raw import NULL
 from control.model.times import to_rfc3339
@@ -196,7 +197,7 @@ def recall(
 
 
 def remember(
-    conn: sqlite3.Connection, client_id: str, key: str, digest: bytes, *, run_id: int, now_ms: int
+    conn: sqlite3.Connection, client_id: str, key: str, digest: bytes, *, run_id: RunId, now_ms: int
 ) -> None:
     """Keep which (first) run a key made."""
     conn.execute(_SQL["remember"], (client_id, key, digest, run_id, now_ms))

@@ -3,6 +3,7 @@
 import sqlite3
 from typing import NamedTuple
 
+from control.model.numbers import JobId, RunId
 from control.model.states import State
 from store.queries import Statements
 
@@ -12,8 +13,8 @@ _SQL = Statements("children")
 class ChildLink(NamedTuple):
     """A child run, and the attempt at a job that waits for its end, since `started_ms`."""
 
-    run_id: int
-    job_id: int
+    run_id: RunId
+    job_id: JobId
     attempt: int
     started_ms: int
 
@@ -24,7 +25,7 @@ class Child(NamedTuple):
     `ending`: it was cancelled or timed out, and its clean-up jobs run.
     """
 
-    run_id: int
+    run_id: RunId
     attempt: int
     state: State
     ending: bool
@@ -39,24 +40,24 @@ def insert(
     conn.execute(_SQL["insert"], (*link, waits, deadline_ms))
 
 
-def of_job(conn: sqlite3.Connection, job_id: int) -> Child | None:
+def of_job(conn: sqlite3.Connection, job_id: JobId) -> Child | None:
     """The last run that was started for a job, unless it was deleted."""
     row = conn.execute(_SQL["of_job"], (job_id,)).fetchone()
     return None if row is None else Child(row[0], row[1], State(row[2]), bool(row[3]), *row[4:])
 
 
-def waited_for(conn: sqlite3.Connection, job_id: int, attempt: int) -> list[ChildLink]:
+def waited_for(conn: sqlite3.Connection, job_id: JobId, attempt: int) -> list[ChildLink]:
     """The runs whose end attempts at a job wait for, up to this attempt."""
     return [ChildLink(*row) for row in conn.execute(_SQL["waited_for"], (job_id, attempt))]
 
 
-def parent(conn: sqlite3.Connection, run_id: int) -> tuple[ChildLink, bool] | None:
+def parent(conn: sqlite3.Connection, run_id: RunId) -> tuple[ChildLink, bool] | None:
     """Which attempt waits for the end of this run; True: its job's next one waits, to retry it."""
     row = conn.execute(_SQL["parent"], (run_id,)).fetchone()
     return None if row is None else (ChildLink(*row[:4]), bool(row[4]))
 
 
-def retry_later(conn: sqlite3.Connection, run_id: int) -> None:
+def retry_later(conn: sqlite3.Connection, run_id: RunId) -> None:
     """The next attempt at a run's job waits until it has ended."""
     conn.execute(_SQL["retry_later"], (run_id,))
 
@@ -69,12 +70,12 @@ def take(
     conn.execute(_SQL["take"], values)
 
 
-def answered(conn: sqlite3.Connection, run_id: int) -> None:
+def answered(conn: sqlite3.Connection, run_id: RunId) -> None:
     """The end of its attempt is published: nothing waits for the end of this run any more."""
     conn.execute(_SQL["answered"], (run_id,))
 
 
-def forget_deadline(conn: sqlite3.Connection, run_id: int) -> None:
+def forget_deadline(conn: sqlite3.Connection, run_id: RunId) -> None:
     """Its attempt has a successor, which has a time-out of its own."""
     conn.execute(_SQL["forget_deadline"], (run_id,))
 
@@ -89,6 +90,6 @@ def unstopped(conn: sqlite3.Connection, limit: int) -> list[ChildLink]:
     return [ChildLink(*row) for row in conn.execute(_SQL["unstopped"], (limit,))]
 
 
-def names(conn: sqlite3.Connection, run_id: int) -> list[str]:
+def names(conn: sqlite3.Connection, run_id: RunId) -> list[str]:
     """The pipelines whose runs are jobs of each other, from the first one down to this run's."""
     return [row[0] for row in conn.execute(_SQL["names"], (run_id,))]

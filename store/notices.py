@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from control.model.numbers import RunId
 from store.queries import Statements
 
 _SQL = Statements("notices")
@@ -14,7 +15,7 @@ _SQL = Statements("notices")
 class Pending(NamedTuple):
     """A run that has ended, an entry of its pipeline's `notify`, by index, and when it ended."""
 
-    run_id: int
+    run_id: RunId
     entry: int
     ended_ms: int
 

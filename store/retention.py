@@ -5,6 +5,7 @@ import sqlite3
 import msgspec
 
 from control.model.errors import Conflict, NotFound
+from control.model.numbers import RunId
 from control.model.states import FINAL
 from store.queries import Statements
 from store.views import first_run_since
@@ -15,12 +16,12 @@ _SQL = Statements("views")
 class Removed(msgspec.Struct, frozen=True, kw_only=True):
     """A run that is gone, and the ids its jobs had: their logs are elsewhere."""
 
-    run_id: int
+    run_id: RunId
     first_job_id: int
     job_count: int
 
 
-def delete_run(conn: sqlite3.Connection, run_id: int) -> Removed:
+def delete_run(conn: sqlite3.Connection, run_id: RunId) -> Removed:
     """Remove a run that has ended, with everything of it; raises `NotFound` or `Conflict`."""
     row = conn.execute(_SQL["job_range"], (run_id,)).fetchone()
     if row is None:
@@ -45,7 +46,7 @@ def prune(conn: sqlite3.Connection, before_ms: int, limit: int) -> list[Removed]
     return removed
 
 
-def _remove(conn: sqlite3.Connection, run_id: int, first: int, count: int) -> Removed:
+def _remove(conn: sqlite3.Connection, run_id: RunId, first: int, count: int) -> Removed:
     jobs = (first, first + count - 1)
     revision, root = conn.execute(_SQL["revision_of"], (run_id,)).fetchone()
     for statement in ("delete_outputs", "delete_attempts", "delete_jobs"):

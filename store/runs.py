@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
+from control.model.numbers import JobId, RunId
 from control.model.state_rows import AttemptRow, JobRow, NewRun, RunRow
 from store.queries import Statements
 
@@ -22,10 +23,10 @@ _RUNS = msgspec.json.Decoder(list[RunRow])
 _NULL = b"null"
 
 
-def next_ids(conn: sqlite3.Connection) -> tuple[int, int]:
+def next_ids(conn: sqlite3.Connection) -> tuple[RunId, JobId]:
     """The next free run id and job id; ids are never used twice, also after deletions."""
     runs, jobs = conn.execute(_SQL["sequences"]).fetchone()
-    return runs + 1, jobs + 1
+    return RunId(runs + 1), JobId(jobs + 1)
 
 
 def insert(conn: sqlite3.Connection, runs: Sequence[tuple[NewRun, RunRow]]) -> None:
@@ -68,7 +69,7 @@ def insert(conn: sqlite3.Connection, runs: Sequence[tuple[NewRun, RunRow]]) -> N
     )
 
 
-def load(conn: sqlite3.Connection, run_ids: Iterable[int]) -> list[RunRow]:
+def load(conn: sqlite3.Connection, run_ids: Iterable[RunId]) -> list[RunRow]:
     """The runs that exist among these, with all their jobs by index."""
     wanted = msgspec.json.encode(list(run_ids)).decode()
     found: str = conn.execute(_SQL["load"], (wanted,)).fetchone()[0]
@@ -131,7 +132,7 @@ def insert_outputs(conn: sqlite3.Connection, outputs: Sequence[tuple[int, str]])
     _INSERT_OUTPUTS.run(conn, outputs)
 
 
-def outputs(conn: sqlite3.Connection, job_ids: Collection[int]) -> dict[int, bytes]:
+def outputs(conn: sqlite3.Connection, job_ids: Collection[JobId]) -> dict[JobId, bytes]:
     """The outputs of those of these jobs that have one, as JSON."""
     if not job_ids:
         return {}
@@ -139,13 +140,13 @@ def outputs(conn: sqlite3.Connection, job_ids: Collection[int]) -> dict[int, byt
     return {job: text.encode() for job, text in conn.execute(_SQL["outputs"], (wanted,))}
 
 
-def output_sizes(conn: sqlite3.Connection, job_ids: Collection[int]) -> dict[int, int]:
+def output_sizes(conn: sqlite3.Connection, job_ids: Collection[JobId]) -> dict[JobId, int]:
     """The bytes of each output of these jobs, without reading one."""
     wanted = msgspec.json.encode(list(job_ids)).decode()
     return dict(conn.execute(_SQL["output_sizes"], (wanted,)))
 
 
-def inputs(conn: sqlite3.Connection, run_ids: Collection[int]) -> dict[int, bytes]:
+def inputs(conn: sqlite3.Connection, run_ids: Collection[RunId]) -> dict[RunId, bytes]:
     """The inputs of those of these runs that have one, as JSON."""
     wanted = msgspec.json.encode(list(run_ids)).decode()
     return {run: text.encode() for run, text in conn.execute(_SQL["inputs"], (wanted,))}
@@ -209,7 +210,7 @@ def ended_attempts(conn: sqlite3.Connection, jobs: Sequence[int]) -> dict[int, i
     return dict(conn.execute(_SQL["ended_attempts"], (ids,)).fetchall())
 
 
-def run_of_job(conn: sqlite3.Connection, job_id: int) -> int | None:
+def run_of_job(conn: sqlite3.Connection, job_id: JobId) -> RunId | None:
     """The run a job belongs to; None when there is no such job."""
     row = conn.execute(_SQL["run_of_job"], (job_id,)).fetchone()
     return None if row is None else row[0]
@@ -221,12 +222,12 @@ def next_timer_ms(conn: sqlite3.Connection) -> int | None:
     return at_ms
 
 
-def open_after(conn: sqlite3.Connection, run_id: int, limit: int) -> list[int]:
+def open_after(conn: sqlite3.Connection, run_id: RunId, limit: int) -> list[RunId]:
     """The first runs with larger ids that have not ended, in order."""
     return [row[0] for row in conn.execute(_SQL["open_after"], (run_id, limit))]
 
 
-def timers_due(conn: sqlite3.Connection, now_ms: int, limit: int) -> list[int]:
+def timers_due(conn: sqlite3.Connection, now_ms: int, limit: int) -> list[RunId]:
     """Runs with a deadline or a retry that has come."""
     return [row[0] for row in conn.execute(_SQL["timers_due"], (now_ms, limit))]
 
@@ -237,7 +238,7 @@ def author(conn: sqlite3.Connection, revision_id: int) -> str | None:
     return None if row is None else row[0]
 
 
-def is_ending(conn: sqlite3.Connection, run_id: int) -> bool:
+def is_ending(conn: sqlite3.Connection, run_id: RunId) -> bool:
     """Whether a run was broken off, and waits for its clean-up jobs."""
     return bool(conn.execute(_SQL["ending"], (run_id,)).fetchone()[0])
 

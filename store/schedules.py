@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from control.model.errors import NotFound
+from control.model.numbers import RunId
 from control.model.pipelines import ScheduleSpec
 from control.model.state_rows import Active, ClientStanding, PlannedRun
 from control.model.states import Role
@@ -230,15 +231,15 @@ def remove(conn: sqlite3.Connection, schedule_id: int, nominals_ms: Sequence[int
 
 def active_runs(conn: sqlite3.Connection, schedule_id: int) -> Active:
     """The runs of a schedule that have not ended."""
-    planned: list[int] = []
-    asked: list[int] = []
-    backfill: list[int] = []
+    planned: list[RunId] = []
+    asked: list[RunId] = []
+    backfill: list[RunId] = []
     for run_id, by_hand, of_backfill in conn.execute(_SQL["active_runs"], (schedule_id,)):
         (asked if by_hand else backfill if of_backfill else planned).append(run_id)
     return Active(planned=tuple(planned), asked=tuple(asked), backfill=tuple(backfill))
 
 
-def note_backfill(conn: sqlite3.Connection, run_id: int) -> None:
+def note_backfill(conn: sqlite3.Connection, run_id: RunId) -> None:
     """This run was asked for by a backfill."""
     conn.execute(_SQL["backfill_run"], (run_id,))
 

@@ -13,6 +13,7 @@ import msgspec
 from control.model import limits
 from control.model.api.views import AttemptView, JobView, RunView, StageView
 from control.model.errors import NotFound
+from control.model.numbers import JobId, RunId
 from control.model.raw import NULL
 from control.model.states import Outcome, State, Trigger
 from control.model.times import to_rfc3339, to_rfc3339_or_none
@@ -68,12 +69,12 @@ class Views:
                 return found, found[-1].id
         return found, following
 
-    def runs_among(self, conn: sqlite3.Connection, run_ids: Collection[int]) -> list[RunView]:
+    def runs_among(self, conn: sqlite3.Connection, run_ids: Collection[RunId]) -> list[RunView]:
         """Those of these runs that exist, newest first."""
         sql = f"{_SQL['run_columns']} {_SQL['runs_among']}"
         return [self._run(conn, row) for row in conn.execute(sql, (_json(run_ids),))]
 
-    def run(self, conn: sqlite3.Connection, run_id: int) -> RunView:
+    def run(self, conn: sqlite3.Connection, run_id: RunId) -> RunView:
         """One run; raises `NotFound`."""
         row = conn.execute(f"{_SQL['run_columns']} {_SQL['run']}", (run_id,)).fetchone()
         if row is None:
@@ -81,7 +82,7 @@ class Views:
         return self._run(conn, row)
 
     def jobs(
-        self, conn: sqlite3.Connection, run_id: int, *, after: int, limit: int
+        self, conn: sqlite3.Connection, run_id: RunId, *, after: int, limit: int
     ) -> tuple[list[JobView], int | None]:
         """A run's jobs in the order of its definition, and after which id the next page begins."""
         found: list[JobView] = []
@@ -94,7 +95,7 @@ class Views:
         return found, None
 
     def open_jobs(
-        self, conn: sqlite3.Connection, run_ids: Collection[int]
+        self, conn: sqlite3.Connection, run_ids: Collection[RunId]
     ) -> dict[int, list[OpenJob]]:
         """Of each of these runs, the jobs that have not ended."""
         found: dict[int, list[OpenJob]] = {run_id: [] for run_id in run_ids}
@@ -108,19 +109,19 @@ class Views:
         """What never changes of a revision that exists."""
         return self._outlines.get(conn, revision_id)
 
-    def jobs_among(self, conn: sqlite3.Connection, job_ids: Collection[int]) -> list[JobView]:
+    def jobs_among(self, conn: sqlite3.Connection, job_ids: Collection[JobId]) -> list[JobView]:
         """Those of these jobs that exist, without their outputs."""
         rows = conn.execute(_SQL["jobs_among"], (_json(job_ids),))
         return [self._job(conn, row) for row in rows]
 
-    def job(self, conn: sqlite3.Connection, job_id: int) -> JobView:
+    def job(self, conn: sqlite3.Connection, job_id: JobId) -> JobView:
         """One job with its earlier attempts; raises `NotFound`."""
         row = conn.execute(_SQL["job"], (job_id,)).fetchone()
         if row is None:
             raise _no_job(job_id)
         return self._job(conn, row, _attempts(conn, job_id))
 
-    def links(self, conn: sqlite3.Connection, job_id: int) -> Links:
+    def links(self, conn: sqlite3.Connection, job_id: JobId) -> Links:
         """What a job waits for, and in which state that is; raises `NotFound`."""
         row = conn.execute(_SQL["job_states"], (job_id,)).fetchone()
         if row is None:
@@ -196,7 +197,7 @@ class Views:
         )
 
 
-def client_of_run(conn: sqlite3.Connection, run_id: int) -> str:
+def client_of_run(conn: sqlite3.Connection, run_id: RunId) -> str:
     """Whose run it is; raises `NotFound`."""
     row = conn.execute(_SQL["run_client"], (run_id,)).fetchone()
     if row is None:
@@ -204,7 +205,7 @@ def client_of_run(conn: sqlite3.Connection, run_id: int) -> str:
     return str(row[0])
 
 
-def client_of_job(conn: sqlite3.Connection, job_id: int) -> str:
+def client_of_job(conn: sqlite3.Connection, job_id: JobId) -> str:
     """Whose job it is; raises `NotFound`."""
     row = conn.execute(_SQL["job_client"], (job_id,)).fetchone()
     if row is None:
@@ -222,7 +223,7 @@ def waiting_jobs(conn: sqlite3.Connection) -> int:
     return int(conn.execute(_SQL["waiting_jobs"]).fetchone()[0])
 
 
-def _attempts(conn: sqlite3.Connection, job_id: int) -> list[AttemptView]:
+def _attempts(conn: sqlite3.Connection, job_id: JobId) -> list[AttemptView]:
     return [
         AttemptView(
             attempt=attempt,
@@ -308,9 +309,9 @@ def _json(ids: Collection[int]) -> str:
     return msgspec.json.encode(list(ids)).decode()
 
 
-def _no_run(run_id: int) -> NotFound:
+def _no_run(run_id: RunId) -> NotFound:
     return NotFound(f"there is no run {run_id}")
 
 
-def _no_job(job_id: int) -> NotFound:
+def _no_job(job_id: JobId) -> NotFound:
     return NotFound(f"there is no job {job_id}")

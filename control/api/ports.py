@@ -23,6 +23,7 @@ from control.model.api.views import CheckView
 from control.model.clock import Clock
 from control.model.kinds import KindRegistry
 from control.model.names import Metric
+from control.model.numbers import JobId
 from control.transactions.run_transactions import Ledger
 from store.database.reader import Reader
 from store.database.writer import Offload, Writer
@@ -39,7 +40,7 @@ class Balancing(Protocol):
     def rules(self) -> Rules | None:
         """What it goes by; None: nobody has said so yet."""
 
-    async def waits(self, job_id: int) -> Waits | None:
+    async def waits(self, job_id: JobId) -> Waits | None:
         """Why a job waits at the balancer; None: it does not. Raises `BalancerSilent`."""
 
     async def queues(self, limit: int, client: str | None) -> Queues:
@@ -97,14 +98,14 @@ class Reports(Protocol):
 class AttemptLogs(Protocol):
     """The logs of attempts."""
 
-    def read(self, job_id: int, attempt: int) -> AsyncGenerator[bytes, None]:
+    def read(self, job_id: JobId, attempt: int) -> AsyncGenerator[bytes, None]:
         """What is there of an attempt's log."""
 
-    async def check(self, job_id: int, attempt: int) -> None:
+    async def check(self, job_id: JobId, attempt: int) -> None:
         """Raise `StoreFailed` where an attempt's log cannot be read."""
 
     def follow(
-        self, job_id: int, attempt: int, log_bytes: Callable[[], Awaitable[int | None]]
+        self, job_id: JobId, attempt: int, log_bytes: Callable[[], Awaitable[int | None]]
     ) -> AsyncGenerator[bytes, None]:
         """The log from its begin, until the attempt has ended and all of it has come.
 

@@ -27,6 +27,7 @@ from control.model.bus.messages import (
 from control.model.bus.records import Record
 from control.model.errors import BalancerSilent, Unavailable
 from control.model.names import Service, Topic
+from control.model.numbers import JobId
 from control.model.states import Outcome
 
 LOG = structlog.get_logger("api")
@@ -75,7 +76,7 @@ class BalancerElsewhere:
         key = (pipeline, name)
         return self._estimates.expected(key) if self._estimates.is_known(key) else None
 
-    async def waits(self, job_id: int) -> Waits | None:
+    async def waits(self, job_id: JobId) -> Waits | None:
         """Why a job waits; None: not at the balancer.
 
         Raises `BalancerSilent`, after a second at most.

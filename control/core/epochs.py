@@ -9,6 +9,7 @@ ever taken for something of another.
 from typing import Final
 
 from control.model.life import DatabasePosition, KnownAttempts
+from control.model.numbers import JobId
 
 IDS_EACH: Final = 1_000_000_000  # Run and job ids of an epoch; the first one begins at 1.
 _ATTEMPTS_EACH: Final = 1_000
@@ -81,7 +82,7 @@ def is_of_this_life(attempt: int, known: KnownAttempts | None) -> bool:
     return epoch <= 1 or attempt >= epoch * _ATTEMPTS_EACH or attempt in known.over
 
 
-def next_attempt(epoch: int, job_id: int, attempt: int) -> int:
+def next_attempt(epoch: int, job_id: JobId, attempt: int) -> int:
     """The number after `attempt`, of a job that is tried again after its end.
 
     A job of an earlier life may have had more attempts there than its backup knows of.

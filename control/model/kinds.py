@@ -18,6 +18,7 @@ import msgspec
 from control.model.display_text import clean
 from control.model.errors import ConfigError
 from control.model.names import KINDS_ENTRY_POINTS
+from control.model.numbers import JobId, RunId
 from control.model.surroundings.base import Surroundings
 from control.model.this import Subject, This, this_of, with_this
 from control.model.worker.settings import WorkerSettings
@@ -101,8 +102,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     def this(self) -> This:
         """What it knows of its run."""
         return this_of(
-            run_id=self.run_id,
-            job_id=self.job_id,
+            run_id=RunId(self.run_id),
+            job_id=JobId(self.job_id),
             attempt=self.attempt,
             job=self.name,
             client=self.client,

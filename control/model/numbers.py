@@ -4,14 +4,17 @@ Decoders refuse what is outside. So no reader has to ask whether a number from o
 fits into a column, an instant, or a list of partitions; what it stands for is still to be checked.
 """
 
-from typing import Annotated
+from typing import Annotated, NewType
 
 from msgspec import Meta
 
 from control.model import limits
 
 Count = Annotated[int, Meta(ge=0, le=limits.NUMBER_MAX)]
-Id = Count  # Of a run or a job.
+RunId = NewType("RunId", int)
+JobId = NewType("JobId", int)
+RunIdField = Annotated[RunId, Meta(ge=0, le=limits.NUMBER_MAX)]
+JobIdField = Annotated[JobId, Meta(ge=0, le=limits.NUMBER_MAX)]
 Attempt = Annotated[int, Meta(ge=0, le=2**31)]
 Instant = Annotated[int, Meta(ge=0, le=limits.TIME_MS_MAX)]  # UTC milliseconds.
 Partition = Annotated[int, Meta(ge=0, lt=limits.PARTITIONS_MAX)]

@@ -5,6 +5,7 @@ The mutable ones are one transaction's working copies: read, decided upon, writt
 
 import msgspec
 
+from control.model.numbers import JobId, RunId
 from control.model.raw import NULL
 from control.model.states import Outcome, Role, State
 
@@ -20,7 +21,7 @@ class ClientStanding(msgspec.Struct, frozen=True, kw_only=True):
 class JobRow(msgspec.Struct, array_like=True):
     """A job's state. What never changes (name, stage, kind) is in its revision, by `idx`."""
 
-    id: int
+    id: JobId
     idx: int
     state: State
     reason: str
@@ -43,7 +44,7 @@ class JobRow(msgspec.Struct, array_like=True):
 class RunRow(msgspec.Struct, array_like=True):
     """A run's state with its jobs and what its client may do now."""
 
-    id: int
+    id: RunId
     revision_id: int
     pipeline: str
     client: str
@@ -61,7 +62,7 @@ class RunRow(msgspec.Struct, array_like=True):
     schedule_id: int | None
     scheduled_for_ms: int | None
     depth: int
-    root_run_id: int  # The run whose triggers led to this one; its own id where none did.
+    root_run_id: RunId  # The run whose triggers led to this one; its own id where none did.
     # How it ends once its clean-up jobs have: "cancel" or "fail"; None: as its jobs do.
     ending: str | None
     jobs: list[JobRow]
@@ -81,13 +82,13 @@ class NewRun(msgspec.Struct, frozen=True, kw_only=True):
     schedule_id: int | None = None
     scheduled_for_ms: int | None = None
     depth: int = 0
-    root_run_id: int | None = None  # None: nothing triggered it.
+    root_run_id: RunId | None = None  # None: nothing triggered it.
 
 
 class AttemptRow(msgspec.Struct, frozen=True, kw_only=True):
     """An attempt that another one follows."""
 
-    job_id: int
+    job_id: JobId
     attempt: int
     outcome: Outcome
     worker: str | None
@@ -112,6 +113,6 @@ class PlannedRun(msgspec.Struct, frozen=True, kw_only=True):
 class Active(msgspec.Struct, frozen=True, kw_only=True):
     """The runs of a schedule that have not ended."""
 
-    planned: tuple[int, ...] = ()
-    asked: tuple[int, ...] = ()  # Started by hand.
-    backfill: tuple[int, ...] = ()
+    planned: tuple[RunId, ...] = ()
+    asked: tuple[RunId, ...] = ()  # Started by hand.
+    backfill: tuple[RunId, ...] = ()

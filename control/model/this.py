@@ -2,7 +2,7 @@
 
 import msgspec
 
-from control.model.numbers import Attempt, Count, Instant
+from control.model.numbers import Attempt, Count, Instant, JobId, RunId
 from control.model.times import to_rfc3339_or_none
 
 
@@ -29,8 +29,8 @@ class Subject(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class This(msgspec.Struct, frozen=True, kw_only=True):
     """`this` of docs/contract.md, "Templates"; times are RFC 3339. None: the gateway is older."""
 
-    run_id: int
-    job_id: int
+    run_id: RunId
+    job_id: JobId
     job: str
     pipeline: str | None
     revision: int | None
@@ -43,7 +43,7 @@ class This(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def this_of(
-    *, run_id: int, job_id: int, attempt: int, job: str, client: str | None, subject: Subject
+    *, run_id: RunId, job_id: JobId, attempt: int, job: str, client: str | None, subject: Subject
 ) -> This:
     """What an attempt knows of its run."""
     return This(

@@ -43,6 +43,7 @@ from control.model.bus.messages import (
 )
 from control.model.bus.records import Delivery, Record, receipts_of
 from control.model.names import Group, Service, Topic
+from control.model.numbers import JobId
 
 LOG = structlog.get_logger("balancer")
 _NONCE_BYTES: Final = 8  # Of each lease: 63 random bits are used.
@@ -110,7 +111,7 @@ class BalancerService:
         """What it goes by now."""
         return self._core.rules()
 
-    async def waits(self, job_id: int) -> Waits | None:
+    async def waits(self, job_id: JobId) -> Waits | None:
         """Why a job waits here; None when it does not."""
         await trio.lowlevel.checkpoint()
         return self._core.waits(job_id)

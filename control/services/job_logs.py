@@ -17,6 +17,7 @@ from control.model.bus.child_messages import ChildEnded
 from control.model.bus.messages import Finished, LogChunk, Message, Skipped
 from control.model.errors import StoreFailed
 from control.model.names import Topic
+from control.model.numbers import JobId
 from store.database.writer import Offload
 from store.log_files import Key, LogFiles
 from store.retention import Removed
@@ -64,19 +65,19 @@ class JobLogs:
             nursery.start_soon(self._take_in, results, self._end)
             task_status.started()
 
-    async def read(self, job_id: int, attempt: int) -> AsyncGenerator[bytes, None]:
+    async def read(self, job_id: JobId, attempt: int) -> AsyncGenerator[bytes, None]:
         """What there is of an attempt's log, in pieces."""
         at = 0
         while piece := await self._piece((job_id, attempt), at):
             at += len(piece)
             yield piece
 
-    async def check(self, job_id: int, attempt: int) -> None:
+    async def check(self, job_id: JobId, attempt: int) -> None:
         """Raise `StoreFailed` where an attempt's log cannot be read."""
         await self._read(lambda: self._files.require_readable((job_id, attempt)))
 
     async def follow(
-        self, job_id: int, attempt: int, log_bytes: Callable[[], Awaitable[int | None]]
+        self, job_id: JobId, attempt: int, log_bytes: Callable[[], Awaitable[int | None]]
     ) -> AsyncGenerator[bytes, None]:
         """The log from its begin, until the attempt has ended and all of it has come.
 

@@ -23,6 +23,7 @@ from control.model.clock import Clock
 from control.model.errors import Conflict, JobFailed, QueueFull, StoreFailed
 from control.model.json_values import Json
 from control.model.names import Change
+from control.model.numbers import JobId, RunId
 from control.model.pipelines import NotifySpec
 from control.model.state_rows import NewRun, RunRow
 from control.model.states import Trigger
@@ -34,14 +35,15 @@ from store.database.writer import Tx, Writer
 from store.notices import Pending
 
 LOG = structlog.get_logger("notifier")
-_FIRST = Pending(0, 0, 0)
+_FIRST = Pending(RunId(0), 0, 0)
+_NO_JOB = JobId(0)
 
 
 class StoredLogs(Protocol):
     """What is stored of jobs' logs."""
 
     def follow(
-        self, job_id: int, attempt: int, log_bytes: Callable[[], Awaitable[int | None]]
+        self, job_id: JobId, attempt: int, log_bytes: Callable[[], Awaitable[int | None]]
     ) -> AsyncGenerator[bytes, None]:
         """A log, until all of it has come; raises `StoreFailed`."""
 
@@ -177,8 +179,14 @@ def _names(tx: Tx, step: Advance) -> Mapping[str, Json]:
     """What templates of a notice may name; raises `JobFailed` when that is too much, or none."""
     run, specs = step.run, step.graph.pipeline.jobs
     outputs = outputs_of(tx, step, limits.JOB_INPUT_BYTES_MAX)
-    subject = subject_of(run, step.graph)
-    this = this_of(run_id=run.id, job_id=0, attempt=0, job="", client=run.client, subject=subject)
+    this = this_of(
+        run_id=run.id,
+        job_id=_NO_JOB,
+        attempt=0,
+        job="",
+        client=run.client,
+        subject=subject_of(run, step.graph),
+    )
     try:
         run_input = msgspec.json.decode(input_of(tx, run.id))
         decoded = {name: msgspec.json.decode(output) for name, output in outputs.items()}

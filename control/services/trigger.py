@@ -35,6 +35,7 @@ from control.model.bus.reports import RecordsLost
 from control.model.clock import Clock
 from control.model.errors import NotFound
 from control.model.names import Group, Service, Topic
+from control.model.numbers import RunId
 from control.model.states import Outcome, State
 from control.transactions import client_announcements, split
 from control.transactions.run_transactions import Ledger
@@ -134,7 +135,7 @@ class TriggerService:
         A crash in between restarts it: each job gets one more attempt, which replaces the last.
         """
         lost = [each.message for each in deliveries if isinstance(each.message, RecordsLost)]
-        reach, after, jobs = reach_of(lost), 0, 0
+        reach, after, jobs = reach_of(lost), RunId(0), 0
         while reach is not None:
             again = await self._writer.insist(
                 partial(

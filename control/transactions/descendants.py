@@ -24,6 +24,7 @@ from control.model.bus.messages import ENCODER, Progressed
 from control.model.bus.records import Record
 from control.model.errors import Conflict, JobFailed, NotFound, QueueFull
 from control.model.names import Topic
+from control.model.numbers import RunId
 from control.model.state_rows import JobRow, RunRow
 from control.model.states import FINAL, Outcome, State
 from store import catalog, children, clients, runs
@@ -75,7 +76,7 @@ class Descendants:
                 return
         except JobFailed as problem:
             end = End(outcome=Outcome.FAILED, error=str(problem), final=problem.final)
-            self._publish(tx, step, job, ChildLink(0, job.id, job.attempt, step.now_ms), end)
+            self._publish(tx, step, job, ChildLink(RunId(0), job.id, job.attempt, step.now_ms), end)
             return
         verb = "waits for" if params.wait else "started"
         step.started_child(job, f"{verb} run {link.run_id} of {params.name}")
@@ -197,7 +198,7 @@ class Descendants:
         children.insert(tx.conn, link, waits=params.wait, deadline_ms=deadline_ms)
         return link
 
-    def _retry(self, tx: Tx, run_id: int, now_ms: int) -> None:
+    def _retry(self, tx: Tx, run_id: RunId, now_ms: int) -> None:
         try:
             self._ledger.retry_run(tx, run_id, now_ms=now_ms)
         except (Conflict, QueueFull) as error:
@@ -242,7 +243,7 @@ class Descendants:
         run_id = runs.run_of_job(tx.conn, link.job_id)
         return None if run_id is None else self._ledger.load(tx, [run_id], now_ms=now_ms)[run_id]
 
-    def _progress(self, tx: Tx, parent_id: int, link: ChildLink, child: Advance) -> None:
+    def _progress(self, tx: Tx, parent_id: RunId, link: ChildLink, child: Advance) -> None:
         """How many of the child's jobs have ended; who watches the job learns that it began."""
         jobs = child.run.jobs
         share = sum(job.state in FINAL for job in jobs) / len(jobs)
@@ -282,7 +283,7 @@ class Descendants:
             return  # It has ended already, or was deleted.
 
 
-def input_of(tx: Tx, run_id: int) -> bytes:
+def input_of(tx: Tx, run_id: RunId) -> bytes:
     """A run's input, JSON."""
     return runs.inputs(tx.conn, [run_id]).get(run_id, _NULL)
 

@@ -26,6 +26,7 @@ from control.model.bus.messages import Deadline, Message, ReorderJob
 from control.model.bus.records import Record
 from control.model.errors import Conflict, NotFound, QueueFull
 from control.model.names import Change, Topic
+from control.model.numbers import JobId, RunId
 from control.model.raw import NULL
 from control.model.state_rows import NewRun, RunRow
 from control.model.states import FINAL, State
@@ -41,7 +42,7 @@ _NULL = bytes(NULL)
 class Again(NamedTuple):
     """What was published again: up to which run, and how many jobs."""
 
-    last_run_id: int
+    last_run_id: RunId
     jobs: int
 
 
@@ -76,7 +77,7 @@ class Ledger:
             graph = self.graphs.get(tx, new.revision_id)
             step = divide(new, graph, run_id=run_id, first_job_id=job_id, steady_ms=steady_ms)
             steps.append(step)
-            run_id, job_id = run_id + 1, job_id + len(graph.stage_of)
+            run_id, job_id = RunId(run_id + 1), JobId(job_id + len(graph.stage_of))
         return steps
 
     def _insert(self, tx: Tx, news: Sequence[NewRun], steps: Sequence[Advance]) -> None:
@@ -99,7 +100,7 @@ class Ledger:
             self._installation_name = runs.installation(tx.conn)
         return self._installation_name
 
-    def load(self, tx: Tx, run_ids: Iterable[int], *, now_ms: int) -> dict[int, Advance]:
+    def load(self, tx: Tx, run_ids: Iterable[RunId], *, now_ms: int) -> dict[int, Advance]:
         """Runs to work on, by id; those that do not exist (any more) are missing."""
         steady_ms = self.steady_ms()
         return {
@@ -141,7 +142,7 @@ class Ledger:
 
         `number`: as for `Advance.restart`.
         """
-        after, count = 0, 0
+        after, count = RunId(0), 0
         while found := runs.open_after(tx.conn, after, limits.PUBLISH_PORTION_MAX):
             steps = list(self.load(tx, found, now_ms=now_ms).values())
             for step in steps:
@@ -151,14 +152,14 @@ class Ledger:
         epoch.published(tx.conn)
         return count
 
-    def cancel_run(self, tx: Tx, run_id: int, reason: str, *, now_ms: int) -> RunRow:
+    def cancel_run(self, tx: Tx, run_id: RunId, reason: str, *, now_ms: int) -> RunRow:
         """End a run; raises `NotFound` or `Conflict`."""
         step = self._one(tx, run_id, now_ms)
         step.cancel(reason)
         self.save(tx, [step])
         return step.run
 
-    def retry_run(self, tx: Tx, run_id: int, *, now_ms: int) -> Advance:
+    def retry_run(self, tx: Tx, run_id: RunId, *, now_ms: int) -> Advance:
         """Run the failed and cancelled jobs again; raises `NotFound`, `Conflict`, `QueueFull`."""
         step = self._one(tx, run_id, now_ms)
         check_starts(tx, step.run.client)
@@ -167,7 +168,7 @@ class Ledger:
         self.save(tx, [step])
         return step
 
-    def publish_again(self, tx: Tx, after: int, *, reach: Reach, now_ms: int) -> Again | None:
+    def publish_again(self, tx: Tx, after: RunId, *, reach: Reach, now_ms: int) -> Again | None:
         """Publish again what is open of some runs with ids above `after`; None: there are no more.
 
         Records of it are gone from the bus.
@@ -183,13 +184,13 @@ class Ledger:
             return None
         return Again(run_ids[-1], sum(len(step.superseded) for step in steps.values()))
 
-    def cancel_job(self, tx: Tx, job_id: int, reason: str, *, now_ms: int) -> None:
+    def cancel_job(self, tx: Tx, job_id: JobId, reason: str, *, now_ms: int) -> None:
         """End one job; raises `NotFound` or `Conflict`."""
         step = self._one(tx, self._run_of(tx, job_id), now_ms)
         step.cancel_job(job_id, reason)
         self.save(tx, [step])
 
-    def set_priority(self, tx: Tx, job_id: int, priority: int, *, now_ms: int) -> None:
+    def set_priority(self, tx: Tx, job_id: JobId, priority: int, *, now_ms: int) -> None:
         """Move a waiting job in the order; raises `NotFound` or `Conflict`."""
         step = self._one(tx, self._run_of(tx, job_id), now_ms)
         job = step.job(job_id)
@@ -201,14 +202,14 @@ class Ledger:
         order = order_of(step.run, step.graph, job)
         tx.publish([Record(Topic.TASK_COMMANDS, ReorderJob(job_id=job_id, order=order))])
 
-    def _one(self, tx: Tx, run_id: int, now_ms: int) -> Advance:
+    def _one(self, tx: Tx, run_id: RunId, now_ms: int) -> Advance:
         found = self.load(tx, [run_id], now_ms=now_ms)
         if run_id not in found:
             message = f"there is no run {run_id}"
             raise NotFound(message)
         return found[run_id]
 
-    def _run_of(self, tx: Tx, job_id: int) -> int:
+    def _run_of(self, tx: Tx, job_id: JobId) -> RunId:
         run_id = runs.run_of_job(tx.conn, job_id)
         if run_id is None:
             message = f"there is no job {job_id}"
@@ -235,7 +236,7 @@ class Ledger:
     def _ready(self, tx: Tx, steps: Sequence[Advance]) -> list[Record]:
         """Messages about released jobs, with the outputs of those they waited for."""
         records: list[Record] = []
-        published: set[int] = set()
+        published: set[JobId] = set()
         # One that cannot start lets others go on: those that wait for its failure.
         while due := hand_over.due_jobs(steps, published):
             published.update(each.job.id for each in due)

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from control.model.numbers import JobId, RunId
 from control.model.states import Outcome, Speed
 
 # A run, a job, an attempt, the pipeline, and whether the job ended without an attempt.
@@ -14,8 +15,8 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True):
     `worker` is null of jobs that the control plane executed, too.
     """
 
-    run_id: int
-    job_id: int
+    run_id: RunId
+    job_id: JobId
     attempt: int
     pipeline: str
     job: str

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 from control.model.api.views import JobView
+from control.model.numbers import JobId
 from tui.core.timestamps import instant
 
 
-def critical_path(jobs: Sequence[JobView], stages: Sequence[str]) -> list[int]:
+def critical_path(jobs: Sequence[JobView], stages: Sequence[str]) -> list[JobId]:
     """The ids of that chain's jobs, first to last; `stages`: in running order.
 
     It is walked from its end: the job that keeps the run from ending (the oldest that is under

@@ -19,6 +19,7 @@ from control.model.api.explanation import Explanation
 from control.model.api.views import JobView
 from control.model.errors import BalancerSilent, NotFound
 from control.model.names import Change
+from control.model.numbers import JobId
 from control.model.states import FINAL, State
 from store import views
 from store.database.connection import Connection
@@ -53,7 +54,7 @@ class Jobs:
         (shown,) = await with_reasons(self._parts.balancing, [job], self._parts.now_ms())
         return ApiResponse(body=shown)
 
-    async def _job(self, call: Call, job_id: int) -> JobView:
+    async def _job(self, call: Call, job_id: JobId) -> JobView:
         who, shown = call.who, self._parts.views
 
         def look(conn: Connection) -> JobView:

@@ -21,6 +21,7 @@ from control.api.ports import Parts
 from control.core.reports.eta import Unended, remaining_s
 from control.model import limits
 from control.model.api.views import JobView, Page, RunView
+from control.model.numbers import RunId
 from control.model.states import FINAL
 from control.model.times import from_rfc3339
 from store import retention, views
@@ -77,7 +78,7 @@ class Runs:
     async def _show(self, call: Call) -> ApiResponse:
         return await self._shown(call, call.number("run_id"))
 
-    async def _shown(self, call: Call, run_id: int) -> ApiResponse:
+    async def _shown(self, call: Call, run_id: RunId) -> ApiResponse:
         shown = self._parts.views
         run, progress = await self._parts.reader.read(
             lambda conn: (shown.run(conn, run_id), shown.open_jobs(conn, [run_id]))

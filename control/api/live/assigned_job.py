@@ -7,20 +7,21 @@ import msgspec
 
 from control.model.api.fleet import RunningView, WorkerView
 from control.model.bus.messages import WorkerUp
+from control.model.numbers import JobId, RunId
 from control.model.times import to_rfc3339, to_rfc3339_or_none
 
 
 class Given(msgspec.Struct):
     """A job that a worker has been given."""
 
-    job_id: int
+    job_id: JobId
     attempt: int
     worker: str
     partition: int | None
     pipeline: str
     name: str
     expected: float
-    run_id: int | None = None
+    run_id: RunId | None = None
     started_ms: int | None = None
     tried: int = 0  # Which try this is, and of how many; 0: not known since a restart.
     tries: int = 0

@@ -5,7 +5,8 @@ many jobs wait.
 """
 
 import math
-from typing import Any, Final, NamedTuple
+from collections.abc import MutableMapping
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 import structlog
@@ -23,12 +24,14 @@ from control.model.api.live import Frame
 from control.model.api.views import JobView, RunView
 from control.model.errors import Busy, QueueFull, StoreFailed
 from control.model.names import Bound
+from control.model.numbers import JobId, RunId
 from control.model.raw import NULL
 from control.model.states import FINAL, State
 from control.model.times import to_rfc3339
 from store import views
 from store.views import RunFilter
 
+K = TypeVar("K", bound=int)
 LOG = structlog.get_logger("api")
 _OPEN_MAX: Final = 100  # Runs of each open state in a snapshot.
 
@@ -36,9 +39,9 @@ _OPEN_MAX: Final = 100  # Runs of each open state in a snapshot.
 class _LiveState(NamedTuple):
     """What one look at the database, and at what is live, has found."""
 
-    runs: dict[int, RunView]  # Newest first.
-    changed: frozenset[int]
-    jobs: dict[int, JobView]
+    runs: dict[RunId, RunView]  # Newest first.
+    changed: frozenset[RunId]
+    jobs: dict[JobId, JobView]
     runs_more: int
     fleet: dict[str, Any]  # Fields of a frame.
     notes: int  # How many there have been.
@@ -59,8 +62,8 @@ class Events:
             burst=limits.EVENT_STREAMS_MAX,
             keys_max=limits.LOGIN_KEYS_MAX,
         )
-        self._sent_runs: dict[int, bytes] = {}
-        self._sent_jobs: dict[int, bytes] = {}
+        self._sent_runs: dict[RunId, bytes] = {}
+        self._sent_jobs: dict[JobId, bytes] = {}
         self._differences = Differences(parts, live)
 
     @property
@@ -276,10 +279,10 @@ class Events:
         """Say which changes are worth looking at."""
         watches = [listener.watch for listener in self._listeners]
         self._live.marks.wanted = Wanted(
-            watched=frozenset[int]().union(*(each.watched for each in self._listeners)),
+            watched=frozenset[RunId]().union(*(each.watched for each in self._listeners)),
             all_runs=any(watch.runs is None for watch in watches),
             new_above=min((listener.new_above for listener in self._listeners), default=0),
-            jobs_of=frozenset(watch.jobs_of for watch in watches if watch.jobs_of),
+            jobs_of=frozenset(RunId(each.jobs_of) for each in watches if each.jobs_of),
             all_jobs=any(watch.jobs_of is None for watch in watches),
         )
 
@@ -294,7 +297,7 @@ def _slim(run: RunView) -> RunView:
     return run if run.input == NULL else msgspec.structs.replace(run, input=NULL)
 
 
-def _is_new(sent: dict[int, bytes], key: int, shown: RunView | JobView) -> bool:
+def _is_new(sent: MutableMapping[K, bytes], key: K, shown: RunView | JobView) -> bool:
     """Whether this was not sent before just like this; remembers it."""
     encoded = msgspec.json.encode(shown)
     if sent.get(key) == encoded:

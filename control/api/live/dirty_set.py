@@ -8,49 +8,51 @@ oldest are dropped.
 from collections import OrderedDict
 from collections.abc import Iterable
 from itertools import islice
-from typing import Final, NamedTuple
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from control.model import limits
+from control.model.numbers import JobId, RunId
 
 _WATCHED_MAX: Final = limits.WATCH_RUNS_MAX * limits.EVENT_STREAMS_MAX
+K = TypeVar("K", bound=int)
 _NEVER: Final = 2**63 - 1
 
 
 class Wanted(NamedTuple):
     """What those who listen want, all together. `new_above`: runs with a larger id are new."""
 
-    watched: frozenset[int] = frozenset()
+    watched: frozenset[RunId] = frozenset()
     all_runs: bool = False
     new_above: int = _NEVER
-    jobs_of: frozenset[int] = frozenset()
+    jobs_of: frozenset[RunId] = frozenset()
     all_jobs: bool = False
 
 
 class Taken(NamedTuple):
     """Ids to read now, and how many runs had to be left out."""
 
-    runs: list[int]
-    jobs: list[int]
+    runs: list[RunId]
+    jobs: list[JobId]
     runs_more: int
 
 
-class _Changed:
+class _Changed(Generic[K]):
     """Ids of one sort."""
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self.fresh: dict[int, float] = {}  # When the last message of it was read.
-        self.again: OrderedDict[int, float] = OrderedDict()
+        self.fresh: dict[K, float] = {}  # When the last message of it was read.
+        self.again: OrderedDict[K, float] = OrderedDict()
         self._dropped = 0
 
-    def mark(self, key: int, now: float) -> None:
+    def mark(self, key: K, now: float) -> None:
         self.fresh[key] = now
         if len(self.fresh) > 2 * self._most:  # Many at once: one by one would cost more.
             self._dropped += self._most
             self.fresh = dict(islice(self.fresh.items(), self._most, None))
 
-    def take(self, now: float, most: int) -> list[int]:
-        taken: list[int] = []
+    def take(self, now: float, most: int) -> list[K]:
+        taken: list[K] = []
         while self.fresh and len(taken) < most:
             key, at = self.fresh.popitem()
             taken.append(key)
@@ -67,7 +69,7 @@ class _Changed:
                 taken.append(key)
         return taken
 
-    def settled(self, key: int) -> None:
+    def settled(self, key: K) -> None:
         self.again.pop(key, None)
 
     def left_out(self) -> int:
@@ -86,16 +88,16 @@ class Marks:
 
     def __init__(self) -> None:
         self.wanted = Wanted()
-        self._watched = _Changed(_WATCHED_MAX)
-        self._others = _Changed(limits.CHANGED_RUNS_MAX)
-        self._jobs = _Changed(limits.CHANGED_JOBS_MAX)
+        self._watched = _Changed[RunId](_WATCHED_MAX)
+        self._others = _Changed[RunId](limits.CHANGED_RUNS_MAX)
+        self._jobs = _Changed[JobId](limits.CHANGED_JOBS_MAX)
 
     @property
     def waiting(self) -> bool:
         """Whether something has not been looked at."""
         return bool(self._watched.fresh or self._others.fresh or self._jobs.fresh)
 
-    def mark(self, run_id: int | None, job_id: int, now: float) -> None:
+    def mark(self, run_id: RunId | None, job_id: JobId, now: float) -> None:
         """Something was said of a job; None: its run is not known."""
         wanted = self.wanted
         if run_id is not None:
@@ -106,7 +108,7 @@ class Marks:
         if wanted.all_jobs or (wanted.jobs_of and (run_id is None or run_id in wanted.jobs_of)):
             self._jobs.mark(job_id, now)
 
-    def want(self, runs: Iterable[int], now: float) -> None:
+    def want(self, runs: Iterable[RunId], now: float) -> None:
         """Somebody wants to see these, changed or not."""
         for run_id in runs:
             self._watched.mark(run_id, now)
@@ -120,7 +122,7 @@ class Marks:
         more = self._watched.left_out() + self._others.left_out()
         return Taken(runs, self._jobs.take(now, limits.CHANGED_JOBS_MAX), more)
 
-    def settled(self, runs: Iterable[int], jobs: Iterable[int]) -> None:
+    def settled(self, runs: Iterable[RunId], jobs: Iterable[JobId]) -> None:
         """These have ended, and need not be looked at once more."""
         for run_id in runs:
             self._watched.settled(run_id)

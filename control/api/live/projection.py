@@ -41,6 +41,7 @@ from control.model.bus.messages import (
 )
 from control.model.bus.records import Record
 from control.model.names import Service, Topic
+from control.model.numbers import JobId, RunId
 from control.model.states import Outcome
 
 _TOPICS: Final = (
@@ -189,6 +190,6 @@ class Live:
                 self.notes.finished(message, *tries)
         self._mark(message.run_id, message.job_id)
 
-    def _mark(self, run_id: int | None, job_id: int) -> None:
+    def _mark(self, run_id: RunId | None, job_id: JobId) -> None:
         if self._listening:
             self.marks.mark(run_id, job_id, self._now)

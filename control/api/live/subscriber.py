@@ -15,6 +15,7 @@ from control.api.http.problems import Malformed
 from control.model import limits
 from control.model.api.live import Watch
 from control.model.api.views import JobView, RunView
+from control.model.numbers import JobId, RunId
 
 _FRAMES_MAX: Final = 8  # Kept for a listener that is slow.
 _WATCH: Final = msgspec.json.Decoder(Watch)
@@ -25,8 +26,8 @@ _UNNUMBERED: Final = len(b'{"seq":0')
 class Share(msgspec.Struct, frozen=True, kw_only=True):
     """What of the changes one listener is told; the same share is the same frame."""
 
-    runs: tuple[int, ...]
-    jobs: tuple[int, ...]
+    runs: tuple[RunId, ...]
+    jobs: tuple[JobId, ...]
     runs_more: int
     fleet: bool
     notes_after: int  # How many it has been told of already, or had in its snapshot.
@@ -45,11 +46,11 @@ class Listener:
     def __init__(self, who: Caller) -> None:
         self.who = who
         self.watch = Watch()
-        self.watched: frozenset[int] = frozenset()
+        self.watched: frozenset[RunId] = frozenset()
         self.new_above = 0  # Runs with a larger id began after its snapshot.
         self._notes: int | None = None  # How many it was sent; None: its snapshot is being made.
         self.behind = True  # Nothing was sent yet: it needs a snapshot.
-        self._owed: set[int] = set()  # Runs to be told of, changed or not.
+        self._owed: set[RunId] = set()  # Runs to be told of, changed or not.
         self._frames: deque[bytes] = deque()
         self._arrived = trio.Event()
         self._seq = 0
@@ -59,15 +60,15 @@ class Listener:
         """Whether it was sent anything yet."""
         return self._seq > 0
 
-    def heed(self, text: str | None) -> frozenset[int]:
+    def heed(self, text: str | None) -> frozenset[RunId]:
         """It says what it wants: gives the runs it has not wanted before; raises `Malformed`."""
         watch, before = read_watch(text), self.watched
-        self.watch, self.watched = watch, frozenset(watch.runs or ())
+        self.watch, self.watched = watch, frozenset(map(RunId, watch.runs or ()))
         fresh = self.watched - before
         self._owed = (self._owed | fresh) & self.watched
         return fresh
 
-    def began(self, told: Sequence[RunView], *, newest_run: int, notes: int) -> frozenset[int]:
+    def began(self, told: Sequence[RunView], *, newest_run: int, notes: int) -> frozenset[RunId]:
         """It gets a snapshot with these runs: gives those it watches that are not among them."""
         self.new_above, self._notes = newest_run, notes
         owed = self.watched - {run.id for run in told}
@@ -77,7 +78,7 @@ class Listener:
     def share(
         self,
         runs: Sequence[RunView],
-        changed: frozenset[int],
+        changed: frozenset[RunId],
         jobs: Sequence[JobView],
         *,
         runs_more: int,
@@ -88,7 +89,7 @@ class Listener:
 
         `changed`: which runs are other than before; `notes`: how many there have been so far.
         """
-        told: list[int] = []
+        told: list[RunId] = []
         new = 0
         for run in runs:
             if run.id in self._owed:

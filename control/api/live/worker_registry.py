@@ -20,6 +20,7 @@ from control.model.bus.messages import (
     WorkerQuiet,
     WorkerUp,
 )
+from control.model.numbers import JobId
 
 # Topics overtake each other: a placement read after its result must not stay for ever.
 _ENDED_MAX: Final = 20_000
@@ -157,7 +158,7 @@ class Crew:
             given.started_ms, given.run_id = message.started_ms, message.run_id
             self._move(given.worker)
 
-    def ended(self, job_id: int, attempt: int) -> bool:
+    def ended(self, job_id: JobId, attempt: int) -> bool:
         """A worker has it no more. False: this attempt had ended already, and counts once."""
         if (job_id, attempt) in self._ended:
             return False
@@ -235,7 +236,7 @@ class Crew:
                 returned=self._returned.get((hold.job_id, hold.attempt), 0),
             )
 
-    def _leaves(self, job_id: int) -> None:
+    def _leaves(self, job_id: JobId) -> None:
         """A job is given to a worker: another one that had it has it no more, whatever was said."""
         before = self._given.get(job_id)
         if before is not None:

@@ -29,6 +29,7 @@ from control.core.balancer.split import PartitionSplit
 from control.core.fleet.worker_registry import WorkerChanges, WorkerRegistry
 from control.model.api.balancer import ClassChange, LoadOfPartition, Rules, Waits
 from control.model.bus.messages import DispatcherUp, Finished, Hold, JobReady, PriorityKey, WorkerUp
+from control.model.numbers import JobId
 from control.model.states import Outcome, Speed
 
 _WEIGHED_ANEW_MAX: Final = 50_000  # More would take too long at once.
@@ -113,7 +114,7 @@ class Balancer:
         self._add(job, place, put_back_s)
         return True
 
-    def cancel(self, job_id: int, attempt: int) -> int | None:
+    def cancel(self, job_id: JobId, attempt: int) -> int | None:
         """A job was cancelled; gives its place if it waited here."""
         waiting = self.waiting.jobs.get(job_id)
         if waiting is None or waiting.job.attempt != attempt:
@@ -125,7 +126,7 @@ class Balancer:
         self._submit_rivals(job_id, attempt)
         return waiting.place
 
-    def reorder(self, job_id: int, order: PriorityKey) -> tuple[JobReady, int] | None:
+    def reorder(self, job_id: JobId, order: PriorityKey) -> tuple[JobReady, int] | None:
         """A waiting job's place in the order changed: what to publish, and what is finished then.
 
         It leaves and comes back with its new place, which would else be forgotten at a restart.
@@ -189,7 +190,7 @@ class Balancer:
         """A worker connected or changed. What it holds counts as placed with it."""
         self._workers_changed(self._registry.worker_up(info))
 
-    def overran(self, name: str, job_ids: tuple[int, ...]) -> None:
+    def overran(self, name: str, job_ids: tuple[JobId, ...]) -> None:
         """These jobs take far longer than expected: each holds its slot until it ends."""
         self.outstanding.overran(name, job_ids)
 
@@ -253,7 +254,7 @@ class Balancer:
                 break
         return made
 
-    def waits(self, job_id: int) -> Waits | None:
+    def waits(self, job_id: JobId) -> Waits | None:
         """Why a job waits and where in the order; None when it does not wait here."""
         waiting = self.waiting.jobs.get(job_id)
         if waiting is None:
@@ -364,12 +365,12 @@ class Balancer:
         expected_s = self.estimates.expected(job.key)
         self.waiting.add(job, place, expected_s, self.slots.total, put_back_s)
 
-    def _submit_rivals(self, job_id: int, cancelled: int | None = None) -> None:
+    def _submit_rivals(self, job_id: JobId, cancelled: int | None = None) -> None:
         for job, place in self._rivals.take(job_id):
             if job.attempt == cancelled or not self.submit(job, place):
                 self.superseded.append(place)
 
-    def _settle(self, job_id: int) -> float | None:
+    def _settle(self, job_id: JobId) -> float | None:
         """It is placed no more; gives how far it had been put back, if it was placed here."""
         placed = self.outstanding.remove(job_id)
         if placed is None:

@@ -5,6 +5,7 @@ from typing import Final
 
 from control.model import limits
 from control.model.bus.messages import Finished, JobReady
+from control.model.numbers import JobId
 
 # Whose a job is: its run, pipeline, and name. An id alone may be another installation's job's, too.
 Owner = tuple[int, str, str]
@@ -25,12 +26,12 @@ class Past:
     def __init__(self) -> None:
         # By job, with its owner: the last attempt that ended, and the seconds by which its rank
         # was lowered.
-        self._ended: OrderedDict[tuple[int, Owner], tuple[int, float | None]] = OrderedDict()
-        self._owners: dict[int, Owner] = {}  # By job: whose its latest end is.
-        self._cancelled: OrderedDict[tuple[int, int], None] = OrderedDict()
+        self._ended: OrderedDict[tuple[JobId, Owner], tuple[int, float | None]] = OrderedDict()
+        self._owners: dict[JobId, Owner] = {}  # By job: whose its latest end is.
+        self._cancelled: OrderedDict[tuple[JobId, int], None] = OrderedDict()
 
     def ended(
-        self, owner: Owner, job_id: int, attempt: int, put_back_s: float | None = None
+        self, owner: Owner, job_id: JobId, attempt: int, put_back_s: float | None = None
     ) -> None:
         """An attempt is over. The next one keeps its place in the order."""
         self._cancelled.pop((job_id, attempt), None)
@@ -48,24 +49,24 @@ class Past:
             if self._owners.get(job_id) == owner:
                 del self._owners[job_id]
 
-    def has_ended(self, job_id: int, attempt: int, owner: Owner | None = None) -> bool:
+    def has_ended(self, job_id: JobId, attempt: int, owner: Owner | None = None) -> bool:
         """Whether this attempt, or a later one, is over. `owner` None: that is not known."""
         if owner is None:
             owner = self._owners.get(job_id)
         known = None if owner is None else self._ended.get((job_id, owner))
         return known is not None and attempt <= known[0]
 
-    def put_back_s(self, owner: Owner, job_id: int) -> float | None:
+    def put_back_s(self, owner: Owner, job_id: JobId) -> float | None:
         """How far its last attempt had been put back; None: that is not known."""
         known = self._ended.get((job_id, owner))
         return None if known is None else known[1]
 
-    def cancel(self, job_id: int, attempt: int) -> None:
+    def cancel(self, job_id: JobId, attempt: int) -> None:
         """An attempt was cancelled that may be still to come."""
         self._cancelled[job_id, attempt] = None
         if len(self._cancelled) > limits.SUBSCRIPTION_RECORDS_MAX:
             self._cancelled.popitem(last=False)
 
-    def was_cancelled(self, job_id: int, attempt: int) -> bool:
+    def was_cancelled(self, job_id: JobId, attempt: int) -> bool:
         """Whether it was; asked once, when it comes."""
         return self._cancelled.pop((job_id, attempt), self) is None

@@ -13,6 +13,7 @@ from control.core.balancer.dedup import Owner
 from control.core.balancer.estimates import Key
 from control.core.balancer.slots import WINDOW_S, Lane, Slots
 from control.model.bus.messages import Hold, WorkerUp
+from control.model.numbers import JobId, RunId
 from control.model.states import Speed
 
 T = TypeVar("T")
@@ -31,7 +32,7 @@ class Placed(msgspec.Struct):
     lane: Lane | None
     placed_ms: int
     put_back_s: float | None = None  # In the order, when it waited.
-    run_id: int | None = None  # None: known from its dispatcher's announcement only.
+    run_id: RunId | None = None  # None: known from its dispatcher's announcement only.
 
     @property
     def owner(self) -> Owner | None:
@@ -46,14 +47,14 @@ class InFlight:
         """`is_over`: whether what a dispatcher reports that a worker holds is old news."""
         self._slots = slots
         self._is_over = is_over
-        self.jobs: dict[int, Placed] = {}
+        self.jobs: dict[JobId, Placed] = {}
         self.slow = 0
         self.expected_s = 0.0
         self.clients: dict[str, int] = {}
-        self._workers: dict[str, dict[int, None]] = {}
+        self._workers: dict[str, dict[JobId, None]] = {}
         self._keys: dict[Key, int] = {}
 
-    def add(self, job_id: int, placed: Placed) -> None:
+    def add(self, job_id: JobId, placed: Placed) -> None:
         """A job was placed, in a lane if one is known. It must not be placed already."""
         assert job_id not in self.jobs
         self.jobs[job_id] = placed
@@ -64,7 +65,7 @@ class InFlight:
         if placed.lane is not None:
             self._enter(placed.lane, job_id, placed)
 
-    def remove(self, job_id: int) -> Placed | None:
+    def remove(self, job_id: JobId) -> Placed | None:
         """It ended or came back; None: nobody knew that it was placed."""
         placed = self.jobs.pop(job_id, None)
         if placed is None:
@@ -103,7 +104,7 @@ class InFlight:
         if hold.job_id not in self.jobs and not self._is_over(hold):
             self.add(hold.job_id, _held(hold, None))
 
-    def overran(self, name: str, job_ids: Iterable[int]) -> None:
+    def overran(self, name: str, job_ids: Iterable[JobId]) -> None:
         """These jobs of a worker take far longer than expected: each holds its slot to its end."""
         worker = self._slots.workers.get(name)
         for job_id in job_ids:
@@ -125,7 +126,7 @@ class InFlight:
             placed.speed = speeds.get(placed.key, placed.speed)
         self.slow = sum(placed.speed == Speed.SLOW for placed in self.jobs.values())
 
-    def of_worker(self, name: str) -> list[int]:
+    def of_worker(self, name: str) -> list[JobId]:
         """The jobs that were placed with a worker of this name."""
         return list(self._workers.get(name, ()))
 
@@ -139,18 +140,18 @@ class InFlight:
             if placed.lane is not None:
                 yield placed.lane, placed.expected_s, placed.placed_ms
 
-    def _move(self, job_id: int, lane: Lane | None) -> None:
+    def _move(self, job_id: JobId, lane: Lane | None) -> None:
         """It has no lane, and gets this one; None: nobody is known to have it."""
         placed = self.jobs[job_id]
         placed.lane = lane
         if lane is not None:
             self._enter(lane, job_id, placed)
 
-    def _enter(self, lane: Lane, job_id: int, placed: Placed) -> None:
+    def _enter(self, lane: Lane, job_id: JobId, placed: Placed) -> None:
         self._workers.setdefault(lane.worker.info.worker, {})[job_id] = None
         self._slots.take(lane, placed.expected_s)
 
-    def _leave(self, lane: Lane, job_id: int) -> None:
+    def _leave(self, lane: Lane, job_id: JobId) -> None:
         name = lane.worker.info.worker
         held = self._workers[name]
         del held[job_id]

@@ -10,6 +10,7 @@ from control.core.balancer.dedup import owner_of
 from control.core.balancer.in_flight import Placed
 from control.core.balancer.job_queue import WaitingJob
 from control.model.bus.messages import JobReady
+from control.model.numbers import JobId
 
 
 class Rivals:
@@ -28,6 +29,6 @@ class Rivals:
         self._held[job.job_id].append((job, place))
         return True
 
-    def take(self, job_id: int) -> list[tuple[JobReady, int]]:
+    def take(self, job_id: JobId) -> list[tuple[JobReady, int]]:
         """Those with this id, which may be submitted now."""
         return self._held.pop(job_id, [])

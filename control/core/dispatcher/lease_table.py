@@ -10,6 +10,7 @@ from control.core.dispatcher.lease_messages import clock_skew_ms, hold_of
 from control.core.fleet.partition_classes import slot_partitions
 from control.model import limits
 from control.model.bus.messages import DispatcherUp, Placed, WorkerUp
+from control.model.numbers import JobId
 from control.model.states import Speed
 from control.model.worker.wire import Lease
 
@@ -67,7 +68,7 @@ class Holdings:
         self.held[held.lease] = held
         self._by_attempt[held.lease.job_id, held.lease.attempt] = held
 
-    def of_attempt(self, job_id: int, attempt: int) -> Held | None:
+    def of_attempt(self, job_id: JobId, attempt: int) -> Held | None:
         """The lease of this attempt, if it is here."""
         return self._by_attempt.get((job_id, attempt))
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from control.core.dispatcher.claims import is_foreign
 from control.core.fleet.worker_registry import WorkerRegistry, reported
 from control.model.bus.messages import DispatcherUp, Message, WorkerDown, WorkerQuiet, WorkerUp
+from control.model.numbers import JobId
 
 
 def gives_way(ours: WorkerUp, theirs: WorkerUp) -> bool:
@@ -56,7 +57,7 @@ class PeerDispatchers:
         """Whether a peer's worker says nothing."""
         return self._registry.quiet_since_ms(info.worker) is not None
 
-    def partition_for(self, worker: str, job_id: int, owner: str) -> int | None:
+    def partition_for(self, worker: str, job_id: JobId, owner: str) -> int | None:
         """Where a job of this worker must go; None: no peer reports the worker.
 
         `owner`: the client of the worker that it was assigned to; another one's is not meant.

@@ -16,6 +16,7 @@ from control.model import limits
 from control.model.bus.child_messages import ChildEnded
 from control.model.bus.messages import CancelJob, Finished, Started, Unstarted
 from control.model.errors import Conflict, NotFound
+from control.model.numbers import JobId
 from control.model.state_rows import AttemptRow, JobRow, RunRow
 from control.model.states import FINAL, Outcome, State, When
 
@@ -51,7 +52,7 @@ class Advance:
         self.deadline_set = False  # The run has a (new) deadline to be watched.
         self.waiting_delta = 0  # How many more jobs wait (state READY) than before.
 
-    def job(self, job_id: int) -> JobRow:
+    def job(self, job_id: JobId) -> JobRow:
         """A job of this run; raises `NotFound` for any other."""
         at = job_id - self.run.jobs[0].id
         if not 0 <= at < len(self.run.jobs):
@@ -118,7 +119,7 @@ class Advance:
             self._move(job, LifecycleEvent.CANCEL, message.error or "cancelled")
         return True
 
-    def progressed(self, job_id: int, attempt: int, progress: float) -> None:
+    def progressed(self, job_id: JobId, attempt: int, progress: float) -> None:
         """An attempt told how far it is."""
         job = self.job(job_id)
         if job.attempt == attempt and job.state == State.IN_PROGRESS:
@@ -137,7 +138,7 @@ class Advance:
         reason = f"the run's time-out of {self.graph.pipeline.timeout:g} s was reached"
         self._break_off(LifecycleEvent.FAIL, reason)
 
-    def cancel_job(self, job_id: int, reason: str) -> None:
+    def cancel_job(self, job_id: JobId, reason: str) -> None:
         """End one job; what waits for it follows the rules of `when`."""
         job = self.job(job_id)
         if job.state in FINAL:

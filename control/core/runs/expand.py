@@ -12,6 +12,7 @@ from control.model.bus.child_messages import StartChild, StopChild
 from control.model.bus.messages import ENCODER, CancelJob, JobReady, Message, PriorityKey, Skipped
 from control.model.bus.records import Record
 from control.model.names import Topic
+from control.model.numbers import JobId, RunId
 from control.model.state_rows import JobRow, NewRun, RunRow
 from control.model.states import State
 from control.model.this import Subject
@@ -19,7 +20,7 @@ from control.model.times import to_rfc3339_or_none
 
 
 def divide(
-    new: NewRun, graph: Graph, *, run_id: int, first_job_id: int, steady_ms: int | None = None
+    new: NewRun, graph: Graph, *, run_id: RunId, first_job_id: JobId, steady_ms: int | None = None
 ) -> Advance:
     """A run with all its jobs; `released` are those that may start at once.
 
@@ -52,7 +53,7 @@ def divide(
         ending=None,
         jobs=[
             JobRow(
-                id=first_job_id + idx,
+                id=JobId(first_job_id + idx),
                 idx=idx,
                 state=State.READY,
                 reason=WAITS_FOR_JOBS,

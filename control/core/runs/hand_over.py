@@ -10,6 +10,7 @@ from control.core.runs.advance import Advance
 from control.core.runs.expand import ended_state, job_input, released
 from control.model import limits
 from control.model.bus.records import Record
+from control.model.numbers import JobId
 from control.model.raw import NULL
 from control.model.state_rows import JobRow
 
@@ -27,12 +28,12 @@ class DueJob(NamedTuple):
     before: tuple[int, ...]
 
     @property
-    def predecessors(self) -> list[int]:
+    def predecessors(self) -> list[JobId]:
         """The ids of the jobs that it has waited for."""
         return [self.step.run.jobs[at].id for at in self.before]
 
 
-def due_jobs(steps: Iterable[Advance], published: Container[int]) -> list[DueJob]:
+def due_jobs(steps: Iterable[Advance], published: Container[JobId]) -> list[DueJob]:
     """The released jobs that may run now; `published`: ids of those that were handed over."""
     return [
         DueJob(step, job, step.graph.before(job.idx))
@@ -42,7 +43,7 @@ def due_jobs(steps: Iterable[Advance], published: Container[int]) -> list[DueJob
     ]
 
 
-def of_unknown_size(due: Iterable[DueJob]) -> set[int]:
+def of_unknown_size(due: Iterable[DueJob]) -> set[JobId]:
     """The ids of the jobs whose outputs' sizes must be known before the outputs are read."""
     return {
         job_id
@@ -52,7 +53,7 @@ def of_unknown_size(due: Iterable[DueJob]) -> set[int]:
     }
 
 
-def without_too_large(due: Sequence[DueJob], sizes: Mapping[int, int]) -> list[DueJob]:
+def without_too_large(due: Sequence[DueJob], sizes: Mapping[JobId, int]) -> list[DueJob]:
     """Those whose outputs fit; the others fail. `sizes`: bytes of an output, by job id."""
     fits: list[DueJob] = []
     for each in due:
@@ -67,7 +68,7 @@ def record_of(
     due: DueJob,
     *,
     run_input: bytes,
-    outputs: Mapping[int, bytes],
+    outputs: Mapping[JobId, bytes],
     installation: str,
     ended_attempt: int,
 ) -> Record | None:

@@ -17,6 +17,7 @@ from control.model.bus.messages import ENCODER
 from control.model.errors import JobFailed
 from control.model.json_values import Json
 from control.model.names import NOTICE_KIND
+from control.model.numbers import RunId
 from control.model.pipelines import JobSpec, NotifySpec, Pipeline
 from control.model.state_rows import RunRow
 from control.model.states import State
@@ -111,7 +112,7 @@ def notice_pipeline(of: str, spec: NotifySpec) -> Pipeline:
     return Pipeline(name=f"{of[:_NAME_CHARS]}.notice", stages=("notify",), jobs=(job,))
 
 
-def notice_input(found: Notice, run_id: int) -> Raw:
+def notice_input(found: Notice, run_id: RunId) -> Raw:
     """The input of such a run."""
     value = {"run_id": run_id, "title": found.title, "body": found.body}
     return Raw(msgspec.json.encode(value))

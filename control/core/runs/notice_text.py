@@ -8,13 +8,14 @@ from typing import NamedTuple
 
 from control.model import limits
 from control.model.display_text import LogCleaner, clean, seconds
+from control.model.numbers import JobId, RunId
 from control.model.states import State
 
 
 class FailedJob(NamedTuple):
     """The first job of a run that failed. `log`: the end of its last attempt's log."""
 
-    job_id: int
+    job_id: JobId
     name: str
     attempt: int
     error: str
@@ -25,7 +26,7 @@ class FailedJob(NamedTuple):
 class EndedRun(NamedTuple):
     """What a notice is about."""
 
-    run_id: int
+    run_id: RunId
     pipeline: str
     state: State
     seconds: float  # From its start to its end, or until now.

@@ -11,14 +11,15 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from control.core.simulation.workload import PlayedJob
+from control.model.numbers import JobId, RunId
 from control.model.states import Outcome
 
 
 class PastAttempt(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What is needed of a fact; its other columns are left out. Null seconds: it never began."""
 
-    run_id: int
-    job_id: int
+    run_id: RunId
+    job_id: JobId
     attempt: int
     pipeline: str
     job: str

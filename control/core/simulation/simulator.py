@@ -21,6 +21,7 @@ from control.core.fleet.partition_classes import slot_partitions
 from control.core.simulation.workload import Farm, Played, PlayedJob, WorkerFault
 from control.model import limits
 from control.model.bus.messages import Finished, JobReady, WorkerUp
+from control.model.numbers import JobId, RunId
 from control.model.states import Outcome
 
 _KIND: Final = "Any"
@@ -140,8 +141,8 @@ class _Player:
         if attempt == 1:
             self._played.ready[place] = self._now
         message = JobReady(
-            run_id=job.run,
-            job_id=place,
+            run_id=RunId(job.run),
+            job_id=JobId(place),
             attempt=attempt,
             pipeline=job.pipeline,
             name=job.name,

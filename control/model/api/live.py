@@ -8,9 +8,10 @@ from msgspec import UNSET, Meta, UnsetType
 from control.model import limits
 from control.model.api.fleet import PartitionView, WorkerView
 from control.model.api.views import JobView, RunView, Time
+from control.model.numbers import JobId, RunId
 from control.model.states import Role
 
-RunId = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+WatchedRun = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 
 
 class Counts(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,8 +49,8 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     text: Annotated[str, Meta(description="In words.", examples=["exit code 137, try 1 of 3"])]
     pipeline: str | None = None
     job: Annotated[str | None, Meta(description="The job's name.")] = None
-    run_id: int | None = None
-    job_id: int | None = None
+    run_id: RunId | None = None
+    job_id: JobId | None = None
     worker: str | None = None
 
 
@@ -102,6 +103,6 @@ class Watch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     told of; null: those of all runs, 0: none. `workers`: whether workers are told of.
     """
 
-    runs: Annotated[list[RunId], Meta(max_length=limits.WATCH_RUNS_MAX)] | None = None
-    jobs_of: RunId | None = None
+    runs: Annotated[list[WatchedRun], Meta(max_length=limits.WATCH_RUNS_MAX)] | None = None
+    jobs_of: WatchedRun | None = None
     workers: bool = True

@@ -5,6 +5,7 @@ from typing import Annotated, Generic, TypeVar
 import msgspec
 from msgspec import Meta, Raw
 
+from control.model.numbers import JobId, RunId
 from control.model.states import Outcome, Role, State, Trigger
 
 T = TypeVar("T")
@@ -14,8 +15,8 @@ MaybeTime = Annotated[
     str | None,
     Meta(description="RFC 3339, UTC; null: not yet.", examples=["2026-11-22T09:30:00.000Z"]),
 ]
-RunNumber = Annotated[int, Meta(description="The run's id.", examples=[4711])]
-JobNumber = Annotated[int, Meta(description="The job's id.", examples=[90210])]
+RunNumber = Annotated[RunId, Meta(description="The run's id.", examples=[4711])]
+JobNumber = Annotated[JobId, Meta(description="The job's id.", examples=[90210])]
 PipelineText = Annotated[str, Meta(description="The pipeline's name.", examples=["nightly-report"])]
 ClientText = Annotated[str, Meta(description="Who submitted it.", examples=["reports"])]
 StateField = Annotated[State, Meta(description="Where it stands.", examples=["IN_PROGRESS"])]

@@ -3,14 +3,14 @@
 from typing import TypedDict
 
 from control.model.bus.reports import Versioned
-from control.model.numbers import Attempt, Id
+from control.model.numbers import Attempt, JobId, JobIdField, RunId, RunIdField
 
 
 class IdentityFields(TypedDict):
     """The fields of `JobIdentity`, to be passed on: `Finished(**job.identity(), …)`."""
 
-    run_id: int
-    job_id: int
+    run_id: RunId
+    job_id: JobId
     attempt: int
     pipeline: str
     name: str
@@ -23,8 +23,8 @@ class IdentityFields(TypedDict):
 class AttemptMessage(Versioned, frozen=True, kw_only=True):
     """A message about one attempt at one job of one run."""
 
-    run_id: Id
-    job_id: Id
+    run_id: RunIdField
+    job_id: JobIdField
     attempt: Attempt
 
 

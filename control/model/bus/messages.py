@@ -20,11 +20,12 @@ from control.model.numbers import (
     Count,
     Epoch,
     ExitCode,
-    Id,
     Instant,
+    JobIdField,
     LogOffset,
     Partition,
     Priority,
+    RunIdField,
     Seconds,
     Share,
 )
@@ -147,7 +148,7 @@ class Skipped(AttemptMessage, frozen=True, kw_only=True, tag="skipped"):
 class Hold(msgspec.Struct, frozen=True, kw_only=True):
     """A job that a dispatcher holds a lease for."""
 
-    job_id: Id
+    job_id: JobIdField
     attempt: Attempt
     client: str
     pipeline: str
@@ -205,7 +206,7 @@ class Overran(Versioned, frozen=True, kw_only=True, tag="overran"):
     """These jobs take far longer than expected; what waited behind them was called back."""
 
     worker: str
-    job_ids: tuple[Id, ...]
+    job_ids: tuple[JobIdField, ...]
 
 
 class DispatcherUp(Versioned, frozen=True, kw_only=True, tag="dispatcher_up"):
@@ -223,7 +224,7 @@ class DispatcherUp(Versioned, frozen=True, kw_only=True, tag="dispatcher_up"):
 class LogChunk(Versioned, frozen=True, kw_only=True, tag="log_chunk"):
     """Text of an attempt's log from byte `offset` on. A later offset than expected is a gap."""
 
-    job_id: Id
+    job_id: JobIdField
     attempt: Attempt
     offset: LogOffset
     text: str
@@ -232,7 +233,7 @@ class LogChunk(Versioned, frozen=True, kw_only=True, tag="log_chunk"):
 class CancelJob(Versioned, frozen=True, kw_only=True, tag="cancel_job"):
     """Take this job out of every queue; stop it where it runs."""
 
-    job_id: Id
+    job_id: JobIdField
     attempt: Attempt
     reason: str
 
@@ -240,7 +241,7 @@ class CancelJob(Versioned, frozen=True, kw_only=True, tag="cancel_job"):
 class ReorderJob(Versioned, frozen=True, kw_only=True, tag="reorder_job"):
     """A waiting job's place in the order changed."""
 
-    job_id: Id
+    job_id: JobIdField
     order: PriorityKey
 
 
@@ -273,7 +274,7 @@ class DrainWorker(Versioned, frozen=True, kw_only=True, tag="drain_worker"):
 class Deadline(Versioned, frozen=True, kw_only=True, tag="deadline"):
     """A run must have ended by then."""
 
-    run_id: Id
+    run_id: RunIdField
     at_ms: Instant
 
 
@@ -306,13 +307,13 @@ class Loads(Versioned, frozen=True, kw_only=True, tag="loads"):
 class AskWhy(Versioned, frozen=True, kw_only=True, tag="ask_why"):
     """Why does this job wait? The balancer answers with `ToldWhy`."""
 
-    job_id: Id
+    job_id: JobIdField
 
 
 class ToldWhy(Versioned, frozen=True, kw_only=True, tag="told_why"):
     """Why a job waits; None: it does not wait at the balancer."""
 
-    job_id: Id
+    job_id: JobIdField
     waits: Waits | None
 
 

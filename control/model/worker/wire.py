@@ -12,7 +12,16 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
 from control.model import limits
-from control.model.numbers import Attempt, Count, Epoch, ExitCode, Id, Instant, LogOffset
+from control.model.numbers import (
+    Attempt,
+    Count,
+    Epoch,
+    ExitCode,
+    Instant,
+    JobIdField,
+    LogOffset,
+    RunId,
+)
 from control.model.states import Outcome
 from control.model.this import Subject
 from control.model.worker.isolation import Isolation
@@ -28,7 +37,7 @@ Text = Annotated[str, Meta(max_length=limits.TEXT_CHARS_MAX)]
 class Lease(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """Who may report about which attempt. On the wire: `[job_id, attempt, epoch]`."""
 
-    job_id: Id
+    job_id: JobIdField
     attempt: Attempt
     epoch: Epoch
 
@@ -162,7 +171,7 @@ class Assign(_Frame, frozen=True, kw_only=True, omit_defaults=True, tag="assign"
     """
 
     lease: Lease
-    run_id: int
+    run_id: RunId
     name: str
     kind: str
     version: str
