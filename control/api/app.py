@@ -27,7 +27,7 @@ from control.api.endpoints.schedules import Timetable
 from control.api.endpoints.split import Split
 from control.api.endpoints.start_runs import Starting
 from control.api.endpoints.stats import Stats
-from control.api.endpoints.workers import EVENTS, Fleet
+from control.api.endpoints.workers import EVENTS_PATH, Fleet
 from control.api.http import problems
 from control.api.http.openapi import document
 from control.api.http.request import GET, Answer, Call, Operation, Route
@@ -90,7 +90,7 @@ def make_app(routes: Sequence[Route], parts: Parts, events: Events, metrics: Met
     handlers: list[ControllerRouterHandler] = [
         _http_handler(route, parts, metrics, events.closing) for route in routes
     ]
-    handlers.append(socket_handler(parts, events, EVENTS.path))
+    handlers.append(socket_handler(parts, events, EVENTS_PATH))
     return Litestar(
         route_handlers=handlers,
         exception_handlers={Exception: _refuser(metrics)},

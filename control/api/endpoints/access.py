@@ -10,7 +10,15 @@ from msgspec import UNSET, Meta
 from control.api.auth.authentication import hash_secret, make_secret
 from control.api.auth.permissions import check_pipeline
 from control.api.endpoints.schemas import ChangeClient, NewClient, PageQuery
-from control.api.http.request import Answer, Call, Operation, Route, read_cursor, write_cursor
+from control.api.http.request import (
+    Answer,
+    Call,
+    Operation,
+    Route,
+    read_cursor,
+    routes_of,
+    write_cursor,
+)
 from control.api.ports import Parts
 from control.core.pipelines.ownership import bar
 from control.model.api.views import ClientView, HookView, Page
@@ -50,18 +58,27 @@ class Access:
 
     def routes(self) -> list[Route]:
         """Which call is carried out by what."""
-        found = {
-            CLIENTS: self._clients,
-            CREATE: self._create,
-            CHANGE: self._change,
-            DELETE: self._delete,
-            ROTATE: self._rotate,
-            HOOKS: self._hooks,
-            ADD_HOOK: self._add_hook,
-            DELETE_HOOK: self._delete_hook,
-        }
-        return [Route(operation, handler) for operation, handler in found.items()]
+        return routes_of(
+            self._clients,
+            self._create,
+            self._change,
+            self._delete,
+            self._rotate,
+            self._hooks,
+            self._add_hook,
+            self._delete_hook,
+        )
 
+    @Operation(
+        method="GET",
+        path="/v1/clients",
+        name="listClients",
+        summary="List clients by name",
+        tag="clients",
+        answer=Page[ClientView],
+        query=PageQuery,
+        errors=(422,),
+    )
     async def _clients(self, call: Call) -> Answer:
         query = call.query(PageQuery)
         page = await self._parts.reader.read(
@@ -70,6 +87,17 @@ class Access:
         more = page[-1].client_id if len(page) == query.limit else None
         return Answer(body=Page(items=page, next_cursor=more))
 
+    @Operation(
+        method="POST",
+        path="/v1/clients",
+        name="createClient",
+        summary="Make a client; its secret is shown this once",
+        tag="clients",
+        answer=ClientWithSecret,
+        status=201,
+        body=NewClient,
+        errors=(409, *_BODY),
+    )
     async def _create(self, call: Call) -> Answer:
         asked = await call.json(_NEW)
         secret, secret_hash = await self._secret()
@@ -91,6 +119,16 @@ class Access:
 
         return _with_secret(await self._parts.writer.write(work), secret)
 
+    @Operation(
+        method="PATCH",
+        path="/v1/clients/{client_id}",
+        name="changeClient",
+        summary="Change a client; its waiting jobs are bound by the new limits too",
+        tag="clients",
+        answer=ClientView,
+        body=ChangeClient,
+        errors=(404, 409, *_BODY),
+    )
     async def _change(self, call: Call) -> Answer:
         client_id, asked = call.text("client_id"), await call.json(_CHANGE)
         changes = {
@@ -113,6 +151,15 @@ class Access:
         self._parts.gate.forget()
         return Answer(body=changed)
 
+    @Operation(
+        method="DELETE",
+        path="/v1/clients/{client_id}",
+        name="deleteClient",
+        summary="Delete a client that has no open runs and no pipelines",
+        tag="clients",
+        status=204,
+        errors=(404, 409),
+    )
     async def _delete(self, call: Call) -> Answer:
         client_id = call.text("client_id")
 
@@ -125,6 +172,15 @@ class Access:
         self._parts.gate.forget()
         return Answer()
 
+    @Operation(
+        method="POST",
+        path="/v1/clients/{client_id}/rotate",
+        name="rotateClient",
+        summary="Give a client a new secret; the old one is refused from now on",
+        tag="clients",
+        answer=ClientWithSecret,
+        errors=(404,),
+    )
     async def _rotate(self, call: Call) -> Answer:
         client_id = call.text("client_id")
         secret, secret_hash = await self._secret()
@@ -142,6 +198,16 @@ class Access:
             LOG.warning("credentials.unwritten", client=client_id, reason=str(error))
         return _with_secret(client, secret)
 
+    @Operation(
+        method="GET",
+        path="/v1/pipelines/{name}/hooks",
+        name="listHooks",
+        summary="List a pipeline's hooks, without their tokens",
+        tag="hooks",
+        answer=Page[HookView],
+        query=PageQuery,
+        errors=(404, 422),
+    )
     async def _hooks(self, call: Call) -> Answer:
         name, query, who = call.text("name"), call.query(PageQuery), call.who
         after = read_cursor(query.cursor) or 0
@@ -154,6 +220,16 @@ class Access:
         more = page[-1].id if len(page) == query.limit else None
         return Answer(body=Page(items=page, next_cursor=write_cursor(more)))
 
+    @Operation(
+        method="POST",
+        path="/v1/pipelines/{name}/hooks",
+        name="createHook",
+        summary="Make a hook; its token is shown this once",
+        tag="hooks",
+        answer=HookWithToken,
+        status=201,
+        errors=(404, 409),
+    )
     async def _add_hook(self, call: Call) -> Answer:
         name, who, now_ms = call.text("name"), call.who, self._parts.now_ms()
         token = make_secret(self._parts.random_bytes)
@@ -168,6 +244,15 @@ class Access:
         )
         return Answer(body=shown)
 
+    @Operation(
+        method="DELETE",
+        path="/v1/pipelines/{name}/hooks/{hook_id}",
+        name="deleteHook",
+        summary="Close a hook",
+        tag="hooks",
+        status=204,
+        errors=(404, 422),
+    )
     async def _delete_hook(self, call: Call) -> Answer:
         name, hook_id, who = call.text("name"), call.number("hook_id"), call.who
 
@@ -187,83 +272,3 @@ class Access:
 def _with_secret(client: ClientView, secret: str) -> Answer:
     fields = msgspec.structs.asdict(client)
     return Answer(body=ClientWithSecret(**fields, client_secret=secret))
-
-
-CLIENTS: Final = Operation(
-    method="GET",
-    path="/v1/clients",
-    name="listClients",
-    summary="List clients by name",
-    tag="clients",
-    answer=Page[ClientView],
-    query=PageQuery,
-    errors=(422,),
-)
-CREATE: Final = Operation(
-    method="POST",
-    path="/v1/clients",
-    name="createClient",
-    summary="Make a client; its secret is shown this once",
-    tag="clients",
-    answer=ClientWithSecret,
-    status=201,
-    body=NewClient,
-    errors=(409, *_BODY),
-)
-CHANGE: Final = Operation(
-    method="PATCH",
-    path="/v1/clients/{client_id}",
-    name="changeClient",
-    summary="Change a client; its waiting jobs are bound by the new limits too",
-    tag="clients",
-    answer=ClientView,
-    body=ChangeClient,
-    errors=(404, 409, *_BODY),
-)
-DELETE: Final = Operation(
-    method="DELETE",
-    path="/v1/clients/{client_id}",
-    name="deleteClient",
-    summary="Delete a client that has no open runs and no pipelines",
-    tag="clients",
-    status=204,
-    errors=(404, 409),
-)
-ROTATE: Final = Operation(
-    method="POST",
-    path="/v1/clients/{client_id}/rotate",
-    name="rotateClient",
-    summary="Give a client a new secret; the old one is refused from now on",
-    tag="clients",
-    answer=ClientWithSecret,
-    errors=(404,),
-)
-HOOKS: Final = Operation(
-    method="GET",
-    path="/v1/pipelines/{name}/hooks",
-    name="listHooks",
-    summary="List a pipeline's hooks, without their tokens",
-    tag="hooks",
-    answer=Page[HookView],
-    query=PageQuery,
-    errors=(404, 422),
-)
-ADD_HOOK: Final = Operation(
-    method="POST",
-    path="/v1/pipelines/{name}/hooks",
-    name="createHook",
-    summary="Make a hook; its token is shown this once",
-    tag="hooks",
-    answer=HookWithToken,
-    status=201,
-    errors=(404, 409),
-)
-DELETE_HOOK: Final = Operation(
-    method="DELETE",
-    path="/v1/pipelines/{name}/hooks/{hook_id}",
-    name="deleteHook",
-    summary="Close a hook",
-    tag="hooks",
-    status=204,
-    errors=(404, 422),
-)

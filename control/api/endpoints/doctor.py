@@ -1,8 +1,6 @@
 """Owns the call that examines the stored data while the control plane runs."""
 
-from typing import Final
-
-from control.api.http.request import Answer, Call, Operation, Route
+from control.api.http.request import Answer, Call, Operation, Route, routes_of
 from control.api.ports import Parts
 from control.model.api.views import CheckView, Page
 
@@ -15,18 +13,16 @@ class Doctor:
 
     def routes(self) -> list[Route]:
         """Which call is carried out by what."""
-        return [Route(EXAMINE, self._examine)]
+        return routes_of(self._examine)
 
+    @Operation(
+        method="GET",
+        path="/v1/doctor",
+        name="examine",
+        summary="Look through all stored data for what cannot be",
+        tag="system",
+        answer=Page[CheckView],
+    )
     async def _examine(self, call: Call) -> Answer:
         del call
         return Answer(body=Page(items=list(await self._parts.health.examine())))
-
-
-EXAMINE: Final = Operation(
-    method="GET",
-    path="/v1/doctor",
-    name="examine",
-    summary="Look through all stored data for what cannot be",
-    tag="system",
-    answer=Page[CheckView],
-)

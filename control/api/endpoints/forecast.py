@@ -2,13 +2,12 @@
 
 import sqlite3
 from collections.abc import Iterable, Mapping
-from typing import Final
 
 from control.api.auth.permissions import only_of
 from control.api.endpoints.runs import read_time
 from control.api.endpoints.schemas import ForecastQuery
 from control.api.http.problems import one
-from control.api.http.request import Answer, Call, Operation, Route
+from control.api.http.request import Answer, Call, Operation, Route, routes_of
 from control.api.ports import Parts
 from control.core.reports.forecast import Shape, edges, forecast, shape
 from control.model import limits
@@ -28,8 +27,18 @@ class Forecasts:
 
     def routes(self) -> list[Route]:
         """Which call is carried out by what."""
-        return [Route(FORECAST, self._forecast)]
+        return routes_of(self._forecast)
 
+    @Operation(
+        method="GET",
+        path="/v1/forecast",
+        name="forecast",
+        summary="How many slots planned runs will keep busy, up to 48 hours ahead",
+        tag="schedules",
+        answer=Forecast,
+        query=ForecastQuery,
+        errors=(422,),
+    )
     async def _forecast(self, call: Call) -> Answer:
         query, now_ms, own = call.query(ForecastQuery), self._parts.now_ms(), only_of(call.who)
         until_ms = now_ms + limits.PLAN_AHEAD_MS
@@ -83,15 +92,3 @@ def shapes(
         known = shape((job.stage, expected(pipeline, job.name)) for job in jobs)
         shaped[revision_id] = None if outline is None else known
     return shaped
-
-
-FORECAST: Final = Operation(
-    method="GET",
-    path="/v1/forecast",
-    name="forecast",
-    summary="How many slots planned runs will keep busy, up to 48 hours ahead",
-    tag="schedules",
-    answer=Forecast,
-    query=ForecastQuery,
-    errors=(422,),
-)

@@ -12,7 +12,7 @@ from control.api.auth.permissions import check_numbered
 from control.api.endpoints.schemas import ChangeJob, LogsQuery
 from control.api.endpoints.wait_reasons import with_reasons
 from control.api.explain import Family, Told, explain
-from control.api.http.request import TEXT, Answer, Call, Operation, Route
+from control.api.http.request import TEXT, Answer, Call, Operation, Route, routes_of
 from control.api.ports import Parts
 from control.model import limits
 from control.model.api.balancer import Waits
@@ -39,15 +39,17 @@ class Jobs:
 
     def routes(self) -> list[Route]:
         """Which call is carried out by what."""
-        found = {
-            SHOW: self._show,
-            CHANGE: self._change,
-            CANCEL: self._cancel,
-            LOGS: self._logs,
-            EXPLAIN: self._explain,
-        }
-        return [Route(operation, handler) for operation, handler in found.items()]
+        return routes_of(self._show, self._change, self._cancel, self._logs, self._explain)
 
+    @Operation(
+        method="GET",
+        path="/v1/jobs/{job_id}",
+        name="showJob",
+        summary="Show a job with its earlier attempts",
+        tag=TAG,
+        answer=JobView,
+        errors=(404, 422),
+    )
     async def _show(self, call: Call) -> Answer:
         job = await self._job(call, call.number("job_id"))
         (shown,) = await with_reasons(self._parts.balancing, [job], self._parts.now_ms())
@@ -62,6 +64,16 @@ class Jobs:
 
         return await self._parts.reader.read(look)
 
+    @Operation(
+        method="PATCH",
+        path="/v1/jobs/{job_id}",
+        name="changeJob",
+        summary="Move a waiting job in the order",
+        tag=TAG,
+        answer=JobView,
+        body=ChangeJob,
+        errors=(400, 404, 409, 413, 415, 422),
+    )
     async def _change(self, call: Call) -> Answer:
         job_id, who, now_ms = call.number("job_id"), call.who, self._parts.now_ms()
         asked = await call.json(_CHANGE)
@@ -73,6 +85,15 @@ class Jobs:
         await self._parts.writer.write(work)
         return Answer(body=await self._job(call, job_id))
 
+    @Operation(
+        method="POST",
+        path="/v1/jobs/{job_id}/cancel",
+        name="cancelJob",
+        summary="End a job now",
+        tag=TAG,
+        answer=JobView,
+        errors=(404, 409, 422),
+    )
     async def _cancel(self, call: Call) -> Answer:
         job_id, who, now_ms = call.number("job_id"), call.who, self._parts.now_ms()
 
@@ -84,6 +105,17 @@ class Jobs:
         await self._parts.writer.write(work)
         return Answer(body=await self._job(call, job_id))
 
+    @Operation(
+        method="GET",
+        path="/v1/jobs/{job_id}/logs",
+        name="jobLogs",
+        summary="An attempt's log as it was written, control characters and all",
+        tag=TAG,
+        media=TEXT,
+        answer=str,
+        query=LogsQuery,
+        errors=(404, 422),
+    )
     async def _logs(self, call: Call) -> Answer:
         query = call.query(LogsQuery)
         job = await self._job(call, call.number("job_id"))
@@ -130,6 +162,15 @@ class Jobs:
                     return
                 await changed.wait()
 
+    @Operation(
+        method="GET",
+        path="/v1/jobs/{job_id}/explain",
+        name="explainJob",
+        summary="Why a job waits, runs, or ended",
+        tag=TAG,
+        answer=Explanation,
+        errors=(404, 422),
+    )
     async def _explain(self, call: Call) -> Answer:
         job_id, who, shown = call.number("job_id"), call.who, self._parts.views
 
@@ -157,53 +198,3 @@ class Jobs:
         expected_s = balancing.expected(family.run.pipeline, job.name)
         told = Told(waits=waits, silence=silence, expected_s=expected_s)
         return Answer(body=explain(job, links, told, family, now_ms=self._parts.now_ms()))
-
-
-SHOW: Final = Operation(
-    method="GET",
-    path="/v1/jobs/{job_id}",
-    name="showJob",
-    summary="Show a job with its earlier attempts",
-    tag=TAG,
-    answer=JobView,
-    errors=(404, 422),
-)
-CHANGE: Final = Operation(
-    method="PATCH",
-    path="/v1/jobs/{job_id}",
-    name="changeJob",
-    summary="Move a waiting job in the order",
-    tag=TAG,
-    answer=JobView,
-    body=ChangeJob,
-    errors=(400, 404, 409, 413, 415, 422),
-)
-CANCEL: Final = Operation(
-    method="POST",
-    path="/v1/jobs/{job_id}/cancel",
-    name="cancelJob",
-    summary="End a job now",
-    tag=TAG,
-    answer=JobView,
-    errors=(404, 409, 422),
-)
-LOGS: Final = Operation(
-    method="GET",
-    path="/v1/jobs/{job_id}/logs",
-    name="jobLogs",
-    summary="An attempt's log as it was written, control characters and all",
-    tag=TAG,
-    media=TEXT,
-    answer=str,
-    query=LogsQuery,
-    errors=(404, 422),
-)
-EXPLAIN: Final = Operation(
-    method="GET",
-    path="/v1/jobs/{job_id}/explain",
-    name="explainJob",
-    summary="Why a job waits, runs, or ended",
-    tag=TAG,
-    answer=Explanation,
-    errors=(404, 422),
-)

@@ -13,7 +13,7 @@ from control.api.auth.permissions import check_pipeline, check_targets, only_of
 from control.api.endpoints.schemas import PageQuery
 from control.api.http.parsing import parsed
 from control.api.http.problems import one
-from control.api.http.request import JSON, YAML, Answer, Call, Operation, Route
+from control.api.http.request import JSON, YAML, Answer, Call, Operation, Route, routes_of
 from control.api.live.worker_registry import Crew
 from control.api.ports import Parts
 from control.core.pipelines import ownership
@@ -72,16 +72,20 @@ class Pipelines:
 
     def routes(self) -> list[Route]:
         """Which call is carried out by what."""
-        found = {
-            LIST: self._list,
-            CREATE: self._create,
-            VALIDATE: self._validate,
-            SHOW: self._show,
-            PUT: self._put,
-            DELETE: self._delete,
-        }
-        return [Route(operation, handler) for operation, handler in found.items()]
+        return routes_of(
+            self._list, self._create, self._validate, self._show, self._put, self._delete
+        )
 
+    @Operation(
+        method="GET",
+        path="/v1/pipelines",
+        name="listPipelines",
+        summary="List pipelines by name, without their definitions",
+        tag=TAG,
+        answer=Page[PipelineView],
+        query=PageQuery,
+        errors=(422,),
+    )
     async def _list(self, call: Call) -> Answer:
         query = call.query(PageQuery)
         own = only_of(call.who)
@@ -93,23 +97,67 @@ class Pipelines:
         more = page[-1].name if len(page) == query.limit else None
         return Answer(body=Page(items=page, next_cursor=more))
 
+    @Operation(
+        method="GET",
+        path="/v1/pipelines/{name}",
+        name="showPipeline",
+        summary="Show a pipeline with its definition",
+        tag=TAG,
+        answer=PipelineView,
+        errors=(404,),
+    )
     async def _show(self, call: Call) -> Answer:
         name = call.text("name")
         found = await self._parts.reader.read(lambda conn: catalog.get(conn, name))
         check_pipeline(call.who, name, found.client)
         return Answer(body=found)
 
+    @Operation(
+        method="POST",
+        path="/v1/pipelines/validate",
+        name="validatePipeline",
+        summary="Find every problem of a definition, and change nothing",
+        tag=TAG,
+        answer=Verdict,
+        body=Pipeline,
+        body_media=_MEDIA,
+        errors=_BODY,
+    )
     async def _validate(self, call: Call) -> Answer:
         pipeline = await self._read(call)
         warnings = await self._parts.reader.read(lambda conn: _warnings(call.who, conn, pipeline))
         warnings += self._kind_warnings(pipeline)
         return Answer(body=Verdict(valid=True, pipeline=pipeline, warnings=warnings))
 
+    @Operation(
+        method="POST",
+        path="/v1/pipelines",
+        name="createPipeline",
+        summary="Store a new pipeline",
+        tag=TAG,
+        answer=StoredPipeline,
+        status=201,
+        body=Pipeline,
+        body_media=_MEDIA,
+        errors=(409, *_BODY),
+    )
     async def _create(self, call: Call) -> Answer:
         pipeline = await self._read(call)
         stored = await self._store(call, pipeline, new=True)
         return Answer(body=stored.shown)
 
+    @Operation(
+        method="PUT",
+        path="/v1/pipelines/{name}",
+        name="putPipeline",
+        summary="Create a pipeline, or make its next revision",
+        tag=TAG,
+        answer=StoredPipeline,
+        also=(201,),
+        body=Pipeline,
+        body_media=_MEDIA,
+        errors=_BODY,
+    )
     async def _put(self, call: Call) -> Answer:
         name = call.text("name")
         pipeline = await self._read(call)
@@ -119,6 +167,15 @@ class Pipelines:
         created = stored.put.effect == Effect.CREATED
         return Answer(body=stored.shown, status=HTTPStatus.CREATED if created else HTTPStatus.OK)
 
+    @Operation(
+        method="DELETE",
+        path="/v1/pipelines/{name}",
+        name="deletePipeline",
+        summary="Delete a pipeline with its schedules and hooks; its runs stay",
+        tag=TAG,
+        status=204,
+        errors=(404,),
+    )
     async def _delete(self, call: Call) -> Answer:
         name, who = call.text("name"), call.who
 
@@ -190,68 +247,3 @@ def _warnings(who: Identity, conn: sqlite3.Connection, pipeline: Pipeline) -> li
     check_targets(who, targets, owners)
     owner = owners.setdefault(pipeline.name, who.client_id)  # Once it is stored.
     return ownership.target_warnings(targets, owners, clients.standing(conn, owner))
-
-
-LIST: Final = Operation(
-    method="GET",
-    path="/v1/pipelines",
-    name="listPipelines",
-    summary="List pipelines by name, without their definitions",
-    tag=TAG,
-    answer=Page[PipelineView],
-    query=PageQuery,
-    errors=(422,),
-)
-CREATE: Final = Operation(
-    method="POST",
-    path="/v1/pipelines",
-    name="createPipeline",
-    summary="Store a new pipeline",
-    tag=TAG,
-    answer=StoredPipeline,
-    status=201,
-    body=Pipeline,
-    body_media=_MEDIA,
-    errors=(409, *_BODY),
-)
-VALIDATE: Final = Operation(
-    method="POST",
-    path="/v1/pipelines/validate",
-    name="validatePipeline",
-    summary="Find every problem of a definition, and change nothing",
-    tag=TAG,
-    answer=Verdict,
-    body=Pipeline,
-    body_media=_MEDIA,
-    errors=_BODY,
-)
-SHOW: Final = Operation(
-    method="GET",
-    path="/v1/pipelines/{name}",
-    name="showPipeline",
-    summary="Show a pipeline with its definition",
-    tag=TAG,
-    answer=PipelineView,
-    errors=(404,),
-)
-PUT: Final = Operation(
-    method="PUT",
-    path="/v1/pipelines/{name}",
-    name="putPipeline",
-    summary="Create a pipeline, or make its next revision",
-    tag=TAG,
-    answer=StoredPipeline,
-    also=(201,),
-    body=Pipeline,
-    body_media=_MEDIA,
-    errors=_BODY,
-)
-DELETE: Final = Operation(
-    method="DELETE",
-    path="/v1/pipelines/{name}",
-    name="deletePipeline",
-    summary="Delete a pipeline with its schedules and hooks; its runs stay",
-    tag=TAG,
-    status=204,
-    errors=(404,),
-)

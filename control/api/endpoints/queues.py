@@ -1,12 +1,12 @@
 """Owns the call about what waits at the balancer, and asks for it once a second at most."""
 
-from typing import Annotated, Final
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
 from control.api.auth.permissions import only_of
-from control.api.http.request import Answer, Call, Operation, Route
+from control.api.http.request import Answer, Call, Operation, Route, routes_of
 from control.api.http.single_flight_cache import Kept
 from control.api.ports import Parts
 from control.api.remote_balancer import SILENT
@@ -33,8 +33,18 @@ class Queued:
 
     def routes(self) -> list[Route]:
         """Which call is carried out by what."""
-        return [Route(QUEUES, self._show)]
+        return routes_of(self._show)
 
+    @Operation(
+        method="GET",
+        path="/v1/queues",
+        name="listQueues",
+        summary="Show what the balancer has not placed, in the order in which it will, and why",
+        tag="workers",
+        answer=Queues,
+        query=QueuesQuery,
+        errors=(422,),
+    )
     async def _show(self, call: Call) -> Answer:
         limit = call.query(QueuesQuery).limit
         found = await self._fresh(only_of(call.who))
@@ -59,15 +69,3 @@ class Queued:
         if found is None:
             raise BalancerSilent(SILENT)
         return found
-
-
-QUEUES: Final = Operation(
-    method="GET",
-    path="/v1/queues",
-    name="listQueues",
-    summary="Show what the balancer has not placed, in the order in which it will, and why",
-    tag="workers",
-    answer=Queues,
-    query=QueuesQuery,
-    errors=(422,),
-)

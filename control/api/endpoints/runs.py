@@ -16,6 +16,7 @@ from control.api.http.request import (
     Operation,
     Route,
     read_cursor,
+    routes_of,
     write_cursor,
 )
 from control.api.ports import Parts
@@ -40,16 +41,20 @@ class Runs:
 
     def routes(self) -> list[Route]:
         """Which call is carried out by what."""
-        found = {
-            LIST: self._list,
-            SHOW: self._show,
-            DELETE: self._delete,
-            CANCEL: self._cancel,
-            RETRY: self._retry,
-            JOBS: self._jobs,
-        }
-        return [Route(operation, handler) for operation, handler in found.items()]
+        return routes_of(
+            self._list, self._show, self._delete, self._cancel, self._retry, self._jobs
+        )
 
+    @Operation(
+        method="GET",
+        path="/v1/runs",
+        name="listRuns",
+        summary="List runs, newest first",
+        tag=TAG,
+        answer=Page[RunView],
+        query=RunsQuery,
+        errors=(422,),
+    )
     async def _list(self, call: Call) -> Answer:
         query = call.query(RunsQuery)
         own = only_of(call.who)
@@ -74,6 +79,15 @@ class Runs:
         page = [self._expected(run, progress.get(run.id)) for run in found]
         return Answer(body=Page(items=page, next_cursor=write_cursor(following)))
 
+    @Operation(
+        method="GET",
+        path="/v1/runs/{run_id}",
+        name="showRun",
+        summary="Show a run",
+        tag=TAG,
+        answer=RunView,
+        errors=(404, 422),
+    )
     async def _show(self, call: Call) -> Answer:
         return await self._shown(call, call.number("run_id"))
 
@@ -102,6 +116,15 @@ class Runs:
         seconds = remaining_s(jobs, self._parts.now_ms())
         return msgspec.structs.replace(run, expected_seconds=seconds)
 
+    @Operation(
+        method="DELETE",
+        path="/v1/runs/{run_id}",
+        name="deleteRun",
+        summary="Delete a run that has ended, with its jobs, outputs, and logs",
+        tag=TAG,
+        status=204,
+        errors=(404, 409, 422),
+    )
     async def _delete(self, call: Call) -> Answer:
         run_id, who = call.number("run_id"), call.who
 
@@ -112,6 +135,15 @@ class Runs:
         await self._parts.logs.forget([await self._parts.writer.write(work)])
         return Answer()
 
+    @Operation(
+        method="POST",
+        path="/v1/runs/{run_id}/cancel",
+        name="cancelRun",
+        summary="End a run now",
+        tag=TAG,
+        answer=RunView,
+        errors=(404, 409, 422),
+    )
     async def _cancel(self, call: Call) -> Answer:
         run_id, who, now_ms = call.number("run_id"), call.who, self._parts.now_ms()
 
@@ -123,6 +155,15 @@ class Runs:
         await self._parts.writer.write(work)
         return await self._shown(call, run_id)
 
+    @Operation(
+        method="POST",
+        path="/v1/runs/{run_id}/retry",
+        name="retryRun",
+        summary="Run the failed and cancelled jobs of a run again",
+        tag=TAG,
+        answer=RunView,
+        errors=(404, 409, 422, 429),
+    )
     async def _retry(self, call: Call) -> Answer:
         run_id, who, now_ms = call.number("run_id"), call.who, self._parts.now_ms()
 
@@ -133,6 +174,16 @@ class Runs:
         await self._parts.writer.write(work)
         return await self._shown(call, run_id)
 
+    @Operation(
+        method="GET",
+        path="/v1/runs/{run_id}/jobs",
+        name="listJobs",
+        summary="List a run's jobs in the order of its definition",
+        tag=TAG,
+        answer=Page[JobView],
+        query=JobsQuery,
+        errors=(404, 422),
+    )
     async def _jobs(self, call: Call) -> Answer:
         run_id, query = call.number("run_id"), call.query(JobsQuery)
         who, after = call.who, read_cursor(query.cursor) or 0
@@ -165,61 +216,3 @@ def read_time(text: str, path: str) -> int:
         return from_rfc3339(text)
     except ValueError as error:
         raise one(path, str(error)) from error
-
-
-LIST: Final = Operation(
-    method="GET",
-    path="/v1/runs",
-    name="listRuns",
-    summary="List runs, newest first",
-    tag=TAG,
-    answer=Page[RunView],
-    query=RunsQuery,
-    errors=(422,),
-)
-SHOW: Final = Operation(
-    method="GET",
-    path="/v1/runs/{run_id}",
-    name="showRun",
-    summary="Show a run",
-    tag=TAG,
-    answer=RunView,
-    errors=(404, 422),
-)
-DELETE: Final = Operation(
-    method="DELETE",
-    path="/v1/runs/{run_id}",
-    name="deleteRun",
-    summary="Delete a run that has ended, with its jobs, outputs, and logs",
-    tag=TAG,
-    status=204,
-    errors=(404, 409, 422),
-)
-CANCEL: Final = Operation(
-    method="POST",
-    path="/v1/runs/{run_id}/cancel",
-    name="cancelRun",
-    summary="End a run now",
-    tag=TAG,
-    answer=RunView,
-    errors=(404, 409, 422),
-)
-RETRY: Final = Operation(
-    method="POST",
-    path="/v1/runs/{run_id}/retry",
-    name="retryRun",
-    summary="Run the failed and cancelled jobs of a run again",
-    tag=TAG,
-    answer=RunView,
-    errors=(404, 409, 422, 429),
-)
-JOBS: Final = Operation(
-    method="GET",
-    path="/v1/runs/{run_id}/jobs",
-    name="listJobs",
-    summary="List a run's jobs in the order of its definition",
-    tag=TAG,
-    answer=Page[JobView],
-    query=JobsQuery,
-    errors=(404, 422),
-)

@@ -4,14 +4,21 @@ A list of every planned run has tens of thousands of rows where some fire each f
 """
 
 import sqlite3
-from typing import Final
 
 import msgspec
 
 from control.api.auth.permissions import only_of
 from control.api.endpoints.forecast import Outlined, outlines, shapes
 from control.api.endpoints.schemas import PlanQuery
-from control.api.http.request import Answer, Call, Operation, Route, read_cursor, write_cursor
+from control.api.http.request import (
+    Answer,
+    Call,
+    Operation,
+    Route,
+    read_cursor,
+    routes_of,
+    write_cursor,
+)
 from control.api.http.single_flight_cache import Kept
 from control.api.ports import Parts
 from control.model import limits
@@ -44,8 +51,18 @@ class Plans:
 
     def routes(self) -> list[Route]:
         """Which call is carried out by what."""
-        return [Route(PLAN, self._show)]
+        return routes_of(self._show)
 
+    @Operation(
+        method="GET",
+        path="/v1/schedules/plan",
+        name="showPlan",
+        summary="Show in short what each schedule has planned for the next 48 hours",
+        tag="schedules",
+        answer=Page[SchedulePlan],
+        query=PlanQuery,
+        errors=(422,),
+    )
     async def _show(self, call: Call) -> Answer:
         query, own = call.query(PlanQuery), only_of(call.who)
 
@@ -116,15 +133,3 @@ def _shown(each: Schedule, read: _Read, seconds: float | None, now_ms: int) -> S
             for first_ms, runs in read.stretches.get(each.id, [])
         ],
     )
-
-
-PLAN: Final = Operation(
-    method="GET",
-    path="/v1/schedules/plan",
-    name="showPlan",
-    summary="Show in short what each schedule has planned for the next 48 hours",
-    tag="schedules",
-    answer=Page[SchedulePlan],
-    query=PlanQuery,
-    errors=(422,),
-)

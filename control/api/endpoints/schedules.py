@@ -12,7 +12,15 @@ from control.api.endpoints.forecast import Outlined, outlines, shapes
 from control.api.endpoints.runs import read_time
 from control.api.endpoints.schemas import Backfill, BackfillQuery, ScheduledQuery, SchedulesQuery
 from control.api.http.problems import one
-from control.api.http.request import Answer, Call, Operation, Route, read_cursor, write_cursor
+from control.api.http.request import (
+    Answer,
+    Call,
+    Operation,
+    Route,
+    read_cursor,
+    routes_of,
+    write_cursor,
+)
 from control.api.ports import Parts
 from control.core.pipelines.ownership import bar
 from control.core.reports.forecast import Shape
@@ -50,17 +58,26 @@ class Timetable:
 
     def routes(self) -> list[Route]:
         """Which call is carried out by what."""
-        found = {
-            LIST: self._list,
-            PLANNED: self._planned,
-            PAUSE: self._pause,
-            RESUME: self._resume,
-            TRIGGER: self._trigger,
-            BACKFILL: self._backfill,
-            BACKFILL_SIZE: self._backfill_size,
-        }
-        return [Route(operation, handler) for operation, handler in found.items()]
+        return routes_of(
+            self._list,
+            self._planned,
+            self._pause,
+            self._resume,
+            self._trigger,
+            self._backfill,
+            self._backfill_size,
+        )
 
+    @Operation(
+        method="GET",
+        path="/v1/schedules",
+        name="listSchedules",
+        summary="List schedules",
+        tag=TAG,
+        answer=Page[ScheduleView],
+        query=SchedulesQuery,
+        errors=(422,),
+    )
     async def _list(self, call: Call) -> Answer:
         query, own = call.query(SchedulesQuery), only_of(call.who)
         after = read_cursor(query.cursor) or 0
@@ -77,6 +94,16 @@ class Timetable:
         shown = [_view(each, shaped[each.revision_id]) for each in page]
         return Answer(body=Page(items=shown, next_cursor=write_cursor(more)))
 
+    @Operation(
+        method="GET",
+        path="/v1/scheduled-runs",
+        name="listScheduledRuns",
+        summary="List the runs planned for the next 48 hours, by when they start",
+        tag=TAG,
+        answer=Page[PlannedView],
+        query=ScheduledQuery,
+        errors=(422,),
+    )
     async def _planned(self, call: Call) -> Answer:
         query, own = call.query(ScheduledQuery), only_of(call.who)
         until_ms = self._parts.now_ms() + limits.PLAN_AHEAD_MS
@@ -109,9 +136,27 @@ class Timetable:
             more = f"{page[-1].due_ms}.{page[-1].schedule_id}.{page[-1].nominal_ms}"
         return Answer(body=Page(items=shown, next_cursor=more))
 
+    @Operation(
+        method="POST",
+        path="/v1/schedules/{schedule_id}/pause",
+        name="pauseSchedule",
+        summary="Let a schedule start nothing",
+        tag=TAG,
+        answer=ScheduleView,
+        errors=(404, 422),
+    )
     async def _pause(self, call: Call) -> Answer:
         return await self._set_paused(call, paused=True)
 
+    @Operation(
+        method="POST",
+        path="/v1/schedules/{schedule_id}/resume",
+        name="resumeSchedule",
+        summary="Let a paused schedule go on; it has missed nothing",
+        tag=TAG,
+        answer=ScheduleView,
+        errors=(404, 422),
+    )
     async def _resume(self, call: Call) -> Answer:
         return await self._set_paused(call, paused=False)
 
@@ -132,6 +177,16 @@ class Timetable:
         shaped = shapes(self._parts, {changed.revision_id: changed.pipeline}, found)
         return Answer(body=_view(changed, shaped[changed.revision_id], dropped))
 
+    @Operation(
+        method="POST",
+        path="/v1/schedules/{schedule_id}/trigger",
+        name="triggerSchedule",
+        summary="Start a run of a schedule now, with its input, beside those that are planned",
+        tag=TAG,
+        answer=RunView,
+        status=201,
+        errors=(404, 409, 422, 429),
+    )
     async def _trigger(self, call: Call) -> Answer:
         schedule_id, now_ms = call.number("schedule_id"), self._parts.now_ms()
         trigger = Trigger.MANUAL if call.by_hand else Trigger.API
@@ -156,6 +211,17 @@ class Timetable:
         shown = self._parts.views
         return Answer(body=await self._parts.reader.read(lambda conn: shown.run(conn, run_id)))
 
+    @Operation(
+        method="POST",
+        path="/v1/schedules/{schedule_id}/backfill",
+        name="backfillSchedule",
+        summary="Start runs for the nominal times in a stretch of the past that have none",
+        tag=TAG,
+        answer=Backfilled,
+        status=201,
+        body=Backfill,
+        errors=(400, 404, 409, 413, 415, 422),
+    )
     async def _backfill(self, call: Call) -> Answer:
         schedule_id, now_ms = call.number("schedule_id"), self._parts.now_ms()
         asked = await call.json(_BACKFILL)
@@ -170,6 +236,16 @@ class Timetable:
         planned = await self._parts.writer.write(work)
         return Answer(body=Backfilled(planned=planned, found=len(times)))
 
+    @Operation(
+        method="GET",
+        path="/v1/schedules/{schedule_id}/backfill",
+        name="sizeBackfill",
+        summary="Show how many runs a backfill of a stretch of the past would start",
+        tag=TAG,
+        answer=Backfilled,
+        query=BackfillQuery,
+        errors=(404, 422),
+    )
     async def _backfill_size(self, call: Call) -> Answer:
         schedule_id = call.number("schedule_id")
         await self._parts.reader.read(lambda conn: _mine(call, conn, schedule_id))
@@ -239,74 +315,3 @@ def _read_place(cursor: str | None) -> tuple[int, int, int]:
         raise one("cursor", "not a cursor of this list")
     due, schedule, nominal = (read_cursor(part) or 0 for part in parts)
     return (due, schedule, nominal)
-
-
-LIST: Final = Operation(
-    method="GET",
-    path="/v1/schedules",
-    name="listSchedules",
-    summary="List schedules",
-    tag=TAG,
-    answer=Page[ScheduleView],
-    query=SchedulesQuery,
-    errors=(422,),
-)
-PLANNED: Final = Operation(
-    method="GET",
-    path="/v1/scheduled-runs",
-    name="listScheduledRuns",
-    summary="List the runs planned for the next 48 hours, by when they start",
-    tag=TAG,
-    answer=Page[PlannedView],
-    query=ScheduledQuery,
-    errors=(422,),
-)
-PAUSE: Final = Operation(
-    method="POST",
-    path="/v1/schedules/{schedule_id}/pause",
-    name="pauseSchedule",
-    summary="Let a schedule start nothing",
-    tag=TAG,
-    answer=ScheduleView,
-    errors=(404, 422),
-)
-RESUME: Final = Operation(
-    method="POST",
-    path="/v1/schedules/{schedule_id}/resume",
-    name="resumeSchedule",
-    summary="Let a paused schedule go on; it has missed nothing",
-    tag=TAG,
-    answer=ScheduleView,
-    errors=(404, 422),
-)
-TRIGGER: Final = Operation(
-    method="POST",
-    path="/v1/schedules/{schedule_id}/trigger",
-    name="triggerSchedule",
-    summary="Start a run of a schedule now, with its input, beside those that are planned",
-    tag=TAG,
-    answer=RunView,
-    status=201,
-    errors=(404, 409, 422, 429),
-)
-BACKFILL: Final = Operation(
-    method="POST",
-    path="/v1/schedules/{schedule_id}/backfill",
-    name="backfillSchedule",
-    summary="Start runs for the nominal times in a stretch of the past that have none",
-    tag=TAG,
-    answer=Backfilled,
-    status=201,
-    body=Backfill,
-    errors=(400, 404, 409, 413, 415, 422),
-)
-BACKFILL_SIZE: Final = Operation(
-    method="GET",
-    path="/v1/schedules/{schedule_id}/backfill",
-    name="sizeBackfill",
-    summary="Show how many runs a backfill of a stretch of the past would start",
-    tag=TAG,
-    answer=Backfilled,
-    query=BackfillQuery,
-    errors=(404, 422),
-)

@@ -5,7 +5,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from control.api.http.request import Answer, Call, Operation, Route
+from control.api.http.request import Answer, Call, Operation, Route, routes_of
 from control.api.ports import Parts
 from control.api.remote_balancer import SILENT
 from control.model.api.balancer import ClassChange, Rules
@@ -95,8 +95,16 @@ class Split:
 
     def routes(self) -> list[Route]:
         """Which call is carried out by what."""
-        return [Route(SHOW, self._show), Route(SET, self._set)]
+        return routes_of(self._show, self._set)
 
+    @Operation(
+        method="GET",
+        path="/v1/partitions/split",
+        name="showSplit",
+        summary="Show the rules by which partitions are divided and jobs are placed",
+        tag="workers",
+        answer=RulesView,
+    )
     async def _show(self, call: Call) -> Answer:
         del call
         rules = self._parts.balancing.rules()
@@ -104,6 +112,16 @@ class Split:
             raise BalancerSilent(SILENT)
         return Answer(body=show_rules(rules))
 
+    @Operation(
+        method="PUT",
+        path="/v1/partitions/split",
+        name="setSplit",
+        summary="Divide the partitions anew; it is kept over restarts",
+        tag="workers",
+        answer=SplitSet,
+        body=SetSplit,
+        errors=(400, 413, 415, 422),
+    )
     async def _set(self, call: Call) -> Answer:
         slow = (await call.json(_SET)).slow
         share = None if slow == AUTO else slow / 100
@@ -142,21 +160,3 @@ def _show_change(change: ClassChange) -> ClassChangeView:
 
 
 _SET: Final = msgspec.json.Decoder(SetSplit)
-SHOW: Final = Operation(
-    method="GET",
-    path="/v1/partitions/split",
-    name="showSplit",
-    summary="Show the rules by which partitions are divided and jobs are placed",
-    tag="workers",
-    answer=RulesView,
-)
-SET: Final = Operation(
-    method="PUT",
-    path="/v1/partitions/split",
-    name="setSplit",
-    summary="Divide the partitions anew; it is kept over restarts",
-    tag="workers",
-    answer=SplitSet,
-    body=SetSplit,
-    errors=(400, 413, 415, 422),
-)

@@ -15,7 +15,16 @@ from control.api.endpoints.hook_input import CLOUD_EVENT, FORM, hook_input
 from control.api.endpoints.schemas import Batch, BatchItem, BatchStarted, StartRun, StartUnnamed
 from control.api.http.parsing import parsed
 from control.api.http.problems import one
-from control.api.http.request import JSON, KEY_PATTERN, Answer, Call, Operation, Route, check_input
+from control.api.http.request import (
+    JSON,
+    KEY_PATTERN,
+    Answer,
+    Call,
+    Operation,
+    Route,
+    check_input,
+    routes_of,
+)
 from control.api.ports import Parts
 from control.core.pipelines import ownership
 from control.core.pipelines.documents import read_json
@@ -50,9 +59,21 @@ class Starting:
 
     def routes(self) -> list[Route]:
         """Which call is carried out by what."""
-        found = {START: self._start, UNNAMED: self._unnamed, BATCH: self._batch, HOOK: self._hook}
-        return [Route(operation, handler) for operation, handler in found.items()]
+        return routes_of(self._start, self._unnamed, self._batch, self._hook)
 
+    @Operation(
+        method="POST",
+        path="/v1/pipelines/{name}/runs",
+        name="startRun",
+        summary="Start a run of a stored pipeline",
+        tag=TAG,
+        answer=RunView,
+        status=201,
+        body=StartRun,
+        body_needed=False,
+        errors=(404, *_ERRORS),
+        idempotent=True,
+    )
     async def _start(self, call: Call) -> Answer:
         asked = await call.json(_START)
         name, who = call.text("name"), call.who
@@ -70,6 +91,18 @@ class Starting:
 
         return _created(await self._make(call, 1, news, self._view))
 
+    @Operation(
+        method="POST",
+        path="/v1/runs",
+        name="startUnnamedRun",
+        summary="Run a definition once without storing it",
+        tag=TAG,
+        answer=RunView,
+        status=201,
+        body=StartUnnamed,
+        errors=_ERRORS,
+        idempotent=True,
+    )
     async def _unnamed(self, call: Call) -> Answer:
         asked = await call.json(_UNNAMED)
         pipeline = await parsed(
@@ -94,6 +127,18 @@ class Starting:
 
         return _created(await self._make(call, 1, news, self._view))
 
+    @Operation(
+        method="POST",
+        path="/v1/runs:batch",
+        name="startRuns",
+        summary="Start many runs at once, all or none",
+        tag=TAG,
+        answer=BatchStarted,
+        status=201,
+        body=Batch,
+        errors=_ERRORS,
+        idempotent=True,
+    )
     async def _batch(self, call: Call) -> Answer:
         if call.large:
             await call.body()  # First: who sends it slowly keeps nobody else waiting.
@@ -124,6 +169,20 @@ class Starting:
         made = b'},{"id":'.join(b"%d" % run_id for run_id in range(first, first + count))
         return Answer(body=b'{"runs":[{"id":' + made + b"}]}")
 
+    @Operation(
+        method="POST",
+        path="/v1/hooks/{token}",
+        name="triggerHook",
+        summary="Start a run from outside; the body becomes its input",
+        tag="hooks",
+        answer=RunView,
+        status=201,
+        body=Raw,
+        body_media=(JSON, CLOUD_EVENT, FORM),
+        any_json=True,
+        body_needed=False,
+        errors=(400, 404, 409, 413, 415, 422, 429),
+    )
     async def _hook(self, call: Call) -> Answer:
         token = call.text("token")
         # The body is read only for a known token, on its client's share.
@@ -278,56 +337,3 @@ def _key(call: Call) -> str | None:
 
 def _trigger(call: Call) -> Trigger:
     return Trigger.MANUAL if call.by_hand else Trigger.API
-
-
-START: Final = Operation(
-    method="POST",
-    path="/v1/pipelines/{name}/runs",
-    name="startRun",
-    summary="Start a run of a stored pipeline",
-    tag=TAG,
-    answer=RunView,
-    status=201,
-    body=StartRun,
-    body_needed=False,
-    errors=(404, *_ERRORS),
-    idempotent=True,
-)
-UNNAMED: Final = Operation(
-    method="POST",
-    path="/v1/runs",
-    name="startUnnamedRun",
-    summary="Run a definition once without storing it",
-    tag=TAG,
-    answer=RunView,
-    status=201,
-    body=StartUnnamed,
-    errors=_ERRORS,
-    idempotent=True,
-)
-BATCH: Final = Operation(
-    method="POST",
-    path="/v1/runs:batch",
-    name="startRuns",
-    summary="Start many runs at once, all or none",
-    tag=TAG,
-    answer=BatchStarted,
-    status=201,
-    body=Batch,
-    errors=_ERRORS,
-    idempotent=True,
-)
-HOOK: Final = Operation(
-    method="POST",
-    path="/v1/hooks/{token}",
-    name="triggerHook",
-    summary="Start a run from outside; the body becomes its input",
-    tag="hooks",
-    answer=RunView,
-    status=201,
-    body=Raw,
-    body_media=(JSON, CLOUD_EVENT, FORM),
-    any_json=True,
-    body_needed=False,
-    errors=(400, 404, 409, 413, 415, 422, 429),
-)

@@ -21,7 +21,7 @@ from control.api.endpoints.schemas import (
     WindowQuery,
 )
 from control.api.http.problems import one
-from control.api.http.request import Answer, Call, Handler, Operation, Route
+from control.api.http.request import Answer, Call, Operation, Route, routes_of
 from control.api.http.single_flight_cache import Kept
 from control.api.ports import Parts
 from control.core.reports import histogram
@@ -63,19 +63,28 @@ class Stats:
 
     def routes(self) -> list[Route]:
         """Which call is carried out by what."""
-        reports = self._parts.reports
-        return [
-            Route(SUMMARY, self._summary),
-            Route(PIPELINES, self._rows("pipelines", reports.pipelines)),
-            Route(SLOW_TASKS, self._rows("slow tasks", reports.slow_tasks)),
-            Route(PARTITIONS, self._rows("partitions", reports.partitions)),
-            Route(WORKERS, self._rows("workers", reports.workers)),
-            Route(TASK, self._task),
-            Route(WORKER, self._worker),
-            Route(EXPORT, self._export),
-            Route(SQL, self._sql),
-        ]
+        return routes_of(
+            self._summary,
+            self._pipelines,
+            self._slow_tasks,
+            self._partitions,
+            self._workers,
+            self._task,
+            self._worker,
+            self._export,
+            self._sql,
+        )
 
+    @Operation(
+        method="GET",
+        path="/v1/stats/summary",
+        name="statsSummary",
+        summary="All that ended in a window of time",
+        tag=TAG,
+        answer=Summary,
+        query=WindowQuery,
+        errors=(422,),
+    )
     async def _summary(self, call: Call) -> Answer:
         window, reports = window_ms(call.query(WindowQuery).window), self._parts.reports
         return await self._report(
@@ -86,6 +95,68 @@ class Stats:
             lambda now_ms: reports.summary(window, now_ms),
         )
 
+    @Operation(
+        method="GET",
+        path="/v1/stats/pipelines",
+        name="statsPipelines",
+        summary="What ended, by pipeline, the one with the most jobs first",
+        tag=TAG,
+        answer=Page[PipelineStats],
+        query=RowsQuery,
+        errors=(422,),
+    )
+    async def _pipelines(self, call: Call) -> Answer:
+        return await self._rows(call, "pipelines", self._parts.reports.pipelines)
+
+    @Operation(
+        method="GET",
+        path="/v1/stats/slow-tasks",
+        name="statsSlowTasks",
+        summary="Where the slots' time goes, by job of a pipeline",
+        tag=TAG,
+        answer=Page[TaskStats],
+        query=RowsQuery,
+        errors=(422,),
+    )
+    async def _slow_tasks(self, call: Call) -> Answer:
+        return await self._rows(call, "slow tasks", self._parts.reports.slow_tasks)
+
+    @Operation(
+        method="GET",
+        path="/v1/stats/partitions",
+        name="statsPartitions",
+        summary="What ended, by partition",
+        tag=TAG,
+        answer=Page[PartitionStats],
+        query=RowsQuery,
+        errors=(422,),
+    )
+    async def _partitions(self, call: Call) -> Answer:
+        return await self._rows(call, "partitions", self._parts.reports.partitions)
+
+    @Operation(
+        method="GET",
+        path="/v1/stats/workers",
+        name="statsWorkers",
+        summary="What ended, by worker, the busiest first",
+        tag=TAG,
+        answer=Page[WorkerStats],
+        query=RowsQuery,
+        errors=(422,),
+    )
+    async def _workers(self, call: Call) -> Answer:
+        return await self._rows(call, "workers", self._parts.reports.workers)
+
+    @Operation(
+        method="GET",
+        path="/v1/stats/task",
+        name="statsTask",
+        summary="How long the attempts at one job of a pipeline took, and which took longest",
+        tag=TAG,
+        answer=TaskDetail,
+        query=TaskQuery,
+        errors=(422,),
+    )
     async def _task(self, call: Call) -> Answer:
         query = call.query(TaskQuery)
         window, reports = window_ms(query.window), self._parts.reports
@@ -98,6 +169,16 @@ class Stats:
             lambda now_ms: reports.task(of, window, now_ms, query.limit, histogram.bounds),
         )
 
+    @Operation(
+        method="GET",
+        path="/v1/workers/{worker_id}/history",
+        name="workerHistory",
+        summary="What one worker executed, newest first, also when it is gone",
+        tag=TAG,
+        answer=Page[WorkerAttempt],
+        query=HistoryQuery,
+        errors=(422,),
+    )
     async def _worker(self, call: Call) -> Answer:
         query, worker = call.query(HistoryQuery), call.text("worker_id")
         if len(worker) > limits.NAME_CHARS_MAX:
@@ -111,6 +192,17 @@ class Stats:
             lambda now_ms: Page(items=list(reports.worker(worker, window, now_ms, query.limit))),
         )
 
+    @Operation(
+        method="GET",
+        path="/v1/stats/export",
+        name="exportStats",
+        summary="Facts as a file, one for each attempt that ended",
+        tag=TAG,
+        answer=str,
+        media="application/octet-stream",
+        query=ExportQuery,
+        errors=(409, 422),
+    )
     async def _export(self, call: Call) -> Answer:
         query, reports = call.query(ExportQuery), self._parts.reports
         form, since_ms = query.format, None
@@ -139,6 +231,16 @@ class Stats:
             while piece := await files(lambda: file.read(limits.CONNECTION_PIECE_BYTES)):
                 yield piece
 
+    @Operation(
+        method="POST",
+        path="/v1/stats/sql",
+        name="queryStats",
+        summary="Ask the facts a question of your own",
+        tag=TAG,
+        answer=QueryResult,
+        body=Sql,
+        errors=(400, 409, 413, 415, 422),
+    )
     async def _sql(self, call: Call) -> Answer:
         asked = await call.json(_SQL)
         await call.hold(self._parts.fair.queries)
@@ -148,19 +250,16 @@ class Stats:
         reports, snapshots = self._parts.reports, self._parts.fair.lanes.snapshots
         return await interruptible(reports.copy, snapshots, lambda: reports.interrupt("copy"))
 
-    def _rows(self, name: str, report: _Rows[msgspec.Struct]) -> Handler:
-        async def answer(call: Call) -> Answer:
-            query = call.query(RowsQuery)
-            window = window_ms(query.window)
-            return await self._report(
-                call.key,
-                self._kept_of_all,
-                (name, window, query.limit),
-                window,
-                lambda now_ms: Page(items=list(report(window, now_ms, query.limit))),
-            )
-
-        return answer
+    async def _rows(self, call: Call, name: str, report: _Rows[msgspec.Struct]) -> Answer:
+        query = call.query(RowsQuery)
+        window = window_ms(query.window)
+        return await self._report(
+            call.key,
+            self._kept_of_all,
+            (name, window, query.limit),
+            window,
+            lambda now_ms: Page(items=list(report(window, now_ms, query.limit))),
+        )
 
     async def _report(
         self,
@@ -214,96 +313,3 @@ def kept_s(cost_s: float, window_s: float) -> float:
         return 0.0
     longest_s = min(limits.REPORT_KEPT_S, window_s / limits.REPORT_WINDOW_PARTS)
     return min(limits.REPORT_KEPT_TIMES * cost_s, longest_s)
-
-
-SUMMARY: Final = Operation(
-    method="GET",
-    path="/v1/stats/summary",
-    name="statsSummary",
-    summary="All that ended in a window of time",
-    tag=TAG,
-    answer=Summary,
-    query=WindowQuery,
-    errors=(422,),
-)
-PIPELINES: Final = Operation(
-    method="GET",
-    path="/v1/stats/pipelines",
-    name="statsPipelines",
-    summary="What ended, by pipeline, the one with the most jobs first",
-    tag=TAG,
-    answer=Page[PipelineStats],
-    query=RowsQuery,
-    errors=(422,),
-)
-SLOW_TASKS: Final = Operation(
-    method="GET",
-    path="/v1/stats/slow-tasks",
-    name="statsSlowTasks",
-    summary="Where the slots' time goes, by job of a pipeline",
-    tag=TAG,
-    answer=Page[TaskStats],
-    query=RowsQuery,
-    errors=(422,),
-)
-TASK: Final = Operation(
-    method="GET",
-    path="/v1/stats/task",
-    name="statsTask",
-    summary="How long the attempts at one job of a pipeline took, and which took longest",
-    tag=TAG,
-    answer=TaskDetail,
-    query=TaskQuery,
-    errors=(422,),
-)
-WORKER: Final = Operation(
-    method="GET",
-    path="/v1/workers/{worker_id}/history",
-    name="workerHistory",
-    summary="What one worker executed, newest first, also when it is gone",
-    tag=TAG,
-    answer=Page[WorkerAttempt],
-    query=HistoryQuery,
-    errors=(422,),
-)
-PARTITIONS: Final = Operation(
-    method="GET",
-    path="/v1/stats/partitions",
-    name="statsPartitions",
-    summary="What ended, by partition",
-    tag=TAG,
-    answer=Page[PartitionStats],
-    query=RowsQuery,
-    errors=(422,),
-)
-WORKERS: Final = Operation(
-    method="GET",
-    path="/v1/stats/workers",
-    name="statsWorkers",
-    summary="What ended, by worker, the busiest first",
-    tag=TAG,
-    answer=Page[WorkerStats],
-    query=RowsQuery,
-    errors=(422,),
-)
-EXPORT: Final = Operation(
-    method="GET",
-    path="/v1/stats/export",
-    name="exportStats",
-    summary="Facts as a file, one for each attempt that ended",
-    tag=TAG,
-    answer=str,
-    media="application/octet-stream",
-    query=ExportQuery,
-    errors=(409, 422),
-)
-SQL: Final = Operation(
-    method="POST",
-    path="/v1/stats/sql",
-    name="queryStats",
-    summary="Ask the facts a question of your own",
-    tag=TAG,
-    answer=QueryResult,
-    body=Sql,
-    errors=(400, 409, 413, 415, 422),
-)

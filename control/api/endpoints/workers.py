@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta, Raw
 
 from control.api.http.problems import UpgradeRequired
-from control.api.http.request import Answer, Call, Operation, Route
+from control.api.http.request import Answer, Call, Operation, Route, routes_of
 from control.api.live.broadcaster import Events
 from control.api.live.projection import Live
 from control.api.metrics import MEDIA, Metrics
@@ -19,6 +19,8 @@ from control.model.errors import NotFound
 from control.model.names import Metric, Topic
 from control.model.times import to_rfc3339
 from store import views
+
+EVENTS_PATH: Final = "/v1/events"
 
 
 class HealthView(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,17 +63,25 @@ class Fleet:
 
     def routes(self) -> list[Route]:
         """Which call is carried out by what."""
-        found = {
-            HEALTH: self._health,
-            WORKERS: self._workers,
-            DRAIN: self._drain,
-            PARTITIONS: self._partitions,
-            PARTITION: self._partition,
-            EVENTS: self._refuse_plain,
-            METRICS: self._scraped,
-        }
-        return [Route(operation, handler) for operation, handler in found.items()]
+        return routes_of(
+            self._health,
+            self._workers,
+            self._drain,
+            self._partitions,
+            self._partition,
+            self._refuse_plain,
+            self._scraped,
+        )
 
+    @Operation(
+        method="GET",
+        path="/v1/health",
+        name="health",
+        summary="Whether every part works",
+        tag="system",
+        answer=HealthView,
+        also=(503,),
+    )
     async def _health(self, call: Call) -> Answer:
         del call
         parts = dict(self._parts.health.parts())
@@ -87,10 +97,27 @@ class Fleet:
         )
         return Answer(body=body, status=503 if down else 200)
 
+    @Operation(
+        method="GET",
+        path="/v1/workers",
+        name="listWorkers",
+        summary="List workers with what they run, and those lost in the last ten minutes",
+        tag="workers",
+        answer=Page[WorkerView],
+    )
     async def _workers(self, call: Call) -> Answer:
         del call
         return Answer(body=Page(items=self._live.crew.workers()))
 
+    @Operation(
+        method="POST",
+        path="/v1/workers/{worker_id}/drain",
+        name="drainWorker",
+        summary="Let a worker finish what it runs and leave",
+        tag="workers",
+        answer=Drained,
+        errors=(404,),
+    )
     async def _drain(self, call: Call) -> Answer:
         worker = call.text("worker_id")
         if not self._live.crew.has_worker(worker):
@@ -99,11 +126,28 @@ class Fleet:
         await self._parts.bus.publish([Record(Topic.TASK_COMMANDS, DrainWorker(worker=worker))])
         return Answer(body=Drained(id=worker, state="draining"))
 
+    @Operation(
+        method="GET",
+        path="/v1/partitions",
+        name="listPartitions",
+        summary="List partitions with their load",
+        tag="workers",
+        answer=Page[PartitionView],
+    )
     async def _partitions(self, call: Call) -> Answer:
         del call
         loads = self._parts.balancing.partitions()
         return Answer(body=Page(items=self._live.partitions(loads)))
 
+    @Operation(
+        method="GET",
+        path="/v1/partitions/{partition}",
+        name="showPartition",
+        summary="Show a partition with what was placed in it",
+        tag="workers",
+        answer=PartitionWithJobs,
+        errors=(404, 422),
+    )
     async def _partition(self, call: Call) -> Answer:
         number = call.number("partition")
         loads = self._parts.balancing.partitions()
@@ -114,10 +158,29 @@ class Fleet:
         message = f"there is no partition {number}: {there}"
         raise NotFound(message)
 
+    @Operation(
+        method="GET",
+        path=EVENTS_PATH,
+        name="events",
+        summary="Live changes over a websocket: a snapshot, then what changed",
+        tag="system",
+        answer=Raw,
+        status=101,
+        errors=(426, 429),
+    )
     async def _refuse_plain(self, call: Call) -> Answer:
         del call
         raise UpgradeRequired
 
+    @Operation(
+        method="GET",
+        path="/metrics",
+        name="metrics",
+        summary="What Prometheus reads",
+        tag="system",
+        media=MEDIA,
+        answer=str,
+    )
     async def _scraped(self, call: Call) -> Answer:
         del call
         waiting, open_runs = await self._parts.reader.read(
@@ -136,67 +199,3 @@ class Fleet:
         health = self._parts.health
         body = self._metrics.render(gauges, health.counts(), limited, health.lags())
         return Answer(body=body)
-
-
-HEALTH: Final = Operation(
-    method="GET",
-    path="/v1/health",
-    name="health",
-    summary="Whether every part works",
-    tag="system",
-    answer=HealthView,
-    also=(503,),
-)
-WORKERS: Final = Operation(
-    method="GET",
-    path="/v1/workers",
-    name="listWorkers",
-    summary="List workers with what they run, and those lost in the last ten minutes",
-    tag="workers",
-    answer=Page[WorkerView],
-)
-DRAIN: Final = Operation(
-    method="POST",
-    path="/v1/workers/{worker_id}/drain",
-    name="drainWorker",
-    summary="Let a worker finish what it runs and leave",
-    tag="workers",
-    answer=Drained,
-    errors=(404,),
-)
-PARTITIONS: Final = Operation(
-    method="GET",
-    path="/v1/partitions",
-    name="listPartitions",
-    summary="List partitions with their load",
-    tag="workers",
-    answer=Page[PartitionView],
-)
-PARTITION: Final = Operation(
-    method="GET",
-    path="/v1/partitions/{partition}",
-    name="showPartition",
-    summary="Show a partition with what was placed in it",
-    tag="workers",
-    answer=PartitionWithJobs,
-    errors=(404, 422),
-)
-EVENTS: Final = Operation(
-    method="GET",
-    path="/v1/events",
-    name="events",
-    summary="Live changes over a websocket: a snapshot, then what changed",
-    tag="system",
-    answer=Raw,
-    status=101,
-    errors=(426, 429),
-)
-METRICS: Final = Operation(
-    method="GET",
-    path="/metrics",
-    name="metrics",
-    summary="What Prometheus reads",
-    tag="system",
-    media=MEDIA,
-    answer=str,
-)
