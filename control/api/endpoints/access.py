@@ -1,13 +1,15 @@
 """Owns the calls about who may come in: clients with their secrets, hooks with their tokens."""
 
 import sqlite3
+from collections.abc import Callable
 from typing import Annotated, Final
 
 import msgspec
 import structlog
 from msgspec import UNSET, Meta
 
-from control.api.auth.authentication import hash_secret, make_secret
+from control.admission.fair_use import FairUse
+from control.api.auth.authentication import Gate, hash_secret, make_secret
 from control.api.auth.permissions import check_pipeline
 from control.api.endpoints.schemas import ChangeClient, NewClient, PageQuery
 from control.api.http.request import (
@@ -19,14 +21,15 @@ from control.api.http.request import (
     routes_of,
     write_cursor,
 )
-from control.api.ports import Parts
 from control.core.pipelines.ownership import bar
 from control.model.api.views import ClientView, HookView, Page
+from control.model.clock import Clock
 from control.model.names import Change
 from control.transactions import client_announcements
 from store import catalog, clients, schedules
 from store.clients import Terms
-from store.writer import Tx
+from store.reader import Reader
+from store.writer import Tx, Writer
 
 LOG = structlog.get_logger("api")
 
@@ -53,8 +56,24 @@ class HookWithToken(HookView, frozen=True, kw_only=True):
 class Access:
     """Carries out the calls about clients and hooks."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(
+        self,
+        *,
+        reader: Reader,
+        writer: Writer,
+        gate: Gate,
+        clock: Clock,
+        fair: FairUse,
+        random_bytes: Callable[[int], bytes],
+        note_rotated: Callable[[str, str], None],
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._gate = gate
+        self._clock = clock
+        self._fair = fair
+        self._random_bytes = random_bytes
+        self._note_rotated = note_rotated
 
     def routes(self) -> list[Route]:
         """Which call is carried out by what."""
@@ -81,7 +100,7 @@ class Access:
     )
     async def _clients(self, call: Call) -> Answer:
         query = call.query(PageQuery)
-        page = await self._parts.reader.read(
+        page = await self._reader.read(
             lambda conn: clients.listing(conn, after=query.cursor or "", limit=query.limit)
         )
         more = page[-1].client_id if len(page) == query.limit else None
@@ -101,7 +120,7 @@ class Access:
     async def _create(self, call: Call) -> Answer:
         asked = await call.json(_NEW)
         secret, secret_hash = await self._secret()
-        now_ms = self._parts.now_ms()
+        now_ms = self._clock.wall_ms()
         wanted = Terms(
             role=asked.role,
             priority=asked.priority,
@@ -117,7 +136,7 @@ class Access:
             client_announcements.tell(tx, made)
             return made
 
-        return _with_secret(await self._parts.writer.write(work), secret)
+        return _with_secret(await self._writer.write(work), secret)
 
     @Operation(
         method="PATCH",
@@ -147,8 +166,8 @@ class Access:
             client_announcements.tell(tx, changed)
             return changed
 
-        changed = await self._parts.writer.write(work)
-        self._parts.gate.forget()
+        changed = await self._writer.write(work)
+        self._gate.forget()
         return Answer(body=changed)
 
     @Operation(
@@ -168,8 +187,8 @@ class Access:
             clients.delete(tx.conn, client_id)
             client_announcements.tell(tx, client)
 
-        await self._parts.writer.write(work)
-        self._parts.gate.forget()
+        await self._writer.write(work)
+        self._gate.forget()
         return Answer()
 
     @Operation(
@@ -190,10 +209,10 @@ class Access:
             client_announcements.tell(tx, rotated)
             return rotated
 
-        client = await self._parts.writer.write(work)
-        self._parts.gate.forget()
+        client = await self._writer.write(work)
+        self._gate.forget()
         try:
-            await self._parts.fair.lanes.files(lambda: self._parts.note_rotated(client_id, secret))
+            await self._fair.lanes.files(lambda: self._note_rotated(client_id, secret))
         except OSError as error:  # The answer has it: the operator can write it there.
             LOG.warning("credentials.unwritten", client=client_id, reason=str(error))
         return _with_secret(client, secret)
@@ -216,7 +235,7 @@ class Access:
             check_pipeline(who, name, catalog.owned(conn, name).client)
             return catalog.hooks(conn, name, after=after, limit=query.limit)
 
-        page = await self._parts.reader.read(look)
+        page = await self._reader.read(look)
         more = page[-1].id if len(page) == query.limit else None
         return Answer(body=Page(items=page, next_cursor=write_cursor(more)))
 
@@ -231,14 +250,14 @@ class Access:
         errors=(404, 409),
     )
     async def _add_hook(self, call: Call) -> Answer:
-        name, who, now_ms = call.text("name"), call.who, self._parts.now_ms()
-        token = make_secret(self._parts.random_bytes)
+        name, who, now_ms = call.text("name"), call.who, self._clock.wall_ms()
+        token = make_secret(self._random_bytes)
 
         def work(tx: Tx) -> HookView:
             check_pipeline(who, name, catalog.owned(tx.conn, name).client)
             return catalog.add_hook(tx.conn, name, who.client_id, token=token, now_ms=now_ms)
 
-        hook = await self._parts.writer.write(work)
+        hook = await self._writer.write(work)
         shown = HookWithToken(
             **msgspec.structs.asdict(hook), token=token, path=f"/v1/hooks/{token}"
         )
@@ -260,13 +279,13 @@ class Access:
             check_pipeline(who, name, catalog.owned(tx.conn, name).client)
             catalog.delete_hook(tx.conn, name, hook_id)
 
-        await self._parts.writer.write(work)
+        await self._writer.write(work)
         return Answer()
 
     async def _secret(self) -> tuple[str, str]:
         """A new secret, and how it is stored."""
-        secret, salt = make_secret(self._parts.random_bytes), self._parts.random_bytes(16)
-        return secret, await self._parts.fair.lanes.hashes(lambda: hash_secret(secret, salt))
+        secret, salt = make_secret(self._random_bytes), self._random_bytes(16)
+        return secret, await self._fair.lanes.hashes(lambda: hash_secret(secret, salt))
 
 
 def _with_secret(client: ClientView, secret: str) -> Answer:

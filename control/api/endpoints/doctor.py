@@ -1,15 +1,15 @@
 """Owns the call that examines the stored data while the control plane runs."""
 
 from control.api.http.request import Answer, Call, Operation, Route, routes_of
-from control.api.ports import Parts
+from control.api.ports import Health
 from control.model.api.views import CheckView, Page
 
 
 class Doctor:
     """Carries out the call."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, *, health: Health) -> None:
+        self._health = health
 
     def routes(self) -> list[Route]:
         """Which call is carried out by what."""
@@ -25,4 +25,4 @@ class Doctor:
     )
     async def _examine(self, call: Call) -> Answer:
         del call
-        return Answer(body=Page(items=list(await self._parts.health.examine())))
+        return Answer(body=Page(items=list(await self._health.examine())))

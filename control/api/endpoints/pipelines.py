@@ -8,6 +8,7 @@ import msgspec
 import structlog
 from msgspec import Meta
 
+from control.admission.fair_use import FairUse
 from control.api.auth.authentication import Identity
 from control.api.auth.permissions import check_pipeline, check_targets, only_of
 from control.api.endpoints.schemas import PageQuery
@@ -15,19 +16,21 @@ from control.api.http.parsing import parsed
 from control.api.http.problems import one
 from control.api.http.request import JSON, YAML, Answer, Call, Operation, Route, routes_of
 from control.api.live.worker_registry import Crew
-from control.api.ports import Parts
 from control.core.pipelines import ownership
 from control.core.pipelines.requirements import kind_warnings, targets_of
 from control.core.pipelines.validate import parse_pipeline
 from control.core.schedules.cron import check_schedule
 from control.model.api.views import Page, PipelineView
+from control.model.clock import Clock
 from control.model.errors import Conflict, Problem
+from control.model.kinds import KindRegistry
 from control.model.names import Change
 from control.model.pipelines import Pipeline
 from control.transactions import replace_schedules
 from store import catalog, clients
 from store.catalog import Effect, Put
-from store.writer import Tx
+from store.reader import Reader
+from store.writer import Tx, Writer
 
 LOG = structlog.get_logger("pipelines")
 TAG: Final = "pipelines"
@@ -66,8 +69,21 @@ class _Stored(msgspec.Struct, frozen=True, kw_only=True):
 class Pipelines:
     """Carries out the calls about pipelines."""
 
-    def __init__(self, parts: Parts, crew: Crew) -> None:
-        self._parts = parts
+    def __init__(
+        self,
+        *,
+        reader: Reader,
+        writer: Writer,
+        kinds: KindRegistry,
+        clock: Clock,
+        fair: FairUse,
+        crew: Crew,
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._kinds = kinds
+        self._clock = clock
+        self._fair = fair
         self._crew = crew
 
     def routes(self) -> list[Route]:
@@ -89,7 +105,7 @@ class Pipelines:
     async def _list(self, call: Call) -> Answer:
         query = call.query(PageQuery)
         own = only_of(call.who)
-        page = await self._parts.reader.read(
+        page = await self._reader.read(
             lambda conn: catalog.listing(
                 conn, after=query.cursor or "", limit=query.limit, client=own
             )
@@ -108,7 +124,7 @@ class Pipelines:
     )
     async def _show(self, call: Call) -> Answer:
         name = call.text("name")
-        found = await self._parts.reader.read(lambda conn: catalog.get(conn, name))
+        found = await self._reader.read(lambda conn: catalog.get(conn, name))
         check_pipeline(call.who, name, found.client)
         return Answer(body=found)
 
@@ -125,7 +141,7 @@ class Pipelines:
     )
     async def _validate(self, call: Call) -> Answer:
         pipeline = await self._read(call)
-        warnings = await self._parts.reader.read(lambda conn: _warnings(call.who, conn, pipeline))
+        warnings = await self._reader.read(lambda conn: _warnings(call.who, conn, pipeline))
         warnings += self._kind_warnings(pipeline)
         return Answer(body=Verdict(valid=True, pipeline=pipeline, warnings=warnings))
 
@@ -184,25 +200,25 @@ class Pipelines:
             catalog.delete(tx.conn, name)
             tx.touch(Change.SCHEDULES)
 
-        await self._parts.writer.write(work)
+        await self._writer.write(work)
         return Answer()
 
     async def _read(self, call: Call) -> Pipeline:
         body = await call.body()
         return await parsed(
             call,
-            self._parts.fair,
+            self._fair,
             len(body),
             lambda: parse_pipeline(
                 body,
                 yaml=call.media in YAML,
-                kinds=self._parts.kinds,
+                kinds=self._kinds,
                 check_schedule=check_schedule,
             ),
         )
 
     async def _store(self, call: Call, pipeline: Pipeline, *, new: bool) -> _Stored:
-        who, now_ms = call.who, self._parts.now_ms()
+        who, now_ms = call.who, self._clock.wall_ms()
 
         def work(tx: Tx) -> _Stored:
             present = catalog.find(tx.conn, pipeline.name)
@@ -221,7 +237,7 @@ class Pipelines:
                 tx.touch(Change.SCHEDULES)
             return _Stored(put=put, warnings=warnings)
 
-        stored = await self._parts.writer.write(work)
+        stored = await self._writer.write(work)
         stored.warnings.extend(self._kind_warnings(pipeline))
         return stored
 

@@ -8,7 +8,7 @@ from msgspec import Meta
 from control.api.auth.permissions import only_of
 from control.api.http.request import Answer, Call, Operation, Route, routes_of
 from control.api.http.single_flight_cache import Kept
-from control.api.ports import Parts
+from control.api.ports import Balancing
 from control.api.remote_balancer import SILENT
 from control.model import limits
 from control.model.api.queues import Queues
@@ -26,8 +26,8 @@ class QueuesQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class Queued:
     """Carries out the call. However many ask, the balancer gathers it once a second."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, *, balancing: Balancing) -> None:
+        self._balancing = balancing
         # Question None: of all clients; answer None: the balancer said nothing.
         self._kept: Kept[str | None, Queues | None] = Kept(limits.QUEUES_KEPT_MAX)
 
@@ -60,7 +60,7 @@ class Queued:
 
         async def ask() -> tuple[Queues | None, float]:
             try:
-                found = await self._parts.balancing.queues(limits.QUEUES_MAX, client)
+                found = await self._balancing.queues(limits.QUEUES_MAX, client)
             except BalancerSilent:
                 found = None  # Kept, too: who waits for it does not have to ask it again.
             return found, limits.QUEUES_EVERY_S

@@ -19,16 +19,19 @@ from control.api.http.request import (
     routes_of,
     write_cursor,
 )
-from control.api.ports import Parts
+from control.api.ports import Balancing, Logs
 from control.core.reports.eta import Unended, remaining_s
 from control.model import limits
 from control.model.api.views import JobView, Page, RunView
+from control.model.clock import Clock
 from control.model.states import FINAL
 from control.model.times import from_rfc3339
+from control.transactions.run_transactions import Ledger
 from store import retention, views
+from store.reader import Reader
 from store.retention import Removed
-from store.views import OpenJob, RunFilter
-from store.writer import Tx
+from store.views import OpenJob, RunFilter, Views
+from store.writer import Tx, Writer
 
 TAG: Final = "runs"
 
@@ -36,8 +39,24 @@ TAG: Final = "runs"
 class Runs:
     """Carries out the calls about runs."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(
+        self,
+        *,
+        reader: Reader,
+        writer: Writer,
+        ledger: Ledger,
+        views: Views,
+        balancing: Balancing,
+        logs: Logs,
+        clock: Clock,
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._ledger = ledger
+        self._views = views
+        self._balancing = balancing
+        self._logs = logs
+        self._clock = clock
 
     def routes(self) -> list[Route]:
         """Which call is carried out by what."""
@@ -67,7 +86,7 @@ class Runs:
             since_ms=0 if query.since is None else read_time(query.since, "since"),
         )
         below = read_cursor(query.cursor)
-        shown = self._parts.views
+        shown = self._views
 
         def look(
             conn: sqlite3.Connection,
@@ -75,7 +94,7 @@ class Runs:
             found, following = shown.runs(conn, wanted, below=below, limit=query.limit)
             return found, following, shown.open_jobs(conn, _looked_into(found))
 
-        found, following, progress = await self._parts.reader.read(look)
+        found, following, progress = await self._reader.read(look)
         page = [self._expected(run, progress.get(run.id)) for run in found]
         return Answer(body=Page(items=page, next_cursor=write_cursor(following)))
 
@@ -92,8 +111,8 @@ class Runs:
         return await self._shown(call, call.number("run_id"))
 
     async def _shown(self, call: Call, run_id: int) -> Answer:
-        shown = self._parts.views
-        run, progress = await self._parts.reader.read(
+        shown = self._views
+        run, progress = await self._reader.read(
             lambda conn: (shown.run(conn, run_id), shown.open_jobs(conn, [run_id]))
         )
         check_numbered(call.who, f"run {run_id}", run.client)
@@ -103,7 +122,7 @@ class Runs:
         """The run with how long it should still take. `progress` None: nobody looked into it."""
         if run.state in FINAL or progress is None:
             return run
-        expected = self._parts.balancing.expected
+        expected = self._balancing.expected
         jobs = [
             Unended(
                 stage=stage,
@@ -113,7 +132,7 @@ class Runs:
             )
             for stage, name, state, started_ms in progress
         ]
-        seconds = remaining_s(jobs, self._parts.now_ms())
+        seconds = remaining_s(jobs, self._clock.wall_ms())
         return msgspec.structs.replace(run, expected_seconds=seconds)
 
     @Operation(
@@ -132,7 +151,7 @@ class Runs:
             check_numbered(who, f"run {run_id}", views.client_of_run(tx.conn, run_id))
             return retention.delete_run(tx.conn, run_id)
 
-        await self._parts.logs.forget([await self._parts.writer.write(work)])
+        await self._logs.forget([await self._writer.write(work)])
         return Answer()
 
     @Operation(
@@ -145,14 +164,14 @@ class Runs:
         errors=(404, 409, 422),
     )
     async def _cancel(self, call: Call) -> Answer:
-        run_id, who, now_ms = call.number("run_id"), call.who, self._parts.now_ms()
+        run_id, who, now_ms = call.number("run_id"), call.who, self._clock.wall_ms()
 
         def work(tx: Tx) -> None:
             check_numbered(who, f"run {run_id}", views.client_of_run(tx.conn, run_id))
             reason = f"cancelled by {who.client_id}"
-            self._parts.ledger.cancel_run(tx, run_id, reason, now_ms=now_ms)
+            self._ledger.cancel_run(tx, run_id, reason, now_ms=now_ms)
 
-        await self._parts.writer.write(work)
+        await self._writer.write(work)
         return await self._shown(call, run_id)
 
     @Operation(
@@ -165,13 +184,13 @@ class Runs:
         errors=(404, 409, 422, 429),
     )
     async def _retry(self, call: Call) -> Answer:
-        run_id, who, now_ms = call.number("run_id"), call.who, self._parts.now_ms()
+        run_id, who, now_ms = call.number("run_id"), call.who, self._clock.wall_ms()
 
         def work(tx: Tx) -> None:
             check_numbered(who, f"run {run_id}", views.client_of_run(tx.conn, run_id))
-            self._parts.ledger.retry_run(tx, run_id, now_ms=now_ms)
+            self._ledger.retry_run(tx, run_id, now_ms=now_ms)
 
-        await self._parts.writer.write(work)
+        await self._writer.write(work)
         return await self._shown(call, run_id)
 
     @Operation(
@@ -187,14 +206,14 @@ class Runs:
     async def _jobs(self, call: Call) -> Answer:
         run_id, query = call.number("run_id"), call.query(JobsQuery)
         who, after = call.who, read_cursor(query.cursor) or 0
-        shown = self._parts.views
+        shown = self._views
 
         def look(conn: sqlite3.Connection) -> tuple[list[JobView], int | None]:
             check_numbered(who, f"run {run_id}", views.client_of_run(conn, run_id))
             return shown.jobs(conn, run_id, after=after, limit=query.limit)
 
-        found, following = await self._parts.reader.read(look)
-        found = await with_reasons(self._parts.balancing, found, self._parts.now_ms())
+        found, following = await self._reader.read(look)
+        found = await with_reasons(self._balancing, found, self._clock.wall_ms())
         return Answer(body=Page(items=found, next_cursor=write_cursor(following)))
 
 

@@ -20,14 +20,17 @@ from control.api.http.request import (
     write_cursor,
 )
 from control.api.http.single_flight_cache import Kept
-from control.api.ports import Parts
+from control.api.ports import Balancing
 from control.model import limits
 from control.model.api.schedules import PlannedStretch, PlannedView, SchedulePlan
 from control.model.api.views import Page
+from control.model.clock import Clock
 from control.model.state_rows import PlannedRun
 from control.model.times import to_rfc3339
 from store import schedules
+from store.reader import Reader
 from store.schedules import Schedule, Sums
+from store.views import Views
 
 
 class _Read(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,8 +46,11 @@ class _Read(msgspec.Struct, frozen=True, kw_only=True):
 class Plans:
     """Carries out the call. However many ask, the database is read once in a while."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, *, reader: Reader, views: Views, balancing: Balancing, clock: Clock) -> None:
+        self._reader = reader
+        self._views = views
+        self._balancing = balancing
+        self._clock = clock
         self._kept: Kept[tuple[PlanQuery, str | None], Page[SchedulePlan]] = Kept(
             limits.PLANS_KEPT_MAX
         )
@@ -72,7 +78,7 @@ class Plans:
         return Answer(body=(await self._kept.get((query, own), find)).value)
 
     async def _find(self, query: PlanQuery, own: str | None) -> Page[SchedulePlan]:
-        now_ms, after = self._parts.now_ms(), read_cursor(query.cursor) or 0
+        now_ms, after = self._clock.wall_ms(), read_cursor(query.cursor) or 0
         most = limits.PAGE_MAX if query.bucket is None else limits.PLAN_STRETCHED_MAX
         limit = min(query.limit, most)
 
@@ -92,12 +98,12 @@ class Plans:
                     until_ms=now_ms + limits.PLAN_AHEAD_MS,
                     bucket_ms=query.bucket * 1_000,
                 ),
-                outlined=outlines(self._parts, conn, (each.revision_id for each in page)),
+                outlined=outlines(self._views, conn, (each.revision_id for each in page)),
             )
 
-        read = await self._parts.reader.read(look)
+        read = await self._reader.read(look)
         pipelines = {each.revision_id: each.pipeline for each in read.page}
-        shaped = shapes(self._parts, pipelines, read.outlined)
+        shaped = shapes(self._balancing, pipelines, read.outlined)
         items = []
         for each in read.page:
             shape = shaped[each.revision_id]

@@ -21,7 +21,7 @@ from control.api.http.request import (
     routes_of,
     write_cursor,
 )
-from control.api.ports import Parts
+from control.api.ports import Balancing
 from control.core.pipelines.ownership import bar
 from control.core.reports.forecast import Shape
 from control.core.schedules import cron
@@ -29,14 +29,17 @@ from control.core.schedules.plan import idle_reason
 from control.model import limits
 from control.model.api.schedules import PlannedView, ScheduleView
 from control.model.api.views import Page, RunView
+from control.model.clock import Clock
 from control.model.names import Change
 from control.model.state_rows import NewRun
 from control.model.states import Trigger
 from control.model.times import to_rfc3339, to_rfc3339_or_none
-from control.transactions.run_transactions import check_starts
+from control.transactions.run_transactions import Ledger, check_starts
 from store import clients, schedules
+from store.reader import Reader
 from store.schedules import Schedule, Upcoming
-from store.writer import Tx
+from store.views import Views
+from store.writer import Offload, Tx, Writer
 
 LOG = structlog.get_logger("schedules")
 TAG: Final = "schedules"
@@ -53,8 +56,24 @@ class Backfilled(msgspec.Struct, frozen=True, kw_only=True):
 class Timetable:
     """Carries out the calls about schedules."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(
+        self,
+        *,
+        reader: Reader,
+        writer: Writer,
+        ledger: Ledger,
+        views: Views,
+        offload: Offload,
+        balancing: Balancing,
+        clock: Clock,
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._ledger = ledger
+        self._views = views
+        self._offload = offload
+        self._balancing = balancing
+        self._clock = clock
 
     def routes(self) -> list[Route]:
         """Which call is carried out by what."""
@@ -86,10 +105,10 @@ class Timetable:
             page = schedules.listing(
                 conn, after=after, limit=query.limit, pipeline=query.pipeline, client=own
             )
-            return page, outlines(self._parts, conn, (each.revision_id for each in page))
+            return page, outlines(self._views, conn, (each.revision_id for each in page))
 
-        page, found = await self._parts.reader.read(look)
-        shaped = shapes(self._parts, {each.revision_id: each.pipeline for each in page}, found)
+        page, found = await self._reader.read(look)
+        shaped = shapes(self._balancing, {each.revision_id: each.pipeline for each in page}, found)
         more = page[-1].id if len(page) == query.limit else None
         shown = [_view(each, shaped[each.revision_id]) for each in page]
         return Answer(body=Page(items=shown, next_cursor=write_cursor(more)))
@@ -106,7 +125,7 @@ class Timetable:
     )
     async def _planned(self, call: Call) -> Answer:
         query, own = call.query(ScheduledQuery), only_of(call.who)
-        until_ms = self._parts.now_ms() + limits.PLAN_AHEAD_MS
+        until_ms = self._clock.wall_ms() + limits.PLAN_AHEAD_MS
         if query.until is not None:
             until_ms = read_time(query.until, "until")
         after = _read_place(query.cursor)
@@ -115,10 +134,10 @@ class Timetable:
             page = schedules.upcoming(
                 conn, until_ms=until_ms, after=after, limit=query.limit, client=own
             )
-            return page, outlines(self._parts, conn, (each.revision_id for each in page))
+            return page, outlines(self._views, conn, (each.revision_id for each in page))
 
-        page, found = await self._parts.reader.read(look)
-        shaped = shapes(self._parts, {each.revision_id: each.pipeline for each in page}, found)
+        page, found = await self._reader.read(look)
+        shaped = shapes(self._balancing, {each.revision_id: each.pipeline for each in page}, found)
         shown = [
             PlannedView(
                 schedule_id=each.schedule_id,
@@ -161,20 +180,20 @@ class Timetable:
         return await self._set_paused(call, paused=False)
 
     async def _set_paused(self, call: Call, *, paused: bool) -> Answer:
-        schedule_id, now_ms = call.number("schedule_id"), self._parts.now_ms()
+        schedule_id, now_ms = call.number("schedule_id"), self._clock.wall_ms()
 
         def work(tx: Tx) -> tuple[Schedule, int]:
             _mine(call, tx.conn, schedule_id)
             tx.touch(Change.SCHEDULES)
             return schedules.set_paused(tx.conn, schedule_id, paused=paused, now_ms=now_ms)
 
-        changed, dropped = await self._parts.writer.write(work)
+        changed, dropped = await self._writer.write(work)
         if dropped:
             LOG.info("schedule.dropped", schedule=schedule_id, count=dropped, reason="it is paused")
-        found = await self._parts.reader.read(
-            lambda conn: outlines(self._parts, conn, [changed.revision_id])
+        found = await self._reader.read(
+            lambda conn: outlines(self._views, conn, [changed.revision_id])
         )
-        shaped = shapes(self._parts, {changed.revision_id: changed.pipeline}, found)
+        shaped = shapes(self._balancing, {changed.revision_id: changed.pipeline}, found)
         return Answer(body=_view(changed, shaped[changed.revision_id], dropped))
 
     @Operation(
@@ -188,7 +207,7 @@ class Timetable:
         errors=(404, 409, 422, 429),
     )
     async def _trigger(self, call: Call) -> Answer:
-        schedule_id, now_ms = call.number("schedule_id"), self._parts.now_ms()
+        schedule_id, now_ms = call.number("schedule_id"), self._clock.wall_ms()
         trigger = Trigger.MANUAL if call.by_hand else Trigger.API
 
         def work(tx: Tx) -> int:
@@ -205,11 +224,11 @@ class Timetable:
                 input=schedule.spec.input,
                 schedule_id=schedule_id,
             )
-            return self._parts.ledger.submit(tx, [new])[0].id
+            return self._ledger.submit(tx, [new])[0].id
 
-        run_id = await self._parts.writer.write(work)
-        shown = self._parts.views
-        return Answer(body=await self._parts.reader.read(lambda conn: shown.run(conn, run_id)))
+        run_id = await self._writer.write(work)
+        shown = self._views
+        return Answer(body=await self._reader.read(lambda conn: shown.run(conn, run_id)))
 
     @Operation(
         method="POST",
@@ -223,7 +242,7 @@ class Timetable:
         errors=(400, 404, 409, 413, 415, 422),
     )
     async def _backfill(self, call: Call) -> Answer:
-        schedule_id, now_ms = call.number("schedule_id"), self._parts.now_ms()
+        schedule_id, now_ms = call.number("schedule_id"), self._clock.wall_ms()
         asked = await call.json(_BACKFILL)
         times = await self._times(call, "from", asked.start, asked.until)
 
@@ -233,7 +252,7 @@ class Timetable:
             rows = [(nominal_ms, now_ms) for nominal_ms in times]
             return schedules.plan(tx.conn, schedule_id, rows, backfill=True)
 
-        planned = await self._parts.writer.write(work)
+        planned = await self._writer.write(work)
         return Answer(body=Backfilled(planned=planned, found=len(times)))
 
     @Operation(
@@ -248,10 +267,10 @@ class Timetable:
     )
     async def _backfill_size(self, call: Call) -> Answer:
         schedule_id = call.number("schedule_id")
-        await self._parts.reader.read(lambda conn: _mine(call, conn, schedule_id))
+        await self._reader.read(lambda conn: _mine(call, conn, schedule_id))
         asked = call.query(BackfillQuery)
         times = await self._times(call, "since", asked.since, asked.until)
-        missing = await self._parts.reader.read(
+        missing = await self._reader.read(
             lambda conn: schedules.count_missing(conn, schedule_id, times)
         )
         return Answer(body=Backfilled(planned=missing, found=len(times)))
@@ -261,16 +280,16 @@ class Timetable:
 
         `name`: what its begin is called where it was asked.
         """
-        schedule_id, now_ms = call.number("schedule_id"), self._parts.now_ms()
+        schedule_id, now_ms = call.number("schedule_id"), self._clock.wall_ms()
         from_ms, until_ms = read_time(start, name), read_time(until, "until")
         if until_ms < from_ms:
             raise one("until", f"earlier than {name}")
         if until_ms > now_ms:
             raise one("until", "later than now; what is to come is planned by itself")
-        found = await self._parts.reader.read(lambda conn: _mine(call, conn, schedule_id))
+        found = await self._reader.read(lambda conn: _mine(call, conn, schedule_id))
         most = limits.BACKFILL_MAX
         # `from` itself counts, so the search begins just before it; years of seconds take a while.
-        times = await self._parts.offload(
+        times = await self._offload(
             lambda: cron.nominal_times(
                 found.spec, after_ms=from_ms - 1, until_ms=until_ms, limit=most + 1
             )

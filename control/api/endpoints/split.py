@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from control.api.http.request import Answer, Call, Operation, Route, routes_of
-from control.api.ports import Parts
+from control.api.ports import Balancing
 from control.api.remote_balancer import SILENT
 from control.model.api.balancer import ClassChange, Rules
 from control.model.api.fleet import Class, Seconds
@@ -14,6 +14,7 @@ from control.model.api.views import Time
 from control.model.errors import BalancerSilent
 from control.model.times import to_rfc3339
 from control.transactions import split
+from store.writer import Writer
 
 AUTO: Final = "auto"
 
@@ -90,8 +91,9 @@ class RulesView(msgspec.Struct, frozen=True, kw_only=True):
 class Split:
     """Carries out the calls about the split."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, *, writer: Writer, balancing: Balancing) -> None:
+        self._writer = writer
+        self._balancing = balancing
 
     def routes(self) -> list[Route]:
         """Which call is carried out by what."""
@@ -107,7 +109,7 @@ class Split:
     )
     async def _show(self, call: Call) -> Answer:
         del call
-        rules = self._parts.balancing.rules()
+        rules = self._balancing.rules()
         if rules is None:
             raise BalancerSilent(SILENT)
         return Answer(body=show_rules(rules))
@@ -125,7 +127,7 @@ class Split:
     async def _set(self, call: Call) -> Answer:
         slow = (await call.json(_SET)).slow
         share = None if slow == AUTO else slow / 100
-        await self._parts.writer.write(lambda tx: split.put(tx, share))
+        await self._writer.write(lambda tx: split.put(tx, share))
         return Answer(body=SplitSet(slow=slow))
 
 

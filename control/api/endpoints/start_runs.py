@@ -10,6 +10,7 @@ import msgspec
 import trio
 from msgspec import Raw
 
+from control.admission.fair_use import FairUse
 from control.api.auth.permissions import check_pipeline, check_targets
 from control.api.endpoints.hook_input import CLOUD_EVENT, FORM, hook_input
 from control.api.endpoints.schemas import Batch, BatchItem, BatchStarted, StartRun, StartUnnamed
@@ -25,7 +26,6 @@ from control.api.http.request import (
     check_input,
     routes_of,
 )
-from control.api.ports import Parts
 from control.core.pipelines import ownership
 from control.core.pipelines.documents import read_json
 from control.core.pipelines.requirements import targets_of
@@ -33,12 +33,17 @@ from control.core.pipelines.validate import pipeline_from_value
 from control.core.schedules.cron import check_schedule
 from control.model import limits
 from control.model.api.views import RunView
+from control.model.clock import Clock
 from control.model.errors import Conflict, Invalid, NotFound, Problem
+from control.model.kinds import KindRegistry
 from control.model.pipelines import Pipeline
 from control.model.state_rows import NewRun
 from control.model.states import Trigger
+from control.transactions.run_transactions import Ledger
 from store import catalog, clients
-from store.writer import Tx
+from store.reader import Reader
+from store.views import Views
+from store.writer import Tx, Writer
 
 TAG: Final = "runs"
 T = TypeVar("T")
@@ -54,8 +59,24 @@ Made = tuple[int, int]
 class Starting:
     """Carries out the calls that start runs."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(
+        self,
+        *,
+        reader: Reader,
+        writer: Writer,
+        ledger: Ledger,
+        views: Views,
+        kinds: KindRegistry,
+        clock: Clock,
+        fair: FairUse,
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._ledger = ledger
+        self._views = views
+        self._kinds = kinds
+        self._clock = clock
+        self._fair = fair
 
     def routes(self) -> list[Route]:
         """Which call is carried out by what."""
@@ -107,7 +128,7 @@ class Starting:
         asked = await call.json(_UNNAMED)
         pipeline = await parsed(
             call,
-            self._parts.fair,
+            self._fair,
             len(bytes(asked.pipeline)),
             lambda: self._definition(asked.pipeline),
         )
@@ -142,7 +163,7 @@ class Starting:
     async def _batch(self, call: Call) -> Answer:
         if call.large:
             await call.body()  # First: who sends it slowly keeps nobody else waiting.
-            await call.hold(self._parts.fair.bulk, limits.BULK_MAX)
+            await call.hold(self._fair.bulk, limits.BULK_MAX)
         asked = (await call.json(_BATCH)).runs
         inputs = _inputs(asked)
         who, trigger = call.who, _trigger(call)
@@ -186,7 +207,7 @@ class Starting:
     async def _hook(self, call: Call) -> Answer:
         token = call.text("token")
         # The body is read only for a known token, on its client's share.
-        _, call.key = await self._parts.reader.read(lambda conn: catalog.hook_target(conn, token))
+        _, call.key = await self._reader.read(lambda conn: catalog.hook_target(conn, token))
         run_input = hook_input(call.media, await call.body())
 
         def work(tx: Tx) -> RunView:
@@ -197,10 +218,10 @@ class Starting:
                 message = "there is no hook with this token"
                 raise NotFound(message)
             wanted = _Wanted(client=client, trigger=Trigger.HOOK, input=run_input)
-            new = _new(tx.conn, owned.revision_id, wanted, self._parts.now_ms())
-            return self._view(tx.conn, (self._parts.ledger.submit(tx, [new])[0].id, 1))
+            new = _new(tx.conn, owned.revision_id, wanted, self._clock.wall_ms())
+            return self._view(tx.conn, (self._ledger.submit(tx, [new])[0].id, 1))
 
-        return _created(await self._parts.writer.write(work))
+        return _created(await self._writer.write(work))
 
     async def _make(
         self,
@@ -215,7 +236,7 @@ class Starting:
         get in the way of the run's own first steps.
         """
         key = _key(call)
-        client, clock = call.who.client_id, self._parts.clock
+        client, clock = call.who.client_id, self._clock
         body = await call.body() if key else b""
         digest = hashlib.sha256(call.place.encode() + b"\n" + body).digest()
 
@@ -224,13 +245,13 @@ class Starting:
                 first = catalog.recall(tx.conn, client, key, digest, now_ms=clock.steady_ms())
                 if first is not None:
                     return shown(tx.conn, (first, count))
-            run_id = self._parts.ledger.submit(tx, news(tx.conn, clock.wall_ms()))[0].id
+            run_id = self._ledger.submit(tx, news(tx.conn, clock.wall_ms()))[0].id
             if key:
                 at_ms = clock.steady_ms()
                 catalog.remember(tx.conn, client, key, digest, run_id=run_id, now_ms=at_ms)
             return shown(tx.conn, (run_id, count))
 
-        writer = self._parts.writer
+        writer = self._writer
         if call.large:  # It is alone already; others have their turn before the next one.
             begin = trio.current_time()
             try:
@@ -241,12 +262,12 @@ class Starting:
             return await writer.write(work, patient=True)
         # (A commit of its own for each would cost a twelfth of the throughput, where all submit by
         # some hundreds.)
-        async with self._parts.fair.bulk.hold(call.key):
+        async with self._fair.bulk.hold(call.key):
             return await writer.write(work, patient=True)
 
     def _view(self, conn: sqlite3.Connection, made: Made) -> RunView:
         try:
-            return self._parts.views.run(conn, made[0])
+            return self._views.run(conn, made[0])
         except NotFound as error:
             # An Idempotency-Key of a run that was deleted since.
             message = f"run {made[0]}, which this key started, was deleted"
@@ -263,7 +284,7 @@ class Starting:
             raise Invalid(tuple(problems)) from error
         return pipeline_from_value(
             document.value,
-            kinds=self._parts.kinds,
+            kinds=self._kinds,
             check_schedule=check_schedule,
             path=("pipeline",),
         )

@@ -11,6 +11,7 @@ from typing import BinaryIO, Final, Protocol, TypeVar
 import msgspec
 import trio
 
+from control.admission.fair_use import FairUse
 from control.admission.lanes import interruptible
 from control.api.endpoints.schemas import (
     ExportQuery,
@@ -23,7 +24,7 @@ from control.api.endpoints.schemas import (
 from control.api.http.problems import one
 from control.api.http.request import Answer, Call, Operation, Route, routes_of
 from control.api.http.single_flight_cache import Kept
-from control.api.ports import Parts
+from control.api.ports import Reports
 from control.core.reports import histogram
 from control.core.reports.time_window import window_ms
 from control.model import limits
@@ -38,6 +39,7 @@ from control.model.api.reports import (
     WorkerStats,
 )
 from control.model.api.views import Page
+from control.model.clock import Clock
 from control.model.errors import Busy, Unavailable
 from store.facts.user_queries import UserQueries
 
@@ -54,8 +56,10 @@ class _Rows(Protocol[_Row_co]):
 class Stats:
     """Carries out the calls for reports."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, *, reports: Reports, clock: Clock, fair: FairUse) -> None:
+        self._reports = reports
+        self._clock = clock
+        self._fair = fair
         self._queries = UserQueries(self._copy)
         # A cursor that moves asks of one worker after the other: all others' answers stay.
         self._kept_of_all: _Kept = Kept(limits.REPORTS_KEPT_MAX)
@@ -86,7 +90,7 @@ class Stats:
         errors=(422,),
     )
     async def _summary(self, call: Call) -> Answer:
-        window, reports = window_ms(call.query(WindowQuery).window), self._parts.reports
+        window, reports = window_ms(call.query(WindowQuery).window), self._reports
         return await self._report(
             call.key,
             self._kept_of_all,
@@ -106,7 +110,7 @@ class Stats:
         errors=(422,),
     )
     async def _pipelines(self, call: Call) -> Answer:
-        return await self._rows(call, "pipelines", self._parts.reports.pipelines)
+        return await self._rows(call, "pipelines", self._reports.pipelines)
 
     @Operation(
         method="GET",
@@ -119,7 +123,7 @@ class Stats:
         errors=(422,),
     )
     async def _slow_tasks(self, call: Call) -> Answer:
-        return await self._rows(call, "slow tasks", self._parts.reports.slow_tasks)
+        return await self._rows(call, "slow tasks", self._reports.slow_tasks)
 
     @Operation(
         method="GET",
@@ -132,7 +136,7 @@ class Stats:
         errors=(422,),
     )
     async def _partitions(self, call: Call) -> Answer:
-        return await self._rows(call, "partitions", self._parts.reports.partitions)
+        return await self._rows(call, "partitions", self._reports.partitions)
 
     @Operation(
         method="GET",
@@ -145,7 +149,7 @@ class Stats:
         errors=(422,),
     )
     async def _workers(self, call: Call) -> Answer:
-        return await self._rows(call, "workers", self._parts.reports.workers)
+        return await self._rows(call, "workers", self._reports.workers)
 
     @Operation(
         method="GET",
@@ -159,7 +163,7 @@ class Stats:
     )
     async def _task(self, call: Call) -> Answer:
         query = call.query(TaskQuery)
-        window, reports = window_ms(query.window), self._parts.reports
+        window, reports = window_ms(query.window), self._reports
         of = query.pipeline, query.job
         return await self._report(
             call.key,
@@ -183,7 +187,7 @@ class Stats:
         query, worker = call.query(HistoryQuery), call.text("worker_id")
         if len(worker) > limits.NAME_CHARS_MAX:
             raise one("worker_id", f"longer than {limits.NAME_CHARS_MAX} characters")
-        window, reports = window_ms(query.window), self._parts.reports
+        window, reports = window_ms(query.window), self._reports
         return await self._report(
             call.key,
             self._kept_of_one,
@@ -204,10 +208,10 @@ class Stats:
         errors=(409, 422),
     )
     async def _export(self, call: Call) -> Answer:
-        query, reports = call.query(ExportQuery), self._parts.reports
+        query, reports = call.query(ExportQuery), self._reports
         form, since_ms = query.format, None
         if query.window is not None:
-            since_ms = self._parts.now_ms() - window_ms(query.window)
+            since_ms = self._clock.wall_ms() - window_ms(query.window)
 
         def written() -> BinaryIO:
             # Without a name from the start of the answer: nothing is left behind, whatever ends.
@@ -218,7 +222,7 @@ class Stats:
 
         if call.headers_only:
             return Answer(stream=self._pieces(io.BytesIO()))
-        fair = self._parts.fair
+        fair = self._fair
         await call.hold(fair.exports)
         exports = fair.lanes.exports
         with time_limit(limits.EXPORT_S):
@@ -227,7 +231,7 @@ class Stats:
 
     async def _pieces(self, file: BinaryIO) -> AsyncGenerator[bytes, None]:
         with file:
-            files = self._parts.fair.lanes.files
+            files = self._fair.lanes.files
             while piece := await files(lambda: file.read(limits.CONNECTION_PIECE_BYTES)):
                 yield piece
 
@@ -243,11 +247,11 @@ class Stats:
     )
     async def _sql(self, call: Call) -> Answer:
         asked = await call.json(_SQL)
-        await call.hold(self._parts.fair.queries)
+        await call.hold(self._fair.queries)
         return Answer(body=await self._queries.query(asked.sql, asked.limit))
 
     async def _copy(self) -> tuple[Path, Sequence[str]]:
-        reports, snapshots = self._parts.reports, self._parts.fair.lanes.snapshots
+        reports, snapshots = self._reports, self._fair.lanes.snapshots
         return await interruptible(reports.copy, snapshots, lambda: reports.interrupt("copy"))
 
     async def _rows(self, call: Call, name: str, report: _Rows[msgspec.Struct]) -> Answer:
@@ -276,10 +280,10 @@ class Stats:
 
         def measured() -> tuple[msgspec.Struct, float]:
             begin_s = time.thread_time()
-            body = find(self._parts.now_ms())
+            body = find(self._clock.wall_ms())
             return body, kept_s(time.thread_time() - begin_s, window / 1000)
 
-        fair, reports = self._parts.fair, self._parts.reports
+        fair, reports = self._fair, self._reports
 
         async def made() -> tuple[msgspec.Struct, float]:
             async with fair.reports.hold(key):

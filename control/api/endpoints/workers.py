@@ -5,20 +5,25 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta, Raw
 
+from control.admission.fair_use import FairUse
 from control.api.http.problems import UpgradeRequired
 from control.api.http.request import Answer, Call, Operation, Route, routes_of
 from control.api.live.broadcaster import Events
 from control.api.live.projection import Live
 from control.api.metrics import MEDIA, Metrics
-from control.api.ports import Parts
+from control.api.ports import Balancing, Health
+from control.bus.interface import Bus
 from control.model.api.fleet import PartitionView, PartitionWithJobs, WorkerView
 from control.model.api.views import Page, Time
 from control.model.bus.messages import DrainWorker
 from control.model.bus.records import Record
+from control.model.clock import Clock
 from control.model.errors import NotFound
 from control.model.names import Metric, Topic
 from control.model.times import to_rfc3339
 from store import views
+from store.reader import Reader
+from store.writer import Writer
 
 EVENTS_PATH: Final = "/v1/events"
 
@@ -53,9 +58,27 @@ class Fleet:
     """Carries out the calls about workers, partitions, and this process."""
 
     def __init__(
-        self, parts: Parts, live: Live, events: Events, metrics: Metrics, version: str
+        self,
+        *,
+        reader: Reader,
+        writer: Writer,
+        bus: Bus,
+        balancing: Balancing,
+        health: Health,
+        clock: Clock,
+        fair: FairUse,
+        live: Live,
+        events: Events,
+        metrics: Metrics,
+        version: str,
     ) -> None:
-        self._parts = parts
+        self._reader = reader
+        self._writer = writer
+        self._bus = bus
+        self._balancing = balancing
+        self._health = health
+        self._clock = clock
+        self._fair = fair
         self._version = version
         self._live = live
         self._events = events
@@ -64,7 +87,7 @@ class Fleet:
     def routes(self) -> list[Route]:
         """Which call is carried out by what."""
         return routes_of(
-            self._health,
+            self._show_health,
             self._workers,
             self._drain,
             self._partitions,
@@ -82,18 +105,18 @@ class Fleet:
         answer=HealthView,
         also=(503,),
     )
-    async def _health(self, call: Call) -> Answer:
+    async def _show_health(self, call: Call) -> Answer:
         del call
-        parts = dict(self._parts.health.parts())
-        if self._parts.writer.failing:
-            parts["store"] = self._parts.writer.failing
+        parts = dict(self._health.parts())
+        if self._writer.failing:
+            parts["store"] = self._writer.failing
         down = sorted(name for name, problem in parts.items() if problem)
         body = HealthView(
             status=f"down: {', '.join(down)}" if down else "ok",
             parts={name: problem or "ok" for name, problem in parts.items()},
-            warnings=list(self._parts.health.warnings()),
+            warnings=list(self._health.warnings()),
             version=self._version,
-            time=to_rfc3339(self._parts.now_ms()),
+            time=to_rfc3339(self._clock.wall_ms()),
         )
         return Answer(body=body, status=503 if down else 200)
 
@@ -123,7 +146,7 @@ class Fleet:
         if not self._live.crew.has_worker(worker):
             message = f"no worker {worker[:128]} is connected"
             raise NotFound(message)
-        await self._parts.bus.publish([Record(Topic.TASK_COMMANDS, DrainWorker(worker=worker))])
+        await self._bus.publish([Record(Topic.TASK_COMMANDS, DrainWorker(worker=worker))])
         return Answer(body=Drained(id=worker, state="draining"))
 
     @Operation(
@@ -136,7 +159,7 @@ class Fleet:
     )
     async def _partitions(self, call: Call) -> Answer:
         del call
-        loads = self._parts.balancing.partitions()
+        loads = self._balancing.partitions()
         return Answer(body=Page(items=self._live.partitions(loads)))
 
     @Operation(
@@ -150,7 +173,7 @@ class Fleet:
     )
     async def _partition(self, call: Call) -> Answer:
         number = call.number("partition")
-        loads = self._parts.balancing.partitions()
+        loads = self._balancing.partitions()
         for load in loads:
             if load.partition == number:
                 return Answer(body=self._live.partition(load))
@@ -183,7 +206,7 @@ class Fleet:
     )
     async def _scraped(self, call: Call) -> Answer:
         del call
-        waiting, open_runs = await self._parts.reader.read(
+        waiting, open_runs = await self._reader.read(
             lambda conn: (views.waiting_jobs(conn), views.open_runs(conn))
         )
         running, workers, slots = self._live.crew.totals()
@@ -195,7 +218,7 @@ class Fleet:
             Metric.SLOTS: slots,
             Metric.STREAMS: self._events.listeners,
         }
-        limited = self._parts.fair.tally.counts
-        health = self._parts.health
+        limited = self._fair.tally.counts
+        health = self._health
         body = self._metrics.render(gauges, health.counts(), limited, health.lags())
         return Answer(body=body)
