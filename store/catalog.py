@@ -184,7 +184,7 @@ def hook_target(conn: sqlite3.Connection, token: str) -> tuple[str, str]:
 
 def recall(
     conn: sqlite3.Connection, client_id: str, key: str, digest: bytes, *, now_ms: int
-) -> int | None:
+) -> RunId | None:
     """The (first) run that this key made earlier; raises `Conflict` for another request."""
     since_ms = now_ms - limits.IDEMPOTENCY_TTL_MS
     row = conn.execute(_SQL["recall"], (client_id, key, since_ms)).fetchone()
@@ -193,7 +193,7 @@ def recall(
     if row[0] != digest:
         message = "this Idempotency-Key was used for another request in the last 24 hours"
         raise Conflict(message)
-    return int(row[1])
+    return RunId(row[1])
 
 
 def remember(

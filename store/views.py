@@ -23,7 +23,7 @@ from store.revision_cache import Outline, Outlines
 _SQL = Statements("views")
 Row: TypeAlias = tuple[Any, ...]  # As sqlite3 gives it; STRICT tables say what is in it.
 OpenJob: TypeAlias = tuple[str, str, State, int | None]  # Stage, name, state, when it began.
-_PARENT: Final = msgspec.json.Decoder(tuple[int | None, int | None])
+_PARENT: Final = msgspec.json.Decoder(tuple[RunId | None, JobId | None])
 _LETTERS: Final = {state[0]: state for state in State}  # All five differ.
 _PAST_ALL: Final = 2**63 - 1
 _CLOCK_SLACK_MS: Final = 60_000  # Ids follow time only as well as the host's clock does.

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from control.core.balancer.policy import Assignment
 from control.core.fleet.partition_classes import slot_partitions
 from control.model.bus.messages import Finished, JobReady, WorkerUp
+from control.model.numbers import JobId, RunId
 from control.model.states import Outcome, Speed
 
 _KIND, _VERSION = "Sleep", "1.0.0"
@@ -13,8 +14,8 @@ _KIND, _VERSION = "Sleep", "1.0.0"
 def ready(job_id: int, pipeline: str, client: str) -> JobReady:
     """A job of a run of its own that came when its id says."""
     return JobReady(
-        run_id=job_id,
-        job_id=job_id,
+        run_id=RunId(job_id),
+        job_id=JobId(job_id),
         attempt=1,
         pipeline=pipeline,
         name="job",

@@ -7,6 +7,7 @@ from bench.shots.runs import runs
 from control.model.api.live import Note, Pulse
 from control.model.api.reports import WorkerAttempt
 from control.model.api.views import RunView, StageView
+from control.model.numbers import JobId, RunId
 from control.model.states import Outcome, State
 
 
@@ -44,8 +45,8 @@ def notes() -> list[Note]:
             text="exit code 137, try 1 of 3",
             pipeline="media",
             job="transcode",
-            run_id=90397,
-            job_id=81233,
+            run_id=RunId(90397),
+            job_id=JobId(81233),
             worker="w-45",
         ),
     ]

@@ -7,6 +7,7 @@ import msgspec
 from bench.shots.moments import at, maybe
 from control.model.api.explanation import Explanation
 from control.model.api.views import AttemptView, JobView, RunView, StageView
+from control.model.numbers import JobId, RunId
 from control.model.states import Outcome, State, Trigger
 
 RUN_ID: Final = 90412
@@ -112,7 +113,7 @@ def _run(
     views = [_stage(each) for each in stages.split()]
     state = _state_of(views, ended=end is not None, allowed=allowed)
     return RunView(
-        id=run_id,
+        id=RunId(run_id),
         pipeline=pipeline,
         revision=int(revision),
         client=whose[0],
@@ -209,8 +210,8 @@ def _job(
     ready, begun, ended = (*seconds, None, None, None)[:3]
     state = State.READY if begun is None else State.IN_PROGRESS
     return JobView(
-        id=job_id,
-        run_id=RUN_ID,
+        id=JobId(job_id),
+        run_id=RunId(RUN_ID),
         name=name,
         stage=stage,
         kind="Shell",

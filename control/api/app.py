@@ -27,7 +27,7 @@ from control.api.endpoints.schedules import Timetable
 from control.api.endpoints.split import Split
 from control.api.endpoints.start_runs import Starting
 from control.api.endpoints.stats import Stats
-from control.api.endpoints.workers import EVENTS, Fleet
+from control.api.endpoints.workers import EVENTS_PATH, Fleet
 from control.api.http import problems
 from control.api.http.openapi import document
 from control.api.http.request import GET, ApiResponse, Call, Operation, Route
@@ -61,19 +61,9 @@ def all_routes(
 ) -> list[Route]:
     """Every call there is, with who carries it out."""
     routes = [
-        *Pipelines(parts, live.crew).routes(),
-        *Starting(parts).routes(),
-        *Runs(parts).routes(),
-        *Jobs(parts).routes(),
-        *Timetable(parts).routes(),
-        *Plans(parts).routes(),
-        *Forecasts(parts).routes(),
-        *Fleet(parts, live, events, metrics, version).routes(),
-        *Split(parts).routes(),
-        *Queued(parts).routes(),
-        *Doctor(parts).routes(),
-        *Stats(parts).routes(),
-        *Access(parts).routes(),
+        *_of_runs(parts, live),
+        *_of_schedules(parts),
+        *_of_the_system(parts, live, events, metrics, version),
     ]
     written = document([*(route.operation for route in routes), OPENAPI], version)
 
@@ -85,12 +75,110 @@ def all_routes(
     return [*routes, Route(OPENAPI, describe)]
 
 
+def _of_runs(parts: Parts, live: Live) -> list[Route]:
+    return [
+        *Pipelines(
+            reader=parts.reader,
+            writer=parts.writer,
+            kinds=parts.kinds,
+            clock=parts.clock,
+            fair=parts.fair,
+            crew=live.crew,
+        ).routes(),
+        *Starting(
+            reader=parts.reader,
+            writer=parts.writer,
+            ledger=parts.ledger,
+            views=parts.views,
+            kinds=parts.kinds,
+            clock=parts.clock,
+            fair=parts.fair,
+        ).routes(),
+        *Runs(
+            reader=parts.reader,
+            writer=parts.writer,
+            ledger=parts.ledger,
+            views=parts.views,
+            balancing=parts.balancing,
+            logs=parts.logs,
+            clock=parts.clock,
+        ).routes(),
+        *Jobs(
+            reader=parts.reader,
+            writer=parts.writer,
+            ledger=parts.ledger,
+            views=parts.views,
+            balancing=parts.balancing,
+            logs=parts.logs,
+            clock=parts.clock,
+            fair=parts.fair,
+        ).routes(),
+    ]
+
+
+def _of_schedules(parts: Parts) -> list[Route]:
+    return [
+        *Timetable(
+            reader=parts.reader,
+            writer=parts.writer,
+            ledger=parts.ledger,
+            views=parts.views,
+            offload=parts.offload,
+            balancing=parts.balancing,
+            clock=parts.clock,
+        ).routes(),
+        *Plans(
+            reader=parts.reader, views=parts.views, balancing=parts.balancing, clock=parts.clock
+        ).routes(),
+        *Forecasts(
+            reader=parts.reader,
+            views=parts.views,
+            offload=parts.offload,
+            balancing=parts.balancing,
+            clock=parts.clock,
+        ).routes(),
+    ]
+
+
+def _of_the_system(
+    parts: Parts, live: Live, events: Events, metrics: Metrics, version: str
+) -> list[Route]:
+    return [
+        *Fleet(
+            reader=parts.reader,
+            writer=parts.writer,
+            bus=parts.bus,
+            balancing=parts.balancing,
+            health=parts.health,
+            clock=parts.clock,
+            fair=parts.fair,
+            live=live,
+            events=events,
+            metrics=metrics,
+            version=version,
+        ).routes(),
+        *Split(writer=parts.writer, balancing=parts.balancing).routes(),
+        *Queued(balancing=parts.balancing).routes(),
+        *Doctor(health=parts.health).routes(),
+        *Stats(reports=parts.reports, clock=parts.clock, fair=parts.fair).routes(),
+        *Access(
+            reader=parts.reader,
+            writer=parts.writer,
+            gate=parts.gate,
+            clock=parts.clock,
+            fair=parts.fair,
+            random_bytes=parts.random_bytes,
+            note_rotated=parts.note_rotated,
+        ).routes(),
+    ]
+
+
 def make_app(routes: Sequence[Route], parts: Parts, events: Events, metrics: Metrics) -> Litestar:
     """The ASGI application."""
     handlers: list[ControllerRouterHandler] = [
         _http_handler(route, parts, metrics, events.closing) for route in routes
     ]
-    handlers.append(socket_handler(parts, events, EVENTS.path))
+    handlers.append(socket_handler(parts, events, EVENTS_PATH))
     return Litestar(
         route_handlers=handlers,
         exception_handlers={Exception: _refuser(metrics)},

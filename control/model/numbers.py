@@ -13,6 +13,7 @@ from control.model import limits
 Count = Annotated[int, Meta(ge=0, le=limits.NUMBER_MAX)]
 RunId = NewType("RunId", int)
 JobId = NewType("JobId", int)
+# In messages and frames, which hold no other numbers.
 RunIdField = Annotated[RunId, Meta(ge=0, le=limits.NUMBER_MAX)]
 JobIdField = Annotated[JobId, Meta(ge=0, le=limits.NUMBER_MAX)]
 Attempt = Annotated[int, Meta(ge=0, le=2**31)]

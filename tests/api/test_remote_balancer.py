@@ -26,6 +26,7 @@ from control.model.bus.messages import (
 from control.model.bus.records import Record
 from control.model.errors import BalancerSilent
 from control.model.names import Service, Topic
+from control.model.numbers import JobId
 from control.model.states import Role, Speed
 from control.services.balancer import BalancerService
 from tests.api.live.test_projection import FINISHED
@@ -88,17 +89,19 @@ async def test_who_asks_for_one_job_shares_the_answer(
         full = waits_for("no free slot")
 
         async def ask(job_id: int) -> None:
-            answers.append((job_id, await balancing.waits(job_id)))
+            answers.append((job_id, await balancing.waits(JobId(job_id))))
 
         async with trio.open_nursery() as nursery:
             for job_id in (1, 1, 2, 1):
                 nursery.start_soon(ask, job_id)
             await wait_all_tasks_blocked()
             asked = [delivery.message for delivery in await news.receive()]
-            await say(plane, ToldWhy(job_id=2, waits=None), ToldWhy(job_id=1, waits=full))
-        assert sorted(asked, key=repr) == [AskWhy(job_id=1), AskWhy(job_id=2)]
+            await say(
+                plane, ToldWhy(job_id=JobId(2), waits=None), ToldWhy(job_id=JobId(1), waits=full)
+            )
+        assert sorted(asked, key=repr) == [AskWhy(job_id=JobId(1)), AskWhy(job_id=JobId(2))]
         assert sorted(answers, key=repr) == [(1, full)] * 3 + [(2, None)]
-        await say(plane, ToldWhy(job_id=1, waits=full))  # Nobody asked.
+        await say(plane, ToldWhy(job_id=JobId(1), waits=full))  # Nobody asked.
 
 
 async def test_who_gets_no_answer_does_not_wait_for_long(
@@ -107,15 +110,15 @@ async def test_who_gets_no_answer_does_not_wait_for_long(
     async with elsewhere(tmp_path) as (_, balancing, _):
         began = trio.current_time()
         with pytest.raises(BalancerSilent, match=SILENT):
-            await balancing.waits(1)
+            await balancing.waits(JobId(1))
         assert trio.current_time() - began == pytest.approx(limits.ANSWER_S)
         async with trio.open_nursery() as nursery:
             for job_id in range(limits.ASKED_MAX):
-                nursery.start_soon(balancing.waits, job_id)
+                nursery.start_soon(balancing.waits, JobId(job_id))
             await wait_all_tasks_blocked()
             began = trio.current_time()
             with pytest.raises(BalancerSilent, match=SILENT):  # There are too many: at once.
-                await balancing.waits(1)
+                await balancing.waits(JobId(1))
             assert trio.current_time() == began
             nursery.cancel_scope.cancel()
 

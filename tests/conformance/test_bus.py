@@ -18,6 +18,7 @@ from control.model.bus.messages import JobReady, LogChunk, Message, Placed
 from control.model.bus.records import Delivery, Receipts, Record
 from control.model.errors import BusUnavailable
 from control.model.names import Group, Topic
+from control.model.numbers import JobId
 from tests.conformance.buses import BUSES, OpenBus, kafka, log_rows
 from tests.core.dispatcher.leasing import placed
 
@@ -37,7 +38,7 @@ def message(topic: Topic, number: int) -> Message:
         return placed(number, "w")
     if topic == JOBS:
         return placed(number, "w").job
-    return LogChunk(job_id=number, attempt=1, offset=0, text="")
+    return LogChunk(job_id=JobId(number), attempt=1, offset=0, text="")
 
 
 def records(numbers: Sequence[int], topic: Topic = JOBS, partition: int = 0) -> list[Record]:
@@ -58,7 +59,7 @@ def receipts(found: Sequence[Delivery], group: Group = Group.BALANCER) -> list[R
 
 
 def numbers(found: Sequence[Delivery]) -> list[int]:
-    got = []
+    got: list[int] = []
     for delivery in found:
         known = delivery.message
         if isinstance(known, Placed):
@@ -350,7 +351,7 @@ async def test_one_commit_may_be_larger_than_a_row(tmp_path: Path) -> None:
     """SQLite refuses a blob of a gigabyte, and would refuse it again at each new try."""
     text = "x" * limits.MIB
     chunks = [
-        Record(JOBS, LogChunk(job_id=n, attempt=1, offset=0, text=text), n)
+        Record(JOBS, LogChunk(job_id=JobId(n), attempt=1, offset=0, text=text), n)
         for n in range(3 * limits.BUS_ROW_BYTES_MAX // limits.MIB)
     ]
     async with BUSES["embedded"](tmp_path) as bus:

@@ -16,6 +16,7 @@ from control.core.epochs import (
 )
 from control.model import limits
 from control.model.life import DatabasePosition, KnownAttempts
+from control.model.numbers import JobId
 
 NOW_MS = 1_796_000_000_000
 
@@ -92,12 +93,12 @@ def test_an_end_counts_in_the_life_that_its_job_is_in() -> None:
 def test_one_more_attempt_is_newer_than_all_its_job_may_have_had(
     epoch: int, attempt: int, job_id: int
 ) -> None:
-    number = next_attempt(epoch, job_id, attempt)
+    number = next_attempt(epoch, JobId(job_id), attempt)
     assert number > attempt
     if job_id <= last_id_before(epoch):
         # Of an earlier life, in which it was tried again as often as anybody likes.
-        assert all(number > next_attempt(epoch - 1, job_id, each) for each in range(1, 999))
-    assert next_attempt(epoch, job_id, number) == number + 1
+        assert all(number > next_attempt(epoch - 1, JobId(job_id), each) for each in range(1, 999))
+    assert next_attempt(epoch, JobId(job_id), number) == number + 1
 
 
 @given(st.integers(2, 50), st.integers(1, 900), st.integers(0, 899))

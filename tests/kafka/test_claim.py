@@ -19,11 +19,12 @@ from control.model.bus.messages import Deadline
 from control.model.bus.records import Record
 from control.model.errors import ConfigError, Unavailable
 from control.model.names import Topic
+from control.model.numbers import RunId
 
 pytestmark = pytest.mark.kafka
 
 PATIENCE_S = 240.0  # Only ends what would wait for ever.
-RECORD = Record(Topic.TASK_COMMANDS, Deadline(run_id=1, at_ms=1))
+RECORD = Record(Topic.TASK_COMMANDS, Deadline(run_id=RunId(1), at_ms=1))
 
 
 def cluster_of(broker: Broker, prefix: str, instance: str) -> Cluster:

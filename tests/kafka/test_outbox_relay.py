@@ -19,6 +19,7 @@ from control.model.bus.messages import Deadline
 from control.model.bus.records import Record
 from control.model.errors import ConfigError
 from control.model.names import Topic
+from control.model.numbers import RunId
 from store.database.state import open_state
 from store.database.writer import Tx, Writer
 from store.outbox import SqliteOutboxRows
@@ -60,7 +61,7 @@ async def opened(
 
 
 def _record(number: int) -> Record:
-    return Record(Topic.TASK_COMMANDS, Deadline(run_id=number, at_ms=number))
+    return Record(Topic.TASK_COMMANDS, Deadline(run_id=RunId(number), at_ms=number))
 
 
 def published(broker: Broker, prefix: str, until: int) -> list[int]:

@@ -12,11 +12,12 @@ from control.model import limits
 from control.model.bus.messages import Deadline
 from control.model.bus.records import Delivery
 from control.model.names import Topic
+from control.model.numbers import RunId
 
 
 def delivery(offset: int, number: int | None = None) -> Delivery:
     run_id = offset if number is None else number
-    return Delivery(Deadline(run_id=run_id, at_ms=0), Topic.TASK_RUNS, 3, offset)
+    return Delivery(Deadline(run_id=RunId(run_id), at_ms=0), Topic.TASK_RUNS, 3, offset)
 
 
 def numbers(found: list[Delivery]) -> list[int]:

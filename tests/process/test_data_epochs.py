@@ -8,6 +8,7 @@ from control.core.epochs import IDS_EACH
 from control.model.bus.messages import LogChunk, Message
 from control.model.life import DatabasePosition, Life
 from control.model.names import Group, Topic
+from control.model.numbers import JobId
 from control.process import data_epochs
 from store import epoch
 from store.database.state import open_state
@@ -73,7 +74,7 @@ class Directory:
     def log(self, job: int, attempt: int) -> None:
         """An attempt writes its log."""
         files = LogFiles(self.path / "logs")
-        chunk = LogChunk(job_id=job, attempt=attempt, offset=0, text="x")
+        chunk = LogChunk(job_id=JobId(job), attempt=attempt, offset=0, text="x")
         files.append({(job, attempt): [chunk]})
         files.close()
 

@@ -11,6 +11,7 @@ from trio_websocket import ConnectionRejected, WebSocketConnection, wrap_client_
 
 from control.model import limits
 from control.model.errors import Unavailable
+from control.model.numbers import JobId
 from control.model.states import Role
 from control.model.worker import wire
 from control.services.gateway import Gateway
@@ -18,7 +19,7 @@ from control.worker_channel import Arrival, Connected, Disconnected
 
 ROLES = {"w": Role.WORKER, "root": Role.ADMIN, "v": Role.VIEWER}
 HELLO = wire.Hello(version=1, worker="w-1", host="h", slots=2, now_ms=1)
-LEASE = wire.Lease(1, 1, 1)
+LEASE = wire.Lease(JobId(1), 1, 1)
 BEAT = b'{"t":"beat","now_ms":1}'
 
 

@@ -22,6 +22,7 @@ from control.model import limits
 from control.model.clock import Clock
 from control.model.errors import NotFound
 from control.model.names import Change
+from control.model.numbers import RunId
 from control.model.pipelines import JobSpec, Pipeline, ScheduleSpec, TriggerSpec
 from control.model.state_rows import NewRun, RunRow
 from control.model.states import Role, Trigger
@@ -204,7 +205,7 @@ class Plane:
 
     def run(self, run_id: int) -> RunRow:
         """A run as it is stored now; raises `NotFound`."""
-        found = runs.load(self.conn, [run_id])
+        found = runs.load(self.conn, [RunId(run_id)])
         if not found:
             raise NotFound
         return found[0]

@@ -6,6 +6,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
+from control.model.numbers import JobId
 from control.model.states import Role
 from control.transactions import client_announcements
 from store import clients
@@ -53,12 +54,12 @@ async def test_a_job_s_new_priority_outlives_a_restart(tmp_path: Path) -> None:
         plane.client("ann")
         await start(plane, nursery)
         await plane.submit(pipeline("p"), count=2)
-        await plane.writer.write(lambda tx: plane.ledger.set_priority(tx, 2, 1, now_ms=0))
+        await plane.writer.write(lambda tx: plane.ledger.set_priority(tx, JobId(2), 1, now_ms=0))
         await wait_all_tasks_blocked()
         assert waiting(plane) == {1: (10, 10, 0, 10), 2: (10, 10, 0, 1)}
     async with opened(tmp_path) as (plane, nursery):
         await start(plane, nursery)
         assert waiting(plane) == {1: (10, 10, 0, 10), 2: (10, 10, 0, 1)}
-        await plane.writer.write(lambda tx: plane.ledger.cancel_job(tx, 2, "so", now_ms=0))
+        await plane.writer.write(lambda tx: plane.ledger.cancel_job(tx, JobId(2), "so", now_ms=0))
         await wait_all_tasks_blocked()
         assert waiting(plane) == {1: (10, 10, 0, 10)}

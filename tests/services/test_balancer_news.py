@@ -28,6 +28,7 @@ from control.model.bus.messages import (
 )
 from control.model.bus.records import Record
 from control.model.names import Service, Topic
+from control.model.numbers import JobId, RunId
 from control.model.states import Speed
 from control.services.balancer import BalancerService
 from tests.api.live.test_projection import FINISHED
@@ -107,12 +108,17 @@ async def test_it_says_why_a_job_waits(tmp_path: Path, autojump_clock: MockClock
         await nursery.start(plane.balancer.run)
         await plane.submit(pipeline("p"))
         listener = await Listener.join(plane)
-        await listener.say(AskWhy(job_id=1), AskWhy(job_id=2), AskWhy(job_id=1))
+        await listener.say(
+            AskWhy(job_id=JobId(1)), AskWhy(job_id=JobId(2)), AskWhy(job_id=JobId(1))
+        )
         answers = [each for each in await listener.heard(1) if isinstance(each, ToldWhy)]
-        waits = await plane.balancer.waits(1)
+        waits = await plane.balancer.waits(JobId(1))
         assert waits is not None
         assert (waits.why, waits.known, waits.ahead) == ("no worker is connected", False, 0)
-        assert answers == [ToldWhy(job_id=1, waits=waits), ToldWhy(job_id=2, waits=None)]
+        assert answers == [
+            ToldWhy(job_id=JobId(1), waits=waits),
+            ToldWhy(job_id=JobId(2), waits=None),
+        ]
 
 
 async def test_it_says_what_waits(tmp_path: Path, autojump_clock: MockClock) -> None:
@@ -158,9 +164,9 @@ async def test_it_answers_one_by_one_and_nobody_who_waits_no_more(
         await plane.submit(pipeline("p"), count=2)
         listener = await Listener.join(plane)
         await listener.heard(60)
-        await listener.say(*(AskWhy(job_id=job_id) for job_id in range(1, 6)))
+        await listener.say(*(AskWhy(job_id=JobId(job_id)) for job_id in range(1, 6)))
         # Each answer tells how things are when it is given, not when the first one was.
-        await plane.writer.write(lambda tx: plane.ledger.cancel_job(tx, 2, "so", now_ms=0))
+        await plane.writer.write(lambda tx: plane.ledger.cancel_job(tx, JobId(2), "so", now_ms=0))
         found = [each for each in await listener.heard(60) if isinstance(each, ToldWhy)]
         assert [(each.job_id, each.waits is None) for each in found] == [
             (1, False),
@@ -252,8 +258,8 @@ async def test_what_is_not_for_it_is_acknowledged_at_once(
     async with opened(tmp_path) as (plane, nursery):
         listener = await Listener.join(plane)
         await nursery.start(plane.balancer.run)
-        await listener.say(AskWhy(job_id=1), WORKER, topic=Topic.TASK_RUNS)
-        await listener.say(AskWhy(job_id=1), WORKER, topic=Topic.TASK_COMMANDS)
+        await listener.say(AskWhy(job_id=JobId(1)), WORKER, topic=Topic.TASK_RUNS)
+        await listener.say(AskWhy(job_id=JobId(1)), WORKER, topic=Topic.TASK_COMMANDS)
         assert not plane.unread()
         assert sum(load.slots for load in plane.balancer.partitions()) == 0
 
@@ -266,8 +272,8 @@ async def test_jobs_of_all_partitions_are_taken_and_acknowledged(
         await nursery.start(plane.balancer.run)
         jobs = [
             JobReady(
-                run_id=number,
-                job_id=number,
+                run_id=RunId(number),
+                job_id=JobId(number),
                 attempt=1,
                 pipeline="p",
                 name="only",

@@ -10,6 +10,7 @@ from trio.testing import MockClock
 
 from control.model.bus.child_messages import ChildEnded
 from control.model.names import Topic
+from control.model.numbers import RunId
 from control.model.pipelines import JobSpec
 from control.model.state_rows import JobRow, RunRow
 from control.model.states import Outcome, State, When
@@ -98,7 +99,7 @@ async def test_a_retry_goes_through_the_child(tmp_path: Path, autojump_clock: Mo
         await read(plane)
         state, call = of(plane, parent)
         assert (state, call.attempt) == (State.ERROR, 2)
-        await plane.writer.write(lambda tx: plane.ledger.retry_run(tx, parent, now_ms=0))
+        await plane.writer.write(lambda tx: plane.ledger.retry_run(tx, RunId(parent), now_ms=0))
         two = await hands.take()
         assert (two.name, two.attempt) == ("two", 3)
         await hands.end(two, Outcome.DONE)
@@ -116,7 +117,7 @@ async def test_a_pipeline_that_was_mended_is_run_anew(
         await hands.end(await hands.take(), Outcome.FAILED, error="no")
         await read(plane)
         await plane.put(pipeline("child", job("mended")))
-        await plane.writer.write(lambda tx: plane.ledger.retry_run(tx, parent, now_ms=0))
+        await plane.writer.write(lambda tx: plane.ledger.retry_run(tx, RunId(parent), now_ms=0))
         mended = await hands.take()
         assert mended.name == "mended"
         await hands.end(mended, Outcome.DONE)
@@ -137,7 +138,7 @@ async def test_who_cancels_a_run_cancels_its_children(
         names = {(await hands.take()).name for _ in range(2)}
         assert names == {"deep", "clean"}
         await plane.writer.write(
-            lambda tx: plane.ledger.cancel_run(tx, parent, "ann asked for it", now_ms=0)
+            lambda tx: plane.ledger.cancel_run(tx, RunId(parent), "ann asked for it", now_ms=0)
         )
         await read(plane)
         found = plane.runs()
@@ -223,7 +224,9 @@ async def test_a_job_that_is_cancelled_while_it_waits_to_retry_starts_nothing(
         tidy = await hands.take()
         await trio.sleep(5.1)
         await read(plane)
-        await plane.writer.write(lambda tx: plane.ledger.cancel_run(tx, parent, "x", now_ms=0))
+        await plane.writer.write(
+            lambda tx: plane.ledger.cancel_run(tx, RunId(parent), "x", now_ms=0)
+        )
         await hands.end(tidy, Outcome.DONE)
         await hands.nothing(5)
         assert [run.state for run in plane.runs()] == [State.CANCELLED, State.CANCELLED]
@@ -240,7 +243,9 @@ async def test_a_job_that_does_not_wait_is_done_at_once(
         after = next(each for each in found if each.name == "after")
         output = msgspec.json.decode(after.input)["jobs"]["call"]
         assert output == {"run_id": parent + 1, "state": "READY", "jobs": {}}
-        await plane.writer.write(lambda tx: plane.ledger.cancel_run(tx, parent, "x", now_ms=0))
+        await plane.writer.write(
+            lambda tx: plane.ledger.cancel_run(tx, RunId(parent), "x", now_ms=0)
+        )
         await read(plane)
         assert plane.run(parent + 1).state == State.READY
 

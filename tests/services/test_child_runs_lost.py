@@ -17,6 +17,7 @@ from control.model.bus.messages import Finished
 from control.model.bus.records import Record
 from control.model.bus.reports import RecordsLost
 from control.model.names import Group, Topic
+from control.model.numbers import RunId
 from control.model.states import Outcome, State, When
 from store import children, retention, runs
 from tests.services.hands import Hands, served
@@ -81,7 +82,7 @@ async def test_orders_that_are_lost_are_given_again(
 
 async def cancel(plane: Plane, run_id: int) -> None:
     await plane.writer.write(
-        lambda tx: plane.ledger.cancel_run(tx, run_id, "ann asked for it", now_ms=0)
+        lambda tx: plane.ledger.cancel_run(tx, RunId(run_id), "ann asked for it", now_ms=0)
     )
 
 
@@ -113,9 +114,9 @@ async def test_an_attempt_that_is_cancelled_has_one_end_whatever_follows(
         if then == "cancel the child":
             await cancel(plane, one.run_id)
         elif then == "delete":
-            await plane.writer.write(lambda tx: retention.delete_run(tx.conn, parent))
+            await plane.writer.write(lambda tx: retention.delete_run(tx.conn, RunId(parent)))
         elif then == "retry":
-            await plane.writer.write(lambda tx: plane.ledger.retry_run(tx, parent, now_ms=0))
+            await plane.writer.write(lambda tx: plane.ledger.retry_run(tx, RunId(parent), now_ms=0))
         await nursery.start(plane.trigger.run)
         ends = await ends_of(plane, parent, results)
         assert ends == ([] if then == "delete" else [(1, Outcome.CANCELLED)])
@@ -273,7 +274,7 @@ async def test_an_order_to_stop_that_names_another_run_stops_nothing(
         one = await hands.take()
         call = of(plane, parent)[1]
         stop = StopChild(
-            run_id=900,
+            run_id=RunId(900),
             job_id=call.id,
             attempt=1,
             pipeline="p",

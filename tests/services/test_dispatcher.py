@@ -17,6 +17,7 @@ from control.model.bus.messages import (
 )
 from control.model.bus.records import Record
 from control.model.names import Service, Topic
+from control.model.numbers import RunId
 from control.model.states import Outcome, State
 from control.model.worker import wire
 from control.worker_channel import Arrival, Connected, Disconnected, Peer, Quiet, WorkerFrames
@@ -177,7 +178,7 @@ async def test_a_cancelled_run_is_stopped_at_its_worker(
         lease = await assigned(peer)
 
         def cancel(tx: Tx) -> None:
-            plane.ledger.cancel_run(tx, run_id, "by order", now_ms=now_ms())
+            plane.ledger.cancel_run(tx, RunId(run_id), "by order", now_ms=now_ms())
 
         await plane.writer.write(cancel)
         assert await frames(peer, wire.Cancel) == [wire.Cancel(lease=lease, reason="by order")]
@@ -201,7 +202,7 @@ async def test_a_cancel_while_the_dispatcher_is_down_reaches_the_running_job(
             life.cancel_scope.cancel()
         (started,) = (job.started_ms for job in plane.run(run_id).jobs)
         await plane.writer.write(
-            lambda tx: plane.ledger.cancel_run(tx, run_id, "by order", now_ms=now_ms())
+            lambda tx: plane.ledger.cancel_run(tx, RunId(run_id), "by order", now_ms=now_ms())
         )
         await trio.sleep(1)
         await nursery.start(plane.dispatcher.run)

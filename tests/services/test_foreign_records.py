@@ -18,6 +18,7 @@ from control.core.records.foreign import read
 from control.model.bus.messages import Finished, Message
 from control.model.bus.records import Record
 from control.model.names import Topic
+from control.model.numbers import RunId
 from control.model.states import Outcome, Speed, State
 from control.services.job_logs import JobLogs
 from control.services.replicated_credentials import WorkerKeys
@@ -41,7 +42,7 @@ def done(plane: Plane, run_id: int) -> Finished:
     run = plane.run(run_id)
     only = run.jobs[0]
     return Finished(
-        run_id=run_id,
+        run_id=RunId(run_id),
         job_id=only.id,
         attempt=only.attempt,
         pipeline=run.pipeline,

@@ -9,6 +9,7 @@ from trio_websocket import (
 )
 
 from control.model import limits
+from control.model.numbers import JobId, RunId
 from control.model.states import Outcome
 from control.model.worker import wire
 from control.worker_channel import Connected, Disconnected, Quiet, WorkerFrames
@@ -190,7 +191,7 @@ async def test_answers_go_out_in_order_and_closing_ends_the_connection() -> None
         await socket.send_message(wire.ENCODER.encode([HELLO]))
         peer = (await world.next()).peer
         count = limits.FRAME_MESSAGES_MAX + 1
-        peer.send([wire.Ack(leases=(wire.Lease(n, 1, 1),)) for n in range(count)])
+        peer.send([wire.Ack(leases=(wire.Lease(JobId(n), 1, 1),)) for n in range(count)])
         peer.close()
         got: list[int] = []
         with pytest.raises(ConnectionClosed):  # noqa: PT012 - It closes after the last of them.
@@ -212,8 +213,8 @@ async def test_more_work_than_a_message_may_hold_goes_out_in_several() -> None:
         peer.send(
             [
                 wire.Assign(
-                    lease=wire.Lease(n, 1, 1),
-                    run_id=1,
+                    lease=wire.Lease(JobId(n), 1, 1),
+                    run_id=RunId(1),
                     name="j",
                     kind="Sleep",
                     version="1.0.0",

@@ -19,6 +19,7 @@ from control.model.bus.messages import Finished, LogChunk
 from control.model.bus.records import Record
 from control.model.errors import StoreFailed
 from control.model.names import Topic
+from control.model.numbers import JobId, RunId
 from control.model.states import Outcome, Speed
 from control.services.job_logs import JobLogs
 from store.bus_log import SqliteLogRows
@@ -56,15 +57,15 @@ class World:
 
     async def say(self, offset: int, text: str, attempt: int = 1, job: int = 7) -> None:
         """A chunk comes."""
-        chunk = LogChunk(job_id=job, attempt=attempt, offset=offset, text=text)
+        chunk = LogChunk(job_id=JobId(job), attempt=attempt, offset=offset, text=text)
         await self.bus.publish([Record(Topic.TASK_RUN_LOGS, chunk)])
         await trio.testing.wait_all_tasks_blocked()
 
     async def end(self, log_bytes: int) -> None:
         """The attempt ends."""
         message = Finished(
-            run_id=1,
-            job_id=7,
+            run_id=RunId(1),
+            job_id=JobId(7),
             attempt=1,
             pipeline="p",
             name="n",
@@ -89,7 +90,7 @@ class World:
 
     async def text(self, attempt: int = 1) -> str:
         """What is kept."""
-        return b"".join([piece async for piece in self.logs.read(7, attempt)]).decode()
+        return b"".join([piece async for piece in self.logs.read(JobId(7), attempt)]).decode()
 
 
 @pytest.fixture
@@ -138,7 +139,7 @@ async def follow(world: World, heard: list[bytes], known: int | None, done: trio
         await trio.lowlevel.checkpoint()
         return known
 
-    async with aclosing(world.logs.follow(7, 1, log_bytes)) as pieces:
+    async with aclosing(world.logs.follow(JobId(7), 1, log_bytes)) as pieces:
         async for piece in pieces:
             heard.append(piece)  # noqa: PERF401 - others look at it meanwhile.
     done.set()
@@ -193,9 +194,9 @@ async def test_logs_go_with_their_runs(world: World, tmp_path: Path, nursery: tr
     await world.say(0, "a")
     await world.say(0, "b", attempt=2)
     await world.say(0, "c", job=8)
-    await world.logs.forget([Removed(run_id=1, first_job_id=6, job_count=2)])
+    await world.logs.forget([Removed(run_id=RunId(1), first_job_id=6, job_count=2)])
     assert [path.name for path in (tmp_path / "logs").rglob("*.log")] == ["8.1.log"]
-    await world.logs.forget([Removed(run_id=2, first_job_id=8, job_count=1)])
+    await world.logs.forget([Removed(run_id=RunId(2), first_job_id=8, job_count=1)])
     assert list((tmp_path / "logs").rglob("*.log")) == []
 
 
@@ -220,7 +221,7 @@ def test_what_comes_is_there_and_the_rest_is_counted(
             if missing:
                 expected += f"\n[taskplane: {missing:,} bytes not received]\n".encode()
             expected, missing = expected + text.encode(), 0
-            chunk = LogChunk(job_id=1, attempt=1, offset=offset, text=text)
+            chunk = LogChunk(job_id=JobId(1), attempt=1, offset=offset, text=text)
             reached = files.append({(1, 1): [chunk, chunk]})
             assert reached == {(1, 1): offset + len(text.encode())}
         offset += len(text.encode())
@@ -240,7 +241,7 @@ async def test_logs_that_cannot_be_written_or_read_are_said(
     await world.say(0, "nowhere", job=8)
     assert "cannot be written" in (world.logs.failing or "")
     with pytest.raises(StoreFailed, match="cannot be read"):
-        await world.logs.check(8, 1)
+        await world.logs.check(JobId(8), 1)
     (tmp_path / "logs").unlink()
     (tmp_path / "aside").rename(tmp_path / "logs")
     await world.say(7, "after")

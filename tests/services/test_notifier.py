@@ -13,6 +13,7 @@ from control.model import limits
 from control.model.bus.messages import JobReady, LogChunk
 from control.model.bus.records import Record
 from control.model.names import Topic
+from control.model.numbers import RunId
 from control.model.pipelines import NotifySpec, Pipeline
 from control.model.states import Outcome, State, When
 from control.services.job_logs import JobLogs
@@ -228,7 +229,7 @@ async def test_a_run_that_was_retried_meanwhile_is_told_of_at_its_end(
         (run_id,) = await plane.submit(notified(NotifySpec(target="ops", when=When.ALWAYS)))
         await hands.end(await hands.take(), Outcome.FAILED, error="no")
         await hands.end(await hands.take(), Outcome.DONE)
-        await plane.writer.write(lambda tx: plane.ledger.retry_run(tx, run_id, now_ms=0))
+        await plane.writer.write(lambda tx: plane.ledger.retry_run(tx, RunId(run_id), now_ms=0))
         await notifier.run_once()
         assert len(plane.runs()) == 1
         await hands.end(await hands.take(), Outcome.DONE)
@@ -248,7 +249,7 @@ async def test_a_run_that_is_deleted_meanwhile_is_passed_over(
         async with trio.open_nursery() as nursery:
             nursery.start_soon(notifier.run_once)
             await trio.sleep(limits.LOG_LAST_S / 2)
-            await plane.writer.write(lambda tx: retention.delete_run(tx.conn, run_id))
+            await plane.writer.write(lambda tx: retention.delete_run(tx.conn, RunId(run_id)))
         assert {each.pipeline for each in plane.runs()} <= {"nightly.notice"}
 
 

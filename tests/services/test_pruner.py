@@ -7,6 +7,7 @@ import trio
 from trio.testing import MockClock
 
 from control.model import limits
+from control.model.numbers import RunId
 from control.services.pruner import Pruner
 from store.database.writer import Tx
 from store.retention import Removed
@@ -33,7 +34,7 @@ async def test_what_ended_too_long_ago_goes(tmp_path: Path, autojump_clock: Mock
 
         def end(tx: Tx) -> None:
             for run_id in old:
-                plane.ledger.cancel_run(tx, run_id, "by order", now_ms=now_ms())
+                plane.ledger.cancel_run(tx, RunId(run_id), "by order", now_ms=now_ms())
 
         await plane.writer.write(end)
         pruner = Pruner(

@@ -19,6 +19,7 @@ from control.model import limits
 from control.model.bus.messages import Announce, Finished, Learned, Message, Skipped
 from control.model.bus.records import Delivery, Receipts, Record
 from control.model.names import Group, Service, Topic
+from control.model.numbers import JobId, RunId
 from control.model.states import Outcome, Speed
 from control.services.statistics import Statistics, fact_of
 from store.bus_log import SqliteLogRows
@@ -64,8 +65,8 @@ def finished(job_id: int, **fields: object) -> Finished:
 
 
 SKIPPED = Skipped(
-    run_id=1,
-    job_id=99,
+    run_id=RunId(1),
+    job_id=JobId(99),
     attempt=1,
     pipeline="nightly",
     name="publish",

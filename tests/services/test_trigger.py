@@ -20,6 +20,7 @@ from control.model.bus.messages import (
 )
 from control.model.bus.records import Record
 from control.model.names import Service, Topic
+from control.model.numbers import RunId
 from control.model.pipelines import TriggerSpec
 from control.model.states import Outcome, State, When
 from control.transactions import split
@@ -156,12 +157,12 @@ async def test_what_was_cancelled_on_its_way_is_stopped(
         ready = await hands.take()
 
         def cancel(tx: Tx) -> None:
-            plane.ledger.cancel_run(tx, run_id, "by order", now_ms=now_ms())
+            plane.ledger.cancel_run(tx, RunId(run_id), "by order", now_ms=now_ms())
 
         await plane.writer.write(cancel)
         commands = await plane.bus.tail(Topic.TASK_COMMANDS)
         started = Started(
-            run_id=run_id,
+            run_id=RunId(run_id),
             job_id=ready.job_id,
             attempt=1,
             worker="w",
@@ -300,7 +301,7 @@ async def test_how_a_job_ended_that_was_cancelled_while_it_ran_is_said_by_the_st
         (run_id,) = await plane.submit(pipeline("p"))
         ready = await hands.take()
         started = Started(
-            run_id=run_id,
+            run_id=RunId(run_id),
             job_id=ready.job_id,
             attempt=1,
             worker="w",
@@ -311,7 +312,7 @@ async def test_how_a_job_ended_that_was_cancelled_while_it_ran_is_said_by_the_st
         await trio.testing.wait_all_tasks_blocked()
 
         def cancel(tx: Tx) -> None:
-            plane.ledger.cancel_run(tx, run_id, "by order", now_ms=now_ms())
+            plane.ledger.cancel_run(tx, RunId(run_id), "by order", now_ms=now_ms())
 
         await plane.writer.write(cancel)
         await hands.end(ready, Outcome.LOST, final=False)

@@ -13,6 +13,7 @@ from control.model.bus.messages import CancelJob, Message, Progressed, Started
 from control.model.bus.records import Record
 from control.model.bus.reports import DeadLetter, RecordsLost
 from control.model.names import Group, Topic
+from control.model.numbers import RunId
 from control.model.states import Outcome, State
 from tests.services.hands import Hands, result
 from tests.services.plane import job, now_ms, opened, pipeline
@@ -34,14 +35,14 @@ async def test_what_names_a_job_of_another_run_is_set_aside_and_moves_nothing(
             ready = await hands.take()
         wrong = msgspec.structs.replace(ready, job_id=first + beside)
         started = Started(
-            run_id=run_id,
+            run_id=RunId(run_id),
             job_id=wrong.job_id,
             attempt=1,
             worker="w",
             partition=0,
             started_ms=now_ms(),
         )
-        told = Progressed(run_id=run_id, job_id=wrong.job_id, attempt=1, progress=0.5)
+        told = Progressed(run_id=RunId(run_id), job_id=wrong.job_id, attempt=1, progress=0.5)
         await plane.bus.publish([Record(Topic.TASK_RUN_EVENTS, each) for each in (started, told)])
         await hands.end(wrong, Outcome.DONE, output=msgspec.Raw(b"1"))
         found = [each.message for each in await letters.receive()]

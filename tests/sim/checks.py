@@ -10,6 +10,7 @@ from control.model.bus.child_messages import ChildEnded
 from control.model.bus.messages import Finished, Message, Placed, Skipped
 from control.model.bus.records import Delivery
 from control.model.names import Topic
+from control.model.numbers import JobId
 from control.model.states import FINAL, Outcome, State
 from control.model.worker.wire import Lease
 from store import runs
@@ -208,7 +209,7 @@ def _is_a_child(conn: sqlite3.Connection, run_id: int) -> bool:
     return conn.execute(sql, (run_id,)).fetchone() is not None
 
 
-def naive_ends(log: Log, jobs: Container[int]) -> Counter[tuple[int, int, str]]:
+def naive_ends(log: Log, jobs: Container[int]) -> Counter[tuple[JobId, int, str]]:
     """Which ends the attempts at these jobs have, by what is on the topic of results."""
     ours = [
         message
@@ -218,7 +219,7 @@ def naive_ends(log: Log, jobs: Container[int]) -> Counter[tuple[int, int, str]]:
         and message.pipeline != FOREIGN
     ]
     skipped = {(each.job_id, each.attempt) for each in ours if isinstance(each, Skipped)}
-    found: Counter[tuple[int, int, str]] = Counter()
+    found: Counter[tuple[JobId, int, str]] = Counter()
     for each in ours:
         attempt = (each.job_id, each.attempt)
         if isinstance(each, Skipped):

@@ -3,6 +3,7 @@
 from collections import Counter
 from typing import Final
 
+from control.model.numbers import JobId
 from control.model.state_rows import JobRow
 from control.model.states import State
 from store.facts.database import Facts
@@ -30,7 +31,7 @@ def check_facts(
         rows = cursor.execute(
             "SELECT job_id, attempt, outcome FROM facts WHERE pipeline <> ?", [FOREIGN]
         ).fetchall()
-    found: Counter[tuple[int, int, str]] = Counter(rows)
+    found: Counter[tuple[JobId, int, str]] = Counter(rows)
     unknown = sorted({job_id for job_id, _, _ in found} - jobs.keys())
     assert not unknown, f"facts of jobs of a lost life: {unknown}"
     twice = {key: n for key, n in found.items() if n > 1}

@@ -22,6 +22,7 @@ from control.model.bus.messages import (
 )
 from control.model.bus.records import Record
 from control.model.names import Service, Topic
+from control.model.numbers import JobId, RunId
 from control.model.state_rows import JobRow
 from control.model.states import Outcome, Speed
 from tests.services.plane import PARTITIONS, Plane
@@ -63,8 +64,8 @@ def _work(plane: Plane, rng: random.Random, job_id: int) -> Record:
     """Somebody has work that no run of ours knows of."""
     now_ms = plane.clock.wall_ms()
     job = JobReady(
-        run_id=job_id,
-        job_id=job_id,
+        run_id=RunId(job_id),
+        job_id=JobId(job_id),
         attempt=1,
         pipeline=FOREIGN,
         name="j",
@@ -94,19 +95,25 @@ def _said(topic: Topic, run_id: int, job_id: int, attempt: int, now_ms: int) -> 
     if topic == Topic.TASK_RUN_EVENTS:
         return (
             Started(
-                run_id=run_id,
-                job_id=job_id,
+                run_id=RunId(run_id),
+                job_id=JobId(job_id),
                 attempt=attempt,
                 worker="w0",
                 partition=0,
                 started_ms=now_ms,
             ),
-            Unstarted(run_id=run_id, job_id=job_id, attempt=attempt, worker="w0", reason="none"),
-            Progressed(run_id=run_id, job_id=job_id, attempt=attempt, progress=0.5),
+            Unstarted(
+                run_id=RunId(run_id),
+                job_id=JobId(job_id),
+                attempt=attempt,
+                worker="w0",
+                reason="none",
+            ),
+            Progressed(run_id=RunId(run_id), job_id=JobId(job_id), attempt=attempt, progress=0.5),
         )
     finished = Finished(
-        run_id=run_id,
-        job_id=job_id,
+        run_id=RunId(run_id),
+        job_id=JobId(job_id),
         attempt=attempt,
         pipeline=FOREIGN,
         name="j",
@@ -130,8 +137,8 @@ def _said(topic: Topic, run_id: int, job_id: int, attempt: int, now_ms: int) -> 
     failed = msgspec.structs.replace(finished, outcome=Outcome.FAILED, error="wrong")
     lost = msgspec.structs.replace(failed, outcome=Outcome.LOST, final=False)
     skipped = Skipped(
-        run_id=run_id,
-        job_id=job_id,
+        run_id=RunId(run_id),
+        job_id=JobId(job_id),
         attempt=attempt,
         pipeline=FOREIGN,
         name="j",

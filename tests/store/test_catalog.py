@@ -4,6 +4,7 @@ import pytest
 
 from control.model import limits
 from control.model.errors import Conflict, NotFound
+from control.model.numbers import RunId
 from store import catalog
 from store.catalog import PutEffect
 from tests.store.world import NOW_MS, World, pipeline
@@ -74,13 +75,13 @@ def test_hooks_belong_to_a_pipeline(world: World) -> None:
 
 
 def test_a_key_holds_for_a_day_and_one_request(world: World) -> None:
-    catalog.remember(world.conn, "ann", "k", b"d", run_id=7, now_ms=NOW_MS)
+    catalog.remember(world.conn, "ann", "k", b"d", run_id=RunId(7), now_ms=NOW_MS)
     assert catalog.recall(world.conn, "ann", "k", b"d", now_ms=NOW_MS) == 7
     assert catalog.recall(world.conn, "bob", "k", b"d", now_ms=NOW_MS) is None
     with pytest.raises(Conflict):
         catalog.recall(world.conn, "ann", "k", b"other", now_ms=NOW_MS)
     later_ms = NOW_MS + limits.IDEMPOTENCY_TTL_MS
     assert catalog.recall(world.conn, "ann", "k", b"other", now_ms=later_ms) is None
-    catalog.remember(world.conn, "ann", "k", b"other", run_id=8, now_ms=later_ms)
+    catalog.remember(world.conn, "ann", "k", b"other", run_id=RunId(8), now_ms=later_ms)
     assert catalog.forget(world.conn, now_ms=later_ms, limit=10) == 0
     assert catalog.forget(world.conn, now_ms=2 * later_ms, limit=10) == 1

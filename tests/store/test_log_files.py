@@ -5,13 +5,14 @@ from pathlib import Path
 import pytest
 
 from control.model.bus.messages import LogChunk
+from control.model.numbers import JobId
 from store.log_files import LogFiles
 
 KEY = (1, 1)
 
 
 def chunk(offset: int, text: str) -> LogChunk:
-    return LogChunk(job_id=1, attempt=1, offset=offset, text=text)
+    return LogChunk(job_id=JobId(1), attempt=1, offset=offset, text=text)
 
 
 def test_a_gap_is_one_line_and_known_after_a_restart(tmp_path: Path) -> None:

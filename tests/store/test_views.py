@@ -7,6 +7,7 @@ import trio
 
 from control.core.offsets import OffsetTracker
 from control.model.errors import Conflict, NotFound, StoreFailed
+from control.model.numbers import RunId
 from control.model.states import State
 from control.model.times import to_rfc3339
 from store import doctor, views
@@ -151,7 +152,7 @@ async def test_readers_see_commits_and_cannot_write(world: World, tmp_path: Path
     [run] = world.submit(pipeline(), "ann")
     assert (await reader.read(lambda conn: SHOWN.run(conn, run.id))).id == run.id
     with pytest.raises(NotFound):
-        await reader.read(lambda conn: SHOWN.run(conn, 99))
+        await reader.read(lambda conn: SHOWN.run(conn, RunId(99)))
     with pytest.raises(StoreFailed):
         await reader.read(lambda conn: conn.execute("DELETE FROM runs"))
     assert await reader.read(views.open_runs) == 1
@@ -179,7 +180,7 @@ def test_plans_use_the_indexes(world: World) -> None:
 def test_the_open_jobs_of_runs_come_together(world: World) -> None:
     first, second, ended = world.submit(pipeline(), "ann", count=3)
     world.cancel(ended.id)
-    found = SHOWN.open_jobs(world.conn, [second.id, first.id, ended.id, 10**9])
+    found = SHOWN.open_jobs(world.conn, [second.id, first.id, ended.id, RunId(10**9)])
     each = [("a", "j0"), ("a", "j1"), ("b", "last")]
     jobs = [(stage, name, State.READY, None) for stage, name in each]
     assert found == {second.id: jobs, first.id: jobs, ended.id: [], 10**9: []}

@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from control.bus.embedded.log import Journal
+from control.model.numbers import RunId
 from control.model.pipelines import JobSpec, Pipeline
 from control.model.state_rows import NewRun, RunRow
 from control.model.states import Role, Trigger
@@ -74,4 +75,4 @@ class World:
 
     def cancel(self, run_id: int, *, at_ms: int = NOW_MS) -> None:
         """End a run."""
-        self.ledger.cancel_run(Tx(self.conn), run_id, "by order", now_ms=at_ms)
+        self.ledger.cancel_run(Tx(self.conn), RunId(run_id), "by order", now_ms=at_ms)

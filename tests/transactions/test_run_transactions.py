@@ -8,6 +8,7 @@ import pytest
 from control.model import limits
 from control.model.bus.messages import JobReady
 from control.model.names import Topic
+from control.model.numbers import RunId
 from control.model.pipelines import TriggerSpec
 from control.model.states import State, When
 from store import retention, runs
@@ -21,7 +22,7 @@ async def finish(plane: Plane, run_id: int, outputs: dict[int, str]) -> list[int
     """End all jobs that may run as done; gives the ids of the jobs that were told to run."""
 
     def work(tx: Tx) -> list[int]:
-        (step,) = plane.ledger.load(tx, [run_id], now_ms=now_ms()).values()
+        (step,) = plane.ledger.load(tx, [RunId(run_id)], now_ms=now_ms()).values()
         for row in step.run.jobs:
             if row.state == State.READY and row.ready_ms is not None:
                 row.state = State.DONE
@@ -108,4 +109,4 @@ async def test_a_family_is_forgotten_with_its_last_run(tmp_path: Path) -> None:
 
 
 def _delete(tx: Tx, *, run_id: int) -> None:
-    retention.delete_run(tx.conn, run_id)
+    retention.delete_run(tx.conn, RunId(run_id))

@@ -81,7 +81,7 @@ class Console:
             try:
                 while True:
                     if self._watches:
-                        shown = [run.id for run in self.store.open_runs()]
+                        shown: list[int] = [run.id for run in self.store.open_runs()]
                         wanted = Watch(runs=shown[:_RUNS_MAX], jobs_of=0)
                         self._events.heed(listener, msgspec.json.encode(wanted).decode())
                     raw = await self._events.next_frame(listener)

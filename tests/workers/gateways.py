@@ -16,6 +16,7 @@ from trio_websocket import (
 )
 
 from control.model import limits
+from control.model.numbers import JobId, RunId
 from control.model.worker import wire
 from control.model.worker.wire import (
     Ack,
@@ -33,7 +34,7 @@ F = TypeVar("F")
 
 def lease(job_id: int, attempt: int = 1, epoch: int = 1) -> Lease:
     """A lease of a job's first attempt, if nothing else is said."""
-    return Lease(job_id, attempt, epoch)
+    return Lease(JobId(job_id), attempt, epoch)
 
 
 def assign(
@@ -49,7 +50,7 @@ def assign(
     work = {"params": {"seconds": 0} if params is None else params, "env": env or {}}
     return Assign(
         lease=lease(job_id),
-        run_id=1000 + job_id,
+        run_id=RunId(1000 + job_id),
         name=f"job-{job_id}",
         kind=kind,
         version="1.0.0",

@@ -7,24 +7,28 @@ from typing import Final, TypeAlias
 import msgspec
 import trio
 
+from control.admission.fair_use import FairUse
 from control.api.auth.permissions import check_numbered
 from control.api.endpoints.schemas import ChangeJob, LogsQuery
 from control.api.endpoints.wait_reasons import with_reasons
 from control.api.explain import Family, Told, explain
-from control.api.http.request import TEXT, ApiResponse, Call, Operation, Route
-from control.api.ports import Parts
+from control.api.http.request import TEXT, ApiResponse, Call, Operation, Route, routes_of
+from control.api.ports import AttemptLogs, Balancing
 from control.model import limits
 from control.model.api.balancer import Waits
 from control.model.api.explanation import Explanation
 from control.model.api.views import JobView
+from control.model.clock import Clock
 from control.model.errors import BalancerSilent, NotFound
 from control.model.names import Change
 from control.model.numbers import JobId
 from control.model.states import FINAL, State
+from control.transactions.run_transactions import Ledger
 from store import views
 from store.database.connection import Connection
-from store.database.writer import Tx
-from store.views import Links
+from store.database.reader import Reader
+from store.database.writer import Tx, Writer
+from store.views import Links, Views
 
 TAG: Final = "jobs"
 # How long the log of an attempt that has ended is; None: it has not ended.
@@ -35,75 +39,123 @@ _CHANGE: Final = msgspec.json.Decoder(ChangeJob)
 class Jobs:
     """Carries out the calls about jobs."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(
+        self,
+        *,
+        reader: Reader,
+        writer: Writer,
+        ledger: Ledger,
+        views: Views,
+        balancing: Balancing,
+        logs: AttemptLogs,
+        clock: Clock,
+        fair: FairUse,
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._ledger = ledger
+        self._views = views
+        self._balancing = balancing
+        self._logs = logs
+        self._clock = clock
+        self._fair = fair
 
     def routes(self) -> list[Route]:
         """Which call is carried out by what."""
-        found = {
-            SHOW: self._show,
-            CHANGE: self._change,
-            CANCEL: self._cancel,
-            LOGS: self._logs,
-            EXPLAIN: self._explain,
-        }
-        return [Route(operation, handler) for operation, handler in found.items()]
+        return routes_of(self._show, self._change, self._cancel, self._show_logs, self._explain)
 
+    @Operation(
+        method="GET",
+        path="/v1/jobs/{job_id}",
+        name="showJob",
+        summary="Show a job with its earlier attempts",
+        tag=TAG,
+        answer=JobView,
+        errors=(404, 422),
+    )
     async def _show(self, call: Call) -> ApiResponse:
-        job = await self._job(call, call.number("job_id"))
-        (shown,) = await with_reasons(self._parts.balancing, [job], self._parts.now_ms())
+        job = await self._job(call, JobId(call.number("job_id")))
+        (shown,) = await with_reasons(self._balancing, [job], self._clock.wall_ms())
         return ApiResponse(body=shown)
 
     async def _job(self, call: Call, job_id: JobId) -> JobView:
-        who, shown = call.who, self._parts.views
+        who, shown = call.who, self._views
 
         def look(conn: Connection) -> JobView:
             check_numbered(who, f"job {job_id}", views.client_of_job(conn, job_id))
             return shown.job(conn, job_id)
 
-        return await self._parts.reader.read(look)
+        return await self._reader.read(look)
 
+    @Operation(
+        method="PATCH",
+        path="/v1/jobs/{job_id}",
+        name="changeJob",
+        summary="Move a waiting job in the order",
+        tag=TAG,
+        answer=JobView,
+        body=ChangeJob,
+        errors=(400, 404, 409, 413, 415, 422),
+    )
     async def _change(self, call: Call) -> ApiResponse:
-        job_id, who, now_ms = call.number("job_id"), call.who, self._parts.now_ms()
+        job_id, who, now_ms = JobId(call.number("job_id")), call.who, self._clock.wall_ms()
         asked = await call.json(_CHANGE)
 
         def work(tx: Tx) -> None:
             check_numbered(who, f"job {job_id}", views.client_of_job(tx.conn, job_id))
-            self._parts.ledger.set_priority(tx, job_id, asked.priority, now_ms=now_ms)
+            self._ledger.set_priority(tx, job_id, asked.priority, now_ms=now_ms)
 
-        await self._parts.writer.write(work)
+        await self._writer.write(work)
         return ApiResponse(body=await self._job(call, job_id))
 
+    @Operation(
+        method="POST",
+        path="/v1/jobs/{job_id}/cancel",
+        name="cancelJob",
+        summary="End a job now",
+        tag=TAG,
+        answer=JobView,
+        errors=(404, 409, 422),
+    )
     async def _cancel(self, call: Call) -> ApiResponse:
-        job_id, who, now_ms = call.number("job_id"), call.who, self._parts.now_ms()
+        job_id, who, now_ms = JobId(call.number("job_id")), call.who, self._clock.wall_ms()
 
         def work(tx: Tx) -> None:
             check_numbered(who, f"job {job_id}", views.client_of_job(tx.conn, job_id))
             reason = f"cancelled by {who.client_id}"
-            self._parts.ledger.cancel_job(tx, job_id, reason, now_ms=now_ms)
+            self._ledger.cancel_job(tx, job_id, reason, now_ms=now_ms)
 
-        await self._parts.writer.write(work)
+        await self._writer.write(work)
         return ApiResponse(body=await self._job(call, job_id))
 
-    async def _logs(self, call: Call) -> ApiResponse:
+    @Operation(
+        method="GET",
+        path="/v1/jobs/{job_id}/logs",
+        name="jobLogs",
+        summary="An attempt's log as it was written, control characters and all",
+        tag=TAG,
+        media=TEXT,
+        answer=str,
+        query=LogsQuery,
+        errors=(404, 422),
+    )
+    async def _show_logs(self, call: Call) -> ApiResponse:
         query = call.query(LogsQuery)
-        job = await self._job(call, call.number("job_id"))
+        job = await self._job(call, JobId(call.number("job_id")))
         attempt = query.attempt or job.attempt
         if attempt > job.attempt:
             message = f"job {job.id} has had no attempt {attempt} yet"
             raise NotFound(message)
-        logs = self._parts.logs
+        logs = self._logs
         await logs.check(job.id, attempt)  # An answer that has begun could say nothing of it.
         if not query.follow:
             return ApiResponse(stream=logs.read(job.id, attempt))
 
-        await call.hold(self._parts.fair.followers)
+        await call.hold(self._fair.followers)
 
         async def log_bytes() -> int | None:
             try:
-                now = await self._parts.reader.read(
-                    lambda conn: self._parts.views.job(conn, job.id)
-                )
+                now = await self._reader.read(lambda conn: self._views.job(conn, job.id))
             except NotFound:
                 return 0  # Deleted meanwhile: there is no more to come.
             for earlier in now.attempts:
@@ -128,13 +180,22 @@ class Jobs:
                 yield piece
         with trio.move_on_after(limits.LOG_LAST_S):
             while True:
-                changed = self._parts.writer.changed(Change.JOBS)
+                changed = self._writer.changed(Change.JOBS)
                 if await log_bytes() is not None:
                     return
                 await changed.wait()
 
+    @Operation(
+        method="GET",
+        path="/v1/jobs/{job_id}/explain",
+        name="explainJob",
+        summary="Why a job waits, runs, or ended",
+        tag=TAG,
+        answer=Explanation,
+        errors=(404, 422),
+    )
     async def _explain(self, call: Call) -> ApiResponse:
-        job_id, who, shown = call.number("job_id"), call.who, self._parts.views
+        job_id, who, shown = JobId(call.number("job_id")), call.who, self._views
 
         def look(conn: Connection) -> tuple[JobView, Links, Family]:
             check_numbered(who, f"job {job_id}", views.client_of_job(conn, job_id))
@@ -148,8 +209,8 @@ class Jobs:
                 )
             return job, shown.links(conn, job_id), family
 
-        job, links, family = await self._parts.reader.read(look)
-        balancing = self._parts.balancing
+        job, links, family = await self._reader.read(look)
+        balancing = self._balancing
         waits: Waits | None = None
         silence: str | None = None
         if job.state == State.READY and job.ready_at is not None:
@@ -159,54 +220,4 @@ class Jobs:
                 silence = str(error)
         expected_s = balancing.expected(family.run.pipeline, job.name)
         told = Told(waits=waits, silence=silence, expected_s=expected_s)
-        return ApiResponse(body=explain(job, links, told, family, now_ms=self._parts.now_ms()))
-
-
-SHOW: Final = Operation(
-    method="GET",
-    path="/v1/jobs/{job_id}",
-    name="showJob",
-    summary="Show a job with its earlier attempts",
-    tag=TAG,
-    answer=JobView,
-    errors=(404, 422),
-)
-CHANGE: Final = Operation(
-    method="PATCH",
-    path="/v1/jobs/{job_id}",
-    name="changeJob",
-    summary="Move a waiting job in the order",
-    tag=TAG,
-    answer=JobView,
-    body=ChangeJob,
-    errors=(400, 404, 409, 413, 415, 422),
-)
-CANCEL: Final = Operation(
-    method="POST",
-    path="/v1/jobs/{job_id}/cancel",
-    name="cancelJob",
-    summary="End a job now",
-    tag=TAG,
-    answer=JobView,
-    errors=(404, 409, 422),
-)
-LOGS: Final = Operation(
-    method="GET",
-    path="/v1/jobs/{job_id}/logs",
-    name="jobLogs",
-    summary="An attempt's log as it was written, control characters and all",
-    tag=TAG,
-    media=TEXT,
-    answer=str,
-    query=LogsQuery,
-    errors=(404, 422),
-)
-EXPLAIN: Final = Operation(
-    method="GET",
-    path="/v1/jobs/{job_id}/explain",
-    name="explainJob",
-    summary="Why a job waits, runs, or ended",
-    tag=TAG,
-    answer=Explanation,
-    errors=(404, 422),
-)
+        return ApiResponse(body=explain(job, links, told, family, now_ms=self._clock.wall_ms()))

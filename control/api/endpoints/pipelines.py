@@ -7,27 +7,30 @@ import msgspec
 import structlog
 from msgspec import Meta
 
+from control.admission.fair_use import FairUse
 from control.api.auth.authentication import Caller
 from control.api.auth.permissions import check_pipeline, check_targets, only_of
 from control.api.endpoints.schemas import PageQuery
 from control.api.http.parsing import parsed
 from control.api.http.problems import one
-from control.api.http.request import JSON, YAML, ApiResponse, Call, Operation, Route
+from control.api.http.request import JSON, YAML, ApiResponse, Call, Operation, Route, routes_of
 from control.api.live.worker_registry import Crew
-from control.api.ports import Parts
 from control.core.pipelines import ownership
 from control.core.pipelines.requirements import kind_warnings, targets_of
 from control.core.pipelines.validate import parse_pipeline
 from control.core.schedules.cron import check_schedule
 from control.model.api.views import Page, PipelineView
+from control.model.clock import Clock
 from control.model.errors import Conflict, Problem
+from control.model.kinds import KindRegistry
 from control.model.names import Change
 from control.model.pipelines import Pipeline
 from control.transactions import replace_schedules
 from store import catalog, clients
 from store.catalog import Put, PutEffect
 from store.database.connection import Connection
-from store.database.writer import Tx
+from store.database.reader import Reader
+from store.database.writer import Tx, Writer
 
 LOG = structlog.get_logger("pipelines")
 TAG: Final = "pipelines"
@@ -66,26 +69,43 @@ class _Stored(msgspec.Struct, frozen=True, kw_only=True):
 class Pipelines:
     """Carries out the calls about pipelines."""
 
-    def __init__(self, parts: Parts, crew: Crew) -> None:
-        self._parts = parts
+    def __init__(
+        self,
+        *,
+        reader: Reader,
+        writer: Writer,
+        kinds: KindRegistry,
+        clock: Clock,
+        fair: FairUse,
+        crew: Crew,
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._kinds = kinds
+        self._clock = clock
+        self._fair = fair
         self._crew = crew
 
     def routes(self) -> list[Route]:
         """Which call is carried out by what."""
-        found = {
-            LIST: self._list,
-            CREATE: self._create,
-            VALIDATE: self._validate,
-            SHOW: self._show,
-            PUT: self._put,
-            DELETE: self._delete,
-        }
-        return [Route(operation, handler) for operation, handler in found.items()]
+        return routes_of(
+            self._list, self._create, self._validate, self._show, self._put, self._delete
+        )
 
+    @Operation(
+        method="GET",
+        path="/v1/pipelines",
+        name="listPipelines",
+        summary="List pipelines by name, without their definitions",
+        tag=TAG,
+        answer=Page[PipelineView],
+        query=PageQuery,
+        errors=(422,),
+    )
     async def _list(self, call: Call) -> ApiResponse:
         query = call.query(PageQuery)
         own = only_of(call.who)
-        page = await self._parts.reader.read(
+        page = await self._reader.read(
             lambda conn: catalog.listing(
                 conn, after=query.cursor or "", limit=query.limit, client=own
             )
@@ -93,23 +113,67 @@ class Pipelines:
         more = page[-1].name if len(page) == query.limit else None
         return ApiResponse(body=Page(items=page, next_cursor=more))
 
+    @Operation(
+        method="GET",
+        path="/v1/pipelines/{name}",
+        name="showPipeline",
+        summary="Show a pipeline with its definition",
+        tag=TAG,
+        answer=PipelineView,
+        errors=(404,),
+    )
     async def _show(self, call: Call) -> ApiResponse:
         name = call.text("name")
-        found = await self._parts.reader.read(lambda conn: catalog.get(conn, name))
+        found = await self._reader.read(lambda conn: catalog.get(conn, name))
         check_pipeline(call.who, name, found.client)
         return ApiResponse(body=found)
 
+    @Operation(
+        method="POST",
+        path="/v1/pipelines/validate",
+        name="validatePipeline",
+        summary="Find every problem of a definition, and change nothing",
+        tag=TAG,
+        answer=Verdict,
+        body=Pipeline,
+        body_media=_MEDIA,
+        errors=_BODY,
+    )
     async def _validate(self, call: Call) -> ApiResponse:
         pipeline = await self._read(call)
-        warnings = await self._parts.reader.read(lambda conn: _warnings(call.who, conn, pipeline))
+        warnings = await self._reader.read(lambda conn: _warnings(call.who, conn, pipeline))
         warnings += self._kind_warnings(pipeline)
         return ApiResponse(body=Verdict(valid=True, pipeline=pipeline, warnings=warnings))
 
+    @Operation(
+        method="POST",
+        path="/v1/pipelines",
+        name="createPipeline",
+        summary="Store a new pipeline",
+        tag=TAG,
+        answer=StoredPipeline,
+        status=201,
+        body=Pipeline,
+        body_media=_MEDIA,
+        errors=(409, *_BODY),
+    )
     async def _create(self, call: Call) -> ApiResponse:
         pipeline = await self._read(call)
         stored = await self._store(call, pipeline, new=True)
         return ApiResponse(body=stored.shown)
 
+    @Operation(
+        method="PUT",
+        path="/v1/pipelines/{name}",
+        name="putPipeline",
+        summary="Create a pipeline, or make its next revision",
+        tag=TAG,
+        answer=StoredPipeline,
+        also=(201,),
+        body=Pipeline,
+        body_media=_MEDIA,
+        errors=_BODY,
+    )
     async def _put(self, call: Call) -> ApiResponse:
         name = call.text("name")
         pipeline = await self._read(call)
@@ -121,6 +185,15 @@ class Pipelines:
             body=stored.shown, status=HTTPStatus.CREATED if created else HTTPStatus.OK
         )
 
+    @Operation(
+        method="DELETE",
+        path="/v1/pipelines/{name}",
+        name="deletePipeline",
+        summary="Delete a pipeline with its schedules and hooks; its runs stay",
+        tag=TAG,
+        status=204,
+        errors=(404,),
+    )
     async def _delete(self, call: Call) -> ApiResponse:
         name, who = call.text("name"), call.who
 
@@ -129,25 +202,25 @@ class Pipelines:
             catalog.delete(tx.conn, name)
             tx.touch(Change.SCHEDULES)
 
-        await self._parts.writer.write(work)
+        await self._writer.write(work)
         return ApiResponse()
 
     async def _read(self, call: Call) -> Pipeline:
         body = await call.body()
         return await parsed(
             call,
-            self._parts.fair,
+            self._fair,
             len(body),
             lambda: parse_pipeline(
                 body,
                 yaml=call.media in YAML,
-                kinds=self._parts.kinds,
+                kinds=self._kinds,
                 check_schedule=check_schedule,
             ),
         )
 
     async def _store(self, call: Call, pipeline: Pipeline, *, new: bool) -> _Stored:
-        who, now_ms = call.who, self._parts.now_ms()
+        who, now_ms = call.who, self._clock.wall_ms()
 
         def work(tx: Tx) -> _Stored:
             present = catalog.find(tx.conn, pipeline.name)
@@ -166,7 +239,7 @@ class Pipelines:
                 tx.touch(Change.SCHEDULES)
             return _Stored(put=put, warnings=warnings)
 
-        stored = await self._parts.writer.write(work)
+        stored = await self._writer.write(work)
         stored.warnings.extend(self._kind_warnings(pipeline))
         return stored
 
@@ -192,68 +265,3 @@ def _warnings(who: Caller, conn: Connection, pipeline: Pipeline) -> list[Problem
     check_targets(who, targets, owners)
     owner = owners.setdefault(pipeline.name, who.client_id)  # Once it is stored.
     return ownership.target_warnings(targets, owners, clients.standing(conn, owner))
-
-
-LIST: Final = Operation(
-    method="GET",
-    path="/v1/pipelines",
-    name="listPipelines",
-    summary="List pipelines by name, without their definitions",
-    tag=TAG,
-    answer=Page[PipelineView],
-    query=PageQuery,
-    errors=(422,),
-)
-CREATE: Final = Operation(
-    method="POST",
-    path="/v1/pipelines",
-    name="createPipeline",
-    summary="Store a new pipeline",
-    tag=TAG,
-    answer=StoredPipeline,
-    status=201,
-    body=Pipeline,
-    body_media=_MEDIA,
-    errors=(409, *_BODY),
-)
-VALIDATE: Final = Operation(
-    method="POST",
-    path="/v1/pipelines/validate",
-    name="validatePipeline",
-    summary="Find every problem of a definition, and change nothing",
-    tag=TAG,
-    answer=Verdict,
-    body=Pipeline,
-    body_media=_MEDIA,
-    errors=_BODY,
-)
-SHOW: Final = Operation(
-    method="GET",
-    path="/v1/pipelines/{name}",
-    name="showPipeline",
-    summary="Show a pipeline with its definition",
-    tag=TAG,
-    answer=PipelineView,
-    errors=(404,),
-)
-PUT: Final = Operation(
-    method="PUT",
-    path="/v1/pipelines/{name}",
-    name="putPipeline",
-    summary="Create a pipeline, or make its next revision",
-    tag=TAG,
-    answer=StoredPipeline,
-    also=(201,),
-    body=Pipeline,
-    body_media=_MEDIA,
-    errors=_BODY,
-)
-DELETE: Final = Operation(
-    method="DELETE",
-    path="/v1/pipelines/{name}",
-    name="deletePipeline",
-    summary="Delete a pipeline with its schedules and hooks; its runs stay",
-    tag=TAG,
-    status=204,
-    errors=(404,),
-)

@@ -3,24 +3,33 @@
 A list of every planned run has tens of thousands of rows where some fire each few seconds.
 """
 
-from typing import Final
-
 import msgspec
 
 from control.api.auth.permissions import only_of
 from control.api.endpoints.forecast import Outlined, outlines, shapes
 from control.api.endpoints.schemas import PlanQuery
-from control.api.http.request import ApiResponse, Call, Operation, Route, read_cursor, write_cursor
+from control.api.http.request import (
+    ApiResponse,
+    Call,
+    Operation,
+    Route,
+    read_cursor,
+    routes_of,
+    write_cursor,
+)
 from control.api.http.single_flight_cache import SingleFlightCache
-from control.api.ports import Parts
+from control.api.ports import Balancing
 from control.model import limits
 from control.model.api.schedules import PlannedStretch, PlannedView, SchedulePlan
 from control.model.api.views import Page
+from control.model.clock import Clock
 from control.model.state_rows import PlannedRun
 from control.model.times import to_rfc3339
 from store import schedules
 from store.database.connection import Connection
+from store.database.reader import Reader
 from store.schedules import Schedule, Sums
+from store.views import Views
 
 
 class _Read(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,16 +45,29 @@ class _Read(msgspec.Struct, frozen=True, kw_only=True):
 class Plans:
     """Carries out the call. However many ask, the database is read once in a while."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, *, reader: Reader, views: Views, balancing: Balancing, clock: Clock) -> None:
+        self._reader = reader
+        self._views = views
+        self._balancing = balancing
+        self._clock = clock
         self._kept: SingleFlightCache[tuple[PlanQuery, str | None], Page[SchedulePlan]] = (
             SingleFlightCache(limits.PLANS_KEPT_MAX)
         )
 
     def routes(self) -> list[Route]:
         """Which call is carried out by what."""
-        return [Route(PLAN, self._show)]
+        return routes_of(self._show)
 
+    @Operation(
+        method="GET",
+        path="/v1/schedules/plan",
+        name="showPlan",
+        summary="Show in short what each schedule has planned for the next 48 hours",
+        tag="schedules",
+        answer=Page[SchedulePlan],
+        query=PlanQuery,
+        errors=(422,),
+    )
     async def _show(self, call: Call) -> ApiResponse:
         query, own = call.query(PlanQuery), only_of(call.who)
 
@@ -55,7 +77,7 @@ class Plans:
         return ApiResponse(body=(await self._kept.get((query, own), find)).value)
 
     async def _find(self, query: PlanQuery, own: str | None) -> Page[SchedulePlan]:
-        now_ms, after = self._parts.now_ms(), read_cursor(query.cursor) or 0
+        now_ms, after = self._clock.wall_ms(), read_cursor(query.cursor) or 0
         most = limits.PAGE_MAX if query.bucket is None else limits.PLAN_STRETCHED_MAX
         limit = min(query.limit, most)
 
@@ -75,12 +97,12 @@ class Plans:
                     until_ms=now_ms + limits.PLAN_AHEAD_MS,
                     bucket_ms=query.bucket * 1_000,
                 ),
-                outlined=outlines(self._parts, conn, (each.revision_id for each in page)),
+                outlined=outlines(self._views, conn, (each.revision_id for each in page)),
             )
 
-        read = await self._parts.reader.read(look)
+        read = await self._reader.read(look)
         pipelines = {each.revision_id: each.pipeline for each in read.page}
-        shaped = shapes(self._parts, pipelines, read.outlined)
+        shaped = shapes(self._balancing, pipelines, read.outlined)
         items = []
         for each in read.page:
             shape = shaped[each.revision_id]
@@ -116,15 +138,3 @@ def _shown(each: Schedule, read: _Read, seconds: float | None, now_ms: int) -> S
             for first_ms, runs in read.stretches.get(each.id, [])
         ],
     )
-
-
-PLAN: Final = Operation(
-    method="GET",
-    path="/v1/schedules/plan",
-    name="showPlan",
-    summary="Show in short what each schedule has planned for the next 48 hours",
-    tag="schedules",
-    answer=Page[SchedulePlan],
-    query=PlanQuery,
-    errors=(422,),
-)

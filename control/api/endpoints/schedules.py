@@ -11,8 +11,16 @@ from control.api.endpoints.forecast import Outlined, outlines, shapes
 from control.api.endpoints.runs import read_time
 from control.api.endpoints.schemas import Backfill, BackfillQuery, ScheduledQuery, SchedulesQuery
 from control.api.http.problems import one
-from control.api.http.request import ApiResponse, Call, Operation, Route, read_cursor, write_cursor
-from control.api.ports import Parts
+from control.api.http.request import (
+    ApiResponse,
+    Call,
+    Operation,
+    Route,
+    read_cursor,
+    routes_of,
+    write_cursor,
+)
+from control.api.ports import Balancing
 from control.core.pipelines.ownership import bar
 from control.core.reports.forecast import Shape
 from control.core.schedules import cron
@@ -20,15 +28,19 @@ from control.core.schedules.plan import idle_reason
 from control.model import limits
 from control.model.api.schedules import PlannedView, ScheduleView
 from control.model.api.views import Page, RunView
+from control.model.clock import Clock
 from control.model.names import Change
+from control.model.numbers import RunId
 from control.model.state_rows import NewRun
 from control.model.states import Trigger
 from control.model.times import to_rfc3339, to_rfc3339_or_none
-from control.transactions.run_transactions import check_starts
+from control.transactions.run_transactions import Ledger, check_starts
 from store import clients, schedules
 from store.database.connection import Connection
-from store.database.writer import Tx
+from store.database.reader import Reader
+from store.database.writer import Offload, Tx, Writer
 from store.schedules import Schedule, Upcoming
+from store.views import Views
 
 LOG = structlog.get_logger("schedules")
 TAG: Final = "schedules"
@@ -45,22 +57,47 @@ class Backfilled(msgspec.Struct, frozen=True, kw_only=True):
 class Timetable:
     """Carries out the calls about schedules."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(
+        self,
+        *,
+        reader: Reader,
+        writer: Writer,
+        ledger: Ledger,
+        views: Views,
+        offload: Offload,
+        balancing: Balancing,
+        clock: Clock,
+    ) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._ledger = ledger
+        self._views = views
+        self._offload = offload
+        self._balancing = balancing
+        self._clock = clock
 
     def routes(self) -> list[Route]:
         """Which call is carried out by what."""
-        found = {
-            LIST: self._list,
-            PLANNED: self._planned,
-            PAUSE: self._pause,
-            RESUME: self._resume,
-            TRIGGER: self._trigger,
-            BACKFILL: self._backfill,
-            BACKFILL_SIZE: self._backfill_size,
-        }
-        return [Route(operation, handler) for operation, handler in found.items()]
+        return routes_of(
+            self._list,
+            self._planned,
+            self._pause,
+            self._resume,
+            self._trigger,
+            self._backfill,
+            self._backfill_size,
+        )
 
+    @Operation(
+        method="GET",
+        path="/v1/schedules",
+        name="listSchedules",
+        summary="List schedules",
+        tag=TAG,
+        answer=Page[ScheduleView],
+        query=SchedulesQuery,
+        errors=(422,),
+    )
     async def _list(self, call: Call) -> ApiResponse:
         query, own = call.query(SchedulesQuery), only_of(call.who)
         after = read_cursor(query.cursor) or 0
@@ -69,17 +106,27 @@ class Timetable:
             page = schedules.listing(
                 conn, after=after, limit=query.limit, pipeline=query.pipeline, client=own
             )
-            return page, outlines(self._parts, conn, (each.revision_id for each in page))
+            return page, outlines(self._views, conn, (each.revision_id for each in page))
 
-        page, found = await self._parts.reader.read(look)
-        shaped = shapes(self._parts, {each.revision_id: each.pipeline for each in page}, found)
+        page, found = await self._reader.read(look)
+        shaped = shapes(self._balancing, {each.revision_id: each.pipeline for each in page}, found)
         more = page[-1].id if len(page) == query.limit else None
         shown = [_view(each, shaped[each.revision_id]) for each in page]
         return ApiResponse(body=Page(items=shown, next_cursor=write_cursor(more)))
 
+    @Operation(
+        method="GET",
+        path="/v1/scheduled-runs",
+        name="listScheduledRuns",
+        summary="List the runs planned for the next 48 hours, by when they start",
+        tag=TAG,
+        answer=Page[PlannedView],
+        query=ScheduledQuery,
+        errors=(422,),
+    )
     async def _planned(self, call: Call) -> ApiResponse:
         query, own = call.query(ScheduledQuery), only_of(call.who)
-        until_ms = self._parts.now_ms() + limits.PLAN_AHEAD_MS
+        until_ms = self._clock.wall_ms() + limits.PLAN_AHEAD_MS
         if query.until is not None:
             until_ms = read_time(query.until, "until")
         after = _read_place(query.cursor)
@@ -88,10 +135,10 @@ class Timetable:
             page = schedules.upcoming(
                 conn, until_ms=until_ms, after=after, limit=query.limit, client=own
             )
-            return page, outlines(self._parts, conn, (each.revision_id for each in page))
+            return page, outlines(self._views, conn, (each.revision_id for each in page))
 
-        page, found = await self._parts.reader.read(look)
-        shaped = shapes(self._parts, {each.revision_id: each.pipeline for each in page}, found)
+        page, found = await self._reader.read(look)
+        shaped = shapes(self._balancing, {each.revision_id: each.pipeline for each in page}, found)
         shown = [
             PlannedView(
                 schedule_id=each.schedule_id,
@@ -109,34 +156,62 @@ class Timetable:
             more = f"{page[-1].due_ms}.{page[-1].schedule_id}.{page[-1].nominal_ms}"
         return ApiResponse(body=Page(items=shown, next_cursor=more))
 
+    @Operation(
+        method="POST",
+        path="/v1/schedules/{schedule_id}/pause",
+        name="pauseSchedule",
+        summary="Let a schedule start nothing",
+        tag=TAG,
+        answer=ScheduleView,
+        errors=(404, 422),
+    )
     async def _pause(self, call: Call) -> ApiResponse:
         return await self._set_paused(call, paused=True)
 
+    @Operation(
+        method="POST",
+        path="/v1/schedules/{schedule_id}/resume",
+        name="resumeSchedule",
+        summary="Let a paused schedule go on; it has missed nothing",
+        tag=TAG,
+        answer=ScheduleView,
+        errors=(404, 422),
+    )
     async def _resume(self, call: Call) -> ApiResponse:
         return await self._set_paused(call, paused=False)
 
     async def _set_paused(self, call: Call, *, paused: bool) -> ApiResponse:
-        schedule_id, now_ms = call.number("schedule_id"), self._parts.now_ms()
+        schedule_id, now_ms = call.number("schedule_id"), self._clock.wall_ms()
 
         def work(tx: Tx) -> tuple[Schedule, int]:
             _mine(call, tx.conn, schedule_id)
             tx.touch(Change.SCHEDULES)
             return schedules.set_paused(tx.conn, schedule_id, paused=paused, now_ms=now_ms)
 
-        changed, dropped = await self._parts.writer.write(work)
+        changed, dropped = await self._writer.write(work)
         if dropped:
             LOG.info("schedule.dropped", schedule=schedule_id, count=dropped, reason="it is paused")
-        found = await self._parts.reader.read(
-            lambda conn: outlines(self._parts, conn, [changed.revision_id])
+        found = await self._reader.read(
+            lambda conn: outlines(self._views, conn, [changed.revision_id])
         )
-        shaped = shapes(self._parts, {changed.revision_id: changed.pipeline}, found)
+        shaped = shapes(self._balancing, {changed.revision_id: changed.pipeline}, found)
         return ApiResponse(body=_view(changed, shaped[changed.revision_id], dropped))
 
+    @Operation(
+        method="POST",
+        path="/v1/schedules/{schedule_id}/trigger",
+        name="triggerSchedule",
+        summary="Start a run of a schedule now, with its input, beside those that are planned",
+        tag=TAG,
+        answer=RunView,
+        status=201,
+        errors=(404, 409, 422, 429),
+    )
     async def _trigger(self, call: Call) -> ApiResponse:
-        schedule_id, now_ms = call.number("schedule_id"), self._parts.now_ms()
+        schedule_id, now_ms = call.number("schedule_id"), self._clock.wall_ms()
         trigger = Trigger.MANUAL if call.by_hand else Trigger.API
 
-        def work(tx: Tx) -> int:
+        def work(tx: Tx) -> RunId:
             schedule = _mine(call, tx.conn, schedule_id)
             check_starts(tx, schedule.client)
             priority, max_running = clients.limits_of(tx.conn, schedule.client)
@@ -150,14 +225,25 @@ class Timetable:
                 input=schedule.spec.input,
                 schedule_id=schedule_id,
             )
-            return self._parts.ledger.submit(tx, [new])[0].id
+            return self._ledger.submit(tx, [new])[0].id
 
-        run_id = await self._parts.writer.write(work)
-        shown = self._parts.views
-        return ApiResponse(body=await self._parts.reader.read(lambda conn: shown.run(conn, run_id)))
+        run_id = await self._writer.write(work)
+        shown = self._views
+        return ApiResponse(body=await self._reader.read(lambda conn: shown.run(conn, run_id)))
 
+    @Operation(
+        method="POST",
+        path="/v1/schedules/{schedule_id}/backfill",
+        name="backfillSchedule",
+        summary="Start runs for the nominal times in a stretch of the past that have none",
+        tag=TAG,
+        answer=Backfilled,
+        status=201,
+        body=Backfill,
+        errors=(400, 404, 409, 413, 415, 422),
+    )
     async def _backfill(self, call: Call) -> ApiResponse:
-        schedule_id, now_ms = call.number("schedule_id"), self._parts.now_ms()
+        schedule_id, now_ms = call.number("schedule_id"), self._clock.wall_ms()
         asked = await call.json(_BACKFILL)
         times = await self._times(call, "from", asked.start, asked.until)
 
@@ -167,15 +253,25 @@ class Timetable:
             rows = [(nominal_ms, now_ms) for nominal_ms in times]
             return schedules.plan(tx.conn, schedule_id, rows, backfill=True)
 
-        planned = await self._parts.writer.write(work)
+        planned = await self._writer.write(work)
         return ApiResponse(body=Backfilled(planned=planned, found=len(times)))
 
+    @Operation(
+        method="GET",
+        path="/v1/schedules/{schedule_id}/backfill",
+        name="sizeBackfill",
+        summary="Show how many runs a backfill of a stretch of the past would start",
+        tag=TAG,
+        answer=Backfilled,
+        query=BackfillQuery,
+        errors=(404, 422),
+    )
     async def _backfill_size(self, call: Call) -> ApiResponse:
         schedule_id = call.number("schedule_id")
-        await self._parts.reader.read(lambda conn: _mine(call, conn, schedule_id))
+        await self._reader.read(lambda conn: _mine(call, conn, schedule_id))
         asked = call.query(BackfillQuery)
         times = await self._times(call, "since", asked.since, asked.until)
-        missing = await self._parts.reader.read(
+        missing = await self._reader.read(
             lambda conn: schedules.count_missing(conn, schedule_id, times)
         )
         return ApiResponse(body=Backfilled(planned=missing, found=len(times)))
@@ -185,16 +281,16 @@ class Timetable:
 
         `name`: what its begin is called where it was asked.
         """
-        schedule_id, now_ms = call.number("schedule_id"), self._parts.now_ms()
+        schedule_id, now_ms = call.number("schedule_id"), self._clock.wall_ms()
         from_ms, until_ms = read_time(start, name), read_time(until, "until")
         if until_ms < from_ms:
             raise one("until", f"earlier than {name}")
         if until_ms > now_ms:
             raise one("until", "later than now; what is to come is planned by itself")
-        found = await self._parts.reader.read(lambda conn: _mine(call, conn, schedule_id))
+        found = await self._reader.read(lambda conn: _mine(call, conn, schedule_id))
         most = limits.BACKFILL_MAX
         # `from` itself counts, so the search begins just before it; years of seconds take a while.
-        times = await self._parts.offload(
+        times = await self._offload(
             lambda: cron.nominal_times(
                 found.spec, after_ms=from_ms - 1, until_ms=until_ms, limit=most + 1
             )
@@ -239,74 +335,3 @@ def _read_place(cursor: str | None) -> tuple[int, int, int]:
         raise one("cursor", "not a cursor of this list")
     due, schedule, nominal = (read_cursor(part) or 0 for part in parts)
     return (due, schedule, nominal)
-
-
-LIST: Final = Operation(
-    method="GET",
-    path="/v1/schedules",
-    name="listSchedules",
-    summary="List schedules",
-    tag=TAG,
-    answer=Page[ScheduleView],
-    query=SchedulesQuery,
-    errors=(422,),
-)
-PLANNED: Final = Operation(
-    method="GET",
-    path="/v1/scheduled-runs",
-    name="listScheduledRuns",
-    summary="List the runs planned for the next 48 hours, by when they start",
-    tag=TAG,
-    answer=Page[PlannedView],
-    query=ScheduledQuery,
-    errors=(422,),
-)
-PAUSE: Final = Operation(
-    method="POST",
-    path="/v1/schedules/{schedule_id}/pause",
-    name="pauseSchedule",
-    summary="Let a schedule start nothing",
-    tag=TAG,
-    answer=ScheduleView,
-    errors=(404, 422),
-)
-RESUME: Final = Operation(
-    method="POST",
-    path="/v1/schedules/{schedule_id}/resume",
-    name="resumeSchedule",
-    summary="Let a paused schedule go on; it has missed nothing",
-    tag=TAG,
-    answer=ScheduleView,
-    errors=(404, 422),
-)
-TRIGGER: Final = Operation(
-    method="POST",
-    path="/v1/schedules/{schedule_id}/trigger",
-    name="triggerSchedule",
-    summary="Start a run of a schedule now, with its input, beside those that are planned",
-    tag=TAG,
-    answer=RunView,
-    status=201,
-    errors=(404, 409, 422, 429),
-)
-BACKFILL: Final = Operation(
-    method="POST",
-    path="/v1/schedules/{schedule_id}/backfill",
-    name="backfillSchedule",
-    summary="Start runs for the nominal times in a stretch of the past that have none",
-    tag=TAG,
-    answer=Backfilled,
-    status=201,
-    body=Backfill,
-    errors=(400, 404, 409, 413, 415, 422),
-)
-BACKFILL_SIZE: Final = Operation(
-    method="GET",
-    path="/v1/schedules/{schedule_id}/backfill",
-    name="sizeBackfill",
-    summary="Show how many runs a backfill of a stretch of the past would start",
-    tag=TAG,
-    answer=Backfilled,
-    query=BackfillQuery,
-    errors=(404, 422),
-)

@@ -5,8 +5,8 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from control.api.http.request import ApiResponse, Call, Operation, Route
-from control.api.ports import Parts
+from control.api.http.request import ApiResponse, Call, Operation, Route, routes_of
+from control.api.ports import Balancing
 from control.api.remote_balancer import SILENT
 from control.model.api.balancer import ClassChange, Rules
 from control.model.api.fleet import Class, Seconds
@@ -14,6 +14,7 @@ from control.model.api.views import Time
 from control.model.errors import BalancerSilent
 from control.model.times import to_rfc3339
 from control.transactions import split
+from store.database.writer import Writer
 
 AUTO: Final = "auto"
 
@@ -90,24 +91,43 @@ class RulesView(msgspec.Struct, frozen=True, kw_only=True):
 class Split:
     """Carries out the calls about the split."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, *, writer: Writer, balancing: Balancing) -> None:
+        self._writer = writer
+        self._balancing = balancing
 
     def routes(self) -> list[Route]:
         """Which call is carried out by what."""
-        return [Route(SHOW, self._show), Route(SET, self._set)]
+        return routes_of(self._show, self._set)
 
+    @Operation(
+        method="GET",
+        path="/v1/partitions/split",
+        name="showSplit",
+        summary="Show the rules by which partitions are divided and jobs are placed",
+        tag="workers",
+        answer=RulesView,
+    )
     async def _show(self, call: Call) -> ApiResponse:
         del call
-        rules = self._parts.balancing.rules()
+        rules = self._balancing.rules()
         if rules is None:
             raise BalancerSilent(SILENT)
         return ApiResponse(body=show_rules(rules))
 
+    @Operation(
+        method="PUT",
+        path="/v1/partitions/split",
+        name="setSplit",
+        summary="Divide the partitions anew; it is kept over restarts",
+        tag="workers",
+        answer=SplitSet,
+        body=SetSplit,
+        errors=(400, 413, 415, 422),
+    )
     async def _set(self, call: Call) -> ApiResponse:
         slow = (await call.json(_SET)).slow
         share = None if slow == AUTO else slow / 100
-        await self._parts.writer.write(lambda tx: split.put(tx, share))
+        await self._writer.write(lambda tx: split.put(tx, share))
         return ApiResponse(body=SplitSet(slow=slow))
 
 
@@ -142,21 +162,3 @@ def _show_change(change: ClassChange) -> ClassChangeView:
 
 
 _SET: Final = msgspec.json.Decoder(SetSplit)
-SHOW: Final = Operation(
-    method="GET",
-    path="/v1/partitions/split",
-    name="showSplit",
-    summary="Show the rules by which partitions are divided and jobs are placed",
-    tag="workers",
-    answer=RulesView,
-)
-SET: Final = Operation(
-    method="PUT",
-    path="/v1/partitions/split",
-    name="setSplit",
-    summary="Divide the partitions anew; it is kept over restarts",
-    tag="workers",
-    answer=SplitSet,
-    body=SetSplit,
-    errors=(400, 413, 415, 422),
-)

@@ -11,6 +11,7 @@ from typing import BinaryIO, Final, Protocol, TypeVar
 import msgspec
 import trio
 
+from control.admission.fair_use import FairUse
 from control.admission.lanes import interruptible
 from control.api.endpoints.schemas import (
     ExportQuery,
@@ -21,9 +22,9 @@ from control.api.endpoints.schemas import (
     WindowQuery,
 )
 from control.api.http.problems import one
-from control.api.http.request import ApiResponse, Call, Handler, Operation, Route
+from control.api.http.request import ApiResponse, Call, Operation, Route, routes_of
 from control.api.http.single_flight_cache import SingleFlightCache
-from control.api.ports import Parts
+from control.api.ports import Reports
 from control.core.reports import histogram
 from control.core.reports.time_window import window_ms
 from control.model import limits
@@ -38,6 +39,7 @@ from control.model.api.reports import (
     WorkerStats,
 )
 from control.model.api.views import Page
+from control.model.clock import Clock
 from control.model.errors import Busy, Unavailable
 from store.facts.user_queries import UserQueries
 
@@ -54,8 +56,10 @@ class _Rows(Protocol[_Row_co]):
 class Stats:
     """Carries out the calls for reports."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
+    def __init__(self, *, reports: Reports, clock: Clock, fair: FairUse) -> None:
+        self._reports = reports
+        self._clock = clock
+        self._fair = fair
         self._queries = UserQueries(self._copy)
         # A cursor that moves asks of one worker after the other: all others' answers stay.
         self._kept_of_all: _Kept = SingleFlightCache(limits.REPORTS_KEPT_MAX)
@@ -63,21 +67,30 @@ class Stats:
 
     def routes(self) -> list[Route]:
         """Which call is carried out by what."""
-        reports = self._parts.reports
-        return [
-            Route(SUMMARY, self._summary),
-            Route(PIPELINES, self._rows("pipelines", reports.pipelines)),
-            Route(SLOW_TASKS, self._rows("slow tasks", reports.slow_tasks)),
-            Route(PARTITIONS, self._rows("partitions", reports.partitions)),
-            Route(WORKERS, self._rows("workers", reports.workers)),
-            Route(TASK, self._task),
-            Route(WORKER, self._worker),
-            Route(EXPORT, self._export),
-            Route(SQL, self._sql),
-        ]
+        return routes_of(
+            self._summary,
+            self._pipelines,
+            self._slow_tasks,
+            self._partitions,
+            self._workers,
+            self._task,
+            self._worker,
+            self._export,
+            self._sql,
+        )
 
+    @Operation(
+        method="GET",
+        path="/v1/stats/summary",
+        name="statsSummary",
+        summary="All that ended in a window of time",
+        tag=TAG,
+        answer=Summary,
+        query=WindowQuery,
+        errors=(422,),
+    )
     async def _summary(self, call: Call) -> ApiResponse:
-        window, reports = window_ms(call.query(WindowQuery).window), self._parts.reports
+        window, reports = window_ms(call.query(WindowQuery).window), self._reports
         return await self._report(
             call.key,
             self._kept_of_all,
@@ -86,9 +99,71 @@ class Stats:
             lambda now_ms: reports.summary(window, now_ms),
         )
 
+    @Operation(
+        method="GET",
+        path="/v1/stats/pipelines",
+        name="statsPipelines",
+        summary="What ended, by pipeline, the one with the most jobs first",
+        tag=TAG,
+        answer=Page[PipelineStats],
+        query=RowsQuery,
+        errors=(422,),
+    )
+    async def _pipelines(self, call: Call) -> ApiResponse:
+        return await self._rows(call, "pipelines", self._reports.pipelines)
+
+    @Operation(
+        method="GET",
+        path="/v1/stats/slow-tasks",
+        name="statsSlowTasks",
+        summary="Where the slots' time goes, by job of a pipeline",
+        tag=TAG,
+        answer=Page[TaskStats],
+        query=RowsQuery,
+        errors=(422,),
+    )
+    async def _slow_tasks(self, call: Call) -> ApiResponse:
+        return await self._rows(call, "slow tasks", self._reports.slow_tasks)
+
+    @Operation(
+        method="GET",
+        path="/v1/stats/partitions",
+        name="statsPartitions",
+        summary="What ended, by partition",
+        tag=TAG,
+        answer=Page[PartitionStats],
+        query=RowsQuery,
+        errors=(422,),
+    )
+    async def _partitions(self, call: Call) -> ApiResponse:
+        return await self._rows(call, "partitions", self._reports.partitions)
+
+    @Operation(
+        method="GET",
+        path="/v1/stats/workers",
+        name="statsWorkers",
+        summary="What ended, by worker, the busiest first",
+        tag=TAG,
+        answer=Page[WorkerStats],
+        query=RowsQuery,
+        errors=(422,),
+    )
+    async def _workers(self, call: Call) -> ApiResponse:
+        return await self._rows(call, "workers", self._reports.workers)
+
+    @Operation(
+        method="GET",
+        path="/v1/stats/task",
+        name="statsTask",
+        summary="How long the attempts at one job of a pipeline took, and which took longest",
+        tag=TAG,
+        answer=TaskDetail,
+        query=TaskQuery,
+        errors=(422,),
+    )
     async def _task(self, call: Call) -> ApiResponse:
         query = call.query(TaskQuery)
-        window, reports = window_ms(query.window), self._parts.reports
+        window, reports = window_ms(query.window), self._reports
         of = query.pipeline, query.job
         return await self._report(
             call.key,
@@ -98,11 +173,21 @@ class Stats:
             lambda now_ms: reports.task(of, window, now_ms, query.limit, histogram.bounds),
         )
 
+    @Operation(
+        method="GET",
+        path="/v1/workers/{worker_id}/history",
+        name="workerHistory",
+        summary="What one worker executed, newest first, also when it is gone",
+        tag=TAG,
+        answer=Page[WorkerAttempt],
+        query=HistoryQuery,
+        errors=(422,),
+    )
     async def _worker(self, call: Call) -> ApiResponse:
         query, worker = call.query(HistoryQuery), call.text("worker_id")
         if len(worker) > limits.NAME_CHARS_MAX:
             raise one("worker_id", f"longer than {limits.NAME_CHARS_MAX} characters")
-        window, reports = window_ms(query.window), self._parts.reports
+        window, reports = window_ms(query.window), self._reports
         return await self._report(
             call.key,
             self._kept_of_one,
@@ -111,11 +196,22 @@ class Stats:
             lambda now_ms: Page(items=list(reports.worker(worker, window, now_ms, query.limit))),
         )
 
+    @Operation(
+        method="GET",
+        path="/v1/stats/export",
+        name="exportStats",
+        summary="Facts as a file, one for each attempt that ended",
+        tag=TAG,
+        answer=str,
+        media="application/octet-stream",
+        query=ExportQuery,
+        errors=(409, 422),
+    )
     async def _export(self, call: Call) -> ApiResponse:
-        query, reports = call.query(ExportQuery), self._parts.reports
+        query, reports = call.query(ExportQuery), self._reports
         form, since_ms = query.format, None
         if query.window is not None:
-            since_ms = self._parts.now_ms() - window_ms(query.window)
+            since_ms = self._clock.wall_ms() - window_ms(query.window)
 
         def written() -> BinaryIO:
             # Without a name from the start of the answer: nothing is left behind, whatever ends.
@@ -126,7 +222,7 @@ class Stats:
 
         if call.headers_only:
             return ApiResponse(stream=self._pieces(io.BytesIO()))
-        fair = self._parts.fair
+        fair = self._fair
         await call.hold(fair.exports)
         exports = fair.lanes.exports
         with time_limit(limits.EXPORT_S):
@@ -135,32 +231,39 @@ class Stats:
 
     async def _pieces(self, file: BinaryIO) -> AsyncGenerator[bytes, None]:
         with file:
-            files = self._parts.fair.lanes.files
+            files = self._fair.lanes.files
             while piece := await files(lambda: file.read(limits.CONNECTION_PIECE_BYTES)):
                 yield piece
 
+    @Operation(
+        method="POST",
+        path="/v1/stats/sql",
+        name="queryStats",
+        summary="Ask the facts a question of your own",
+        tag=TAG,
+        answer=QueryResult,
+        body=Sql,
+        errors=(400, 409, 413, 415, 422),
+    )
     async def _sql(self, call: Call) -> ApiResponse:
         asked = await call.json(_SQL)
-        await call.hold(self._parts.fair.queries)
+        await call.hold(self._fair.queries)
         return ApiResponse(body=await self._queries.query(asked.sql, asked.limit))
 
     async def _copy(self) -> tuple[Path, Sequence[str]]:
-        reports, snapshots = self._parts.reports, self._parts.fair.lanes.snapshots
+        reports, snapshots = self._reports, self._fair.lanes.snapshots
         return await interruptible(reports.copy, snapshots, lambda: reports.interrupt("copy"))
 
-    def _rows(self, name: str, report: _Rows[msgspec.Struct]) -> Handler:
-        async def answer(call: Call) -> ApiResponse:
-            query = call.query(RowsQuery)
-            window = window_ms(query.window)
-            return await self._report(
-                call.key,
-                self._kept_of_all,
-                (name, window, query.limit),
-                window,
-                lambda now_ms: Page(items=list(report(window, now_ms, query.limit))),
-            )
-
-        return answer
+    async def _rows(self, call: Call, name: str, report: _Rows[msgspec.Struct]) -> ApiResponse:
+        query = call.query(RowsQuery)
+        window = window_ms(query.window)
+        return await self._report(
+            call.key,
+            self._kept_of_all,
+            (name, window, query.limit),
+            window,
+            lambda now_ms: Page(items=list(report(window, now_ms, query.limit))),
+        )
 
     async def _report(
         self,
@@ -177,10 +280,10 @@ class Stats:
 
         def measured() -> tuple[msgspec.Struct, float]:
             begin_s = time.thread_time()
-            body = find(self._parts.now_ms())
+            body = find(self._clock.wall_ms())
             return body, kept_s(time.thread_time() - begin_s, window / 1000)
 
-        fair, reports = self._parts.fair, self._parts.reports
+        fair, reports = self._fair, self._reports
 
         async def made() -> tuple[msgspec.Struct, float]:
             async with fair.reports.hold(key):
@@ -214,96 +317,3 @@ def kept_s(cost_s: float, window_s: float) -> float:
         return 0.0
     longest_s = min(limits.REPORT_KEPT_S, window_s / limits.REPORT_WINDOW_PARTS)
     return min(limits.REPORT_KEPT_TIMES * cost_s, longest_s)
-
-
-SUMMARY: Final = Operation(
-    method="GET",
-    path="/v1/stats/summary",
-    name="statsSummary",
-    summary="All that ended in a window of time",
-    tag=TAG,
-    answer=Summary,
-    query=WindowQuery,
-    errors=(422,),
-)
-PIPELINES: Final = Operation(
-    method="GET",
-    path="/v1/stats/pipelines",
-    name="statsPipelines",
-    summary="What ended, by pipeline, the one with the most jobs first",
-    tag=TAG,
-    answer=Page[PipelineStats],
-    query=RowsQuery,
-    errors=(422,),
-)
-SLOW_TASKS: Final = Operation(
-    method="GET",
-    path="/v1/stats/slow-tasks",
-    name="statsSlowTasks",
-    summary="Where the slots' time goes, by job of a pipeline",
-    tag=TAG,
-    answer=Page[TaskStats],
-    query=RowsQuery,
-    errors=(422,),
-)
-TASK: Final = Operation(
-    method="GET",
-    path="/v1/stats/task",
-    name="statsTask",
-    summary="How long the attempts at one job of a pipeline took, and which took longest",
-    tag=TAG,
-    answer=TaskDetail,
-    query=TaskQuery,
-    errors=(422,),
-)
-WORKER: Final = Operation(
-    method="GET",
-    path="/v1/workers/{worker_id}/history",
-    name="workerHistory",
-    summary="What one worker executed, newest first, also when it is gone",
-    tag=TAG,
-    answer=Page[WorkerAttempt],
-    query=HistoryQuery,
-    errors=(422,),
-)
-PARTITIONS: Final = Operation(
-    method="GET",
-    path="/v1/stats/partitions",
-    name="statsPartitions",
-    summary="What ended, by partition",
-    tag=TAG,
-    answer=Page[PartitionStats],
-    query=RowsQuery,
-    errors=(422,),
-)
-WORKERS: Final = Operation(
-    method="GET",
-    path="/v1/stats/workers",
-    name="statsWorkers",
-    summary="What ended, by worker, the busiest first",
-    tag=TAG,
-    answer=Page[WorkerStats],
-    query=RowsQuery,
-    errors=(422,),
-)
-EXPORT: Final = Operation(
-    method="GET",
-    path="/v1/stats/export",
-    name="exportStats",
-    summary="Facts as a file, one for each attempt that ended",
-    tag=TAG,
-    answer=str,
-    media="application/octet-stream",
-    query=ExportQuery,
-    errors=(409, 422),
-)
-SQL: Final = Operation(
-    method="POST",
-    path="/v1/stats/sql",
-    name="queryStats",
-    summary="Ask the facts a question of your own",
-    tag=TAG,
-    answer=QueryResult,
-    body=Sql,
-    errors=(400, 409, 413, 415, 422),
-)

@@ -1,6 +1,7 @@
 """Owns what one call is: its description, what came in, and what goes out.
 
-An `Operation` is all that is known of a call: routing, OpenAPI, and the tests are made from it.
+An `Operation` is all that is known of a call, and stands above the handler that carries it out:
+routing, OpenAPI, and the tests are made from it.
 """
 
 import codecs
@@ -23,6 +24,7 @@ from control.model.allowed_values import choices
 from control.model.errors import Invalid
 
 T = TypeVar("T")
+H = TypeVar("H", bound=Callable[..., Any])
 GET: Final = "GET"
 HEAD: Final = "HEAD"
 JSON: Final = "application/json"
@@ -36,6 +38,7 @@ _NESTING: Final = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
 _ID_MAX: Final = 2**63 - 1
 _UTF8: Final = codecs.getincrementaldecoder("utf-8")
 _ANY: Final = msgspec.json.Decoder()
+_OPERATION: Final = "operation"  # The attribute of a handler.
 
 Cursor = Annotated[
     str, Meta(max_length=256, description="`next_cursor` of the page before.", examples=["4711"])
@@ -62,6 +65,11 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     body_needed: bool = True
     errors: tuple[int, ...] = ()
     idempotent: bool = False  # Takes the header Idempotency-Key.
+
+    def __call__(self, handler: H) -> H:
+        """Stand above the handler that carries it out, as its decorator; `routes_of` reads it."""
+        vars(handler)[_OPERATION] = self
+        return handler
 
     @property
     def methods(self) -> list[str]:
@@ -232,6 +240,11 @@ class Route(msgspec.Struct, frozen=True):
 
     operation: Operation
     handler: Handler
+
+
+def routes_of(*handlers: Handler) -> list[Route]:
+    """The routes of handlers that are decorated with their operations, in this order."""
+    return [Route(getattr(handler, _OPERATION), handler) for handler in handlers]
 
 
 def decode(body: bytes, decoder: "msgspec.json.Decoder[T]") -> T:

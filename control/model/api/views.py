@@ -91,11 +91,11 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
         int | None, Meta(description="The schedule that started it.", examples=[7])
     ] = None
     parent_run_id: Annotated[
-        int | None,
+        RunId | None,
         Meta(description="The run that it is a job of; null: it is none.", examples=[11]),
     ] = None
     parent_job_id: Annotated[
-        int | None, Meta(description="That job (kind `Pipeline`).", examples=[42])
+        JobId | None, Meta(description="That job (kind `Pipeline`).", examples=[42])
     ] = None
     stages: Annotated[
         list[StageView], Meta(description="In running order, with counts of jobs.")
@@ -154,7 +154,7 @@ class JobView(msgspec.Struct, frozen=True, kw_only=True):
     exit_code: ExitCode
     log_bytes: LogBytes = 0
     child_run_id: Annotated[
-        int | None,
+        RunId | None,
         Meta(description="The run that it is (kind `Pipeline`), or was last.", examples=[12]),
     ] = None
     attempts: Annotated[

@@ -5,6 +5,7 @@ import trio
 
 from control.model import limits
 from control.model.bus.messages import LogChunk
+from control.model.numbers import JobId
 from tests.api.live.test_projection import FINISHED, tell
 from tests.api.serving import PIPELINE, Serving
 
@@ -13,10 +14,10 @@ async def test_logs_are_read_and_followed(server: Serving) -> None:
     async with server.as_client("submitter") as client:
         await client.post("/v1/runs", json={"pipeline": PIPELINE})
         assert (await client.get("/v1/jobs/1/logs")).text == ""
-        await tell(server, LogChunk(job_id=1, attempt=1, offset=0, text="\x1b[1ma"))
+        await tell(server, LogChunk(job_id=JobId(1), attempt=1, offset=0, text="\x1b[1ma"))
         async with client.stream("GET", "/v1/jobs/1/logs?follow=true") as answer:
             assert answer.headers["content-type"] == "text/plain; charset=utf-8"
-            await tell(server, LogChunk(job_id=1, attempt=1, offset=5, text="b\n"))
+            await tell(server, LogChunk(job_id=JobId(1), attempt=1, offset=5, text="b\n"))
             await tell(server, msgspec.structs.replace(FINISHED, log_bytes=7))
             await client.post("/v1/jobs/1/cancel")
             with trio.fail_after(limits.GRACE_S):
@@ -39,7 +40,7 @@ async def test_a_followed_log_ends_when_the_state_does(server: Serving) -> None:
                 assert [piece async for piece in pieces] == []
             ended.set()
 
-        await tell(server, LogChunk(job_id=1, attempt=1, offset=0, text="a\n"))
+        await tell(server, LogChunk(job_id=JobId(1), attempt=1, offset=0, text="a\n"))
         async with trio.open_nursery() as nursery:
             await nursery.start(read)
             await tell(server, msgspec.structs.replace(FINISHED, log_bytes=2))

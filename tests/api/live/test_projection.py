@@ -27,6 +27,7 @@ from control.model.bus.messages import (
 )
 from control.model.bus.records import Record
 from control.model.names import Topic
+from control.model.numbers import JobId, RunId
 from control.model.states import Outcome, Role, Speed
 from store.facts.database import Facts
 from tests.api.serving import NOW_MS, PIPELINE, SECRET, Serving, serving
@@ -34,8 +35,8 @@ from tests.services.test_statistics import SKIPPED
 from tests.store.facts.fact_samples import fact
 
 READY = JobReady(
-    run_id=1,
-    job_id=1,
+    run_id=RunId(1),
+    job_id=JobId(1),
     attempt=1,
     pipeline="nightly",
     name="one",
@@ -59,10 +60,12 @@ WORKER = WorkerUp(
     connected_ms=NOW_MS,
 )
 PLACED = Placed(job=READY, partition=0, worker="w1", speed=Speed.FAST, expected=2.0)
-STARTED = Started(run_id=1, job_id=1, attempt=1, worker="w1", partition=0, started_ms=NOW_MS)
+STARTED = Started(
+    run_id=RunId(1), job_id=JobId(1), attempt=1, worker="w1", partition=0, started_ms=NOW_MS
+)
 FINISHED = Finished(
-    run_id=1,
-    job_id=1,
+    run_id=RunId(1),
+    job_id=JobId(1),
     attempt=1,
     pipeline="nightly",
     name="one",
@@ -84,7 +87,7 @@ FINISHED = Finished(
     log_bytes=3,
 )
 HOLD = Hold(
-    job_id=5,
+    job_id=JobId(5),
     attempt=1,
     client="submitter",
     pipeline="nightly",

@@ -8,6 +8,7 @@ from control.api.live.activity import Notes
 from control.api.live.worker_registry import Crew
 from control.model.api.fleet import WorkerView
 from control.model.bus.messages import WorkerDown, WorkerQuiet
+from control.model.numbers import JobId
 from tests.api.live.test_projection import HOLD, PLACED, STARTED, WORKER
 from tests.api.serving import NOW_MS
 
@@ -76,7 +77,7 @@ def test_who_hears_all_that_is_told_knows_every_worker_as_it_is(
             case "start":
                 crew.started(replace(STARTED, worker=worker, job_id=job_id, attempt=attempt))
             case "end":
-                crew.ended(job_id, attempt)
+                crew.ended(JobId(job_id), attempt)
                 attempts[job_id] += 1
             case "take":
                 _tell(crew, pictures)
@@ -93,9 +94,9 @@ def test_who_was_idle_and_is_again_is_not_told_of() -> None:
     crew.take_workers()
     _place(crew, "w1", 1)
     _place(crew, "w2", 2)
-    crew.ended(1, 1)
+    crew.ended(JobId(1), 1)
     assert [each.id for each in crew.take_workers()[0]] == ["w2"]
-    crew.ended(2, 1)
+    crew.ended(JobId(2), 1)
     assert [each.id for each in crew.take_workers()[0]] == ["w2"]
     assert crew.take_workers() == ([], [])
 

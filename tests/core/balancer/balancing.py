@@ -4,6 +4,7 @@ from control.core.balancer.balancer import Balancer
 from control.core.balancer.policy import Assignment
 from control.core.fleet.partition_classes import slot_partitions
 from control.model.bus.messages import DispatcherUp, Finished, Hold, JobReady, WorkerUp
+from control.model.numbers import JobId, RunId
 from control.model.states import Outcome, Speed
 
 KINDS = (("Sleep", ("1.0.0",)),)
@@ -20,8 +21,8 @@ def ready(
     labels: tuple[str, ...] = (),
 ) -> JobReady:
     return JobReady(
-        run_id=job_id,
-        job_id=job_id,
+        run_id=RunId(job_id),
+        job_id=JobId(job_id),
         attempt=1,
         pipeline=pipeline,
         name="j",
@@ -53,7 +54,7 @@ def worker(name: str, slots: int, balancer: Balancer, labels: tuple[str, ...] = 
 
 def held(job_id: int) -> Hold:
     return Hold(
-        job_id=job_id,
+        job_id=JobId(job_id),
         attempt=1,
         client="ann",
         pipeline="p",
@@ -100,5 +101,5 @@ def teach(balancer: Balancer, pipeline: str, seconds: float, times: int = 20) ->
 
 
 def why(balancer: Balancer, job_id: int) -> str:
-    waits = balancer.waits(job_id)
+    waits = balancer.waits(JobId(job_id))
     return "" if waits is None else waits.why

@@ -10,6 +10,7 @@ from control.core.balancer.policy import Assignment, Policy
 from control.core.balancer.slow_threshold import learned_threshold
 from control.core.fleet.partition_classes import partition_classes, slot_partitions
 from control.model.bus.messages import Hold
+from control.model.numbers import JobId
 from control.model.states import Outcome, Speed
 from tests.core.balancer.balancing import announced, finished, ready, teach, why, worker
 
@@ -124,7 +125,7 @@ def test_a_job_may_come_back_to_the_place_it_left() -> None:
         balancer.submit(ready(at), at)
     for _ in range(2):
         for at in (1, 2):  # Not the head: their old entries stay in the heap.
-            moved = balancer.reorder(at, ready(at).order)
+            moved = balancer.reorder(JobId(at), ready(at).order)
             assert moved is not None
             assert balancer.submit(*moved)
     balancer.worker_up(worker("w", 8, balancer))
@@ -137,7 +138,7 @@ def test_old_news_of_a_worker_counts_no_job_again() -> None:
     balancer.submit(ready(1), 1)
     (made,) = balancer.assign(0, 100)
     hold = Hold(
-        job_id=1,
+        job_id=JobId(1),
         attempt=1,
         client="ann",
         pipeline="p",
@@ -170,17 +171,17 @@ def test_what_was_cancelled_where_it_ran_is_not_placed_again() -> None:
     balancer.worker_up(worker("w", 2, balancer))
     balancer.submit(ready(1), 1)
     assert balancer.assign(0, 100)
-    assert balancer.cancel(1, 1) is None
+    assert balancer.cancel(JobId(1), 1) is None
     assert not balancer.submit(ready(1), 2)  # Its worker gave it back.
     assert not balancer.outstanding.jobs
 
 
 def test_cancelled_before_it_came_is_never_placed() -> None:
     balancer = Balancer(Policy())
-    assert balancer.cancel(5, 1) is None
+    assert balancer.cancel(JobId(5), 1) is None
     assert not balancer.submit(ready(5), 50)
     assert balancer.submit(ready(6), 60)
-    assert balancer.cancel(6, 1) == 60
+    assert balancer.cancel(JobId(6), 1) == 60
     balancer.worker_up(worker("w", 4, balancer))
     assert balancer.assign(0, 100) == []
 
@@ -285,7 +286,7 @@ class Conservation(RuleBasedStateMachine):
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
         job_id = data.draw(st.sampled_from(sorted(self.waiting)))
-        assert self.balancer.cancel(job_id, 1) is not None
+        assert self.balancer.cancel(JobId(job_id), 1) is not None
         self.waiting.remove(job_id)
 
     @invariant()

@@ -19,6 +19,7 @@ from control.core.balancer.job_queue import WaitingJob
 from control.core.balancer.policy import Assignment, Policy
 from control.core.balancer.slots import WINDOW_S
 from control.model.bus.messages import Finished, Hold, JobReady
+from control.model.numbers import JobId
 from control.model.states import Outcome, Speed
 from tests.core.balancer.balancing import announced, finished, ready, teach, worker
 
@@ -175,7 +176,7 @@ class Invented(RuleBasedStateMachine):
 
     def hold(self, job_id: int) -> Hold:
         return Hold(
-            job_id=job_id,
+            job_id=JobId(job_id),
             attempt=1,
             client="a",
             pipeline="mid",
@@ -213,16 +214,16 @@ class Invented(RuleBasedStateMachine):
         self.balancer.drain(name)
 
     @rule(name=st.sampled_from((*WORKERS, "nobody")), job_ids=st.lists(JOBS, max_size=4))
-    def overran(self, name: str, job_ids: list[int]) -> None:
+    def overran(self, name: str, job_ids: list[JobId]) -> None:
         self.balancer.overran(name, tuple(job_ids))
 
     @rule(job_id=JOBS, attempt=st.integers(1, 3))
     def cancel(self, job_id: int, attempt: int) -> None:
-        self.balancer.cancel(job_id, attempt)
+        self.balancer.cancel(JobId(job_id), attempt)
 
     @rule(job_id=JOBS, level=st.integers(0, 2), comes=st.booleans())
     def reorder(self, job_id: int, level: int, *, comes: bool) -> None:
-        moved = self.balancer.reorder(job_id, (level, 1, 0, 0))
+        moved = self.balancer.reorder(JobId(job_id), (level, 1, 0, 0))
         if moved is not None and comes:  # Else its message was lost.
             self.send(moved[0])
 
@@ -254,7 +255,7 @@ class Invented(RuleBasedStateMachine):
         self.assign(1000)
         balancer = self.balancer
         for job_id, waiting in balancer.waiting.jobs.items():
-            found = balancer.waits(job_id)
+            found = balancer.waits(JobId(job_id))
             assert found is not None
             assert found.why != "its turn comes next", (job_id, waiting.queue.parked)
             assert waiting.queue.parked is not None
@@ -352,7 +353,7 @@ class Invented(RuleBasedStateMachine):
         assert self.balancer.rules().reserve >= 0
         assert sum(load.slots for load in self.balancer.partitions()) >= self.balancer.slots.total
         for job_id in self.balancer.waiting.jobs:
-            found = self.balancer.waits(job_id)
+            found = self.balancer.waits(JobId(job_id))
             assert found is not None
             assert 0 <= found.ahead < len(self.balancer.waiting.jobs)
 

@@ -4,15 +4,16 @@ import msgspec
 
 from control.core.balancer.balancer import Balancer
 from control.core.balancer.policy import Policy
+from control.model.numbers import JobId
 from tests.core.balancer.balancing import announced, finished, held, ready, teach, why, worker
 
 
 def test_a_job_moved_twice_has_the_second_place() -> None:
     balancer = Balancer(Policy())
     balancer.submit(ready(1), 1)
-    moved = balancer.reorder(1, (10, 10, 0, 5))
+    moved = balancer.reorder(JobId(1), (10, 10, 0, 5))
     assert moved is not None
-    assert balancer.reorder(1, (10, 10, 0, 6)) is None
+    assert balancer.reorder(JobId(1), (10, 10, 0, 6)) is None
     balancer.submit(moved[0], 2)
     assert balancer.waiting.jobs[1].job.order == (10, 10, 0, 6)
 
@@ -20,7 +21,7 @@ def test_a_job_moved_twice_has_the_second_place() -> None:
 def test_an_order_to_cancel_an_older_attempt_leaves_the_newer_one() -> None:
     balancer = Balancer(Policy(partitions=4))
     balancer.submit(msgspec.structs.replace(ready(1), attempt=2), 7)
-    assert balancer.cancel(1, 1) is None
+    assert balancer.cancel(JobId(1), 1) is None
     assert 1 in balancer.waiting.jobs
 
 
@@ -45,8 +46,8 @@ def test_jobs_that_come_and_go_while_nothing_can_be_placed_leave_nothing() -> No
         balancer.submit(ready(job_id, pipeline=f"p{job_id}"), job_id)
         balancer.submit(ready(10_000 + job_id), job_id)
         balancer.assign(0, 10)
-        balancer.cancel(job_id, 1)
-        balancer.cancel(10_000 + job_id, 1)
+        balancer.cancel(JobId(job_id), 1)
+        balancer.cancel(JobId(10_000 + job_id), 1)
     balancer.assign(0, 10)
     (lot,) = balancer.waiting._parked.values()  # noqa: SLF001
     assert lot.size == 1

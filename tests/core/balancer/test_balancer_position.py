@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from control.core.balancer.balancer import Balancer
 from control.core.balancer.policy import Policy
+from control.model.numbers import JobId
 from control.model.states import Outcome
 from tests.core.balancer.balancing import finished, ready, teach, worker
 
@@ -34,7 +35,7 @@ def test_as_many_are_placed_before_a_job_as_was_told(
         balancer.submit(job, job_id)
     told = {}
     for job_id in range(len(jobs)):
-        waits = balancer.waits(job_id)
+        waits = balancer.waits(JobId(job_id))
         assert waits is not None
         assert not waits.at_least
         told[job_id] = waits.ahead

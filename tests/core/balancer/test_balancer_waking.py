@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from control.core.balancer.balancer import Balancer
 from control.core.balancer.fairness import FAIR_MAX_S
 from control.core.balancer.policy import Assignment, Policy
+from control.model.numbers import JobId
 from control.model.states import Outcome, Speed
 from tests.core.balancer.balancing import finished, ready, teach, why, worker
 
@@ -139,7 +140,7 @@ def test_a_position_counts_jobs_of_the_same_moment() -> None:
     teach(balancer, "p", 10.0)
     for job_id in range(5):
         balancer.submit(ready(job_id), job_id)
-    found = [balancer.waits(job_id) for job_id in range(5)]
+    found = [balancer.waits(JobId(job_id)) for job_id in range(5)]
     assert [waits.ahead for waits in found if waits is not None] == [0, 1, 2, 3, 4]
 
 
@@ -178,7 +179,7 @@ def test_a_job_that_lost_its_worker_keeps_its_place() -> None:
     balancer.finished(finished(made, 1.0, Outcome.LOST), 0)
     again = msgspec.structs.replace(made.job, attempt=2)
     assert balancer.submit(again, 1_000)
-    waits = balancer.waits(1)
+    waits = balancer.waits(JobId(1))
     assert waits is not None
     assert waits.ahead == 0
 
@@ -264,6 +265,6 @@ def test_who_was_parked_for_the_reserve_is_not_forgotten_with_its_representative
     balancer.finished(finished(first), 0)
     (second,) = balancer.assign(0, 10)
     assert (first.job.job_id, second.job.job_id) == (1, 4)
-    balancer.cancel(3, 1)
+    balancer.cancel(JobId(3), 1)
     balancer.finished(finished(second), 0)
     assert [made.job.job_id for made in balancer.assign(0, 10)] == [2]

@@ -8,6 +8,7 @@ from control.core.balancer.partition_loads import loads
 from control.core.balancer.policy import Policy
 from control.core.balancer.slots import WorkerSlots
 from control.model.bus.messages import WorkerUp
+from control.model.numbers import JobId
 from control.model.states import Speed
 from tests.core.balancer.balancing import ready, worker
 
@@ -46,6 +47,6 @@ def test_slots_are_counted_in_words(slots: int, words: str) -> None:
     for number in range(slots):
         balancer.submit(ready(number), number)
     assert len(balancer.assign(0, slots)) == slots - 1
-    waits = balancer.waits(slots - 1)
+    waits = balancer.waits(JobId(slots - 1))
     assert waits is not None
     assert words in waits.why

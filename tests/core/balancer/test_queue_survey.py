@@ -10,6 +10,7 @@ from control.core.balancer.policy import Policy
 from control.core.balancer.queue_survey import Survey, queues
 from control.model.api.queues import Queues
 from control.model.bus.messages import JobReady
+from control.model.numbers import JobId
 from control.model.states import Speed
 from tests.core.balancer.balancing import ready, worker
 
@@ -113,7 +114,7 @@ def test_jobs_may_be_placed_while_it_is_looked_at() -> None:
     steps = 1
     while survey.step():
         steps += 1
-        balancer.cancel(2_001, 1)  # It is among the last.
+        balancer.cancel(JobId(2_001), 1)  # It is among the last.
         waiting_at(balancer, ready(3_000, pipeline="late"))
     assert steps == 5
     found = survey.result(10, 0)

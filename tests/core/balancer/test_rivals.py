@@ -4,6 +4,7 @@ import msgspec
 
 from control.core.balancer.balancer import Balancer
 from control.core.balancer.policy import Policy
+from control.model.numbers import JobId
 from tests.core.balancer.balancing import finished, ready, worker
 
 
@@ -54,7 +55,7 @@ def test_a_cancelled_job_is_not_executed_because_another_has_its_id() -> None:
     other = msgspec.structs.replace(ready(1), run_id=7)
     balancer.submit(other, 1)
     balancer.submit(ready(1), 2)
-    assert balancer.cancel(1, 1) == 1
+    assert balancer.cancel(JobId(1), 1) == 1
     assert balancer.superseded == [2]
     balancer.worker_up(worker("w", 2, balancer))
     assert balancer.assign(0, 100) == []

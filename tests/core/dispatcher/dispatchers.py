@@ -11,6 +11,7 @@ from control.core.dispatcher.leases import Leases
 from control.model import limits
 from control.model.bus.messages import CancelJob, Finished, JobReady, Message, Placed, Started
 from control.model.names import Topic
+from control.model.numbers import JobId
 from control.model.states import Outcome
 from control.model.worker import wire
 from control.model.worker.wire import Lease
@@ -55,7 +56,9 @@ class World:
         self.cancelled.add(job_id)
         for member in self.members.values():
             if member.alive:
-                member.commands.append(CancelJob(job_id=job_id, attempt=1, reason="by order"))
+                member.commands.append(
+                    CancelJob(job_id=JobId(job_id), attempt=1, reason="by order")
+                )
 
     def _append(self, message: Placed, partition: int) -> None:
         self.log[partition].append(message)

@@ -5,6 +5,7 @@ from control.core.dispatcher.leases import Leases
 from control.core.fleet.partition_classes import partition_classes
 from control.model import limits
 from control.model.bus.messages import Finished, JobReady, Placed
+from control.model.numbers import JobId, RunId
 from control.model.states import Outcome, Speed
 from control.model.worker import wire
 from control.model.worker.wire import Lease
@@ -28,8 +29,8 @@ def placed(
     nonce: int = 0,
 ) -> Placed:
     job = JobReady(
-        run_id=1,
-        job_id=job_id,
+        run_id=RunId(1),
+        job_id=JobId(job_id),
         attempt=attempt,
         pipeline="p",
         name="j",

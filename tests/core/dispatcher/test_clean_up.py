@@ -5,6 +5,7 @@ import pytest
 from control.core.runs.advance import Advance
 from control.model.bus.messages import Started
 from control.model.errors import Conflict
+from control.model.numbers import RunId
 from control.model.states import Outcome, State
 from tests.core.runs.advancing import again, job, result, row, start
 
@@ -23,7 +24,9 @@ def cleaning(**settings: object) -> Advance:
     step = again(step)
     found = row(step, "work")
     assert step.started(
-        Started(run_id=7, job_id=found.id, attempt=1, worker="w", partition=0, started_ms=1_500)
+        Started(
+            run_id=RunId(7), job_id=found.id, attempt=1, worker="w", partition=0, started_ms=1_500
+        )
     )
     return again(step)
 

@@ -12,6 +12,7 @@ from control.core.dispatcher.leases import Leases
 from control.model import limits
 from control.model.bus.messages import CancelJob, Overran, Started, Unstarted, WorkerUp
 from control.model.names import Topic
+from control.model.numbers import JobId
 from control.model.states import Outcome, Speed
 from control.model.worker import wire
 from control.model.worker.isolation import Isolation
@@ -117,7 +118,7 @@ def test_what_had_begun_is_lost_and_what_had_not_goes_back() -> None:
 
 
 def test_after_a_restart_workers_keep_what_they_run() -> None:
-    lease = Lease(5, 1, 0)
+    lease = Lease(JobId(5), 1, 0)
     for record_first in (True, False):
         leases = Leases("d", CLASSES, 0)
         if record_first:
@@ -135,7 +136,7 @@ def test_after_a_restart_workers_keep_what_they_run() -> None:
 
 
 def test_after_a_restart_a_result_may_come_before_its_record() -> None:
-    lease = Lease(5, 1, 0)
+    lease = Lease(JobId(5), 1, 0)
     leases = Leases("d", CLASSES, 0)
     connect(leases, "w", lease)
     out = StepEffects()
@@ -166,13 +167,13 @@ def test_a_cancelled_job_is_stopped_where_it_is() -> None:
     connect(leases, "w")
     (lease,) = assigned(place(leases, 5, "w", 0), "w")
     out = StepEffects()
-    leases.cancel(CancelJob(job_id=5, attempt=2, reason="another attempt"), out)
+    leases.cancel(CancelJob(job_id=JobId(5), attempt=2, reason="another attempt"), out)
     assert not out.frames["w"]
-    leases.cancel(CancelJob(job_id=5, attempt=1, reason="by ann"), out)
+    leases.cancel(CancelJob(job_id=JobId(5), attempt=1, reason="by ann"), out)
     assert out.frames["w"] == [wire.Cancel(lease=lease, reason="by ann")]
 
 
-STOP = CancelJob(job_id=5, attempt=1, reason="by ann")
+STOP = CancelJob(job_id=JobId(5), attempt=1, reason="by ann")
 
 
 def test_a_job_cancelled_while_its_worker_is_away_is_stopped_when_it_is_back() -> None:
@@ -193,7 +194,7 @@ def test_what_runs_after_a_restart_is_told_as_started_again(order: tuple[str, ..
     """Whoever cancelled it meanwhile says so again then."""
     if order.index("began") < order.index("hello"):
         return
-    leases, lease, out = Leases("d", CLASSES, 0), Lease(5, 1, 0), StepEffects()
+    leases, lease, out = Leases("d", CLASSES, 0), Lease(JobId(5), 1, 0), StepEffects()
     steps = {
         "read": lambda: leases.place(placed(5, "w"), 0, out, 60),
         "hello": lambda: leases.connected(hello("w", lease), out, 0),
@@ -210,7 +211,7 @@ def test_what_runs_after_a_restart_is_told_as_started_again(order: tuple[str, ..
 
 
 def test_a_claim_ends_when_its_worker_comes_back_without_it() -> None:
-    leases, lease = Leases("d", CLASSES, 0), Lease(5, 1, 0)
+    leases, lease = Leases("d", CLASSES, 0), Lease(JobId(5), 1, 0)
     connect(leases, "w", lease)
     connect(leases, "w", now_ms=100)
     assert assigned(place(leases, 5, "w", 0, now_ms=200), "w") == [lease]
@@ -223,7 +224,7 @@ def test_two_attempts_of_a_job_are_stopped_one_by_one() -> None:
         leases.place(placed(5, "w", attempt=attempt), place_of(attempt), out, 0)
     first, second = assigned(out, "w")
     for lease in (first, second):
-        order = CancelJob(job_id=5, attempt=lease.attempt, reason="by ann")
+        order = CancelJob(job_id=JobId(5), attempt=lease.attempt, reason="by ann")
         leases.cancel(order, out)
         assert out.frames["w"][-1] == wire.Cancel(lease=lease, reason="by ann")
 
@@ -338,7 +339,9 @@ TestOneAnswer = OneAnswer.TestCase
 
 def test_a_result_that_counted_before_a_restart_is_acknowledged_in_the_end() -> None:
     leases = Leases("d", CLASSES, 0)
-    lease = Lease(5, 1, 10_000)  # Its receipt was committed; only the acknowledgement was lost.
+    lease = Lease(
+        JobId(5), 1, 10_000
+    )  # Its receipt was committed; only the acknowledgement was lost.
     connect(leases, "w", lease, now_ms=100)
     out = StepEffects()
     leases.ended("w", ended(lease), out, 200)

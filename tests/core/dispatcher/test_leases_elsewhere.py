@@ -8,6 +8,7 @@ from control.core.dispatcher.leases import Leases
 from control.model import limits
 from control.model.bus.messages import DispatcherUp, Placed, Started, WorkerDown, WorkerUp
 from control.model.names import Topic
+from control.model.numbers import JobId
 from control.model.states import Outcome
 from control.model.worker import wire
 from control.model.worker.wire import Lease
@@ -142,7 +143,7 @@ def test_without_partitions_nothing_can_be_placed() -> None:
 
 
 def test_a_claim_is_matched_late_and_started_is_told_again() -> None:
-    leases, lease = some(1), Lease(5, 1, place_of(0))
+    leases, lease = some(1), Lease(JobId(5), 1, place_of(0))
     connect(leases, "w", lease, now_ms=LATER)
     out = StepEffects()
     leases.began("w", wire.Began(lease=lease, started_ms=LATER), out, LATER)
@@ -154,7 +155,7 @@ def test_a_claim_is_matched_late_and_started_is_told_again() -> None:
 
 @pytest.mark.parametrize("has_ended", [True, False])
 def test_a_claim_ends(*, has_ended: bool) -> None:
-    leases, lease, out = some(1), Lease(5, 1, place_of(0)), StepEffects()
+    leases, lease, out = some(1), Lease(JobId(5), 1, place_of(0)), StepEffects()
     connect(leases, "w", lease, now_ms=LATER)
     if has_ended:
         leases.ended("w", ended(lease), out, LATER)
@@ -188,10 +189,10 @@ def test_workers_of_a_process_that_was_frozen_keep_their_jobs_as_long_as_silent_
     leases.expire(out := StepEffects(), 100 + LATER)
     assert [each.job_id for each in results(out)] == [3]  # It was not here before.
 
-    connect(leases, "w", Lease(1, 1, place_of(1)), now_ms=9_000)
+    connect(leases, "w", Lease(JobId(1), 1, place_of(1)), now_ms=9_000)
     leases.expire(out := StepEffects(), 10_001)
     assert [each.job_id for each in results(out)] == [2]
-    assert Lease(1, 1, place_of(1)) in leases.links["w"].holds
+    assert Lease(JobId(1), 1, place_of(1)) in leases.links["w"].holds
 
 
 def test_a_worker_that_a_dispatcher_lists_as_anothers_is_nowhere() -> None:

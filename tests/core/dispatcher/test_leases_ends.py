@@ -6,6 +6,7 @@ import pytest
 from control.core.dispatcher.effects import StepEffects
 from control.core.dispatcher.leases import Leases
 from control.model.bus.messages import CancelJob, WorkerDown
+from control.model.numbers import JobId
 from control.model.states import Outcome
 from control.model.worker import wire
 from tests.core.dispatcher.leasing import (
@@ -56,7 +57,7 @@ def test_no_attempt_comes_after_one_of_a_cancelled_job(how: str) -> None:
     leases.place(msgspec.structs.replace(given, job=job), place_of(0), out, 0)
     (lease,) = assigned(out, "w")
     leases.began("w", wire.Began(lease=lease, started_ms=1), out, 50)
-    leases.cancel(CancelJob(job_id=5, attempt=1, reason="by order"), out)
+    leases.cancel(CancelJob(job_id=JobId(5), attempt=1, reason="by order"), out)
     if how == "failed":
         leases.ended("w", ended(lease, Outcome.FAILED), out, 60)
     else:

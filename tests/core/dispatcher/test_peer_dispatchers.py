@@ -7,6 +7,7 @@ import pytest
 from control.core.dispatcher.peer_dispatchers import PeerDispatchers
 from control.core.fleet.worker_registry import WorkerRegistry
 from control.model.bus.messages import DispatcherUp, Message, WorkerDown
+from control.model.numbers import JobId
 from tests.core.dispatcher.test_leases_elsewhere import up
 
 SERVING = [
@@ -31,7 +32,7 @@ def test_all_agree_on_where_a_worker_is(order: tuple[Message, ...]) -> None:
     where = peers.worker("w")
     assert where is not None
     assert where.dispatcher == ("e" if taken_back else "f")
-    assert peers.partition_for("w", 7, "") == ["e", "f"].index(where.dispatcher)
+    assert peers.partition_for("w", JobId(7), "") == ["e", "f"].index(where.dispatcher)
 
 
 def test_a_dispatcher_is_no_peer_of_its_own() -> None:
@@ -40,6 +41,6 @@ def test_a_dispatcher_is_no_peer_of_its_own() -> None:
         peers.apply(message)
     assert peers.worker("w") is None
     peers.apply(NEWS[1])
-    assert peers.partition_for("w", 7, "") == 1
+    assert peers.partition_for("w", JobId(7), "") == 1
     peers.taken({0, 1})
-    assert peers.partition_for("w", 7, "") is None
+    assert peers.partition_for("w", JobId(7), "") is None

@@ -23,6 +23,7 @@ from control.model.bus.messages import (
     WorkerQuiet,
     WorkerUp,
 )
+from control.model.numbers import JobId
 from control.model.worker import wire
 from tests.core.dispatcher.leasing import CLASSES, LATER, assigned, hello, placed
 
@@ -130,13 +131,13 @@ def test_nobody_else_claims_a_lease_after_a_restart() -> None:
     house.leases.place(placed(5, "w", owner="wk", nonce=77), 0, out, 0)
     assert isinstance(house.apply("wk2", "x"), NameRefusal)
     for guess in (0, 1, 76, 78, 10_000):
-        house.connect("wk", "y", wire.Lease(5, 1, guess))
-        held = house.leases.holdings.held[wire.Lease(5, 1, 77)]
+        house.connect("wk", "y", wire.Lease(JobId(5), 1, guess))
+        held = house.leases.holdings.held[wire.Lease(JobId(5), 1, 77)]
         assert held.worker is None
 
 
 def test_a_claim_of_another_client_is_void_when_the_record_comes() -> None:
-    house, out, lease = House(), StepEffects(), wire.Lease(5, 1, 77)
+    house, out, lease = House(), StepEffects(), wire.Lease(JobId(5), 1, 77)
     house.connect("wk2", "x", lease)  # Before anything was read back.
     ended = wire.Ended(lease=lease, outcome="done", finished_ms=1, duration=0.1)  # type: ignore[arg-type]
     house.leases.ended("w", ended, out, 1)
@@ -147,7 +148,7 @@ def test_a_claim_of_another_client_is_void_when_the_record_comes() -> None:
 
 
 def test_a_lease_of_the_version_before_is_still_claimed() -> None:
-    house, out, lease = House(), StepEffects(), wire.Lease(5, 1, 0)
+    house, out, lease = House(), StepEffects(), wire.Lease(JobId(5), 1, 0)
     house.leases.place(placed(5, "w"), 0, out, 0)
     assert house.connect("wk", "a", lease).drop == ()
     assert house.leases.holdings.held[lease].worker == "w"

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from control.core.fleet import worker_registry
 from control.core.fleet.worker_registry import WorkerRegistry
 from control.model.bus.messages import DispatcherUp, Hold, WorkerDown, WorkerQuiet, WorkerUp
+from control.model.numbers import JobId
 from control.model.states import Speed
 
 News = WorkerUp | WorkerDown | WorkerQuiet | DispatcherUp
@@ -15,7 +16,7 @@ Streams = dict[str, list[News]]
 DISPATCHERS = ("a", "b", "c")
 WORKERS = ("v", "w")
 HOLD = Hold(
-    job_id=5,
+    job_id=JobId(5),
     attempt=1,
     pipeline="p",
     name="n",

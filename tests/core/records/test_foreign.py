@@ -41,6 +41,7 @@ from control.model.bus.messages import (
 )
 from control.model.bus.records import Delivery
 from control.model.names import Topic
+from control.model.numbers import RunId
 from control.services.statistics import fact_of
 from tests.core.records.foreign_messages import TYPES, Sample, impossible, topic_of, well_formed
 
@@ -59,7 +60,7 @@ def test_every_message_belongs_on_a_topic() -> None:
 
 
 def test_a_newer_service_may_add_a_field() -> None:
-    assert read(Topic.TASK_COMMANDS, encoded(more=1)) == Deadline(run_id=7, at_ms=9)
+    assert read(Topic.TASK_COMMANDS, encoded(more=1)) == Deadline(run_id=RunId(7), at_ms=9)
 
 
 @pytest.mark.parametrize(

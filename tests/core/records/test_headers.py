@@ -2,11 +2,12 @@
 
 from control.core.records.headers import headers_of
 from control.model.bus.messages import DrainWorker, Progressed
+from control.model.numbers import JobId, RunId
 from tests.core.dispatcher.leasing import placed
 
 
 def test_headers_say_schema_type_and_ids() -> None:
-    message = Progressed(run_id=1, job_id=22, attempt=3, progress=0.5)
+    message = Progressed(run_id=RunId(1), job_id=JobId(22), attempt=3, progress=0.5)
     assert headers_of(message) == [
         ("schema", b"1"),
         ("type", b"progressed"),

@@ -7,11 +7,12 @@ from control.core.records.moved import moved
 from control.model.bus.messages import DrainWorker, JobReady, Message, Placed
 from control.model.bus.records import Delivery, Record
 from control.model.names import Topic
+from control.model.numbers import JobId, RunId
 from control.model.states import Speed
 
 JOB = JobReady(
-    run_id=7,
-    job_id=70,
+    run_id=RunId(7),
+    job_id=JobId(70),
     attempt=1,
     pipeline="p",
     name="n",

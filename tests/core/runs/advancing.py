@@ -6,6 +6,7 @@ from control.core.runs.advance import Advance
 from control.core.runs.expand import divide
 from control.core.runs.graph import Graph
 from control.model.bus.messages import Finished, Started
+from control.model.numbers import JobId, RunId
 from control.model.pipelines import JobSpec, Pipeline
 from control.model.state_rows import JobRow, NewRun
 from control.model.states import Outcome, Speed
@@ -23,7 +24,7 @@ NEW = NewRun(
 def start(*jobs: JobSpec, timeout: float | None = None) -> Advance:
     stages = tuple(dict.fromkeys(job.stage for job in jobs))
     pipeline = Pipeline(name="p", stages=stages, jobs=jobs, timeout=timeout)
-    return divide(NEW, Graph(pipeline), run_id=7, first_job_id=100)
+    return divide(NEW, Graph(pipeline), run_id=RunId(7), first_job_id=JobId(100))
 
 
 def again(step: Advance, now_ms: int = 2_000) -> Advance:
@@ -42,7 +43,12 @@ def row(step: Advance, name: str) -> JobRow:
 def begin(step: Advance, name: str) -> Started:
     found = row(step, name)
     return Started(
-        run_id=7, job_id=found.id, attempt=found.attempt, worker="w", partition=0, started_ms=1_500
+        run_id=RunId(7),
+        job_id=found.id,
+        attempt=found.attempt,
+        worker="w",
+        partition=0,
+        started_ms=1_500,
     )
 
 
@@ -51,7 +57,7 @@ def result(
 ) -> Finished:
     found = row(step, name)
     return Finished(
-        run_id=7,
+        run_id=RunId(7),
         job_id=found.id,
         attempt=found.attempt,
         pipeline="p",

@@ -11,6 +11,7 @@ from control.core.runs.lost_records import Reach
 from control.model import limits
 from control.model.bus.messages import Started, Unstarted
 from control.model.errors import Conflict, IllegalTransition
+from control.model.numbers import RunId
 from control.model.pipelines import JobSpec
 from control.model.states import FINAL, Outcome, State, When
 from tests.core.runs.advancing import again, begin, end, job, names, result, row, start
@@ -114,7 +115,9 @@ def test_late_and_second_results_are_refused() -> None:
 def test_cancelling_stops_what_runs_and_skips_the_rest() -> None:
     step = again(start(job("a1"), job("b1", "b")))
     found = row(step, "a1")
-    began = Started(run_id=7, job_id=found.id, attempt=1, worker="w", partition=0, started_ms=1_500)
+    began = Started(
+        run_id=RunId(7), job_id=found.id, attempt=1, worker="w", partition=0, started_ms=1_500
+    )
     assert step.started(began)
     step = again(step)
     step.cancel("by ann")
@@ -264,13 +267,13 @@ def test_an_attempt_that_did_not_begin_after_all_waits_again() -> None:
 
     def began(worker: str) -> Started:
         return Started(
-            run_id=7, job_id=at.id, attempt=1, worker=worker, partition=0, started_ms=1_500
+            run_id=RunId(7), job_id=at.id, attempt=1, worker=worker, partition=0, started_ms=1_500
         )
 
     step = again(step)
     assert step.started(began("w1"))
     waiting = step.waiting_delta
-    late = Unstarted(run_id=7, job_id=at.id, attempt=1, worker="w0", reason="no disk")
+    late = Unstarted(run_id=RunId(7), job_id=at.id, attempt=1, worker="w0", reason="no disk")
     step.unstarted(late)
     assert at.state == State.IN_PROGRESS
     step.unstarted(msgspec.structs.replace(late, worker="w1"))

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from control.model.errors import NotFound
+from control.model.numbers import JobId
 from control.model.states import Outcome, State
 from tests.core.runs.advancing import again, begin, end, job, result, row, start
 
@@ -12,7 +13,7 @@ def test_a_job_of_another_run_is_not_one_of_the_first_from_the_end() -> None:
     step = again(start(job("a"), job("b")))
     for job_id in (99, 102, 98, 2**53):
         with pytest.raises(NotFound, match=f"job {job_id} is not of run 7"):
-            step.job(job_id)
+            step.job(JobId(job_id))
 
 
 @pytest.mark.parametrize("field", ["pipeline", "name", "kind", "client"])

@@ -8,11 +8,12 @@ from control.model import limits
 from control.model.bus.child_messages import StartChild, StopChild
 from control.model.bus.records import Delivery
 from control.model.names import Topic
+from control.model.numbers import JobId, RunId
 from control.model.states import State
 
 START = StartChild(
-    run_id=1,
-    job_id=1,
+    run_id=RunId(1),
+    job_id=JobId(1),
     attempt=1,
     pipeline="p",
     name="a",
@@ -21,8 +22,8 @@ START = StartChild(
     input=Raw(b"null"),
 )
 STOP = StopChild(
-    run_id=1,
-    job_id=1,
+    run_id=RunId(1),
+    job_id=JobId(1),
     attempt=1,
     pipeline="p",
     name="a",

@@ -2,10 +2,11 @@
 
 from control.core.runs.notice_text import EndedRun, FailedJob, notice
 from control.model import limits
+from control.model.numbers import JobId, RunId
 from control.model.states import State
 
 FIRST = FailedJob(
-    job_id=99,
+    job_id=JobId(99),
     name="pull-orders",
     attempt=3,
     error="the command ended with exit code 1",
@@ -16,7 +17,7 @@ FIRST = FailedJob(
 
 def test_a_failed_run() -> None:
     run = EndedRun(
-        run_id=42,
+        run_id=RunId(42),
         pipeline="nightly-report",
         state=State.ERROR,
         seconds=200.4,
@@ -44,7 +45,9 @@ tpctl job logs 99""",
 
 
 def test_a_run_that_is_done() -> None:
-    run = EndedRun(run_id=7, pipeline="ci", state=State.DONE, seconds=0.5, allowed_failures=1)
+    run = EndedRun(
+        run_id=RunId(7), pipeline="ci", state=State.DONE, seconds=0.5, allowed_failures=1
+    )
     assert notice(run) == (
         "ci: DONE (run 7)",
         "Run 7 of ci: DONE after 0.50s.\nAllowed failures: 1.\n\ntpctl run show 7",
@@ -54,7 +57,9 @@ def test_a_run_that_is_done() -> None:
 def test_only_the_end_of_a_log_is_shown_and_long_lines_are_cut() -> None:
     log = "".join(f"line {number} {'x' * 300}\n" for number in range(50)).encode()
     first = FIRST._replace(log=log, exit_code=None, error="e" * 5_000)
-    run = EndedRun(run_id=1, pipeline="ci", state=State.ERROR, seconds=1, failed=1, first=first)
+    run = EndedRun(
+        run_id=RunId(1), pipeline="ci", state=State.ERROR, seconds=1, failed=1, first=first
+    )
     body = notice(run).body
     assert "Job pull-orders (attempt 3):" in body
     lines = [line for line in body.splitlines() if line.startswith("  line")]
@@ -65,7 +70,9 @@ def test_only_the_end_of_a_log_is_shown_and_long_lines_are_cut() -> None:
 
 def test_hostile_text_stays_text() -> None:
     first = FIRST._replace(error="a\nSubject: b\x1b[2J\u202e", log=b"\x1b]0;title\x07\xff\rfake\n")
-    run = EndedRun(run_id=1, pipeline="ci", state=State.ERROR, seconds=1, failed=1, first=first)
+    run = EndedRun(
+        run_id=RunId(1), pipeline="ci", state=State.ERROR, seconds=1, failed=1, first=first
+    )
     body = notice(run).body
     assert "  a Subject: b\\x1b[2J\\u202e\n" in body
     assert not any(character in body for character in "\x1b\x07\r\u202e")

@@ -20,6 +20,7 @@ from control.core.schedules.plan import (
     plan,
 )
 from control.model import limits
+from control.model.numbers import RunId
 from control.model.pipelines import ScheduleSpec
 from control.model.state_rows import Active, PlannedRun
 from control.model.states import Missed, Overlap
@@ -179,7 +180,9 @@ def decide(
 ) -> list[Decision]:
     """`began`: the outage ended so long ago."""
     runs = Active(
-        planned=tuple(range(active)), asked=tuple(range(asked)), backfill=tuple(range(backfill))
+        planned=tuple(map(RunId, range(active))),
+        asked=tuple(map(RunId, range(asked))),
+        backfill=tuple(map(RunId, range(backfill))),
     )
     return decide_due(schedule, rows, now_ms=NOW_MS, since_ms=NOW_MS - began, active=runs)
 

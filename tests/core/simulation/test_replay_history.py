@@ -4,6 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from control.core.simulation.replay_history import PastAttempt, played_jobs
+from control.model.numbers import JobId, RunId
 from control.model.states import Outcome
 
 
@@ -21,8 +22,8 @@ def past(
 ) -> PastAttempt:
     ended_ms = ready_ms + round(1000 * (seconds or 0))
     return PastAttempt(
-        run_id=run_id,
-        job_id=job_id,
+        run_id=RunId(run_id),
+        job_id=JobId(job_id),
         attempt=attempt,
         pipeline="p",
         job=f"j{job_id}",

@@ -9,6 +9,7 @@ import trio
 from trio.testing import MockClock
 
 from control.model import limits
+from control.model.numbers import RunId
 from control.model.pipelines import ScheduleSpec
 from control.model.states import Missed, Outcome, State
 from control.model.times import from_rfc3339
@@ -241,7 +242,7 @@ async def test_a_clock_that_was_just_set_forgets_nothing(
         plane.client("ann")
         (run_id,) = await plane.submit(pipeline("p"))
         await plane.writer.write(
-            lambda tx: plane.ledger.cancel_run(tx, run_id, "by order", now_ms=now_ms())
+            lambda tx: plane.ledger.cancel_run(tx, RunId(run_id), "by order", now_ms=now_ms())
         )
         watch = plane.clock_watch
         pruner = Pruner(
@@ -273,7 +274,7 @@ async def test_a_used_key_is_known_for_a_day(tmp_path: Path, autojump_clock: Moc
         clock = plane.clock
 
         def remember(tx: Tx) -> None:
-            catalog.remember(tx.conn, "ann", "k", b"d", run_id=7, now_ms=clock.steady_ms())
+            catalog.remember(tx.conn, "ann", "k", b"d", run_id=RunId(7), now_ms=clock.steady_ms())
 
         await plane.writer.write(remember)
         plane.stepped_ms += 30 * DAY_MS

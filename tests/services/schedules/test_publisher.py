@@ -9,6 +9,7 @@ from trio.testing import MockClock
 from control.model import limits
 from control.model.clock import Clock
 from control.model.names import Change
+from control.model.numbers import RunId
 from control.model.pipelines import ScheduleSpec
 from control.model.states import Missed, Overlap, State
 from control.services.publisher import Publisher
@@ -32,7 +33,7 @@ def nominals(plane: Plane) -> list[int]:
 
 async def end(plane: Plane, run_id: int) -> None:
     def work(tx: Tx) -> None:
-        plane.ledger.cancel_run(tx, run_id, "by order", now_ms=now_ms())
+        plane.ledger.cancel_run(tx, RunId(run_id), "by order", now_ms=now_ms())
 
     await plane.writer.write(work)
 

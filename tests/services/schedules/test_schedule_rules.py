@@ -9,6 +9,7 @@ from trio.testing import MockClock
 
 from control.model import limits
 from control.model.names import Change
+from control.model.numbers import RunId
 from control.model.pipelines import ScheduleSpec
 from control.model.state_rows import NewRun, RunRow
 from control.model.states import Missed, Outcome, Overlap, State, Trigger
@@ -29,7 +30,7 @@ async def started(plane: Plane, nursery: trio.Nursery) -> None:
 
 async def end(plane: Plane, run_id: int) -> None:
     def work(tx: Tx) -> None:
-        plane.ledger.cancel_run(tx, run_id, "by order", now_ms=now_ms())
+        plane.ledger.cancel_run(tx, RunId(run_id), "by order", now_ms=now_ms())
 
     await plane.writer.write(work)
 

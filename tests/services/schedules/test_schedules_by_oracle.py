@@ -19,6 +19,7 @@ from trio.testing import MockClock
 from control.core.schedules import cron
 from control.core.schedules.plan import offset_ms
 from control.model.names import Change
+from control.model.numbers import RunId
 from control.model.pipelines import Dst, Pipeline, ScheduleSpec
 from control.model.state_rows import NewRun
 from control.model.states import Fold, Gap, Missed, Overlap, State, Trigger
@@ -164,7 +165,7 @@ class Case:
         at = self.chance.choice(unended)
         run_id = self._ids[at]
         await plane.writer.write(
-            lambda tx: plane.ledger.cancel_run(tx, run_id, "by order", now_ms=life.now_ms)
+            lambda tx: plane.ledger.cancel_run(tx, RunId(run_id), "by order", now_ms=life.now_ms)
         )
         life.ends(at)
 

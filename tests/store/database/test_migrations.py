@@ -5,6 +5,7 @@ from pathlib import Path
 
 import sqlite_utils
 
+from control.model.numbers import RunId
 from control.model.pipelines import ScheduleSpec
 from control.model.state_rows import ClientStanding
 from control.model.states import Role
@@ -41,7 +42,7 @@ def test_a_database_of_before_there_were_families_and_counters(tmp_path: Path) -
     STATE.apply(sqlite_utils.Database(conn), stop_before="m003_owners")
     conn.executescript(_OLD)
     migrate(conn)
-    (run,) = runs.load(conn, [9])
+    (run,) = runs.load(conn, [RunId(9)])
     assert (run.depth, run.root_run_id) == (2, 9)  # Its family begins anew.
     spec = ScheduleSpec(cron="0 * * * *")
     catalog.put(conn, pipeline("q", schedules=(spec,)), "ann", now_ms=EPOCH_MS)

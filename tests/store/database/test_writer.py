@@ -19,6 +19,7 @@ from control.model.bus.messages import Deadline
 from control.model.bus.records import Delivery, Receipts, Record
 from control.model.errors import Conflict, StoreFailed, Unavailable
 from control.model.names import Change, Group, Topic
+from control.model.numbers import RunId
 from store.bus_log import SqliteLogRows
 from store.database.state import open_state
 from store.database.writer import Tx, Writer
@@ -101,7 +102,7 @@ def refused(text: str) -> Callable[[Tx], None]:
 
 
 def record(number: int) -> Record:
-    return Record(Topic.TASK_RUNS, Deadline(run_id=number, at_ms=0), number)
+    return Record(Topic.TASK_RUNS, Deadline(run_id=RunId(number), at_ms=0), number)
 
 
 def numbers(found: Sequence[Delivery]) -> list[int]:
