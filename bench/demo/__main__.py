@@ -67,7 +67,7 @@ async def _show(system: DemoSystem, printer: DemoPrinter, scale: float) -> DemoC
         for name in ("w1", "w2"):
             nursery.start_soon(system.start_worker, name)
     printer.line(
-        f"A control plane, and the workers w1 and w2 with {SLOTS} slots each, are ready after "
+        f"A control plane and the workers w1 and w2, of {SLOTS} slots each, are ready after "
         f"{printer.seconds:.1f} s."
     )
     async with system.http() as http:

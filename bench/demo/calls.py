@@ -18,7 +18,7 @@ from control.cli.client import JSON, YAML, Row, refusal, row_of
 _AGAIN_S: Final = 0.1
 
 
-class _Stored(msgspec.Struct, frozen=True):
+class _StoredJobs(msgspec.Struct, frozen=True):
     name: str
     jobs: int
 
@@ -56,7 +56,7 @@ class DemoCalls:
     async def store(self, name: str, content: bytes) -> None:
         """Store a pipeline, as `tpctl pipeline apply` does."""
         answer = await self._call("PUT", f"/v1/pipelines/{name}", content=content, media=YAML)
-        stored = msgspec.convert(answer, _Stored)
+        stored = msgspec.convert(answer, _StoredJobs)
         self._jobs[stored.name] = stored.jobs
 
     async def start(self, pipeline: str, *, priority: int | None = None) -> int:

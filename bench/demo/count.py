@@ -5,8 +5,8 @@ attempt), and the lines that the jobs themselves wrote when they began and ended
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from collections.abc import Container, Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -22,9 +22,18 @@ class EndFact(msgspec.Struct, frozen=True, kw_only=True):
     job: int
     attempt: int
     outcome: Outcome
+    worker: str | None
     pipeline: str
     wait_s: float | None
     ready_ms: int
+
+
+class DemoExecution(NamedTuple):
+    """Which attempt a line is about, and which worker executed it."""
+
+    job: int
+    attempt: int
+    worker: str
 
 
 class DemoCount(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,10 +45,10 @@ class DemoCount(msgspec.Struct, frozen=True, kw_only=True):
     with_result: int  # and the jobs that have one.
     lost: int
     twice: int
-    attempts: int  # That wrote that they began. Of these:
+    executions: int  # That wrote that they began. Of these:
     succeeded: int  # it ended DONE;
-    interrupted: int  # the worker was lost, and another attempt followed;
     failed: int  # it failed, and was tried again;
+    interrupted: int  # its worker was lost before its result counted, and another one followed;
     redone: int  # of the interrupted, it had just written its last line, too.
 
     @property
@@ -53,27 +62,39 @@ def counted(
     done: Mapping[int, int],
     facts: Sequence[EndFact],
     lines: Iterable[str],
+    killed: Container[str],
 ) -> DemoCount:
     """Compare the records.
 
     `runs`: how many jobs each run has that the API has accepted; `done`: of each run that the state
-    has, how many jobs are DONE; `lines`: `began JOB ATTEMPT`, and `ended …` when the work is done.
+    has, how many jobs are DONE; `lines`: `began JOB ATTEMPT WORKER`, and `ended …` when the work is
+    done; `killed`: workers.
 
-    A job whose worker is lost may do its work again, under a new attempt. Lost is a job without a
-    counted result, or without work. Twice is one with two results, with an attempt that was
-    executed twice or is in no record, or whose work was done again although no worker was lost.
+    A job whose worker is lost may do its work again: under a new attempt, or, if nobody knew yet
+    that it had begun, under the same. Lost is a job without a counted result, or without work.
+    Twice is one with two results, or with work in no record, or again although no worker was lost.
     """
     lines = list(lines)
-    began, ended = _attempts(lines, BEGAN), _attempts(lines, ENDED)
-    outcomes = {(fact.job, fact.attempt): fact.outcome for fact in facts}
+    began, ended = _executions(lines, BEGAN), _executions(lines, ENDED)
+    recorded = {(fact.job, fact.attempt): fact for fact in facts}
     results = Counter(fact.job for fact in facts if fact.outcome is Outcome.DONE)
-    interrupted = {each for each, outcome in outcomes.items() if outcome is Outcome.LOST}
-    works = Counter(job for job, attempt in ended if (job, attempt) not in interrupted)
+
+    def interrupted(each: DemoExecution) -> bool:
+        fact = recorded.get((each.job, each.attempt))
+        if fact is None or fact.outcome is Outcome.LOST:
+            return fact is not None
+        return each.worker in killed and each.worker != fact.worker
+
+    whole = [each for each in began if not interrupted(each)]
+    attempts = Counter((each.job, each.attempt) for each in whole)
+    works = Counter(each.job for each in ended if not interrupted(each))
     twice = {job for number in (results, works) for job in number if number[job] > 1}
-    twice |= {each[0] for each in began if began[each] > 1 or each not in outcomes}
+    twice |= {each.job for each in began if began[each] > 1}
+    twice |= {each[0] for each in attempts if attempts[each] > 1 or each not in recorded}
     submitted = sum(runs.values())
     done_accepted = sum(done.get(run, 0) for run in runs)
-    complete = len(results.keys() & {job for job, _ in ended})
+    complete = len(results.keys() & {each.job for each in ended})
+    outcomes = Counter(recorded[each].outcome for each in attempts if each in recorded)
     return DemoCount(
         submitted=submitted,
         done=done_accepted,
@@ -82,19 +103,19 @@ def counted(
         lost=max(submitted - min(done_accepted, complete), 0),
         # A run that no answer was about is a submission that was stored again.
         twice=len(twice) + len(done.keys() - runs.keys()),
-        attempts=len(began),
-        succeeded=sum(outcomes.get(each) is Outcome.DONE for each in began),
-        interrupted=len(began.keys() & interrupted),
-        failed=sum(outcomes.get(each) is Outcome.FAILED for each in began),
-        redone=len(ended.keys() & interrupted),
+        executions=len(began),
+        succeeded=outcomes[Outcome.DONE],
+        failed=outcomes[Outcome.FAILED],
+        interrupted=len(began) - len(whole),
+        redone=sum(map(interrupted, ended)),
     )
 
 
-def _attempts(lines: Iterable[str], word: str) -> Counter[tuple[int, int]]:
-    """How often each attempt wrote this word."""
-    found: Counter[tuple[int, int]] = Counter()
+def _executions(lines: Iterable[str], word: str) -> Counter[DemoExecution]:
+    """How often each execution wrote this word."""
+    found: Counter[DemoExecution] = Counter()
     for line in lines:
-        first, job, attempt = line.split()
+        first, job, attempt, worker = line.split()
         if first == word:
-            found[int(job), int(attempt)] += 1
+            found[DemoExecution(int(job), int(attempt), worker)] += 1
     return found

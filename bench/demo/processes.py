@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+from collections.abc import Mapping
 from io import FileIO
 from pathlib import Path
 from subprocess import DEVNULL
@@ -14,9 +15,11 @@ import trio
 from bench.servers.system import System, script
 from control.cli.client import options
 from control.cli.credentials import Login, load_login
+from control.model.names import ENV_PASS
 
 CONTROL: Final = "control"
 SLOTS: Final = 8
+_NAME_FOR_JOBS: Final = "WORKER"  # The variable in which jobs find who executes them.
 _STOP_S: Final = 15.0  # A worker that drains waits for its jobs for 10 s.
 _READ_BYTES: Final = 65_536
 
@@ -64,14 +67,15 @@ class DemoSystem:
         command += ["--listen", listen, "--gateway", gateway, "--log-level", "warning"]
         # Learned from the mix without this, which takes some dozens of jobs.
         command += ["--slow-threshold", "1"]
-        await self._start(CONTROL, command, ready=b"ready")
+        await self._start(CONTROL, command, {}, ready=b"ready")
         self.up.set()
 
     async def start_worker(self, name: str, *flags: str) -> None:
         """Start a `tpworker`; wait until it is connected."""
         command = [script("tpworker"), "--data-dir", str(self.data_dir), "--name", name]
         command += ["--state-dir", str(self.directory / name), "--slots", str(SLOTS), *flags]
-        await self._start(name, command, ready=b"worker ready")
+        environ = {ENV_PASS: _NAME_FOR_JOBS, _NAME_FOR_JOBS: name}
+        await self._start(name, command, environ, ready=b"worker ready")
 
     async def kill(self, name: str) -> None:
         """kill -9."""
@@ -99,12 +103,19 @@ class DemoSystem:
         """Remove the directory of processes that have stopped."""
         shutil.rmtree(self.directory)
 
-    async def _start(self, name: str, command: list[str], *, ready: bytes) -> None:
+    async def _start(
+        self, name: str, command: list[str], environ: Mapping[str, str], *, ready: bytes
+    ) -> None:
         ours, theirs = os.pipe()
         try:
             # In a session of its own: a Ctrl-C is for the demo, which then stops all of them.
             process = await trio.lowlevel.open_process(
-                command, stdin=DEVNULL, stdout=DEVNULL, stderr=theirs, start_new_session=True
+                command,
+                stdin=DEVNULL,
+                stdout=DEVNULL,
+                stderr=theirs,
+                start_new_session=True,
+                env={**os.environ, **environ},
             )
             self._processes[name] = process
             os.close(theirs)

@@ -13,7 +13,7 @@ from control.model import limits
 from control.model.states import Outcome, State
 
 _SQL: Final = (
-    "SELECT job_id AS job, attempt, outcome, pipeline, wait_seconds AS wait_s, "
+    "SELECT job_id AS job, attempt, outcome, worker, pipeline, wait_seconds AS wait_s, "
     "ready_ms FROM facts ORDER BY ready_ms"
 )
 _TRIES: Final = 20  # Statistics follow within a second or two.

@@ -18,8 +18,9 @@ from control.model.states import Outcome
 
 PIPELINES: Final = Path(__file__).parents[2] / "examples" / "demo"
 _SLOW: Final = "video"
-_FAST_PER_S: Final = 30.0
-_SLOW_RUNS: Final = 64
+_KILLED: Final = "w2"  # The worker.
+_FAST_PER_S: Final = 15.0
+_SLOW_RUNS: Final = 56
 _SLOW_S: Final = (3.0, 2.0, 4.0, 2.5, 3.5)  # Of different lengths, so that not all end at once.
 _MIX_S: Final = 3.0  # Before the urgent run, and after it.
 _AFTER_S: Final = 2.0  # Of work after the restart.
@@ -72,9 +73,11 @@ class DemoStory:
 
     async def _start_fast_runs(self) -> None:
         # Never cancelled within a call: we would not know whether the run was accepted.
+        due = trio.current_time()
         while not self._enough.is_set():
             await self._calls.start(FAST)
-            with trio.move_on_after(1 / _FAST_PER_S):
+            due = max(due + 1 / _FAST_PER_S, trio.current_time())  # No flood after an outage.
+            with trio.move_on_at(due):
                 await self._enough.wait()
 
     async def _show_live(self) -> None:
@@ -111,8 +114,8 @@ class DemoStory:
         urgent = await calls.start(_SLOW, priority=1)
         await board.until(lambda: any(job.started_at for job in board.of_run(urgent)))
         out.line(
-            f"One more slow run, urgent (priority 1), came behind {waiting} waiting jobs: "
-            f"it began after {trio.current_time() - begin:.2f} s."
+            f"An urgent slow run (priority 1), behind {waiting} waiting jobs, began after "
+            f"{trio.current_time() - begin:.2f} s."
         )
         await trio.sleep(_MIX_S * self._scale)
         await board.until(lambda: board.has_ended(report, calls.runs[report]))
@@ -134,14 +137,14 @@ class DemoStory:
     async def _kill_worker(self) -> None:
         out, board = self._out, self._board
         self._undisturbed = {job.id for job in board.jobs.values() if job.started_at}
-        interrupted = board.executed_by("w2")
-        out.heading("4  kill -9 of worker w2: its jobs get other workers")
+        interrupted = board.executed_by(_KILLED)
+        out.heading(f"4  kill -9 of worker {_KILLED}: its jobs get other workers")
         begin = trio.current_time()
-        await self._system.kill("w2")
+        await self._system.kill(_KILLED)
         await board.until(lambda: all(board.has_moved(job) for job in interrupted))
         out.line(
-            f"It was executing {len(interrupted)} slow jobs. After "
-            f"{trio.current_time() - begin:.1f} s each had a new attempt; w1 goes on with all."
+            f"It was executing {len(interrupted)} slow jobs: {trio.current_time() - begin:.1f} s "
+            "later each had a new attempt."
         )
 
     async def _explain(self, model: int) -> None:
@@ -159,8 +162,8 @@ class DemoStory:
         await self._system.start_worker("w3", "--label", "gpu")
         await board.until(lambda: board.has_ended(model, 1))
         out.line(
-            f"So w3 is started in the place of w2, with the label gpu: job {job.id} is "
-            f"{board.jobs[job.id].state} {trio.current_time() - begin:.1f} s later."
+            f"Now w3 is started, with the label gpu: job {job.id} is {board.jobs[job.id].state} "
+            f"{trio.current_time() - begin:.1f} s later."
         )
 
     async def _kill_control(self) -> None:
@@ -175,9 +178,7 @@ class DemoStory:
         out.line(
             f"Started again on the same directory: ready after {trio.current_time() - begin:.1f} s."
         )
-        out.line(
-            f"Meanwhile the workers went on: {ended} jobs ended, and their results waited there."
-        )
+        out.line(f"Meanwhile the workers went on: {ended} jobs ended; their results waited there.")
         await trio.sleep(_AFTER_S * self._scale)
 
     async def _count(self) -> DemoCount:
@@ -185,18 +186,18 @@ class DemoStory:
         out.heading("7  The count, from records that are made apart from each other")
         done = await done_jobs(self._calls)
         facts = await facts_of(self._calls, sum(runs.values()))
-        count = counted(runs, done, facts, lines_of(self._system.journal))
+        count = counted(runs, done, facts, lines_of(self._system.journal), {_KILLED})
         out.line(f"API         {len(runs)} runs with {count.submitted} jobs were accepted")
         out.line(f"state       {count.done} of these jobs are DONE")
         out.line(f"statistics  {count.results} results count, of {count.with_result} jobs")
         out.line(
-            f"the jobs    wrote that {count.attempts} attempts began: {count.succeeded} succeeded, "
-            f"{count.failed} failed, {count.interrupted} lost their worker"
+            f"the jobs    wrote that they began {count.executions} times: {count.succeeded} "
+            f"succeeded, {count.failed} failed, {count.interrupted} lost their worker"
         )
-        redone = f", of which {count.redone} had just ended" if count.redone else ""
+        redone = f", {count.redone} of which had just ended" if count.redone else ""
         out.line(
-            f"What a kill interrupts is done again ({count.interrupted} attempts{redone}); its "
-            "result counts once."
+            f"What a kill interrupts is done again, but counts once: {count.interrupted} "
+            f"jobs{redone}."
         )
         waits = [fact for fact in facts if fact.outcome is Outcome.DONE]
         fast = [fact for fact in waits if fact.pipeline == FAST]

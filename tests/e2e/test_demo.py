@@ -75,15 +75,11 @@ def test_a_demo_that_is_left_up_can_be_looked_at_and_stopped(tmp_path: Path) -> 
         text = end_of(process)
         assert process.returncode == 0, text
         assert ALL_DONE.search(text)
-        (look,) = re.findall(r"^ +Look around: +(.+) tui$", text, re.MULTILINE)
-        runs = subprocess.run(
-            [*look.split(), "run", "list", "--limit", "1", "-o", "name"],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert runs.stdout.strip(), runs.stderr
+        assert re.search(r"^ +Look around: +.+ tui$", text, re.MULTILINE)
+        (more,) = re.findall(r"^ +More work: +(.+)$", text, re.MULTILINE)
+        command = [*more.split(), "--wait"]
+        ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert ran.returncode == 0, ran.stderr
         (stop,) = re.findall(r"^ +Stop it: +kill ([\d ]+)$", text, re.MULTILINE)
         ends = [os.pidfd_open(int(pid)) for pid in stop.split()]
         assert len(ends) == 3
