@@ -34,8 +34,8 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
 	@touch $(STAMP)
 
-demo: $(STAMP) ## Start a control plane and workers, and watch jobs go through
-	@$(BIN)/python -m bench.demo
+demo: $(STAMP) ## See it work, and survive kill -9, in half a minute (KEEP=1: leave it running)
+	@$(BIN)/python -m bench.demo $(if $(filter-out 0,$(KEEP)),--keep)
 
 shots: $(STAMP) ## Take the pictures of the console, and accept their texts (TAKES="runs help": those)
 	@$(BIN)/python -m bench.shots $(TAKES)

@@ -23,8 +23,8 @@ import typer
 
 from bench.load.watching import ms
 from bench.servers.broker import Broker, obtain
-from bench.servers.fleet import Fleet, Process
-from bench.servers.topics import Topics
+from bench.servers.fleet import KafkaFleet, ServiceProcess
+from bench.servers.topics import SystemTopics
 from control.model.names import Group, Topic
 from control.model.states import Outcome
 
@@ -37,7 +37,7 @@ _LOOK_S: Final = 0.1
 _COUNTED: Final = "SELECT count(*), count(DISTINCT job_id) FROM facts WHERE outcome = 'done'"
 
 
-class Fault(StrEnum):
+class ChaosFault(StrEnum):
     """What is done to the system."""
 
     DISPATCHER_KILLED = "dispatcher-killed"
@@ -52,10 +52,10 @@ class Fault(StrEnum):
     WORKER_PAUSED = "worker-paused"
 
 
-class Round(msgspec.Struct, frozen=True):
+class ChaosRound(msgspec.Struct, frozen=True):
     """What one round showed. `again`: jobs whose attempt was lost with its worker."""
 
-    fault: Fault
+    fault: ChaosFault
     jobs: int
     done_s: float
     again: int
@@ -70,7 +70,7 @@ class Round(msgspec.Struct, frozen=True):
         )
 
 
-class _Job(msgspec.Struct):
+class _ChaosJob(msgspec.Struct):
     id: int
     run_id: int
     name: str
@@ -80,8 +80,8 @@ class _Job(msgspec.Struct):
     finished_at: str | None = None
 
 
-class _Jobs(msgspec.Struct):
-    items: list[_Job]
+class _ChaosJobs(msgspec.Struct):
+    items: list[_ChaosJob]
 
 
 def definitions() -> list[dict[str, object]]:
@@ -117,28 +117,28 @@ def _shell(command: str) -> dict[str, object]:
 class Chaos:
     """Rounds with one system. `chance` chooses work and victims."""
 
-    def __init__(self, broker: Broker, fleet: Fleet, chance: random.Random) -> None:
+    def __init__(self, broker: Broker, fleet: KafkaFleet, chance: random.Random) -> None:
         self._broker = broker
         self._fleet = fleet
         self._chance = chance
-        self._topics = Topics(broker.address, fleet.prefix)
+        self._topics = SystemTopics(broker.address, fleet.prefix)
         self._total = 0
         with fleet.client() as client:
             for definition in definitions():
                 url = f"/v1/pipelines/{definition['name']}"
                 client.put(url, json=definition).raise_for_status()
 
-    def round(self, fault: Fault, jobs: int) -> Round:
+    def round(self, fault: ChaosFault, jobs: int) -> ChaosRound:
         """Submit, break, mend, wait, check."""
         with self._fleet.client() as client:
             runs = self._submit(client, jobs // 2)
-            if fault in {Fault.HOST_KILLED, Fault.HOST_PAUSED}:
+            if fault in {ChaosFault.HOST_KILLED, ChaosFault.HOST_PAUSED}:
                 runs += self._submit(client, jobs - jobs // 2)
             time.sleep(self._chance.uniform(0.2, 1.0))
             mend, down_s = self._break(fault)
             began = time.monotonic()
             began_ms = time.time() * 1000
-            if fault not in {Fault.HOST_KILLED, Fault.HOST_PAUSED}:
+            if fault not in {ChaosFault.HOST_KILLED, ChaosFault.HOST_PAUSED}:
                 time.sleep(self._chance.uniform(0.0, 1.0))
                 runs += self._submit(client, jobs - jobs // 2)
             time.sleep(max(began + down_s - time.monotonic(), 0))
@@ -151,7 +151,7 @@ class Chaos:
                 problems = self._settle(client, found)
         ends = sorted(ms(job.finished_at) for job in found if job.finished_at is not None)
         ends = [began_ms, *(each for each in ends if each > began_ms)]
-        return Round(
+        return ChaosRound(
             fault=fault,
             jobs=len(found),
             done_s=done_s,
@@ -170,12 +170,12 @@ class Chaos:
         answer.raise_for_status()
         return [run["id"] for run in answer.json()["runs"]]
 
-    def _break(self, fault: Fault) -> tuple[Callable[[], None], float]:
+    def _break(self, fault: ChaosFault) -> tuple[Callable[[], None], float]:
         """Do it; gives how to mend it, and after how many seconds."""
-        if fault == Fault.BROKER_KILLED:
+        if fault == ChaosFault.BROKER_KILLED:
             self._broker.kill()
             return self._broker.start, 0.0
-        if fault == Fault.BROKER_STOPPED:
+        if fault == ChaosFault.BROKER_STOPPED:
             self._broker.stop()
             return self._broker.start, STOPPED_S
         victim = self._victim(fault)
@@ -185,12 +185,12 @@ class Chaos:
         victim.kill()
         return victim.start, RESTART_S
 
-    def _victim(self, fault: Fault) -> Process:
-        if fault in {Fault.BALANCER_KILLED, Fault.BALANCER_PAUSED}:
+    def _victim(self, fault: ChaosFault) -> ServiceProcess:
+        if fault in {ChaosFault.BALANCER_KILLED, ChaosFault.BALANCER_PAUSED}:
             return self._fleet.active_balancer()
-        if fault in {Fault.HOST_KILLED, Fault.HOST_PAUSED}:
+        if fault in {ChaosFault.HOST_KILLED, ChaosFault.HOST_PAUSED}:
             return self._fleet.host
-        workers = fault in {Fault.WORKER_KILLED, Fault.WORKER_PAUSED}
+        workers = fault in {ChaosFault.WORKER_KILLED, ChaosFault.WORKER_PAUSED}
         return self._chance.choice(self._fleet.workers if workers else self._fleet.dispatchers)
 
     def _wait(self, client: httpx.Client) -> list[str]:
@@ -207,15 +207,15 @@ class Chaos:
                 return [f"{still:.0f} runs are still open"]
             time.sleep(_LOOK_S)
 
-    def _jobs_of(self, client: httpx.Client, runs: Sequence[int]) -> list[_Job]:
-        found: list[_Job] = []
+    def _jobs_of(self, client: httpx.Client, runs: Sequence[int]) -> list[_ChaosJob]:
+        found: list[_ChaosJob] = []
         for run in runs:
             answer = client.get(f"/v1/runs/{run}/jobs")
             answer.raise_for_status()
-            found += msgspec.json.decode(answer.content, type=_Jobs).items
+            found += msgspec.json.decode(answer.content, type=_ChaosJobs).items
         return found
 
-    def _settle(self, client: httpx.Client, jobs: Sequence[_Job]) -> list[str]:
+    def _settle(self, client: httpx.Client, jobs: Sequence[_ChaosJob]) -> list[str]:
         """What is wrong even after all parts had time to hear of the end."""
         problems = [
             f"job {job.id} ({job.name}) of run {job.run_id} is {job.state}: {job.reason}"
@@ -262,7 +262,9 @@ def main(  # noqa: PLR0917 - each is an option of the command.
     jobs: Annotated[int, typer.Option(help="Jobs in each round, about.")] = 400,
     dispatchers: Annotated[int, typer.Option(help="Processes.")] = 3,
     workers: Annotated[int, typer.Option(help="Processes, of 8 slots.")] = 4,
-    only: Annotated[list[Fault] | None, typer.Option(help="This fault; may be repeated.")] = None,
+    only: Annotated[
+        list[ChaosFault] | None, typer.Option(help="This fault; may be repeated.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of work and victims.")] = 1,
 ) -> None:
     """A line a round; exit code 1 when a check fails, and then all logs are kept."""
@@ -271,9 +273,9 @@ def main(  # noqa: PLR0917 - each is an option of the command.
     with ExitStack() as stack:
         broker = stack.enter_context(Broker(obtain(), directory / "kafka"))
         counts = {"dispatchers": dispatchers, "workers": workers}
-        fleet = stack.enter_context(Fleet(directory, broker.address, "chaos.", **counts))
+        fleet = stack.enter_context(KafkaFleet(directory, broker.address, "chaos.", **counts))
         chaos = Chaos(broker, fleet, random.Random(seed))
-        faults = only or list(Fault)
+        faults = only or list(ChaosFault)
         for number in range(rounds):
             found = chaos.round(faults[number % len(faults)], jobs)
             print(f"{number + 1:>3} {found}", flush=True)

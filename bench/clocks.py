@@ -33,7 +33,7 @@ _ENDS_S: Final = 90.0
 _LIBRARY: Final = "usr/lib/*/faketime/libfaketimeMT.so.1"
 
 
-class Clock:
+class ShiftedClock:
     """The wall clock of the processes that have its environment."""
 
     def __init__(self, library: Path, file: Path) -> None:
@@ -70,7 +70,7 @@ def main(
         print("libfaketime is not here: apt-get install libfaketime, or --library PATH")
         raise typer.Exit(2)
     directory = Path(tempfile.mkdtemp(prefix="tp-clocks-"))
-    clock = Clock(library, directory / "clock")
+    clock = ShiftedClock(library, directory / "clock")
     found: list[str] = []
     worst: dict[str, float] = {}
     # The local worker gets the same environment; its jobs do not.
@@ -102,7 +102,7 @@ def _pipeline(name: str, job: dict[str, Any], **fields: object) -> dict[str, Any
 
 
 def _one(
-    client: httpx.Client, clock: Clock, to_s: int, directory: Path
+    client: httpx.Client, clock: ShiftedClock, to_s: int, directory: Path
 ) -> tuple[dict[str, float], list[str]]:
     """Set the clock in the middle of a retry's delay, a deadline, a time-out, and a long job.
 

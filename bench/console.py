@@ -22,7 +22,7 @@ import typer
 from bench import hour
 from bench.load import crowd, pressure
 from bench.onlookers import consoles, look_on
-from bench.servers.fleet import Process
+from bench.servers.fleet import ServiceProcess
 from bench.servers.system import System, report, system
 
 _BEGIN_S: Final = 5.0  # Before each window: what has just begun is not measured.
@@ -80,7 +80,7 @@ def _crowded(folder: Path, workers: int, queue_size: int) -> Iterator[System]:
         command = [sys.executable, "-m", "bench.load.crowd", "--gateway", running.gateway]
         command += ["--workers", str(workers)]
         log = folder / "crowd.log"
-        process = Process("crowd", command, log, crowd.READY, running.environ())
+        process = ServiceProcess("crowd", command, log, crowd.READY, running.environ())
         after.callback(process.stop)
         process.start()
         yield running

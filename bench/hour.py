@@ -47,7 +47,7 @@ def feed(recording: Path, frames: int) -> dict[str, object]:
 
 
 async def _feed(recording: Path, frames: int) -> dict[str, object]:
-    server = _Server(recording, frames)
+    server = _ReplayedServer(recording, frames)
     async with serve(
         server.serve, "127.0.0.1", 0, process_request=server.answer, compression=None
     ) as listening:
@@ -75,7 +75,7 @@ async def _feed(recording: Path, frames: int) -> dict[str, object]:
             }
 
 
-class _Server:
+class _ReplayedServer:
     """Says again what a real one said."""
 
     def __init__(self, recording: Path, frames: int) -> None:

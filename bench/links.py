@@ -17,7 +17,7 @@ import typer
 
 from bench.load.watching import all_ended
 from bench.servers.bad_links import BadLink, bad_link
-from bench.servers.fleet import Process
+from bench.servers.fleet import ServiceProcess
 from bench.servers.system import System, report, script, start_control
 
 ENDS_S: Final = 900.0
@@ -27,7 +27,7 @@ _BYTES: Final = 900_000  # Of a large output.
 _LINES: Final = 100_000  # Of a long log.
 
 
-class Scenario(NamedTuple):
+class LinkScenario(NamedTuple):
     """A link."""
 
     name: str
@@ -36,8 +36,8 @@ class Scenario(NamedTuple):
 
 
 SCENARIOS: Final = (
-    Scenario("slow", 40_000, math.inf),
-    Scenario("cut", math.inf, 1.5),
+    LinkScenario("slow", 40_000, math.inf),
+    LinkScenario("cut", math.inf, 1.5),
 )
 
 
@@ -65,7 +65,7 @@ def main(
         raise typer.Exit(1)
 
 
-async def _carry(directory: Path, scenario: Scenario) -> tuple[float, int, list[str]]:
+async def _carry(directory: Path, scenario: LinkScenario) -> tuple[float, int, list[str]]:
     """Gives the seconds until all was done, how often the link was cut, and what is wrong."""
     system = System(directory / "data", [])
     link = BadLink(
@@ -77,7 +77,7 @@ async def _carry(directory: Path, scenario: Scenario) -> tuple[float, int, list[
         command = [script("tpworker"), "--url", f"ws://127.0.0.1:{link.port}", "--slots", "4"]
         command += ["--data-dir", str(directory / "data"), "--name", "far"]
         environ = {"XDG_STATE_HOME": str(directory / "state")}
-        worker = Process("far", command, directory / "far.log", "worker ready", environ)
+        worker = ServiceProcess("far", command, directory / "far.log", "worker ready", environ)
         await trio.to_thread.run_sync(worker.start)
         began = trio.current_time()
         try:

@@ -31,7 +31,7 @@ _SLOTS = 4
 _HOSTILE = {**NOOP, "name": "hostile", "jobs": [{**NOOP["jobs"][0], "labels": ["none"]}]}  # type: ignore[index]
 
 
-class Result(msgspec.Struct, frozen=True):
+class AttackResult(msgspec.Struct, frozen=True):
     """What one attack did to the others. Seconds, MiB."""
 
     attack: str
@@ -58,7 +58,9 @@ HEAD = f"{'attack':24}" + " ".join(
 )
 
 
-def measure(attack: str, *, seconds: float = 10.0, connections: int = 200, seed: int = 1) -> Result:
+def measure(
+    attack: str, *, seconds: float = 10.0, connections: int = 200, seed: int = 1
+) -> AttackResult:
     """Attack a fresh control plane for so long."""
     with tempfile.TemporaryDirectory(prefix="tp-bench-") as folder:
         directory = Path(folder)
@@ -79,7 +81,7 @@ def measure(attack: str, *, seconds: float = 10.0, connections: int = 200, seed:
                     control.kill()
                 stop_s = time.perf_counter() - control_s
         accepted, started, refused, peak = found
-        return Result(attack, accepted, started, refused, peak - before, stop_s)
+        return AttackResult(attack, accepted, started, refused, peak - before, stop_s)
 
 
 def _prepare(system: System) -> dict[str, str]:

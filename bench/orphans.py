@@ -26,7 +26,7 @@ import httpx
 import typer
 
 from bench.orphan_jobs import heartbeat
-from bench.servers.fleet import Process, client_of, free_ports
+from bench.servers.fleet import ServiceProcess, client_of, free_ports
 from bench.servers.system import report, script
 
 ENDS_S: Final = 120.0
@@ -38,7 +38,7 @@ _AWAY_S: Final = 0.02
 _MS: Final = 1_000_000
 
 
-class Fault(StrEnum):
+class KilledPart(StrEnum):
     """What is killed."""
 
     WORKER = "worker"
@@ -56,7 +56,7 @@ class Attempt(NamedTuple):
     number: int
 
 
-class Site:
+class OrphanSite:
     """A control plane with a worker of its own, and two others; all keep their addresses."""
 
     def __init__(self, directory: Path, slots: int) -> None:
@@ -68,9 +68,11 @@ class Site:
         command += ["--listen", f"127.0.0.1:{ports[0]}", "--gateway", f"127.0.0.1:{ports[1]}"]
         command += ["--log-level", "warning"]
         environ = {"XDG_STATE_HOME": str(directory / "state")}
-        self.control = Process("control", command, directory / "control.log", "ready  ", environ)
+        self.control = ServiceProcess(
+            "control", command, directory / "control.log", "ready  ", environ
+        )
         self.workers = [
-            Process(
+            ServiceProcess(
                 name,
                 [
                     *(script("tpworker"), "--data-dir", str(self.data)),
@@ -102,22 +104,22 @@ class Site:
         """The process of the control plane's worker; None: it has just ended."""
         return next(_children(self.control.pid, b"workers"), None)
 
-    def break_(self, fault: Fault, chance: random.Random) -> list[Process]:
+    def break_(self, fault: KilledPart, chance: random.Random) -> list[ServiceProcess]:
         """Kill; gives what has to be started again."""
         victim = chance.choice(self.workers)
         match fault:
-            case Fault.WORKER:
+            case KilledPart.WORKER:
                 dead = [victim]
-            case Fault.CONTROL:
+            case KilledPart.CONTROL:
                 dead = [self.control]
-            case Fault.BOTH:
+            case KilledPart.BOTH:
                 dead = [victim, self.control]
-            case Fault.ALL:
+            case KilledPart.ALL:
                 dead = [*self.workers, self.control]
-            case Fault.LOCAL:
+            case KilledPart.LOCAL:
                 dead = []
                 _kill([pid for pid in (self.local_worker(),) if pid is not None])
-            case Fault.SPAWNER:
+            case KilledPart.SPAWNER:
                 dead = [victim]
                 _kill([victim.pid, *_children(victim.pid, b"spawner")])
         _kill([process.pid for process in dead])
@@ -139,10 +141,10 @@ class Site:
         return found
 
 
-class Round(NamedTuple):
+class OrphanRound(NamedTuple):
     """What one round showed."""
 
-    fault: Fault
+    fault: KilledPart
     attempts: int  # That wrote a heartbeat,
     again: int  # and of them those that were not the first of their job.
     looks: int
@@ -185,7 +187,7 @@ def definitions(beats: Path) -> list[dict[str, object]]:
     ]
 
 
-def one_round(site: Site, fault: Fault, runs: int, chance: random.Random) -> Round:
+def one_round(site: OrphanSite, fault: KilledPart, runs: int, chance: random.Random) -> OrphanRound:
     """Submit, kill, start again, and look until all has ended."""
     problems: list[str] = []
     heartbeats = site.beats / heartbeat.FILE
@@ -212,16 +214,18 @@ def one_round(site: Site, fault: Fault, runs: int, chance: random.Random) -> Rou
     lives = _lives(heartbeats)
     beside, gap_ms = _overlaps(lives)
     again = sum(attempt.number > 1 for attempt in lives)
-    return Round(fault, len(lives), again, looks, gap_ms, [*problems, *beside])
+    return OrphanRound(fault, len(lives), again, looks, gap_ms, [*problems, *beside])
 
 
-def _start_again(site: Site, dead: Sequence[Process], pause_s: float) -> None:
+def _start_again(site: OrphanSite, dead: Sequence[ServiceProcess], pause_s: float) -> None:
     time.sleep(pause_s)
     for process in sorted(dead, key=lambda each: each is not site.control):
         process.start()
 
 
-def _look(site: Site, jobs: Sequence[str]) -> tuple[int, dict[int, tuple[str, int]], list[str]]:
+def _look(
+    site: OrphanSite, jobs: Sequence[str]
+) -> tuple[int, dict[int, tuple[str, int]], list[str]]:
     """Look until all jobs have ended, or something is wrong: how often, their states, and what."""
     looks, states, problems = 0, dict[int, tuple[str, int]](), list[str]()
     deadline = time.monotonic() + ENDS_S
@@ -308,15 +312,17 @@ def main(
     rounds: Annotated[int, typer.Option(help="Rounds, each with the next fault.")] = 10,
     runs: Annotated[int, typer.Option(help="Jobs in each round.")] = 24,
     slots: Annotated[int, typer.Option(help="Of each of the three workers.")] = 4,
-    only: Annotated[list[Fault] | None, typer.Option(help="This fault; may be repeated.")] = None,
+    only: Annotated[
+        list[KilledPart] | None, typer.Option(help="This fault; may be repeated.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of jobs, victims, and moments.")] = 1,
 ) -> None:
     """A line a round; exit code 1 when something is left, and then all logs are kept."""
     directory = Path(tempfile.mkdtemp(prefix="tp-orphans-"))
-    chance, faults = random.Random(seed), only or list(Fault)
-    done: list[Round] = []
+    chance, faults = random.Random(seed), only or list(KilledPart)
+    done: list[OrphanRound] = []
     with ExitStack() as stack:
-        site = Site(directory, slots)
+        site = OrphanSite(directory, slots)
         stack.enter_context(site.running())
         for number in range(rounds):
             done.append(one_round(site, faults[number % len(faults)], runs, chance))

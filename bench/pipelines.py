@@ -7,7 +7,7 @@ from typing import Annotated
 import trio
 import typer
 
-from bench.load.watching import Job, all_ended, jobs_of, ms, put_pipeline
+from bench.load.watching import WatchedJob, all_ended, jobs_of, ms, put_pipeline
 from bench.servers.system import DataDir, Dispatchers, OnKafka, System, percentile, report, system
 
 STAGES = [f"stage-{number}" for number in range(5)]
@@ -63,7 +63,7 @@ async def measure(running: System, runs: int, at_once: int) -> dict[str, object]
     }
 
 
-def _gaps(jobs: list[Job]) -> list[float]:
+def _gaps(jobs: list[WatchedJob]) -> list[float]:
     gaps = []
     for before, after in pairwise(STAGES):
         ended = _last([job for job in jobs if job["stage"] == before])
@@ -72,7 +72,7 @@ def _gaps(jobs: list[Job]) -> list[float]:
     return gaps
 
 
-def _last(jobs: list[Job]) -> float:
+def _last(jobs: list[WatchedJob]) -> float:
     return max(ms(job["finished_at"]) for job in jobs)
 
 

@@ -30,7 +30,7 @@ import typer
 
 from bench.load.restore_load import DEFINITIONS, PAUSE_S, Load
 from bench.servers.broker import Broker, obtain
-from bench.servers.fleet import Process, client_of, free_ports
+from bench.servers.fleet import ServiceProcess, client_of, free_ports
 from bench.servers.system import report, script
 from control.model.names import STATE_FILE
 
@@ -41,14 +41,14 @@ _ELSEWHERE: Final = 0.3  # and so many.
 _DOCTOR: Final = ("restored data", "stored data")
 
 
-class Bus(StrEnum):
+class BusChoice(StrEnum):
     """What carries the jobs."""
 
     EMBEDDED = "embedded"
     KAFKA = "kafka"
 
 
-class Site:
+class RestoreSite:
     """A control plane with a worker of its own, and another one; addresses stay."""
 
     def __init__(self, root: Path, flags: Sequence[str]) -> None:
@@ -63,7 +63,7 @@ class Site:
         command = [script("tpworker"), "--data-dir", str(self.data)]
         command += ["--slots", "4", "--name", "other"]
         log = root / "worker.log"
-        self.worker = Process("worker", command, log, "worker ready", self._environ)
+        self.worker = ServiceProcess("worker", command, log, "worker ready", self._environ)
 
     def move(self) -> None:
         """Go on in a fresh directory."""
@@ -71,7 +71,7 @@ class Site:
         self.data = self._root / f"data-{self._hosts}"
         command = [script("tpctl"), "up", "--data-dir", str(self.data), *self._flags]
         log = self._root / "control.log"
-        self.control = Process("control", command, log, "ready  ", self._environ)
+        self.control = ServiceProcess("control", command, log, "ready  ", self._environ)
 
     @contextmanager
     def running(self) -> Iterator[None]:
@@ -98,7 +98,7 @@ class Site:
 
 
 @dataclass
-class History:
+class RestoreHistory:
     """What is known over all rounds."""
 
     numbers: dict[int, int] = field(default_factory=dict)  # Of the runs of this life.
@@ -106,7 +106,7 @@ class History:
     used: set[int] = field(default_factory=set)  # Ids of runs and jobs of all lives.
 
 
-class Round(NamedTuple):
+class RestoreRound(NamedTuple):
     """What one round showed."""
 
     how: str
@@ -127,7 +127,9 @@ class Round(NamedTuple):
         )
 
 
-def one_round(site: Site, past: History, chance: random.Random, numbers: Iterator[int]) -> Round:
+def one_round(
+    site: RestoreSite, past: RestoreHistory, chance: random.Random, numbers: Iterator[int]
+) -> RestoreRound:
     """Load, back up, break, restore, load, check."""
     backup = site.data / "backups" / f"{time.time_ns()}.tar.gz"
     backup.parent.mkdir(exist_ok=True)
@@ -167,7 +169,7 @@ def one_round(site: Site, past: History, chance: random.Random, numbers: Iterato
         problems += _check_runs(client, [*known, *fresh], past)
         problems += _check_numbers(client, [*known, *fresh], past)
         problems += _check_doctor(client)
-    return Round(
+    return RestoreRound(
         how=how,
         known=len(known),
         lost=len([run for _, run, _ in load.accepted if run not in set(known)]),
@@ -216,7 +218,7 @@ def _check_ids(
     early: Iterable[int],
     late: Iterable[int],
     fresh: Iterable[int],
-    past: History,
+    past: RestoreHistory,
 ) -> list[str]:
     """Runs before the backup are there, lost ones are not, and no id comes twice."""
     there = set(known)
@@ -226,7 +228,7 @@ def _check_ids(
     return problems + [f"id {run} was given again" for run in set(fresh) & past.used]
 
 
-def _check_runs(client: httpx.Client, runs: Sequence[int], past: History) -> list[str]:
+def _check_runs(client: httpx.Client, runs: Sequence[int], past: RestoreHistory) -> list[str]:
     """Each run is DONE, with its own output and log; each new job has an id that is new."""
 
     def look(run: int) -> tuple[dict[str, Any], list[dict[str, Any]], str]:
@@ -253,7 +255,7 @@ def _check_runs(client: httpx.Client, runs: Sequence[int], past: History) -> lis
     return problems + [f"job {job} is there {n} times" for job, n in ids.items() if n > 1]
 
 
-def _check_numbers(client: httpx.Client, runs: Sequence[int], past: History) -> list[str]:
+def _check_numbers(client: httpx.Client, runs: Sequence[int], past: RestoreHistory) -> list[str]:
     """Facts and reports say the same as a naive count of the jobs."""
     jobs = [(job, run) for run in runs for job in past.jobs[run]]
     expected = Counter((job["id"], job["state"] == "DONE") for job, _ in jobs)
@@ -297,20 +299,20 @@ def _check_doctor(client: httpx.Client) -> list[str]:
 
 
 def main(
-    bus: Annotated[Bus, typer.Option(help="What carries the jobs.")] = Bus.EMBEDDED,
+    bus: Annotated[BusChoice, typer.Option(help="What carries the jobs.")] = BusChoice.EMBEDDED,
     rounds: Annotated[int, typer.Option(help="How many times.")] = 10,
     seed: Annotated[int, typer.Option(help="Of load, moments, and ways.")] = 1,
 ) -> None:
     """A line a round; exit code 1 when a check fails, and then all is kept."""
     root = Path(tempfile.mkdtemp(prefix="tp-restores-"))
-    chance, past, done = random.Random(seed), History(), list[Round]()
+    chance, past, done = random.Random(seed), RestoreHistory(), list[RestoreRound]()
     numbers = iter(range(10**9))
     with ExitStack() as stack:
         flags: list[str] = []
-        if bus is Bus.KAFKA:
+        if bus is BusChoice.KAFKA:
             broker = stack.enter_context(Broker(obtain(), root / "kafka"))
             flags = ["--bus", f"kafka://{broker.address}"]
-        site = Site(root, flags)
+        site = RestoreSite(root, flags)
         stack.enter_context(site.running())
         for number in range(rounds):
             done.append(one_round(site, past, chance, numbers))

@@ -44,7 +44,7 @@ class Connected(msgspec.Struct, frozen=True):
     client: str = ""
 
 
-class Said(msgspec.Struct, frozen=True):
+class WorkerFrames(msgspec.Struct, frozen=True):
     """A worker's frames, in order."""
 
     peer: Peer
@@ -64,4 +64,4 @@ class Disconnected(msgspec.Struct, frozen=True):
     reason: str
 
 
-Arrival = Connected | Said | Quiet | Disconnected
+Arrival = Connected | WorkerFrames | Quiet | Disconnected

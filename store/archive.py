@@ -30,7 +30,7 @@ _PIECE: Final = 1 << 20
 _MANIFEST_BYTES_MAX: Final = 1 << 28
 
 
-class Member(msgspec.Struct, frozen=True):
+class ArchiveMember(msgspec.Struct, frozen=True):
     """One file of an archive."""
 
     bytes: int
@@ -45,7 +45,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     created_at: str
     epoch: int
     last_run_id: int
-    files: dict[str, Member]
+    files: dict[str, ArchiveMember]
 
 
 class ArchiveWriter:
@@ -53,7 +53,7 @@ class ArchiveWriter:
 
     def __init__(self, file: IO[bytes]) -> None:
         self._tar = tarfile.open(fileobj=file, mode="w:gz", compresslevel=1)  # noqa: SIM115 - `close`.
-        self.files: dict[str, Member] = {}
+        self.files: dict[str, ArchiveMember] = {}
 
     def add(self, name: str, path: Path) -> None:
         """Add a file as it is now: what is appended meanwhile is left out."""
@@ -62,7 +62,7 @@ class ArchiveWriter:
             reader = _Digest(source, size)
             self._tar.addfile(_info(name, size), reader)
             self._tar.members.clear()  # type: ignore[attr-defined]  # It would keep millions.
-        self.files[name] = Member(size, reader.digest.hexdigest())
+        self.files[name] = ArchiveMember(size, reader.digest.hexdigest())
 
     def close(self, manifest: Manifest) -> None:
         """Write the manifest and end the archive."""
@@ -76,7 +76,7 @@ def read(path: Path, into: Path | None = None) -> Manifest:
 
     `into`: a directory in which its files are written, 0600, while they are checked.
     """
-    seen: dict[str, Member] = {}
+    seen: dict[str, ArchiveMember] = {}
     manifest: Manifest | None = None
     try:
         with tarfile.open(path, mode="r:gz") as tar:
@@ -105,7 +105,7 @@ def read(path: Path, into: Path | None = None) -> Manifest:
     return manifest
 
 
-def _take(source: IO[bytes], target: Path | None) -> Member:
+def _take(source: IO[bytes], target: Path | None) -> ArchiveMember:
     digest, size = hashlib.sha256(), 0
     file: IO[bytes] | None = None
     if target is not None:
@@ -123,7 +123,7 @@ def _take(source: IO[bytes], target: Path | None) -> Member:
     finally:
         if file is not None:
             file.close()
-    return Member(size, digest.hexdigest())
+    return ArchiveMember(size, digest.hexdigest())
 
 
 def _pieces(source: IO[bytes]) -> Iterator[bytes]:

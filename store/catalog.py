@@ -18,7 +18,7 @@ from store.queries import Statements
 _SQL = Statements("catalog")
 
 
-class Effect(StrEnum):
+class PutEffect(StrEnum):
     """What putting a pipeline did."""
 
     CREATED = "created"
@@ -29,7 +29,7 @@ class Effect(StrEnum):
 class Put(msgspec.Struct, frozen=True, kw_only=True):
     """A pipeline as it is stored now, and what happened to it."""
 
-    effect: Effect
+    effect: PutEffect
     pipeline: PipelineView
     revision_id: int
 
@@ -63,7 +63,7 @@ def put(conn: sqlite3.Connection, pipeline: Pipeline, client_id: str, *, now_ms:
     name = pipeline.name
     found = conn.execute(_SQL["get"], (name,)).fetchone()
     if found is not None and found[7] == digest:
-        return Put(effect=Effect.UNCHANGED, pipeline=_view(found), revision_id=found[6])
+        return Put(effect=PutEffect.UNCHANGED, pipeline=_view(found), revision_id=found[6])
     values = (name, definition.decode(), digest, client_id, now_ms)
     revision_id = conn.execute(_SQL["insert_revision"], values).lastrowid
     assert revision_id is not None
@@ -72,7 +72,7 @@ def put(conn: sqlite3.Connection, pipeline: Pipeline, client_id: str, *, now_ms:
     else:
         conn.execute(_SQL["point_pipeline"], (revision_id, now_ms, name))
     return Put(
-        effect=Effect.CREATED if found is None else Effect.REVISED,
+        effect=PutEffect.CREATED if found is None else PutEffect.REVISED,
         pipeline=get(conn, name),
         revision_id=revision_id,
     )

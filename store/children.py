@@ -9,7 +9,7 @@ from store.queries import Statements
 _SQL = Statements("children")
 
 
-class Link(NamedTuple):
+class ChildLink(NamedTuple):
     """A child run, and the attempt at a job that waits for its end, since `started_ms`."""
 
     run_id: int
@@ -32,7 +32,9 @@ class Child(NamedTuple):
     input: str
 
 
-def insert(conn: sqlite3.Connection, link: Link, *, waits: bool, deadline_ms: int | None) -> None:
+def insert(
+    conn: sqlite3.Connection, link: ChildLink, *, waits: bool, deadline_ms: int | None
+) -> None:
     """Store whose job a new run is. `waits`: the job ends as it ends, or at the deadline."""
     conn.execute(_SQL["insert"], (*link, waits, deadline_ms))
 
@@ -43,15 +45,15 @@ def of_job(conn: sqlite3.Connection, job_id: int) -> Child | None:
     return None if row is None else Child(row[0], row[1], State(row[2]), bool(row[3]), *row[4:])
 
 
-def waited_for(conn: sqlite3.Connection, job_id: int, attempt: int) -> list[Link]:
+def waited_for(conn: sqlite3.Connection, job_id: int, attempt: int) -> list[ChildLink]:
     """The runs whose end attempts at a job wait for, up to this attempt."""
-    return [Link(*row) for row in conn.execute(_SQL["waited_for"], (job_id, attempt))]
+    return [ChildLink(*row) for row in conn.execute(_SQL["waited_for"], (job_id, attempt))]
 
 
-def parent(conn: sqlite3.Connection, run_id: int) -> tuple[Link, bool] | None:
+def parent(conn: sqlite3.Connection, run_id: int) -> tuple[ChildLink, bool] | None:
     """Which attempt waits for the end of this run; True: its job's next one waits, to retry it."""
     row = conn.execute(_SQL["parent"], (run_id,)).fetchone()
-    return None if row is None else (Link(*row[:4]), bool(row[4]))
+    return None if row is None else (ChildLink(*row[:4]), bool(row[4]))
 
 
 def retry_later(conn: sqlite3.Connection, run_id: int) -> None:
@@ -59,7 +61,9 @@ def retry_later(conn: sqlite3.Connection, run_id: int) -> None:
     conn.execute(_SQL["retry_later"], (run_id,))
 
 
-def take(conn: sqlite3.Connection, link: Link, *, waits: bool, deadline_ms: int | None) -> None:
+def take(
+    conn: sqlite3.Connection, link: ChildLink, *, waits: bool, deadline_ms: int | None
+) -> None:
     """From now on a run is another attempt's; `waits`, `deadline_ms`: as for `insert`."""
     values = (link.attempt, link.started_ms, waits, deadline_ms, link.run_id)
     conn.execute(_SQL["take"], values)
@@ -75,14 +79,14 @@ def forget_deadline(conn: sqlite3.Connection, run_id: int) -> None:
     conn.execute(_SQL["forget_deadline"], (run_id,))
 
 
-def due(conn: sqlite3.Connection, now_ms: int, limit: int) -> list[Link]:
+def due(conn: sqlite3.Connection, now_ms: int, limit: int) -> list[ChildLink]:
     """Attempts whose time-out has come."""
-    return [Link(*row) for row in conn.execute(_SQL["due"], (now_ms, limit))]
+    return [ChildLink(*row) for row in conn.execute(_SQL["due"], (now_ms, limit))]
 
 
-def unstopped(conn: sqlite3.Connection, limit: int) -> list[Link]:
+def unstopped(conn: sqlite3.Connection, limit: int) -> list[ChildLink]:
     """Runs that are still waited for by jobs that have ended."""
-    return [Link(*row) for row in conn.execute(_SQL["unstopped"], (limit,))]
+    return [ChildLink(*row) for row in conn.execute(_SQL["unstopped"], (limit,))]
 
 
 def names(conn: sqlite3.Connection, run_id: int) -> list[str]:

@@ -7,7 +7,7 @@ import msgspec
 
 from control.model.api.views import ClientView
 from control.model.errors import Conflict, NotFound
-from control.model.state_rows import Standing
+from control.model.state_rows import ClientStanding
 from control.model.states import Role
 from control.model.times import to_rfc3339
 from store.queries import Statements
@@ -25,7 +25,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True):
     enabled: bool
 
 
-class Login(msgspec.Struct, frozen=True, kw_only=True):
+class StoredSecret(msgspec.Struct, frozen=True, kw_only=True):
     """What a secret is checked against."""
 
     secret_hash: str
@@ -89,20 +89,20 @@ def delete(conn: sqlite3.Connection, client_id: str) -> None:
     conn.execute(_SQL["delete"], (client_id,))
 
 
-def login(conn: sqlite3.Connection, client_id: str) -> Login | None:
+def login(conn: sqlite3.Connection, client_id: str) -> StoredSecret | None:
     """What to check a secret against; None when there is no such client."""
     row = conn.execute(_SQL["login"], (client_id,)).fetchone()
     if row is None:
         return None
-    return Login(secret_hash=row[0], role=Role(row[1]), enabled=bool(row[2]))
+    return StoredSecret(secret_hash=row[0], role=Role(row[1]), enabled=bool(row[2]))
 
 
-def standing(conn: sqlite3.Connection, client_id: str) -> Standing:
+def standing(conn: sqlite3.Connection, client_id: str) -> ClientStanding:
     """What a client is now, also one that does not exist (any more)."""
     row = conn.execute(_SQL["standing"], (client_id,)).fetchone()
     if row is None:
-        return Standing(client_id=client_id, role=None)
-    return Standing(client_id=client_id, role=Role(row[0]), enabled=bool(row[1]))
+        return ClientStanding(client_id=client_id, role=None)
+    return ClientStanding(client_id=client_id, role=Role(row[0]), enabled=bool(row[1]))
 
 
 def limits_of(conn: sqlite3.Connection, client_id: str) -> tuple[int, int | None]:

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from control.model.life import KnownAttempts, Life, Position
+from control.model.life import DatabasePosition, KnownAttempts, Life
 from control.model.names import EPOCH_FILE
 from control.model.states import State
 from store.outbox import SqliteOutboxRows
@@ -31,15 +31,15 @@ class Witness:
         self._path = directory / EPOCH_FILE
         self._file = -1
 
-    def read(self) -> Position | None:
+    def read(self) -> DatabasePosition | None:
         """What it says; None: there is none that can be read."""
         try:
             epoch, commits = self._path.read_text(encoding="ascii").split()
-            return Position(int(epoch), int(commits))
+            return DatabasePosition(int(epoch), int(commits))
         except (OSError, ValueError):
             return None
 
-    def write(self, position: Position) -> None:
+    def write(self, position: DatabasePosition) -> None:
         """Replace what it says. Raises OSError."""
         if self._file < 0:
             flags = os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC
@@ -57,7 +57,7 @@ class Witness:
 
     def note(self, conn: sqlite3.Connection) -> Callable[[], None]:
         """Count a commit, inside its transaction; the returned call follows it."""
-        position = Position(*conn.execute(_SQL["note"]).fetchone())
+        position = DatabasePosition(*conn.execute(_SQL["note"]).fetchone())
         return lambda: self.write(position)
 
     def close(self) -> None:
@@ -100,9 +100,9 @@ def last_run_id(conn: sqlite3.Connection) -> int:
     return found
 
 
-def position(conn: sqlite3.Connection) -> Position:
+def position(conn: sqlite3.Connection) -> DatabasePosition:
     """How far the database has come."""
-    return Position(*conn.execute(_SQL["position"]).fetchone())
+    return DatabasePosition(*conn.execute(_SQL["position"]).fetchone())
 
 
 def life(conn: sqlite3.Connection) -> Life:

@@ -7,7 +7,7 @@ import msgspec
 
 from control.model.errors import NotFound
 from control.model.pipelines import ScheduleSpec
-from control.model.state_rows import Active, PlannedRun, Standing
+from control.model.state_rows import Active, ClientStanding, PlannedRun
 from control.model.states import Role
 from store.queries import Statements
 
@@ -24,7 +24,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
     paused: bool
     planned_until_ms: int
     revision_id: int
-    owner: Standing  # The pipeline's: its runs are theirs.
+    owner: ClientStanding  # The pipeline's: its runs are theirs.
     next_due_ms: int | None = None
     next_nominal_ms: int | None = None
 
@@ -61,7 +61,7 @@ class Sums(msgspec.Struct, frozen=True):
     shortest_ms: int | None = None
 
 
-class Due(msgspec.Struct, frozen=True, kw_only=True):
+class PlannedTimes(msgspec.Struct, frozen=True, kw_only=True):
     """When a pipeline's planned runs are due, in order."""
 
     pipeline: str
@@ -301,7 +301,7 @@ def plan_stretches(
 
 def due_times(
     conn: sqlite3.Connection, *, until_ms: int, limit: int, client: str | None = None
-) -> tuple[list[Due], int]:
+) -> tuple[list[PlannedTimes], int]:
     """When runs are due, by pipeline, and until when this is all: earlier after `limit` of them.
 
     `client`: only of its pipelines.
@@ -309,11 +309,11 @@ def due_times(
     ids_text, times_text = conn.execute(_SQL["due_times"], (until_ms, limit)).fetchone()
     ids = msgspec.json.decode(ids_text, type=list[int])
     times = msgspec.json.decode(times_text, type=list[int])
-    known: dict[int, Due] = {}
-    by_pipeline: dict[str, Due] = {}
+    known: dict[int, PlannedTimes] = {}
+    by_pipeline: dict[str, PlannedTimes] = {}
     wanted = msgspec.json.encode(sorted(set(ids))).decode()
     for schedule_id, pipeline, revision_id, owner in conn.execute(_SQL["planning"], (wanted,)):
-        due = Due(pipeline=pipeline, revision_id=revision_id, times_ms=[])
+        due = PlannedTimes(pipeline=pipeline, revision_id=revision_id, times_ms=[])
         # What is another's is counted where nobody looks.
         known[schedule_id] = (
             by_pipeline.setdefault(pipeline, due) if client in {None, owner} else due
@@ -342,7 +342,7 @@ def _schedule(
         paused=bool(row[3]),
         planned_until_ms=row[4],
         revision_id=row[5],
-        owner=Standing(
+        owner=ClientStanding(
             client_id=row[6], role=None if role is None else Role(role), enabled=bool(enabled)
         ),
         next_due_ms=row[9],

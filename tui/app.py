@@ -7,9 +7,9 @@ import msgspec
 
 from control.model.api.views import JobView, Page
 from control.model.states import Role
-from tui.base import Base, Switch
-from tui.core.actions import Order, Thing, name, order, question
-from tui.core.command_line import Typed, read
+from tui.base import Base, ContextSwitch
+from tui.core.actions import Action, Thing, name, order, question
+from tui.core.command_line import TypedCommand, read
 from tui.core.commands import VIEWS
 from tui.core.worst import worst
 from tui.link.export_file import write_new
@@ -51,7 +51,7 @@ class Console(Base):
         if event.kind == "/" and isinstance(view, View):
             view.take_filter("", done=True)
 
-    def _obey(self, typed: Typed) -> None:
+    def _obey(self, typed: TypedCommand) -> None:
         match typed.word:
             case "q" | "quit":
                 self.leave()
@@ -102,7 +102,7 @@ class Console(Base):
         if name == self.source.target.name:
             self.flash(f"this is {name}")
         elif name in self.contexts:
-            self.leave(Switch(name))
+            self.leave(ContextSwitch(name))
         else:
             known = ", ".join(self.contexts)
             self.flash(f"there is no context {name or '–'}; there are: {known}", "bad")
@@ -158,7 +158,7 @@ class Console(Base):
             self.push_screen(Confirm(question(command, things), orders), self._carry_out)
 
     async def _confirm_backfill(
-        self, things: list[Thing], orders: list[Order], stretch: dict[str, str]
+        self, things: list[Thing], orders: list[Action], stretch: dict[str, str]
     ) -> None:
         """Ask the server first how many runs that starts: a day has a thousand minutes."""
         runs = 0
@@ -176,7 +176,7 @@ class Console(Base):
         asked = f"Start {runs} {'run' if runs == 1 else 'runs'} for missed times of {of}?"
         self.push_screen(Confirm(asked, orders, max(runs, len(orders))), self._carry_out)
 
-    def _carry_out(self, orders: list[Order] | None) -> None:
+    def _carry_out(self, orders: list[Action] | None) -> None:
         if orders is None:
             self.flash("nothing was done")
         elif not self.may_write:
@@ -184,7 +184,7 @@ class Console(Base):
         else:
             self.run_worker(self._send(orders), group="orders")
 
-    async def _send(self, orders: list[Order]) -> None:
+    async def _send(self, orders: list[Action]) -> None:
         done, self._warned = 0, False
         self._undone += len(orders)
         for at, each in enumerate(orders):
@@ -210,7 +210,7 @@ class Console(Base):
             self.pop_screen()  # A dialog, which would hide what is said.
         self.leave()
 
-    def leave(self, result: int | Switch = 0) -> None:
+    def leave(self, result: int | ContextSwitch = 0) -> None:
         """End, unless actions are on their way: that has to be asked for twice."""
         if not self._undone or self._warned:
             self.exit(result)

@@ -12,13 +12,13 @@ from tui.core.alert_acknowledgements import Concerns
 from tui.core.alerts import Concern
 from tui.core.command_line import words
 from tui.core.formatting import took
-from tui.core.history import History
-from tui.core.notifications import Said
+from tui.core.history import ViewHistory
+from tui.core.notifications import FlashNotice
 from tui.core.spans import Look, Span, shown
 from tui.core.store import Store
 from tui.keyboard import OrderlyKeys
 from tui.link.contexts import Colours
-from tui.link.session import Session
+from tui.link.session import ConsoleSession
 from tui.link.source import LinkError, Source, decoded
 from tui.panes.bars import Mode
 from tui.screens.base_view import View
@@ -50,13 +50,13 @@ _SCREENS: Final[Mapping[str, Callable[[], View]]] = {
 }
 
 
-class Switch(msgspec.Struct, frozen=True):
+class ContextSwitch(msgspec.Struct, frozen=True):
     """The app ended to begin again with another context."""
 
     context: str
 
 
-class Base(OrderlyKeys[int | Switch]):
+class Base(OrderlyKeys[int | ContextSwitch]):
     """The console, as far as it only shows."""
 
     CSS_PATH: ClassVar[str] = "app.tcss"
@@ -85,19 +85,19 @@ class Base(OrderlyKeys[int | Switch]):
         self.now_ms = now_ms
         self._live = Store()
         self._frozen: Store | None = None
-        self.session = Session(source, self._live, now_ms, self._link_changed)
+        self.session = ConsoleSession(source, self._live, now_ms, self._link_changed)
         self.contexts = contexts or [source.target.name]
         self.version = version
         self.window = "1h"
         self.replayed = replayed
-        self.messages: list[Said] = []
+        self.messages: list[FlashNotice] = []
         self._theme_problems = register(self, themes or {})
         self._wanted_theme = theme or DEFAULT
         self._keys = dict(keys or {})
         self.writes_until_ms: int | None = None
         self._frozen_since_ms: int | None = None
         self._flushes = 0
-        self._history = History(self.DEFAULT_MODE)
+        self._history = ViewHistory(self.DEFAULT_MODE)
         self.unmade = [name for name in _SCREENS if name != self.DEFAULT_MODE]
         self._link_state = ""
         self._concerns = Concerns()
@@ -210,7 +210,7 @@ class Base(OrderlyKeys[int | Switch]):
     def flash(self, text: str, look: Look = "", line: str = "") -> None:
         """Say something in the flash line, and keep it among the messages."""
         text = shown(text)
-        self.messages.append(Said(at_ms=self.now_ms(), text=text, look=look, line=line))
+        self.messages.append(FlashNotice(at_ms=self.now_ms(), text=text, look=look, line=line))
         del self.messages[:-_MESSAGES_MAX]
         if self.view_in_front is not None:
             self.view_in_front.draw_bars()
@@ -227,7 +227,7 @@ class Base(OrderlyKeys[int | Switch]):
             return None
         return (f"{last.text}  {last.line}" if last.line else last.text, last.look or "accent")
 
-    def _last_said(self) -> Said | None:
+    def _last_said(self) -> FlashNotice | None:
         if not self.messages or self.now_ms() - self.messages[-1].at_ms > _FLASH_MS:
             return None
         return self.messages[-1]

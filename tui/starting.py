@@ -17,24 +17,24 @@ import msgspec
 
 from control.model.clock import system_clock
 from tui.app import Console
-from tui.base import Switch
+from tui.base import ContextSwitch
 from tui.link.contexts import Colours
 from tui.link.recording import Recorder
-from tui.link.source import Source, Target
+from tui.link.source import ConsoleTarget, Source
 
 _END_S: Final = 5.0
 _PREPARE_S: Final = 0.5
 
 
-class Start(msgspec.Struct, frozen=True, kw_only=True):
+class ConsoleStart(msgspec.Struct, frozen=True, kw_only=True):
     """How the console begins. `opened` makes a source; `targets` by the names of contexts.
 
     `now_ms`: the time of what is shown, which is the recording's where one is replayed.
     """
 
-    targets: Mapping[str, Target]
+    targets: Mapping[str, ConsoleTarget]
     first: str
-    opened: Callable[[Target], Source]
+    opened: Callable[[ConsoleTarget], Source]
     now_ms: Callable[[], int]
     theme: str | None = None
     themes: Mapping[str, Colours] = {}
@@ -45,24 +45,26 @@ class Start(msgspec.Struct, frozen=True, kw_only=True):
 now_ms: Final = system_clock().steady_ms  # What it shows is the server's time.
 
 
-def start(how: Start) -> int:
+def start(how: ConsoleStart) -> int:
     """Run until the user leaves; the exit code."""
     return asyncio.run(_run(how))
 
 
-async def _run(how: Start) -> int:
+async def _run(how: ConsoleStart) -> int:
     target = how.targets[how.first]
     gone = asyncio.Event()
     loop = asyncio.get_running_loop()
     threading.Thread(target=_watch_terminal, args=(loop, gone), daemon=True).start()
     while True:
         result = await _run_one(how, target, gone)
-        if not isinstance(result, Switch):
+        if not isinstance(result, ContextSwitch):
             return result or 0
         target = how.targets[result.context]
 
 
-async def _run_one(how: Start, target: Target, gone: asyncio.Event) -> int | Switch | None:
+async def _run_one(
+    how: ConsoleStart, target: ConsoleTarget, gone: asyncio.Event
+) -> int | ContextSwitch | None:
     source = how.opened(target)
     app = Console(
         source,

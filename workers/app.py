@@ -18,12 +18,13 @@ from control.model.worker.isolation import Isolation
 from control.model.worker.wire import Drain, Welcome
 from workers.config import WorkerConfig, name_from_host
 from workers.executor import Executor
-from workers.gateway_connection import Link, NotWelcome
+from workers.gateway_connection import GatewayConnection, NotWelcome
 from workers.isolation.hidden import HiddenPaths
 from workers.isolation.launcher import choose_launcher
 from workers.job_params import AnyKind
 from workers.logs import LogBuffer
-from workers.protocol import Assigned, Event, Identity, Stop, WorkerProtocol
+from workers.protocol import WorkerIdentity, WorkerProtocol
+from workers.protocol_events import Assigned, ProtocolEvent, Stop
 from workers.spool import Spool
 from workers.state_directory import Home, open_home
 from workers.wakeup import Doorbell
@@ -52,7 +53,7 @@ class Worker:
         self._was_ready = False
         clock = system_clock()  # How far off it is, the gateway measures at each connection.
         self._protocol = WorkerProtocol(
-            Identity(
+            WorkerIdentity(
                 worker=home.name,
                 host=config.host,
                 slots=config.slots,
@@ -73,7 +74,7 @@ class Worker:
             launcher=launcher,
             now_ms=clock.steady_ms,
         )
-        self._link = Link(
+        self._link = GatewayConnection(
             urls=config.urls,
             client_id=config.client_id,
             client_secret=config.client_secret,
@@ -111,7 +112,7 @@ class Worker:
         _log.info("worker.stopped", worker=self._name, results_kept=kept, killed=self._killed)
         return not self._killed
 
-    def _deliver(self, event: Event) -> None:
+    def _deliver(self, event: ProtocolEvent) -> None:
         match event:
             case Assigned():
                 self._executor.wake()

@@ -24,7 +24,7 @@ _MARK_CHARS: Final = 8  # Two data directories of one name are told apart by thi
 _WORKER_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
-class _Credentials(msgspec.Struct, frozen=True, kw_only=True):
+class _WorkerCredentials(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker reads of credentials.toml.
 
     `settings`: a worker's config file as JSON; `tpctl up` sends it so to its local worker, which
@@ -182,12 +182,12 @@ def name_from_host(host: str) -> str:
     return name[: limits.NAME_CHARS_MAX - 4] or "worker"
 
 
-def _read_credentials(path: Path) -> _Credentials:
+def _read_credentials(path: Path) -> _WorkerCredentials:
     try:
         text = sys.stdin.read() if path == _STDIN else path.read_text("utf-8")
-        return msgspec.convert(tomllib.loads(text), _Credentials)
+        return msgspec.convert(tomllib.loads(text), _WorkerCredentials)
     except FileNotFoundError:
-        return _Credentials()
+        return _WorkerCredentials()
     except (OSError, ValueError) as error:
         msg = f"cannot read {path}: {error}"
         raise ConfigError(msg) from error

@@ -27,7 +27,8 @@ from control.model.worker import wire
 from control.model.worker.websocket_pieces import pieces_of
 from control.model.worker.wire import Refused, Welcome
 from workers.live_stream import LiveStream
-from workers.protocol import Event, Forgotten, Phase, WorkerProtocol
+from workers.protocol import WorkerProtocol
+from workers.protocol_events import Forgotten, Phase, ProtocolEvent
 from workers.spool import Spool
 from workers.wakeup import Doorbell
 
@@ -50,7 +51,7 @@ class _Lost(Unavailable):
     """The connection is gone."""
 
 
-class Link:
+class GatewayConnection:
     """The worker's connection to whichever gateway takes it."""
 
     def __init__(
@@ -63,7 +64,7 @@ class Link:
         spool: Spool,
         bell: Doorbell,
         log_bell: Doorbell,
-        deliver: Callable[[Event], None],
+        deliver: Callable[[ProtocolEvent], None],
         pulse: Callable[[], bool],
         now_ms: Callable[[], int],
         random: Callable[[], float],

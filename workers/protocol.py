@@ -6,8 +6,7 @@ The owner of the socket passes messages to `receive` and sends what `take` retur
 
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping
-from enum import Enum, auto
-from typing import Final, TypeAlias
+from typing import Final
 
 import msgspec
 
@@ -36,6 +35,7 @@ from control.model.worker.wire import (
 )
 from workers.logs import LogBuffer
 from workers.parts import part_of
+from workers.protocol_events import Assigned, Forgotten, Phase, ProtocolEvent, Stop
 
 # Shares of limits.FRAME_MESSAGES_MAX that one message may use.
 _OTHER_MAX: Final = 50
@@ -45,16 +45,7 @@ _LOGS_MAX: Final = 400
 _RESULTS_MAX: Final = 1_000
 
 
-class Phase(Enum):
-    """Where the connection stands."""
-
-    DISCONNECTED = auto()
-    GREETING = auto()  # `hello` was sent; only `welcome` or `refused` may come.
-    OPEN = auto()
-    REFUSED = auto()
-
-
-class Identity(msgspec.Struct, frozen=True, kw_only=True):
+class WorkerIdentity(msgspec.Struct, frozen=True, kw_only=True):
     """What every `hello` of this worker says."""
 
     worker: str
@@ -66,31 +57,14 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
     instance: str = ""  # Random hexadecimal digits: of this process, over all its connections.
 
 
-class Assigned(msgspec.Struct, frozen=True):
-    """There may be jobs to begin."""
-
-
-class Stop(msgspec.Struct, frozen=True):
-    """A running attempt must stop. If it still is ours, `end` is called as for any other."""
-
-    lease: Lease
-    reason: str
-
-
-class Forgotten(msgspec.Struct, frozen=True):
-    """These results need not be kept any longer."""
-
-    leases: tuple[Lease, ...]
-
-
-Event: TypeAlias = Assigned | Stop | Forgotten | Welcome | Refused | Drain
-
-
 class WorkerProtocol:
     """The state of one worker towards its gateway, over all its connections."""
 
     def __init__(
-        self, identity: Identity, logs: LogBuffer, results: Mapping[Lease, bytes] | None = None
+        self,
+        identity: WorkerIdentity,
+        logs: LogBuffer,
+        results: Mapping[Lease, bytes] | None = None,
     ) -> None:
         self.logs = logs
         self.phase = Phase.DISCONNECTED
@@ -230,7 +204,7 @@ class WorkerProtocol:
         self._to_send.clear()
         self._other.clear()
 
-    def receive(self, message: bytes | str, now_ms: int) -> list[Event]:
+    def receive(self, message: bytes | str, now_ms: int) -> list[ProtocolEvent]:
         """Take in one message; raises ProtocolError, after which the socket must be closed."""
         try:
             frames = wire.TO_WORKER.decode(message)
@@ -240,7 +214,7 @@ class WorkerProtocol:
         if len(frames) > limits.FRAME_MESSAGES_MAX:
             msg = f"the gateway sent {len(frames)} frames in one message"
             raise ProtocolError(msg)
-        events: list[Event] = []
+        events: list[ProtocolEvent] = []
         assigned = False
         for frame in frames:
             if type(frame) is Assign and self.phase is Phase.OPEN:
@@ -309,7 +283,7 @@ class WorkerProtocol:
         self._to_send.extend(parted)  # Smaller ones need not wait for all of it.
         return results
 
-    def _received(self, frame: wire.ToWorker, events: list[Event], now_ms: int) -> None:
+    def _received(self, frame: wire.ToWorker, events: list[ProtocolEvent], now_ms: int) -> None:
         match frame:
             case Welcome() if self.phase is Phase.GREETING:
                 self._welcomed(frame, events)
@@ -332,7 +306,7 @@ class WorkerProtocol:
                 msg = f"the gateway sent `{name}` while {self.phase.name.lower()}"
                 raise ProtocolError(msg)
 
-    def _welcomed(self, frame: Welcome, events: list[Event]) -> None:
+    def _welcomed(self, frame: Welcome, events: list[ProtocolEvent]) -> None:
         if frame.version != wire.VERSION:
             msg = f"the gateway speaks version {frame.version}, this worker {wire.VERSION}"
             raise ProtocolError(msg)
@@ -371,7 +345,7 @@ class WorkerProtocol:
         else:
             self._queued[lease] = frame
 
-    def _cancelled(self, frame: Cancel, events: list[Event], now_ms: int) -> None:
+    def _cancelled(self, frame: Cancel, events: list[ProtocolEvent], now_ms: int) -> None:
         if frame.lease in self._running:
             events.append(Stop(frame.lease, frame.reason))
         elif self._queued.pop(frame.lease, None) is not None:

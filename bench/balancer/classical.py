@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from bench.balancer.lanes import Chooser, Lane, Lanes
+from bench.balancer.lanes import Chooser, LanePlay, ObservedLane
 from control.core.balancer.estimates import Estimates
 from control.core.simulation.workload import Farm, Played, PlayedJob
 
@@ -22,9 +22,9 @@ _QUANTILE: Final = 0.8  # and at this quantile of their durations.
 class _Blind:
     """Looks at nothing that ends."""
 
-    def __init__(self, lanes: Lanes, chance: random.Random) -> None:
+    def __init__(self, lanes: LanePlay, chance: random.Random) -> None:
         self.jobs = lanes.jobs
-        self.lanes: Sequence[Lane] = lanes.lanes
+        self.lanes: Sequence[ObservedLane] = lanes.lanes
         self.count = len(lanes.lanes)
         self.chance = chance
 
@@ -62,7 +62,7 @@ class Hashed(_Blind):
 class _Counting(_Blind):
     """Knows how many jobs each lane has that are not over."""
 
-    def __init__(self, lanes: Lanes, chance: random.Random) -> None:
+    def __init__(self, lanes: LanePlay, chance: random.Random) -> None:
         super().__init__(lanes, chance)
         self.outstanding = [0] * self.count
 
@@ -101,7 +101,7 @@ class ShortestQueue(_Counting):
 class LeastExpectedWork(_Blind):
     """The lane whose jobs are expected to take least, by the mean that our estimates learn."""
 
-    def __init__(self, lanes: Lanes, chance: random.Random) -> None:
+    def __init__(self, lanes: LanePlay, chance: random.Random) -> None:
         super().__init__(lanes, chance)
         self._estimates = Estimates()
         self._work = [0.0] * self.count
@@ -135,7 +135,7 @@ class LeastWorkLeft(_Blind):
 class SizeIntervals(_Blind):
     """SITA-E: each lane takes the jobs of one interval of sizes, with equal work in each."""
 
-    def __init__(self, lanes: Lanes, chance: random.Random) -> None:
+    def __init__(self, lanes: LanePlay, chance: random.Random) -> None:
         super().__init__(lanes, chance)
         sizes = sorted(job.seconds for job in self.jobs)
         share, below = sum(sizes) / sum(lanes.farm.slots), 0.0
@@ -154,7 +154,7 @@ class SizeIntervals(_Blind):
 class _Ylem(_Counting, ABC):
     """Estimates a run by its pipeline's last ones, and keeps all jobs of a run in one lane."""
 
-    def __init__(self, lanes: Lanes, chance: random.Random) -> None:
+    def __init__(self, lanes: LanePlay, chance: random.Random) -> None:
         super().__init__(lanes, chance)
         self._last: dict[str, deque[float]] = {}
         self._sums: dict[int, float] = {}
@@ -216,7 +216,7 @@ class YlemAsCoded(_Ylem):
     Fast runs take the fullest bucket, slow ones the fullest after the first 40 %.
     """
 
-    def __init__(self, lanes: Lanes, chance: random.Random) -> None:
+    def __init__(self, lanes: LanePlay, chance: random.Random) -> None:
         super().__init__(lanes, chance)
         self._tokens = [_TOKENS_MAX_S] * self.count
         self._at_s = 0.0
@@ -236,7 +236,7 @@ class YlemAsCoded(_Ylem):
         return lane
 
 
-CLASSICAL: Final[Mapping[str, Callable[[Lanes, random.Random], Chooser]]] = {
+CLASSICAL: Final[Mapping[str, Callable[[LanePlay, random.Random], Chooser]]] = {
     "random": AtRandom,
     "round-robin": RoundRobin,
     "hash": Hashed,
@@ -252,5 +252,5 @@ CLASSICAL: Final[Mapping[str, Callable[[Lanes, random.Random], Chooser]]] = {
 
 def play_classical(name: str, jobs: Sequence[PlayedJob], farm: Farm, seed: int) -> Played:
     """What becomes of the jobs under this policy."""
-    lanes = Lanes(jobs, farm)
+    lanes = LanePlay(jobs, farm)
     return lanes.play(CLASSICAL[name](lanes, random.Random(f"{name} {seed}")))

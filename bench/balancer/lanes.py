@@ -18,7 +18,7 @@ _READY: Final = 2
 _CAME: Final = 3  # At the lane, where it may start or has to queue.
 
 
-class Lane:
+class ObservedLane:
     """A worker's slots, the queue before them, and what a perfect observer would know of both."""
 
     __slots__ = ("alive", "ends_s", "free", "queue", "running", "slots", "slowness", "waiting_s")
@@ -48,13 +48,13 @@ class Chooser(Protocol):
         """This job ended after so long."""
 
 
-class Lanes:
+class LanePlay:
     """Plays a workload once. `lanes` may be looked at by the chooser."""
 
     def __init__(self, jobs: Sequence[PlayedJob], farm: Farm) -> None:
         self.jobs = jobs
         self.farm = farm
-        self.lanes = [Lane(slots) for slots in farm.slots]
+        self.lanes = [ObservedLane(slots) for slots in farm.slots]
         self._ready = [0.0] * len(jobs)
         self._started = [0.0] * len(jobs)
         self._ended = [0.0] * len(jobs)
@@ -96,7 +96,7 @@ class Lanes:
         self.lanes[number].waiting_s += self.jobs[place].seconds
         heapq.heappush(self._events, (now + self.farm.delay_s, _CAME, place, float(number)))
 
-    def _start(self, lane: Lane, number: int, now: float) -> None:
+    def _start(self, lane: ObservedLane, number: int, now: float) -> None:
         while lane.free and lane.queue and lane.alive:
             place = lane.queue.popleft()
             seconds = self.jobs[place].seconds

@@ -47,15 +47,7 @@ def done(made: Assignment, seconds: float) -> Finished:
     """Its job was done in so many seconds."""
     job = made.job
     return Finished(
-        run_id=job.run_id,
-        job_id=job.job_id,
-        attempt=job.attempt,
-        pipeline=job.pipeline,
-        name=job.name,
-        stage=job.stage,
-        client=job.client,
-        kind=job.kind,
-        version=job.version,
+        **job.identity(),
         worker=made.worker,
         partition=made.partition,
         speed=made.speed,

@@ -38,7 +38,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     history: Path | None = None
 
 
-class Found(msgspec.Struct, frozen=True, kw_only=True):
+class PlayResult(msgspec.Struct, frozen=True, kw_only=True):
     """One workload played once. The waits are quantiles, for plots."""
 
     asked: Asked
@@ -88,7 +88,7 @@ def main(  # noqa: PLR0917 - each is an option of the command.
     print(f"{played:,} jobs played in {passed_s:.1f} s by {processes} processes")
 
 
-def played_once(task: tuple[Asked, str]) -> Found:
+def played_once(task: tuple[Asked, str]) -> PlayResult:
     """Play one workload under one policy."""
     asked, policy = task
     made = _made(asked)
@@ -97,7 +97,7 @@ def played_once(task: tuple[Asked, str]) -> Found:
     cpu_s = time.process_time() - begun
     waits = played.waits()
     fast = [job.seconds < FAST_S for job in made.jobs]
-    return Found(
+    return PlayResult(
         asked=asked,
         policy=policy,
         jobs=len(made.jobs),
@@ -153,7 +153,9 @@ def _chosen(text: str, known: tuple[str, ...]) -> list[str]:
     return chosen
 
 
-def _show(found: Sequence[Found], policies: Sequence[str], load: float, recorded: bool) -> None:
+def _show(
+    found: Sequence[PlayResult], policies: Sequence[str], load: float, recorded: bool
+) -> None:
     means: dict[str, dict[str, Measures]] = {}
     cpu_us: dict[str, float] = {}
     for policy in policies:
@@ -174,8 +176,8 @@ def _show(found: Sequence[Found], policies: Sequence[str], load: float, recorded
         tables.show_goals(rows)
 
 
-def _plot(found: Sequence[Found]) -> None:
-    first: dict[str, list[Found]] = {}
+def _plot(found: Sequence[PlayResult]) -> None:
+    first: dict[str, list[PlayResult]] = {}
     for each in found:
         of = first.setdefault(each.asked.name, [])
         if each.asked.seed == found[0].asked.seed:

@@ -21,7 +21,7 @@ Mode = tuple[float, float, float]
 """How likely, mean of the log, standard deviation of the log."""
 
 
-class Source:
+class PipelineSource:
     """A pipeline as it truly is: a mixture of log-normal durations that may move with time."""
 
     __slots__ = ("_truths", "born", "client", "drift", "modes", "name", "phase", "turns", "weight")
@@ -111,12 +111,12 @@ def spread_out(
 class Picker:
     """Chooses among sources by weight, of those that are there yet."""
 
-    def __init__(self, chance: random.Random, sources: Sequence[Source]) -> None:
+    def __init__(self, chance: random.Random, sources: Sequence[PipelineSource]) -> None:
         self._chance = chance
         self._sources = sources
         self._sums = list(accumulate(source.weight for source in sources))
 
-    def pick(self, at: float) -> Source:
+    def pick(self, at: float) -> PipelineSource:
         """One of them."""
         total, random_ = self._sums[-1], self._chance.random
         while True:

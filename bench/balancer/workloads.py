@@ -8,8 +8,8 @@ from typing import Final
 import msgspec
 
 from bench.balancer import sources
-from bench.balancer.sources import Picker, Source
-from control.core.simulation.workload import Farm, Fault, PlayedJob, work_s
+from bench.balancer.sources import Picker, PipelineSource
+from control.core.simulation.workload import Farm, PlayedJob, WorkerFault, work_s
 
 FARM: Final = Farm(slots=(2,) * 10)
 NOISY: Final = "noisy"
@@ -43,7 +43,7 @@ class _Draft:
         """Seconds of work asked for in a second."""
         return self.load * self.farm.total
 
-    def add(self, source: Source, at_s: float, stages: int = 1) -> None:
+    def add(self, source: PipelineSource, at_s: float, stages: int = 1) -> None:
         """One run that arrives then."""
         self.runs += 1
         at = min(at_s / self.horizon_s, 1.0)
@@ -60,7 +60,7 @@ class _Draft:
             )
             self.made.append((at_s, self.runs, job, source.truth(at)))
 
-    def finish(self, name: str, faults: tuple[Fault, ...] = ()) -> Workload:
+    def finish(self, name: str, faults: tuple[WorkerFault, ...] = ()) -> Workload:
         """All of it in order, stretched so that the load is exact."""
         self.made.sort(key=lambda each: each[:2])  # Stable: stages stay in order.
         scale = work_s([job for _, _, job, _ in self.made]) / self.work_rate() / self.horizon_s
@@ -101,7 +101,7 @@ class Mix(msgspec.Struct, frozen=True, kw_only=True):
     drift: float = 0.0
     young: float = 0.0
 
-    def made(self, chance: random.Random) -> list[Source]:
+    def made(self, chance: random.Random) -> list[PipelineSource]:
         """The pipelines."""
         weights = sources.zipf(self.pipelines, self.exponent)
         second = 0.25  # How often the slow mode comes.
@@ -117,14 +117,14 @@ class Mix(msgspec.Struct, frozen=True, kw_only=True):
                 modes = [(1 - second, low, 0.4), (second, low + self.apart, 0.4)]
             client = f"client-{chance.choices(range(self.clients), owners)[0]}"
             born = chance.uniform(0.1, 0.9) if chance.random() < self.young else 0.0
-            source = Source(f"p{place}", client, weight, modes, born=born)
+            source = PipelineSource(f"p{place}", client, weight, modes, born=born)
             source.drift, source.phase = self.drift * chance.uniform(0.3, 1.0), chance.random()
             found.append(source)
         found[0].born = 0.0
         return found
 
 
-class Pace(msgspec.Struct, frozen=True, kw_only=True):
+class ArrivalPace(msgspec.Struct, frozen=True, kw_only=True):
     """When runs arrive. `bursts`: every so many seconds, for how long, how many times as many."""
 
     uneven: float = 0.15
@@ -144,7 +144,7 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
         return steps
 
 
-def _usual(draft: _Draft, mix: Mix, pace: Pace, stages: int = 1) -> list[Source]:
+def _usual(draft: _Draft, mix: Mix, pace: ArrivalPace, stages: int = 1) -> list[PipelineSource]:
     """Runs of this mix at this pace, as many as the draft should have jobs."""
     made = mix.made(draft.chance)
     _fill(draft, made, pace, stages)
@@ -152,7 +152,11 @@ def _usual(draft: _Draft, mix: Mix, pace: Pace, stages: int = 1) -> list[Source]
 
 
 def _fill(
-    draft: _Draft, made: Sequence[Source], pace: Pace, stages: int = 1, share: float = 1.0
+    draft: _Draft,
+    made: Sequence[PipelineSource],
+    pace: ArrivalPace,
+    stages: int = 1,
+    share: float = 1.0,
 ) -> None:
     picker = Picker(draft.chance, made)
     draft.horizon_s = draft.count * picker.mean_s() / draft.work_rate()
@@ -165,33 +169,33 @@ _BURSTS: Final = (2400.0, 220.0, 3.0)
 
 
 def _ylem_like(draft: _Draft) -> Workload:
-    _usual(draft, Mix(sd=1.8), Pace(uneven=0.35))
+    _usual(draft, Mix(sd=1.8), ArrivalPace(uneven=0.35))
     return draft.finish("D1")
 
 
 def _azure(draft: _Draft) -> Workload:
-    _usual(draft, Mix(median_s=0.68, sd=2.45, exponent=1.0), Pace(bursts=_BURSTS))
+    _usual(draft, Mix(median_s=0.68, sd=2.45, exponent=1.0), ArrivalPace(bursts=_BURSTS))
     return draft.finish("D2")
 
 
 def _ci_day(draft: _Draft) -> Workload:
     mix = Mix(median_s=47.0, sd=1.2, pipelines=60, exponent=0.7)
-    _usual(draft, mix, Pace(day_s=86_400.0, swing=0.65))
+    _usual(draft, mix, ArrivalPace(day_s=86_400.0, swing=0.65))
     return draft.finish("D3")
 
 
 def _bimodal(draft: _Draft) -> Workload:
-    _usual(draft, Mix(sd=2.0, bimodal=0.7, apart=2.8), Pace(uneven=0.4))
+    _usual(draft, Mix(sd=2.0, bimodal=0.7, apart=2.8), ArrivalPace(uneven=0.4))
     return draft.finish("D4")
 
 
 def _drifting(draft: _Draft) -> Workload:
-    _usual(draft, Mix(sd=1.9, drift=1.2, young=0.4), Pace(bursts=_BURSTS))
+    _usual(draft, Mix(sd=1.9, drift=1.2, young=0.4), ArrivalPace(bursts=_BURSTS))
     return draft.finish("D5")
 
 
 def _failing(draft: _Draft) -> Workload:
-    _usual(draft, Mix(sd=2.0), Pace(uneven=0.5))
+    _usual(draft, Mix(sd=2.0), ArrivalPace(uneven=0.5))
     draft.made = [
         (at_s, run, msgspec.structs.replace(job, fails=draft.chance.random() < FAILING), truth)
         for at_s, run, job, truth in draft.made
@@ -199,23 +203,23 @@ def _failing(draft: _Draft) -> Workload:
     return draft.finish("D6", _faults(draft))
 
 
-def _faults(draft: _Draft) -> tuple[Fault, ...]:
+def _faults(draft: _Draft) -> tuple[WorkerFault, ...]:
     """One worker gone for minutes now and then, another one five times slower."""
-    found: list[Fault] = []
+    found: list[WorkerFault] = []
     at_s, every_s, chance = 0.0, 900.0, draft.chance
     while (at_s := at_s + every_s * chance.uniform(0.7, 1.3)) < 0.95 * draft.horizon_s:
         gone, slow = chance.sample(range(len(draft.farm.slots)), 2)
         for worker, slowness, lasts_s in ((gone, None, 240.0), (slow, 5.0, 600.0)):
             end_s = at_s + lasts_s * chance.uniform(0.5, 1.0)
             found += (
-                Fault(at_s=at_s, worker=worker, slowness=slowness),
-                Fault(at_s=end_s, worker=worker, slowness=1.0),
+                WorkerFault(at_s=at_s, worker=worker, slowness=slowness),
+                WorkerFault(at_s=end_s, worker=worker, slowness=1.0),
             )
     return tuple(sorted(found, key=lambda fault: fault.at_s))
 
 
 def _crowd(
-    draft: _Draft, made: Sequence[Source], *, every_s: float, lasts_s: float, total: float
+    draft: _Draft, made: Sequence[PipelineSource], *, every_s: float, lasts_s: float, total: float
 ) -> None:
     """A client that now and then asks for so much that all in all `total` of the farm is asked."""
     chance, farm = draft.chance, draft.farm.total
@@ -234,7 +238,7 @@ def _crowd(
 
 
 def _noisy(draft: _Draft) -> Workload:
-    _usual(draft, Mix(sd=2.0), Pace())
+    _usual(draft, Mix(sd=2.0), ArrivalPace())
     loud = Mix(sd=1.9, median_s=0.8, pipelines=20, clients=1).made(draft.chance)
     for source in loud:
         source.name, source.client = f"noisy-{source.name}", NOISY
@@ -245,7 +249,7 @@ def _noisy(draft: _Draft) -> Workload:
 def _storms(draft: _Draft) -> Workload:
     """A third of the runs arrive at full quarters of an hour, within seconds."""
     made = Mix(sd=2.0).made(draft.chance)
-    _fill(draft, made, Pace(), stages=4, share=2 / 3)
+    _fill(draft, made, ArrivalPace(), stages=4, share=2 / 3)
     picker, chance = Picker(draft.chance, made), draft.chance
     ticks = max(int(draft.horizon_s / 900.0), 1)
     sizes = [chance.uniform(0.3, 1.7) for _ in range(ticks)]
@@ -257,8 +261,8 @@ def _storms(draft: _Draft) -> Workload:
 
 
 def _flood(draft: _Draft) -> Workload:
-    _usual(draft, Mix(sd=1.8), Pace())
-    flood = Source("flood", NOISY, 1.0, [(1.0, -0.005, 0.1)])
+    _usual(draft, Mix(sd=1.8), ArrivalPace())
+    flood = PipelineSource("flood", NOISY, 1.0, [(1.0, -0.005, 0.1)])
     _crowd(draft, [flood], every_s=6000.0, lasts_s=300.0, total=1.7)
     return draft.finish("D9")
 
@@ -272,13 +276,13 @@ def _slower(draft: _Draft) -> Workload:
         if abs(source.modes[0][1]) < ABOUT_A_SECOND and source.weight <= left:
             source.turns = (*draft.chance.choice(windows), 60.0)
             left -= source.weight
-    _fill(draft, made, Pace(uneven=0.4))
+    _fill(draft, made, ArrivalPace(uneven=0.4))
     return draft.finish("D10")
 
 
 def _everything(draft: _Draft) -> Workload:
     mix = Mix(sd=1.9, bimodal=1.0, apart=3.4, within=0.4, drift=0.7, young=0.4)
-    _usual(draft, mix, Pace(bursts=_BURSTS))
+    _usual(draft, mix, ArrivalPace(bursts=_BURSTS))
     return draft.finish("D11")
 
 

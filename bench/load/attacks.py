@@ -27,7 +27,7 @@ _UPGRADE: Final = {
 _HUGE_FRAME: Final = b"\x82\xff" + (16 * 2**30).to_bytes(8, "big") + bytes(4)
 
 
-class Target:
+class AttackTarget:
     """The two ports, and the secrets of the clients `viewer`, `submitter`."""
 
     def __init__(self, api: str, gateway: str, secrets: Mapping[str, str]) -> None:
@@ -59,7 +59,7 @@ class Target:
 
 
 Address = tuple[str, int]
-Attack = Callable[[Target, random.Random], Awaitable[None]]
+Attack = Callable[[AttackTarget, random.Random], Awaitable[None]]
 
 
 async def _exchange(address: Address, request: bytes, *, read: bool = True) -> None:
@@ -100,7 +100,7 @@ async def _hold(address: Address, first: bytes, each_s: bytes = b"") -> None:
         nursery.cancel_scope.cancel()
 
 
-async def _huge_frame(target: Target, _chance: random.Random) -> None:
+async def _huge_frame(target: AttackTarget, _chance: random.Random) -> None:
     stream = await trio.open_tcp_stream(*target.api)
     async with stream:
         await stream.send_all(target.request("GET", "/v1/events", "viewer", _UPGRADE))
@@ -110,12 +110,12 @@ async def _huge_frame(target: Target, _chance: random.Random) -> None:
             await stream.send_all(bytes(_MIB))
 
 
-async def _nothing(_target: Target, _chance: random.Random) -> None:
+async def _nothing(_target: AttackTarget, _chance: random.Random) -> None:
     await trio.sleep(1)
 
 
-def _calls(make: Callable[[Target, random.Random], bytes], *, read: bool = True) -> Attack:
-    async def attack(target: Target, chance: random.Random) -> None:
+def _calls(make: Callable[[AttackTarget, random.Random], bytes], *, read: bool = True) -> Attack:
+    async def attack(target: AttackTarget, chance: random.Random) -> None:
         await _exchange(target.api, make(target, chance), read=read)
 
     return attack
@@ -183,7 +183,7 @@ def _sql(text: str) -> bytes:
     return b'{"sql":"%b"}' % text.encode()
 
 
-async def _again(attack: Attack, target: Target, chance: random.Random) -> None:
+async def _again(attack: Attack, target: AttackTarget, chance: random.Random) -> None:
     while True:
         with suppress(OSError, trio.BrokenResourceError, trio.ClosedResourceError):
             try:
@@ -204,7 +204,7 @@ def main(
     secrets = {
         who: os.environ.get(f"TP_{who.upper()}_SECRET", "") for who in ("viewer", "submitter")
     }
-    target = Target(api, gateway, secrets)
+    target = AttackTarget(api, gateway, secrets)
 
     async def attack() -> None:
         print(READY, flush=True)

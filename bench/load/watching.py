@@ -12,7 +12,7 @@ LOOK_S = 0.05
 _OPEN = re.compile(r"^taskplane_runs_open(?:\{\})? ([0-9.e+]+)$", re.MULTILINE)
 
 
-class Job(TypedDict):
+class WatchedJob(TypedDict):
     """What benchmarks read of a job."""
 
     name: str
@@ -44,13 +44,13 @@ async def all_ended(client: httpx.AsyncClient, *, but: int = 0) -> None:
         await trio.sleep(LOOK_S)
 
 
-async def jobs_of(client: httpx.AsyncClient, runs: Sequence[int]) -> list[list[Job]]:
+async def jobs_of(client: httpx.AsyncClient, runs: Sequence[int]) -> list[list[WatchedJob]]:
     """The jobs of each run; all must be DONE."""
-    found: list[list[Job]] = []
+    found: list[list[WatchedJob]] = []
     for run in runs:
         answer = await client.get(f"/v1/runs/{run}/jobs", params={"limit": 1000})
         answer.raise_for_status()
-        jobs: list[Job] = answer.json()["items"]
+        jobs: list[WatchedJob] = answer.json()["items"]
         for job in jobs:
             if job["state"] != "DONE":
                 message = f"job {job['name']} of run {run} is {job['state']}"

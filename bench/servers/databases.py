@@ -32,7 +32,7 @@ class NoDatabase(Exception):
     """A server cannot be had or does not start here; the message says why."""
 
 
-class Server:
+class DatabaseServer:
     """One server with an empty database `sales`, whose owner is `ann`."""
 
     ready: ClassVar[str]  # What it logs when it takes connections.
@@ -129,7 +129,7 @@ class Server:
         return {"cwd": self.directory, "user": "nobody", "group": "nogroup", "extra_groups": []}
 
 
-class PostgreSQLServer(Server):
+class PostgreSQLServer(DatabaseServer):
     """PostgreSQL, where `ann` may do everything, and passwords are checked."""
 
     ready: ClassVar[str] = "database system is ready to accept connections"
@@ -169,7 +169,7 @@ class PostgreSQLServer(Server):
         return f"postgresql+psycopg://{USER}@127.0.0.1:{self.port}/{DATABASE}"
 
 
-class MariaDBServer(Server):
+class MariaDBServer(DatabaseServer):
     """MariaDB, which speaks MySQL's protocol."""
 
     ready: ClassVar[str] = "ready for connections"

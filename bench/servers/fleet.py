@@ -21,7 +21,7 @@ _LOOK_S = 0.05
 _STATE = "api,scheduler,trigger,statistics"
 
 
-class Process:
+class ServiceProcess:
     """One process of ours; what it says goes to a file. It keeps its addresses over restarts."""
 
     def __init__(
@@ -110,12 +110,12 @@ class Process:
             self.kill()
 
 
-def control_plane(directory: Path, address: str, prefix: str, *flags: str) -> Process:
+def control_plane(directory: Path, address: str, prefix: str, *flags: str) -> ServiceProcess:
     """`tpctl up` on a broker; its log stands beside its data directory."""
     command = [_script("tpctl"), "up", "--data-dir", str(directory), *flags]
     command += ["--bus", f"kafka://{address}", "--topic-prefix", prefix]
     log = directory.with_name(f"{directory.name}.log")
-    return Process(directory.name, command, log, "ready  ", {})
+    return ServiceProcess(directory.name, command, log, "ready  ", {})
 
 
 def client_of(directory: Path) -> httpx.Client:
@@ -125,7 +125,7 @@ def client_of(directory: Path) -> httpx.Client:
     return httpx.Client(base_url=values["url"], auth=auth, timeout=60.0)
 
 
-class Fleet:
+class KafkaFleet:
     """A state host, dispatchers, balancers, and workers that know all gateways; on one broker."""
 
     def __init__(
@@ -159,8 +159,8 @@ class Fleet:
     def __enter__(self) -> Self:
         try:
             self.host.start()
-            self._together([*self.balancers, *self.dispatchers], Process.start)
-            self._together(self.workers, Process.start)
+            self._together([*self.balancers, *self.dispatchers], ServiceProcess.start)
+            self._together(self.workers, ServiceProcess.start)
         except BaseException:
             self.stop()
             raise
@@ -170,20 +170,20 @@ class Fleet:
         self.stop()
 
     @property
-    def processes(self) -> list[Process]:
+    def processes(self) -> list[ServiceProcess]:
         """All of them, in the order in which they can be stopped."""
         return [*self.workers, *self.dispatchers, *self.balancers, self.host]
 
     def stop(self) -> None:
         """End all that run: workers hand back first."""
         for group in (self.workers, self.dispatchers + self.balancers, [self.host]):
-            self._together(group, Process.stop)
+            self._together(group, ServiceProcess.stop)
 
     def client(self) -> httpx.Client:
         """An API client with the admin's credentials."""
         return client_of(self.host_directory)
 
-    def active_balancer(self) -> Process:
+    def active_balancer(self) -> ServiceProcess:
         """The one that is elected now."""
         admin = AdminClient({"bootstrap.servers": self.address})
         group = f"{self.prefix}taskplane-balancer"
@@ -203,11 +203,11 @@ class Fleet:
         message = "no balancer is elected"
         raise SystemExit(message)
 
-    def _plane(self, name: str, services: str, *flags: str) -> Process:
+    def _plane(self, name: str, services: str, *flags: str) -> ServiceProcess:
         flags = ("--services", services, *flags)
         return control_plane(self.directory / name, self.address, self.prefix, *flags)
 
-    def _worker(self, number: int, slots: int) -> Process:
+    def _worker(self, number: int, slots: int) -> ServiceProcess:
         name = f"worker-{number}"
         # Each begins with another gateway.
         at = number % len(self.gateways)
@@ -215,10 +215,12 @@ class Fleet:
         command = [_script("tpworker"), "--slots", str(slots), "--name", name]
         command += ["--data-dir", str(self.host_directory)]
         command += [part for url in urls for part in ("--url", url)]
-        return Process(name, command, self.directory / f"{name}.log", "worker ready", {})
+        return ServiceProcess(name, command, self.directory / f"{name}.log", "worker ready", {})
 
     @staticmethod
-    def _together(processes: Sequence[Process], do: Callable[[Process], None]) -> None:
+    def _together(
+        processes: Sequence[ServiceProcess], do: Callable[[ServiceProcess], None]
+    ) -> None:
         if processes:
             with ThreadPoolExecutor(len(processes)) as pool:
                 list(pool.map(do, processes))

@@ -15,7 +15,7 @@ import msgspec
 import typer
 
 from bench.servers.broker import Broker, obtain
-from bench.servers.fleet import Fleet
+from bench.servers.fleet import KafkaFleet
 
 DataDir = Annotated[Path | None, typer.Option(help="Of a system that runs already.")]
 OnKafka = Annotated[bool, typer.Option("--kafka", help="Over a Kafka of its own.")]
@@ -108,7 +108,7 @@ def system(
             broker = stack.enter_context(Broker(obtain(), directory / "kafka"))
             flags += ["--bus", f"kafka://{broker.address}"]
         if dispatchers:
-            fleet = Fleet(
+            fleet = KafkaFleet(
                 directory,
                 broker.address,
                 "",

@@ -14,7 +14,7 @@ from control.model.names import Group, Topic
 _CALL_S = 10.0
 
 
-class Topics:
+class SystemTopics:
     """The topics of one system."""
 
     def __init__(self, address: str, prefix: str) -> None:

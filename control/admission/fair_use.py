@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from control.admission.door import ConnectionLimiter
-from control.admission.lanes import Lanes
+from control.admission.lanes import AdmissionQueues
 from control.admission.pool import Pool
 from control.admission.tally import LimitCounters
 from control.core.fair_use.hosts import Hosts
@@ -25,7 +25,7 @@ class FairUse:
     ) -> None:
         self._connections = connections
         self.tally = tally = LimitCounters()
-        self.lanes = Lanes()
+        self.lanes = AdmissionQueues()
         self.hosts = Hosts(allowed_hosts)
         self.bodies = Pool(
             Bound.BODIES, tally, total=limits.BODIES_BYTES_MAX, each=limits.BODIES_BYTES_EACH

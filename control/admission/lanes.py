@@ -37,7 +37,7 @@ class ThreadPool:
         return 0.0 if begun is None else trio.current_time() - begun
 
 
-class Lanes:
+class AdmissionQueues:
     """All lanes of the state's owner."""
 
     def __init__(self) -> None:

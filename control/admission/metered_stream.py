@@ -13,7 +13,7 @@ import trio
 from control.admission.door import AcceptedConnection
 from control.admission.pool import Pool
 from control.admission.tally import LimitCounters
-from control.core.fair_use.frame_meter import CLOSE_TOO_LARGE, FrameMeter, Verdict
+from control.core.fair_use.frame_meter import CLOSE_TOO_LARGE, FrameMeter, FrameVerdict
 from control.core.fair_use.shares import Ask
 from control.model import limits
 from control.model.names import Bound
@@ -82,7 +82,7 @@ class MeteredStream(trio.abc.Stream):
             self._cut = True
             self._tally.refused(Bound.REQUEST_PACE, address=self._guest.host)
             return b""
-        if self._measure(data) is Verdict.TOO_LARGE:
+        if self._measure(data) is FrameVerdict.TOO_LARGE:
             self._cut = True
             self._tally.refused(Bound.FRAMES, address=self._guest.host)
             if self._accepted:
@@ -146,17 +146,17 @@ class MeteredStream(trio.abc.Stream):
         """Close it."""
         await self._stream.aclose()
 
-    def _measure(self, data: bytes) -> Verdict:
+    def _measure(self, data: bytes) -> FrameVerdict:
         if not self._accepted:
             self._before_answer += len(data)
             if self._before_answer > limits.HANDSHAKE_BYTES_MAX:
-                return Verdict.TOO_LARGE
+                return FrameVerdict.TOO_LARGE
         if self._head is None:
             return self._meter.feed(data)
         self._head += data
         end = self._head.find(_HEAD_END)
         if end < 0:
-            return Verdict.FINE
+            return FrameVerdict.FINE
         frames = bytes(self._head[end + len(_HEAD_END) :])
         self._head = None
         return self._meter.feed(frames)

@@ -30,7 +30,7 @@ from control.api.endpoints.stats import Stats
 from control.api.endpoints.workers import EVENTS_PATH, Fleet
 from control.api.http import problems
 from control.api.http.openapi import document
-from control.api.http.request import GET, Answer, Call, Operation, Route
+from control.api.http.request import GET, ApiResponse, Call, Operation, Route
 from control.api.http.shares import ANSWERS
 from control.api.http.streaming import Streamed
 from control.api.live.broadcaster import Events
@@ -67,10 +67,10 @@ def all_routes(
     ]
     written = document([*(route.operation for route in routes), OPENAPI], version)
 
-    async def describe(call: Call) -> Answer:
+    async def describe(call: Call) -> ApiResponse:
         del call
         await trio.lowlevel.checkpoint()
-        return Answer(body=written)
+        return ApiResponse(body=written)
 
     return [*routes, Route(OPENAPI, describe)]
 
@@ -234,7 +234,7 @@ def _paths(path: str) -> list[str]:
     return paths
 
 
-def _response(answer: Answer, operation: Operation, closing: trio.Event) -> ASGIResponse:
+def _response(answer: ApiResponse, operation: Operation, closing: trio.Event) -> ASGIResponse:
     if answer.stream is not None:
         return Streamed(answer.stream, closing, operation.media)
     status, headers = answer.status or operation.status, dict(answer.headers)

@@ -24,10 +24,10 @@ from control.model.clock import Clock
 from control.model.kinds import KindRegistry
 from control.model.names import Metric
 from control.transactions.run_transactions import Ledger
-from store.reader import Reader
+from store.database.reader import Reader
+from store.database.writer import Offload, Writer
 from store.retention import Removed
 from store.views import Views
-from store.writer import Offload, Writer
 
 
 class Balancing(Protocol):
@@ -94,7 +94,7 @@ class Reports(Protocol):
         """End what is being made of this; it raises `StoreFailed`."""
 
 
-class Logs(Protocol):
+class AttemptLogs(Protocol):
     """The logs of attempts."""
 
     def read(self, job_id: int, attempt: int) -> AsyncGenerator[bytes, None]:
@@ -115,7 +115,7 @@ class Logs(Protocol):
         """Delete the logs of runs that are gone."""
 
 
-class Health(Protocol):
+class ProcessHealth(Protocol):
     """How the parts of this process are."""
 
     def parts(self) -> Mapping[str, str | None]:
@@ -148,8 +148,8 @@ class Parts:
     offload: Offload
     balancing: Balancing
     reports: Reports
-    logs: Logs
-    health: Health
+    logs: AttemptLogs
+    health: ProcessHealth
     clock: Clock
     random_bytes: Callable[[int], bytes]
     life: str  # Which data these are, and which life of them.

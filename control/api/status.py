@@ -16,7 +16,7 @@ from control.admission.fair_use import FairUse
 from control.api.http.asgi_guard import HEALTH, Event, Receive, Send
 from control.api.http.connection import Connection
 from control.api.metrics import MEDIA, render_process
-from control.api.ports import Health
+from control.api.ports import ProcessHealth
 from control.api.server import http_config, listen
 from control.model.names import Bound
 
@@ -28,7 +28,7 @@ _READING: Final = frozenset({"GET", "HEAD"})
 class Status:
     """The small listener."""
 
-    def __init__(self, health: Health, fair: FairUse, *, host: str, port: int) -> None:
+    def __init__(self, health: ProcessHealth, fair: FairUse, *, host: str, port: int) -> None:
         self._health = health
         self._tally = fair.tally
         self._hosts = fair.hosts

@@ -3,7 +3,6 @@
 The services run for it on the embedded bus, as in `control.process.control_plane`.
 """
 
-import sqlite3
 from collections.abc import Callable, Sequence
 
 import trio
@@ -15,19 +14,20 @@ from control.model import limits
 from control.model.config import Config
 from control.model.errors import Unavailable
 from control.model.names import Group
-from control.process.state_host import World
+from control.process.state_host import HostEnvironment
 from control.services.statistics import Statistics
-from control.services.trigger import Trigger
+from control.services.trigger import TriggerService
 from control.transactions.graphs import Graphs
 from control.transactions.run_transactions import Ledger
 from store.bus_log import SqliteLogRows
+from store.database.connection import Connection
+from store.database.writer import Tx, Writer
 from store.facts.database import Facts
-from store.writer import Tx, Writer
 
 _DRAINED = (Group.TRIGGER, Group.STATISTICS)
 
 
-class Embedded:
+class EmbeddedParticipant:
     """The embedded bus's part in the commits, which tells when a group has moved on."""
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class Embedded:
         self.rolled_back = self.journal.rolled_back
         self.moved_on = trio.Event()
 
-    def persist(self, conn: sqlite3.Connection, pieces: Sequence[Tx]) -> Callable[[], None]:
+    def persist(self, conn: Connection, pieces: Sequence[Tx]) -> Callable[[], None]:
         """Write what the pieces published and acked."""
         hand_out = self.journal.persist(conn, pieces)
         acked = any(piece.acked for piece in pieces)
@@ -48,7 +48,7 @@ class Embedded:
 
         return committed
 
-    def left(self, conn: sqlite3.Connection) -> int:
+    def left(self, conn: Connection) -> int:
         """How many results and events wait."""
         return sum(
             self.journal.left(conn, topic, group)
@@ -59,12 +59,16 @@ class Embedded:
 
 
 async def drain(
-    writer: Writer, embedded: Embedded, facts: Facts, config: Config, world: World
+    writer: Writer,
+    embedded: EmbeddedParticipant,
+    facts: Facts,
+    config: Config,
+    world: HostEnvironment,
 ) -> None:
     """Let the trigger and the statistics finish; raises `Unavailable` if they do not."""
     bus = EmbeddedBus(embedded.journal, writer.insist)
     ledger = Ledger(Graphs(), config.queue_size, world.clock.steady_ms)
-    trigger = Trigger(bus, writer, ledger, world.clock, world.jitter)
+    trigger = TriggerService(bus, writer, ledger, world.clock, world.jitter)
     statistics = Statistics(bus, facts, trio.to_thread.run_sync)
     # Once they have ended nothing may be left: what came due in the last moment has results too.
     while left := await _left(writer, embedded):
@@ -84,5 +88,5 @@ async def drain(
             raise Unavailable(message)
 
 
-async def _left(writer: Writer, embedded: Embedded) -> int:
+async def _left(writer: Writer, embedded: EmbeddedParticipant) -> int:
     return await writer.write(lambda tx: embedded.left(tx.conn))

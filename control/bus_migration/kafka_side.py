@@ -15,9 +15,8 @@ from control.bus.kafka.bus import OUTBOX
 from control.bus.kafka.client import Cluster, Value, error_of, in_words
 from control.bus.kafka.consumer_groups import restored
 from control.bus.kafka.consumer_thread import delivery_of, insist
-from control.bus.kafka.group_commit import Transactions
-from control.bus.kafka.offsets import Lane
-from control.bus.kafka.producer import Relayed
+from control.bus.kafka.offsets import PartitionProgress
+from control.bus.kafka.producer import Relayed, TransactionalProducer
 from control.bus.kafka.topics import Topics
 from control.core.offsets import OffsetTracker
 from control.core.records.moved import READERS
@@ -34,11 +33,11 @@ _READS_ALL: Final[dict[str, Value]] = {
     "fetch.wait.max.ms": 10,
 }
 # By topic and group, by partition.
-Progress = Mapping[Topic, Mapping[Group, Mapping[int, Lane]]]
+Progress = Mapping[Topic, Mapping[Group, Mapping[int, PartitionProgress]]]
 _GROUPS: Final = tuple(dict.fromkeys(group for groups in READERS.values() for group in groups))
 
 
-class Left(msgspec.Struct, frozen=True):
+class UnfinishedRecord(msgspec.Struct, frozen=True):
     """A record, and the groups that have not finished it."""
 
     delivery: Delivery
@@ -72,8 +71,8 @@ class Handover:
 
     def outbox(self) -> Relayed:
         """Whose records are there, and the last row of its outbox that is."""
-        known = Transactions(OUTBOX, self._cluster, lambda _: 1, {}, self._trouble)
-        return known.kept_row(self._cluster.group(OUTBOX))
+        outbox = TransactionalProducer(OUTBOX, self._cluster, lambda _: 1, {}, self._trouble)
+        return outbox.relayed_row(self._cluster.group(OUTBOX))
 
     def claim(self, known: Relayed, owner: str) -> None:
         """From now on the topics are this database's, also before it has published anything."""
@@ -111,7 +110,7 @@ class Handover:
         ends = self._ends(IsolationLevel.READ_UNCOMMITTED)
         for group in _GROUPS:
             lanes = {
-                (topic, partition): Lane(end, OffsetTracker(end))
+                (topic, partition): PartitionProgress(end, OffsetTracker(end))
                 for (topic, partition), end in ends.items()
                 if group in READERS[topic]
             }
@@ -126,7 +125,7 @@ class Handover:
                 lane.finish(range(lane.position, offset + 1))
         self._commit(group, self._places({(topic, p): lane for p, lane in lanes.items()}))
 
-    def left(self, topic: Topic, progress: Progress) -> Iterator[list[Left]]:
+    def left(self, topic: Topic, progress: Progress) -> Iterator[list[UnfinishedRecord]]:
         """What some group has not finished, in order; a `DeadLetter` where nobody can read it.
 
         Raises `BusUnavailable`, also in between.
@@ -143,8 +142,11 @@ class Handover:
             raise BusUnavailable(message) from failure
 
     def _read(
-        self, consumer: Consumer, topic: Topic, lanes: Mapping[Group, Mapping[int, Lane]]
-    ) -> Iterator[list[Left]]:
+        self,
+        consumer: Consumer,
+        topic: Topic,
+        lanes: Mapping[Group, Mapping[int, PartitionProgress]],
+    ) -> Iterator[list[UnfinishedRecord]]:
         name = self._cluster.topic(topic)
         to_read = set(range(self._partitions(topic)))
         first = {p: min(found[p].position for found in lanes.values()) for p in to_read}
@@ -191,7 +193,7 @@ class Handover:
             raise KafkaException(found.error)
         return len(found.partitions)
 
-    def _lanes(self, topic: Topic, group: Group) -> dict[int, Lane]:
+    def _lanes(self, topic: Topic, group: Group) -> dict[int, PartitionProgress]:
         name = self._cluster.topic(topic)
         places = [TopicPartition(name, p) for p in range(self._partitions(topic))]
         consumer = self._consumer(group)
@@ -200,7 +202,7 @@ class Handover:
         finally:
             consumer.close()
 
-    def _places(self, lanes: Mapping[tuple[Topic, int], Lane]) -> list[TopicPartition]:
+    def _places(self, lanes: Mapping[tuple[Topic, int], PartitionProgress]) -> list[TopicPartition]:
         return [
             TopicPartition(self._cluster.topic(topic), partition, *lane.committed())
             for (topic, partition), lane in lanes.items()
@@ -222,11 +224,13 @@ class Handover:
         self._said = in_words(error)
 
 
-def _left(delivery: Delivery, lanes: Mapping[Group, Mapping[int, Lane]]) -> Left:
+def _left(
+    delivery: Delivery, lanes: Mapping[Group, Mapping[int, PartitionProgress]]
+) -> UnfinishedRecord:
     groups = set()
     for group, found in lanes.items():
         lane = found[delivery.partition]
         if lane.take_in([delivery]):
             groups.add(group)
             lane.finish((delivery.offset,))  # It need not remember it.
-    return Left(delivery, frozenset(groups))
+    return UnfinishedRecord(delivery, frozenset(groups))

@@ -6,7 +6,6 @@ again, what is left to do after it is made up for by the next move, or by `tpctl
 """
 
 import shlex
-import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -20,7 +19,7 @@ from control.bus.kafka.bus import KafkaBus
 from control.bus.kafka.client import Cluster
 from control.bus.kafka.outbox_relay import Outbox, records_of
 from control.bus.kafka.producer import Relayed
-from control.bus_migration.drain import Embedded, drain
+from control.bus_migration.drain import EmbeddedParticipant, drain
 from control.bus_migration.kafka_side import Handover, Progress
 from control.core.records.moved import READERS, moved
 from control.model import limits
@@ -31,13 +30,14 @@ from control.model.config import EMBEDDED, Config
 from control.model.errors import BusUnavailable, ConfigError
 from control.model.names import FACTS_FILE, STATE_FILE, Topic
 from control.process import data_directory
-from control.process.state_host import World
+from control.process.state_host import HostEnvironment
 from store import settings
+from store.database.connection import Connection
+from store.database.state import open_state
+from store.database.writer import Tx, Writer
 from store.facts.database import Facts
 from store.outbox import SqliteOutboxRows
 from store.settings import Setting
-from store.state import open_state
-from store.writer import Tx, Writer
 
 Say = Callable[[str], None]
 _ROWS_AT_ONCE: Final = 64
@@ -46,7 +46,7 @@ _PARTITIONS: Final = next(
 )
 
 
-class Moved(msgspec.Struct, frozen=True, kw_only=True):
+class MigrationResult(msgspec.Struct, frozen=True, kw_only=True):
     """Where the jobs are now, how many have come there, and what to do next."""
 
     bus: str
@@ -60,7 +60,12 @@ class Move:
     """One move of one data directory, whose lock this process has. `say`: tells a person."""
 
     def __init__(
-        self, config: Config, world: World, conn: sqlite3.Connection, facts: Facts, say: Say
+        self,
+        config: Config,
+        world: HostEnvironment,
+        conn: Connection,
+        facts: Facts,
+        say: Say,
     ) -> None:
         self._config = config
         self._world = world
@@ -77,10 +82,10 @@ class Move:
             properties=config.kafka,
         )
         self._handover = Handover(self._cluster)
-        self._embedded = Embedded()
+        self._embedded = EmbeddedParticipant()
         self._writer = Writer(conn, trio.to_thread.run_sync, self._embedded)
 
-    async def promote(self) -> Moved:
+    async def promote(self) -> MigrationResult:
         """From the embedded bus to Kafka."""
         self._refuse_third()
         await self._handover.ask(partial(self._handover.prepare, self._config.partitions))
@@ -107,7 +112,7 @@ class Move:
             await self._relay(bus, outbox)
         return self._moved(self._kafka, counts)
 
-    async def demote(self) -> Moved:
+    async def demote(self) -> MigrationResult:
         """From Kafka to the embedded bus."""
         self._refuse_third()
         there = await self._handover.ask(self._handover.is_there)
@@ -240,7 +245,7 @@ class Move:
         settings.put(conn, Setting.BUS, EMBEDDED)
         return counts
 
-    def _unrelayed(self, conn: sqlite3.Connection, relayed: int) -> Counter[str]:
+    def _unrelayed(self, conn: Connection, relayed: int) -> Counter[str]:
         """What was on its way to Kafka."""
         counts, last = Counter[str](), self._rows.last(conn)
         at = relayed if relayed <= last else 0  # The database is a backup, older than the topics.
@@ -257,8 +262,8 @@ class Move:
         place = f"{letter.topic}[{letter.partition}]@{letter.offset}"
         self._say(f"left behind, as nobody can read it: {place}: {letter.error}")
 
-    def _moved(self, bus: str, counts: Counter[str]) -> Moved:
-        return Moved(bus=bus, next=self._next(bus), **counts)
+    def _moved(self, bus: str, counts: Counter[str]) -> MigrationResult:
+        return MigrationResult(bus=bus, next=self._next(bus), **counts)
 
     def _next(self, bus: str) -> str:
         config = self._config
@@ -271,20 +276,20 @@ class Move:
         return shlex.join(words)
 
 
-async def promote(config: Config, world: World, say: Say) -> Moved:
+async def promote(config: Config, world: HostEnvironment, say: Say) -> MigrationResult:
     """Move to Kafka; raises `ConfigError`, `BusUnavailable`, `StoreFailed`."""
     async with _opened(config, world, say) as move:
         return await move.promote()
 
 
-async def demote(config: Config, world: World, say: Say) -> Moved:
+async def demote(config: Config, world: HostEnvironment, say: Say) -> MigrationResult:
     """Move to the embedded bus; raises `ConfigError`, `BusUnavailable`, `StoreFailed`."""
     async with _opened(config, world, say) as move:
         return await move.demote()
 
 
 @asynccontextmanager
-async def _opened(config: Config, world: World, say: Say) -> AsyncIterator[Move]:
+async def _opened(config: Config, world: HostEnvironment, say: Say) -> AsyncIterator[Move]:
     file = config.directory / STATE_FILE
     if not file.exists():
         message = f"there is nothing to move: {config.directory} has no {STATE_FILE}"
@@ -299,7 +304,7 @@ async def _opened(config: Config, world: World, say: Say) -> AsyncIterator[Move]
 
 
 def _kind(record: Record) -> str:
-    """Which field of `Moved` counts it."""
+    """Which field of `MigrationResult` counts it."""
     match record.message:
         case JobReady():
             return "waiting"

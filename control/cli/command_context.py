@@ -1,6 +1,7 @@
 """Owns what every command shares: the options for server and output, the way errors end it.
 
-A command is a function whose first parameter is a `Session`; `command` registers it with Typer.
+A command is a function whose first parameter is a `CommandContext`; `command` registers it with
+Typer.
 """
 
 import functools
@@ -47,7 +48,7 @@ OutputFormat = Annotated[
 ]
 
 
-class World(msgspec.Struct, frozen=True, kw_only=True):
+class CommandEnvironment(msgspec.Struct, frozen=True, kw_only=True):
     """What comes in at the top: clocks, the environment, and options given before the command."""
 
     now_s: Callable[[], float]
@@ -57,10 +58,10 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     output: Format | None = None
 
 
-class Session:
+class CommandContext:
     """One command being carried out."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: CommandEnvironment) -> None:
         self.world = world
         colour = not world.environ.get("NO_COLOR")
         self.out = Output(world.output, self.now_ms, colour=colour)
@@ -131,12 +132,14 @@ def group(name: str, summary: str, parent: typer.Typer) -> typer.Typer:
 
 def command(
     parent: typer.Typer, name: str, *, example: str
-) -> Callable[[Callable[Concatenate[Session, P], None]], Callable[Concatenate[Session, P], None]]:
+) -> Callable[
+    [Callable[Concatenate[CommandContext, P], None]], Callable[Concatenate[CommandContext, P], None]
+]:
     """Register a command; its options are its own and those that all have."""
 
     def register(
-        function: Callable[Concatenate[Session, P], None],
-    ) -> Callable[Concatenate[Session, P], None]:
+        function: Callable[Concatenate[CommandContext, P], None],
+    ) -> Callable[Concatenate[CommandContext, P], None]:
         own = list(inspect.signature(function).parameters.values())[1:]
         context = inspect.Parameter(
             "context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context
@@ -161,7 +164,7 @@ def command(
             output: Format | None,
             **given: object,
         ) -> None:
-            before: World = context.obj
+            before: CommandEnvironment = context.obj
             world = msgspec.structs.replace(
                 before,
                 url=url or before.url,
@@ -187,9 +190,9 @@ def paragraphs(text: str) -> str:
     return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
 
 
-def carry_out(world: World, work: Callable[[Session], None]) -> None:
+def carry_out(world: CommandEnvironment, work: Callable[[CommandContext], None]) -> None:
     """Do it; every way it can end becomes an exit code."""
-    session = Session(world)
+    session = CommandContext(world)
     try:
         work(session)
         sys.stdout.flush()

@@ -15,7 +15,7 @@ from control.model.errors import ConfigError
 DEFAULT_URL: Final = "http://127.0.0.1:8700"
 
 
-class _Credentials(msgspec.Struct, frozen=True, kw_only=True):
+class _CredentialsFile(msgspec.Struct, frozen=True, kw_only=True):
     """What is read of credentials.toml."""
 
     url: str | None = None
@@ -49,7 +49,7 @@ def load_login(*, url: str | None, data_dir: Path | None, environ: Mapping[str, 
         message = f"{here} is set, but {missing} is not; set both or neither"
         raise ConfigError(message)
     said_url = url or environ.get(names.ENV_URL)
-    stored = _Credentials() if said_url and client_id else _read(file)
+    stored = _CredentialsFile() if said_url and client_id else _read(file)
     return Login(
         url=_checked(said_url or stored.url or DEFAULT_URL),
         client_id=client_id or stored.client_id,
@@ -58,11 +58,11 @@ def load_login(*, url: str | None, data_dir: Path | None, environ: Mapping[str, 
     )
 
 
-def _read(file: Path) -> _Credentials:
+def _read(file: Path) -> _CredentialsFile:
     try:
-        return msgspec.convert(tomllib.loads(file.read_text("utf-8")), _Credentials)
+        return msgspec.convert(tomllib.loads(file.read_text("utf-8")), _CredentialsFile)
     except (FileNotFoundError, NotADirectoryError):
-        return _Credentials()
+        return _CredentialsFile()
     except OSError as error:
         message = f"cannot read {file}: {error.strerror}"
         raise ConfigError(message) from error

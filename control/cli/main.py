@@ -8,7 +8,14 @@ from typing import Annotated
 
 import typer
 
-from control.cli.command_context import DataDir, OutputFormat, Url, World, paragraphs, report
+from control.cli.command_context import (
+    CommandEnvironment,
+    DataDir,
+    OutputFormat,
+    Url,
+    paragraphs,
+    report,
+)
 from control.cli.commands import (
     access,
     backups,
@@ -60,7 +67,7 @@ def root(
 ) -> None:
     """What may stand before a command may stand after it as well."""
     del show_version
-    context.obj = World(
+    context.obj = CommandEnvironment(
         now_s=time.time, environ=os.environ, url=url, data_dir=data_dir, output=output
     )
 

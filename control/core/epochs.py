@@ -8,7 +8,7 @@ ever taken for something of another.
 
 from typing import Final
 
-from control.model.life import KnownAttempts, Position
+from control.model.life import DatabasePosition, KnownAttempts
 
 IDS_EACH: Final = 1_000_000_000  # Run and job ids of an epoch; the first one begins at 1.
 _ATTEMPTS_EACH: Final = 1_000
@@ -17,7 +17,7 @@ _COUNTED_EACH_MS: Final = 600_000  # So that ids and attempts fit into numbers f
 _COUNTED_MAX: Final = 2_000_000
 
 
-def is_restored(stored: Position, witnessed: Position | None) -> bool:
+def is_restored(stored: DatabasePosition, witnessed: DatabasePosition | None) -> bool:
     """Whether a database is not the one that was used last in its directory.
 
     `stored`: what it says itself. `witnessed`: what was written beside it after each commit; None:
@@ -28,7 +28,9 @@ def is_restored(stored: Position, witnessed: Position | None) -> bool:
     return stored.epoch != witnessed.epoch or stored.commits < witnessed.commits
 
 
-def next_epoch(stored: Position, witnessed: Position | None, last_id: int, now_ms: int) -> int:
+def next_epoch(
+    stored: DatabasePosition, witnessed: DatabasePosition | None, last_id: int, now_ms: int
+) -> int:
     """The epoch of a database that was restored; `last_id`: the greatest run or job id it has.
 
     `now_ms`: by the wall clock.

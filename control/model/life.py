@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 import msgspec
 
 
-class Position(msgspec.Struct, frozen=True):
+class DatabasePosition(msgspec.Struct, frozen=True):
     """How far a database has come: in which epoch it is, and how often it has committed."""
 
     epoch: int

@@ -123,7 +123,7 @@ class Bound(StrEnum):
     ORIGINS = "origins"
 
 
-class Effect(StrEnum):
+class BoundEffect(StrEnum):
     """What a bound did to a request or connection."""
 
     DELAYED = "delayed"

@@ -9,7 +9,7 @@ from control.model.raw import NULL
 from control.model.states import Outcome, Role, State
 
 
-class Standing(msgspec.Struct, frozen=True, kw_only=True):
+class ClientStanding(msgspec.Struct, frozen=True, kw_only=True):
     """What a client is now. `role` None: there is no such client (any more)."""
 
     client_id: str

@@ -6,7 +6,6 @@ forgets (`core/epochs.py`).
 
 import os
 import shutil
-import sqlite3
 import tempfile
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -17,8 +16,8 @@ import structlog
 
 from control.core.epochs import last_unwitnessed
 from control.model import limits
-from control.model.errors import ConfigError
-from control.model.life import Position
+from control.model.errors import ConfigError, StoreFailed
+from control.model.life import DatabasePosition
 from control.model.names import (
     CREDENTIALS_FILE,
     FACTS_FILE,
@@ -28,12 +27,11 @@ from control.model.names import (
 )
 from control.model.times import to_rfc3339
 from control.process import data_directory
-from store import archive, epoch
+from store import archive, state_file
 from store.archive import ArchiveWriter, Manifest
 from store.epoch import Witness
 from store.facts.database import Facts
 from store.facts.file import exported_jobs
-from store.migrations import migrate, unknown_migrations
 
 LOG = structlog.get_logger("backup")
 ExportFacts = Callable[[Path], None]
@@ -67,8 +65,8 @@ def create(
             work = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=directory)))
             part = target.with_name(f"{target.name}.part")
             stack.callback(part.unlink, missing_ok=True)
-            life = _copy_state(directory / STATE_FILE, work / STATE_FILE)
-            ended = _ended_lately(work / STATE_FILE, now_ms - _LATELY_MS)
+            life = state_file.copy(directory / STATE_FILE, work / STATE_FILE)
+            ended = state_file.jobs_ended_since(work / STATE_FILE, now_ms - _LATELY_MS)
             _export(export_facts, work / archive.FACTS, ended, pause)
             part.unlink(missing_ok=True)
             with os.fdopen(
@@ -97,7 +95,7 @@ def create(
             manifest = archive.read(part)
             part.rename(target)
             return manifest
-    except (OSError, sqlite3.Error) as error:
+    except (OSError, StoreFailed) as error:
         message = f"the backup {target} could not be written: {error}"
         raise ConfigError(message) from error
 
@@ -113,12 +111,14 @@ def restore(path: Path, directory: Path, *, now_ms: int) -> tuple[Manifest, Path
         try:
             fresh.mkdir(mode=0o700)
             manifest = archive.read(path, fresh)
-            _check_state(path, fresh / STATE_FILE)
+            if problem := state_file.problem_of(fresh / STATE_FILE):
+                message = f"{path}: {problem}"
+                raise ConfigError(message)
             with closing(Facts(fresh / FACTS_FILE)) as facts:
                 facts.load(fresh / archive.FACTS)
             (fresh / LOGS_FOLDER).mkdir(mode=0o700, exist_ok=True)
             aside = _swap(directory, fresh, manifest, now_ms)
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, StoreFailed) as error:
             message = f"{path} could not be restored: {error}"
             raise ConfigError(message) from error
         finally:
@@ -150,28 +150,6 @@ def facts_of_stopped(directory: Path) -> Iterator[ExportFacts | None]:
         yield export
 
 
-def _copy_state(source: Path, target: Path) -> tuple[int, int]:
-    """Copy it at one instant, and check the copy; gives its epoch and newest run."""
-    os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o600))
-    with (
-        closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as live,
-        closing(sqlite3.connect(target, isolation_level=None)) as copy,
-    ):
-        live.backup(copy)
-        copy.execute("PRAGMA journal_mode = DELETE")
-        migrate(copy)  # It may be of an earlier version, before its upgrade.
-        found = copy.execute("PRAGMA integrity_check").fetchone()[0]
-        if found != "ok":
-            message = f"the state is damaged: {found}"
-            raise sqlite3.DatabaseError(message)
-        return epoch.position(copy).epoch, epoch.last_run_id(copy)
-
-
-def _ended_lately(state: Path, since_ms: int) -> set[int]:
-    with closing(sqlite3.connect(state)) as conn:
-        return epoch.jobs_ended(conn, since_ms)
-
-
 def _export(
     export_facts: ExportFacts,
     target: Path,
@@ -195,18 +173,6 @@ def _export(
     LOG.warning("backup.facts_missing", jobs=len(missing))
 
 
-def _check_state(path: Path, state: Path) -> None:
-    with closing(sqlite3.connect(state)) as conn:
-        found = conn.execute("PRAGMA integrity_check").fetchone()[0]
-        unknown = unknown_migrations(conn)
-    if found != "ok":
-        message = f"{path}: the state in it is damaged: {found}"
-        raise ConfigError(message)
-    if unknown:
-        message = f"{path} was made by a newer version, which had {', '.join(unknown)}: upgrade"
-        raise ConfigError(message)
-
-
 def _swap(directory: Path, fresh: Path, manifest: Manifest, now_ms: int) -> Path | None:
     """Move what is there aside and the new files in; a start in between is refused."""
     data_directory.write_private(directory / RESTORE_FILE, f"{to_rfc3339(now_ms)}\n")
@@ -224,7 +190,7 @@ def _swap(directory: Path, fresh: Path, manifest: Manifest, now_ms: int) -> Path
         if (fresh / name).exists():
             (fresh / name).rename(directory / name)
     last = max(manifest.epoch, last_unwitnessed(now_ms) if known is None else known.epoch)
-    witness.write(Position(last, _RESTORED))
+    witness.write(DatabasePosition(last, _RESTORED))
     witness.close()
     (directory / RESTORE_FILE).unlink()
     return aside if old else None

@@ -13,7 +13,7 @@ from control.model.errors import ConfigError, Unauthenticated
 from control.model.names import Metric, Service
 from control.model.states import Role
 from control.process.bus_selection import Wiring, first, kept
-from control.process.state_host import StateHost, World
+from control.process.state_host import HostEnvironment, StateHost
 from control.services.balancer import BalancerService
 from control.services.dispatcher import Dispatcher
 from control.services.gateway import Gateway
@@ -29,7 +29,7 @@ class Hands:
     def __init__(
         self,
         config: Config,
-        world: World,
+        world: HostEnvironment,
         wiring: Wiring,
         member: str,
         *,

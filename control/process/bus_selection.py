@@ -4,7 +4,6 @@ The services do not know. What differs is who takes part in the state's commits 
 bus's log, or an outbox), and whether the balancer and the dispatchers are in this process.
 """
 
-import sqlite3
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
@@ -22,8 +21,9 @@ from control.model.errors import BusUnavailable, ConfigError
 from control.model.names import Group, Service, Topic
 from store import settings
 from store.bus_log import SqliteLogRows
+from store.database.connection import Connection
+from store.database.writer import Participant, Writer
 from store.outbox import SqliteOutboxRows
-from store.writer import Participant, Writer
 
 E = TypeVar("E", bound=BaseException)
 LOG = structlog.get_logger("control")
@@ -40,12 +40,10 @@ class Wiring(Protocol):
     def failing(self) -> str | None:
         """Why the bus cannot be reached, if so."""
 
-    def participant(
-        self, conn: sqlite3.Connection, random_bytes: Callable[[int], bytes]
-    ) -> Participant:
+    def participant(self, conn: Connection, random_bytes: Callable[[int], bytes]) -> Participant:
         """Who takes part in the commits of the state."""
 
-    def unread(self, conn: sqlite3.Connection, topic: Topic, group: Group) -> list[Message]:
+    def unread(self, conn: Connection, topic: Topic, group: Group) -> list[Message]:
         """What the database itself has of a topic and a group has not finished; in a commit."""
 
     def bus(self, writer: Writer | None) -> Bus:
@@ -125,12 +123,10 @@ class _Embedded:
     def __init__(self) -> None:
         self._journal = Journal(SqliteLogRows())
 
-    def participant(
-        self, _conn: sqlite3.Connection, _random_bytes: Callable[[int], bytes]
-    ) -> Participant:
+    def participant(self, _conn: Connection, _random_bytes: Callable[[int], bytes]) -> Participant:
         return self._journal
 
-    def unread(self, conn: sqlite3.Connection, topic: Topic, group: Group) -> list[Message]:
+    def unread(self, conn: Connection, topic: Topic, group: Group) -> list[Message]:
         return self._journal.unread(conn, topic, group)
 
     def bus(self, writer: Writer | None) -> Bus:
@@ -175,14 +171,12 @@ class _Kafka:
     def failing(self) -> str | None:
         return self._bus.failing
 
-    def participant(
-        self, conn: sqlite3.Connection, random_bytes: Callable[[int], bytes]
-    ) -> Participant:
+    def participant(self, conn: Connection, random_bytes: Callable[[int], bytes]) -> Participant:
         owner = settings.identity(conn, random_bytes)
         self._outbox = self._make_outbox(SqliteOutboxRows(), self._bus, owner)
         return self._outbox
 
-    def unread(self, _conn: sqlite3.Connection, _topic: Topic, _group: Group) -> list[Message]:
+    def unread(self, _conn: Connection, _topic: Topic, _group: Group) -> list[Message]:
         return []  # It is on the topics, whose offsets go on.
 
     def bus(self, writer: Writer | None) -> Bus:

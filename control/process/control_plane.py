@@ -35,7 +35,7 @@ from control.process import data_directory, data_epochs
 from control.process.bus_host import Hands
 from control.process.bus_selection import first, wiring_of
 from control.process.local_worker import LocalWorker, check_local_worker
-from control.process.state_host import StateHost, World
+from control.process.state_host import HostEnvironment, StateHost
 
 LOG = structlog.get_logger("control")
 T = TypeVar("T")
@@ -50,9 +50,9 @@ _STOPPING = "stopping  once jobs of the local worker and calls have ended; Ctrl-
 _PRIVATE = 0o077  # Whatever is made here, by whichever library, is for its owner only.
 
 
-def this_world() -> World:
+def this_world() -> HostEnvironment:
     """Clock and chance as they are."""
-    return World(clock=system_clock(), jitter=_jitter, random_bytes=os.urandom)
+    return HostEnvironment(clock=system_clock(), jitter=_jitter, random_bytes=os.urandom)
 
 
 class ControlPlane:

@@ -4,7 +4,6 @@ import fcntl
 import json
 import os
 import socket
-import sqlite3
 import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,8 +21,9 @@ from control.model.states import Role
 from control.transactions import client_announcements, split
 from store import clients, settings
 from store.clients import Terms
+from store.database.connection import Connection
+from store.database.writer import Tx
 from store.settings import Setting
-from store.writer import Tx
 
 LOG = structlog.get_logger("bootstrap")
 ADMIN: Final = "admin"
@@ -80,7 +80,7 @@ def bus_name(config: Config) -> str:
     return EMBEDDED if config.brokers is None else f"kafka {config.topic_prefix}".strip()
 
 
-def claim_bus(conn: sqlite3.Connection, config: Config) -> None:
+def claim_bus(conn: Connection, config: Config) -> None:
     """Keep which bus the jobs of this database are on; raises `ConfigError` if it is another one.
 
     A database that has jobs waiting on one bus would lose them on another.
@@ -100,7 +100,7 @@ def claim_bus(conn: sqlite3.Connection, config: Config) -> None:
         raise ConfigError(message)
 
 
-def note_split(conn: sqlite3.Connection, config: Config) -> None:
+def note_split(conn: Connection, config: Config) -> None:
     """Say so where operators have set the split: it counts, and not what the config says."""
     found = split.kept(conn)
     if found is not None:

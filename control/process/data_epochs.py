@@ -1,6 +1,5 @@
 """Decides which life of its data a process starts in, and what of a lost life must go."""
 
-import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 
 import structlog
@@ -9,11 +8,11 @@ from control.core.epochs import is_restored, last_id_before, next_epoch, number_
 from control.model.api.views import CheckView
 from control.model.bus.child_messages import ChildEnded
 from control.model.bus.messages import Finished, JobReady, Message, Placed, Skipped
-from control.model.errors import StoreFailed
-from control.model.life import Life, Lost, Position
+from control.model.life import DatabasePosition, Life, Lost
 from control.model.names import Group, Topic
 from control.model.times import to_rfc3339
 from store import epoch
+from store.database.connection import Connection, failures
 from store.epoch import Witness
 from store.log_files import LogFiles
 
@@ -21,7 +20,7 @@ LOG = structlog.get_logger("lives")
 
 
 def enter_life(
-    conn: sqlite3.Connection,
+    conn: Connection,
     witness: Witness,
     files: LogFiles,
     *,
@@ -34,14 +33,14 @@ def enter_life(
     `jobs_to_publish`: as for `epoch.begin`. `unread`: what the restored log still has for a
     group. Raises `StoreFailed`.
     """
-    try:
+    with failures("it cannot be noted how far the data are"):
         stored, witnessed = epoch.position(conn), witness.read()
         if is_restored(stored, witnessed):
             # Before it begins, so that a crash in between leaves nothing undone.
             files.forget_attempts(_attempts_to_come(conn, unread))
             number = next_epoch(stored, witnessed, epoch.last_id(conn), now_ms)
             # First: a crash in between begins one more life, from the same backup.
-            witness.write(Position(number, stored.commits + 1))
+            witness.write(DatabasePosition(number, stored.commits + 1))
             epoch.begin(
                 conn,
                 number,
@@ -53,14 +52,11 @@ def enter_life(
             LOG.warning("data.restored", epoch=number, last_run=last_run)
         witness.write(epoch.position(conn))
         witness.sync()
-    except (OSError, sqlite3.Error) as error:
-        message = f"it cannot be noted how far the data are: {error}"
-        raise StoreFailed(message) from error
     return epoch.life(conn)
 
 
 def _attempts_to_come(
-    conn: sqlite3.Connection, unread: Callable[[Topic, Group], Iterable[Message]]
+    conn: Connection, unread: Callable[[Topic, Group], Iterable[Message]]
 ) -> dict[int, int]:
     """The next attempt of each open job, by job id."""
     found = epoch.open_jobs(conn)
@@ -70,7 +66,7 @@ def _attempts_to_come(
 
 
 def lost_since(
-    conn: sqlite3.Connection,
+    conn: Connection,
     life: Life,
     unread: Callable[[Topic, Group], Iterable[Message]],
     retries: Sequence[tuple[int, int]],
@@ -107,7 +103,7 @@ def lost_since(
     )
 
 
-def _attempts(conn: sqlite3.Connection, messages: Iterable[Message]) -> set[tuple[int, int]]:
+def _attempts(conn: Connection, messages: Iterable[Message]) -> set[tuple[int, int]]:
     """Which attempts at jobs of these data the messages are about.
 
     What names a job with another run, pipeline, or client is foreign.

@@ -10,7 +10,7 @@ import trio
 
 from control.admission.fair_use import FairUse
 from control.api.auth.authentication import Gate, stored_logins
-from control.api.ports import Health, Parts
+from control.api.ports import Parts, ProcessHealth
 from control.api.remote_balancer import BalancerElsewhere
 from control.api.server import Api
 from control.core.epochs import attempt_in, last_id_before
@@ -31,19 +31,19 @@ from control.services.planner import Planner
 from control.services.pruner import Pruner
 from control.services.publisher import Publisher
 from control.services.statistics import Restored, Statistics
-from control.services.trigger import Jitter, Trigger
+from control.services.trigger import Jitter, TriggerService
 from control.transactions.graphs import Graphs
 from control.transactions.run_transactions import Ledger
 from store import epoch, settings
+from store.database.reader import Reader
+from store.database.state import open_state
+from store.database.writer import Tx, Writer
 from store.epoch import Witness
 from store.facts.database import Facts
 from store.log_files import LogFiles
-from store.reader import Reader
 from store.revision_cache import Outlines
 from store.settings import Setting
-from store.state import open_state
 from store.views import Views
-from store.writer import Tx, Writer
 
 LOG = structlog.get_logger("control")
 
@@ -55,7 +55,7 @@ def _kinds() -> KindRegistry:
     return found
 
 
-class World(msgspec.Struct, frozen=True):
+class HostEnvironment(msgspec.Struct, frozen=True):
     """Clock and chance."""
 
     clock: Clock
@@ -69,7 +69,7 @@ class StateHost:
     def __init__(
         self,
         config: Config,
-        world: World,
+        world: HostEnvironment,
         wiring: Wiring,
         fair: FairUse,
     ) -> None:
@@ -104,7 +104,7 @@ class StateHost:
         logins = stored_logins(Reader(directory / STATE_FILE, lanes.logins))
         self._facts = Facts(directory / FACTS_FILE)
         self.gate = Gate(logins, lanes.hashes, world.random_bytes(32), fair.tally)
-        self.trigger = Trigger(self.bus, self.writer, self._ledger, clock, world.jitter)
+        self.trigger = TriggerService(self.bus, self.writer, self._ledger, clock, world.jitter)
         self._planner = Planner(self.writer, clock.wall_ms)
         self._publisher = Publisher(self.writer, self._ledger, clock)
         restored = None
@@ -126,7 +126,7 @@ class StateHost:
         # Where there may be several balancers, this process's own may be one that stands by.
         self._elsewhere = BalancerElsewhere(self.bus) if wiring.spread else None
 
-    def api(self, balancer: BalancerService, health: Health) -> Api:
+    def api(self, balancer: BalancerService, health: ProcessHealth) -> Api:
         """The API. `balancer`: of this process."""
         listen, world = self._config.listen_address, self._world
         parts = Parts(

@@ -16,8 +16,8 @@ from control.model.clock import Clock
 from control.model.names import Change
 from control.model.times import to_rfc3339
 from store import settings
+from store.database.writer import Tx, Writer
 from store.settings import ClockRecord, ClockStep
-from store.writer import Tx, Writer
 
 LOG = structlog.get_logger("clock")
 

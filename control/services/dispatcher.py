@@ -11,9 +11,9 @@ import structlog
 import trio
 
 from control.bus.interface import Bus, Subscription
-from control.core.dispatcher.effects import Outbox
+from control.core.dispatcher.effects import StepEffects
 from control.core.dispatcher.leases import Leases
-from control.core.dispatcher.worker_names import Admissions, Admitted, Refusal, Waits
+from control.core.dispatcher.worker_names import Admissions, Admitted, NamePending, NameRefusal
 from control.model import limits
 from control.model.bus.messages import Announce, CancelJob, DrainWorker, Loads, Placed, WorkerQuiet
 from control.model.bus.records import Record, receipts_of
@@ -21,7 +21,7 @@ from control.model.clock import Clock
 from control.model.names import Group, Service, Topic
 from control.model.states import Speed
 from control.model.worker import wire
-from control.worker_channel import Arrival, Connected, Disconnected, Peer, Quiet, Said
+from control.worker_channel import Arrival, Connected, Disconnected, Peer, Quiet, WorkerFrames
 
 LOG = structlog.get_logger("dispatcher")
 
@@ -71,7 +71,7 @@ class Dispatcher:
             nursery.start_soon(self._obey, commands)
             nursery.start_soon(self._heed, news)
             nursery.start_soon(self._expire)
-            out = Outbox()
+            out = StepEffects()
             self.leases.announce(out)
             await self._carry_out(out)
             task_status.started()
@@ -79,7 +79,7 @@ class Dispatcher:
     async def _place(self, subscription: Subscription) -> None:
         while True:
             deliveries = await subscription.receive()
-            out, now_ms, partitions = Outbox(), self._now_ms(), subscription.partitions
+            out, now_ms, partitions = StepEffects(), self._now_ms(), subscription.partitions
             if partitions is not None and partitions != self.leases.partitions:
                 self.leases.repartition(partitions, out, now_ms)
                 LOG.info("dispatcher.partitions", partitions=sorted(partitions))
@@ -94,7 +94,7 @@ class Dispatcher:
 
     async def _listen(self) -> None:
         async for first in self._arrivals:
-            out, now_ms = Outbox(), self._now_ms()
+            out, now_ms = StepEffects(), self._now_ms()
             self._hear(first, out, now_ms)
             while True:  # Everything that has arrived shares one commit.
                 try:
@@ -106,7 +106,7 @@ class Dispatcher:
     async def _obey(self, commands: Subscription) -> None:
         while True:
             deliveries = await commands.receive()
-            out = Outbox()
+            out = StepEffects()
             for delivery in deliveries:
                 match delivery.message:
                     case CancelJob() as message:
@@ -122,7 +122,7 @@ class Dispatcher:
     async def _heed(self, news: Subscription) -> None:
         while True:
             deliveries = await news.receive()
-            out, now_ms = Outbox(), self._now_ms()
+            out, now_ms = StepEffects(), self._now_ms()
             for delivery in deliveries:
                 if isinstance(delivery.message, Loads):
                     self._classify(delivery.message, out)
@@ -134,7 +134,7 @@ class Dispatcher:
             self._decide(out, now_ms)
             await self._carry_out(out)
 
-    def _classify(self, told: Loads, out: Outbox) -> None:
+    def _classify(self, told: Loads, out: StepEffects) -> None:
         classes = {load.partition: load.speed for load in told.loads}
         everywhere = range(len(self._classes))
         if classes.keys() == set(everywhere):  # Else it was set up otherwise than we are.
@@ -150,7 +150,7 @@ class Dispatcher:
             with trio.move_on_after(wait_s):
                 await self._changed.wait()
                 continue
-            out, now_ms = Outbox(), self._now_ms()
+            out, now_ms = StepEffects(), self._now_ms()
             self.leases.expire(out, now_ms)
             self._decide(out, now_ms)
             await self._carry_out(out)
@@ -160,7 +160,7 @@ class Dispatcher:
         self.leases.ahead_ms = self._clock.ahead_ms()
         return self._clock.steady_ms()
 
-    def _hear(self, arrival: Arrival, out: Outbox, now_ms: int) -> None:
+    def _hear(self, arrival: Arrival, out: StepEffects, now_ms: int) -> None:
         peer = arrival.peer
         match arrival:
             case Connected():
@@ -175,7 +175,7 @@ class Dispatcher:
                 elif (waited := self._applicants.get(peer.worker)) and waited.peer is peer:
                     del self._applicants[peer.worker]
                     self._admissions.withdraw(peer.worker)
-            case Said(frames=frames):
+            case WorkerFrames(frames=frames):
                 if self._peers.get(peer.worker) is peer:
                     self._speaks(peer.worker, out)
                     if (refusal := self._admissions.message_received(peer.worker)) is not None:
@@ -191,7 +191,7 @@ class Dispatcher:
                     if waited is not None:  # The first one is dead: it has proved silent.
                         self._apply(waited, out, now_ms)
 
-    def _apply(self, arrival: Connected, out: Outbox, now_ms: int) -> None:
+    def _apply(self, arrival: Connected, out: StepEffects, now_ms: int) -> None:
         """Admit, refuse, or park a connecting worker."""
         worker, hello = arrival.hello.worker, arrival.hello
         verdict = self._admissions.apply(
@@ -200,9 +200,9 @@ class Dispatcher:
         match verdict:
             case Admitted():
                 self._admit(arrival, out, now_ms)
-            case Refusal(reason=reason):
+            case NameRefusal(reason=reason):
                 self._refuse(arrival, reason)
-            case Waits(ask=ask):
+            case NamePending(ask=ask):
                 former = self._applicants.get(worker)
                 if former is not None and former is not arrival:  # The same, connected again.
                     former.peer.close()
@@ -211,17 +211,17 @@ class Dispatcher:
                     record = Record(Topic.TASK_COMMANDS, Announce(by=Service.DISPATCHER))
                     out.records.append(record)
 
-    def _decide(self, out: Outbox, now_ms: int) -> None:
+    def _decide(self, out: StepEffects, now_ms: int) -> None:
         """Let in, or refuse, those whose name has become free, or proved to be taken."""
         for worker, verdict in self._admissions.due(now_ms):
             arrival = self._applicants[worker]
-            if isinstance(verdict, Refusal):
+            if isinstance(verdict, NameRefusal):
                 del self._applicants[worker]
                 self._refuse(arrival, verdict.reason)
             else:
                 self._admit(arrival, out, now_ms)
 
-    def _admit(self, arrival: Connected, out: Outbox, now_ms: int) -> None:
+    def _admit(self, arrival: Connected, out: StepEffects, now_ms: int) -> None:
         peer, hello = arrival.peer, arrival.hello
         former, waited = self._peers.get(peer.worker), self._applicants.pop(peer.worker, None)
         if former is not None:  # It came back before its old socket was seen to close.
@@ -245,17 +245,17 @@ class Dispatcher:
         arrival.peer.send([wire.Refused(reason=reason)])
         arrival.peer.close()
 
-    def _speaks(self, worker: str, out: Outbox) -> None:
+    def _speaks(self, worker: str, out: StepEffects) -> None:
         if worker in self._quiet:
             self._quiet.remove(worker)
             self._tell(worker, None, out)
 
-    def _tell(self, worker: str, quiet_since_ms: int | None, out: Outbox) -> None:
+    def _tell(self, worker: str, quiet_since_ms: int | None, out: StepEffects) -> None:
         news = WorkerQuiet(worker=worker, dispatcher=self._name, since_ms=quiet_since_ms)
         out.news(news)
 
     def _frames(
-        self, peer: Peer, frames: Sequence[wire.FromWorker], out: Outbox, now_ms: int
+        self, peer: Peer, frames: Sequence[wire.FromWorker], out: StepEffects, now_ms: int
     ) -> None:
         leases, worker = self.leases, peer.worker
         for frame in frames:
@@ -281,7 +281,7 @@ class Dispatcher:
                 case wire.Beat(now_ms=sent_ms):
                     leases.beat(worker, sent_ms, now_ms)
 
-    async def _carry_out(self, out: Outbox) -> None:
+    async def _carry_out(self, out: StepEffects) -> None:
         """Publish, then tell the workers. Assignments need not wait for what is published here."""
         for worker, frames in out.frames.items():
             peer = self._peers.get(worker)

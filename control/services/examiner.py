@@ -4,9 +4,8 @@ Looking takes seconds for each GB. A caller waits `DOCTOR_PATIENCE_S`, then gets
 last look, with its age; the new look goes on, and the next caller gets its result.
 """
 
-import sqlite3
 from collections.abc import Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -17,14 +16,15 @@ from control.admission.lanes import ThreadPool, interruptible
 from control.core.offsets import OffsetTracker
 from control.model import limits
 from control.model.api.views import CheckView
-from control.model.errors import Rejected
+from control.model.errors import Rejected, StoreFailed
+from store.database.connection import Connection, failures, interrupt, snapshot
+from store.database.reader import open_reader
 from store.doctor import Finding, examine
-from store.reader import open_reader
 
 _CHECK: Final = "stored data"
 
 
-class _Look(msgspec.Struct, frozen=True):
+class _Examination(msgspec.Struct, frozen=True):
     began_s: float
     found: Sequence[Finding]
 
@@ -35,8 +35,8 @@ class Examiner:
     def __init__(self, path: Path, lane: ThreadPool) -> None:
         self._path = path
         self._lane = lane
-        self._conn: sqlite3.Connection | None = None
-        self._latest: _Look | None = None
+        self._conn: Connection | None = None
+        self._latest: _Examination | None = None
         self._wanted = trio.Event()
         self._ended = trio.Event()
 
@@ -48,7 +48,7 @@ class Examiner:
             self._wanted = trio.Event()
             began_s = trio.current_time()
             found = await interruptible(self._look, self._lane, self._interrupt)
-            self._latest = _Look(began_s, found)
+            self._latest = _Examination(began_s, found)
             self._ended.set()
             self._ended = trio.Event()
 
@@ -73,10 +73,15 @@ class Examiner:
 
     def _look(self) -> list[Finding]:
         try:
-            with closing(open_reader(self._path)) as self._conn:
-                self._conn.execute("BEGIN")  # All rules look at one moment.
+            with (
+                failures(f"{self._path} cannot be read"),
+                closing(open_reader(self._path)) as self._conn,
+                snapshot(self._conn),  # All rules see one instant.
+            ):
                 return examine(self._conn, lambda text: OffsetTracker.decode(text).watermark)
-        except (sqlite3.Error, Rejected) as error:
+        except StoreFailed as error:
+            return [Finding(rule="readable", message=str(error))]
+        except Rejected as error:
             return [Finding(rule="readable", message=f"{self._path} cannot be read: {error}")]
         finally:
             self._conn = None
@@ -84,5 +89,4 @@ class Examiner:
     def _interrupt(self) -> None:
         conn = self._conn
         if conn is not None:
-            with suppress(sqlite3.ProgrammingError):  # Closed meanwhile.
-                conn.interrupt()
+            interrupt(conn)

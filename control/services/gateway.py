@@ -35,7 +35,7 @@ from control.model.raw import NULL
 from control.model.states import Outcome, Role
 from control.model.worker import wire
 from control.model.worker.websocket_pieces import pieces_of
-from control.worker_channel import Arrival, Connected, Disconnected, Peer, Quiet, Said
+from control.worker_channel import Arrival, Connected, Disconnected, Peer, Quiet, WorkerFrames
 
 LOG = structlog.get_logger("gateway")
 Authenticate = Callable[[str, str, str], Awaitable[Role | None]]
@@ -53,7 +53,7 @@ _MAY_WORK = frozenset({Role.WORKER, Role.ADMIN})
 _STREAM: ContextVar[MeteredStream] = ContextVar("stream")
 
 
-class _Server(WebSocketServer):
+class _GatewayServer(WebSocketServer):
     """A server whose connections fail alone."""
 
     async def serve(self, guest: AcceptedConnection, tally: LimitCounters, large: Pool) -> None:
@@ -98,7 +98,7 @@ class Gateway:
         """Serve until cancelled; reports the port that was bound."""
         listeners = await trio.open_tcp_listeners(self._port, host=self._host)
         async with trio.open_nursery() as nursery:
-            server = _Server(
+            server = _GatewayServer(
                 self._let_in,
                 listeners,
                 message_queue_size=2,
@@ -199,7 +199,7 @@ class Gateway:
                     LOG.warning("worker.dropped", worker=peer.worker, reason=str(error))
                     return f"malformed frames: {error}"
             if frames:
-                await self._arrivals.send(Said(peer, frames))
+                await self._arrivals.send(WorkerFrames(peer, frames))
                 _STREAM.get().handled()
             received = await self._hear(socket, peer)
             if isinstance(received, str):

@@ -17,9 +17,9 @@ from control.model.bus.child_messages import ChildEnded
 from control.model.bus.messages import Finished, LogChunk, Message, Skipped
 from control.model.errors import StoreFailed
 from control.model.names import Topic
+from store.database.writer import Offload
 from store.log_files import Key, LogFiles
 from store.retention import Removed
-from store.writer import Offload
 
 T = TypeVar("T")
 LOG = structlog.get_logger("job_logs")

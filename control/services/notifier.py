@@ -16,6 +16,7 @@ import trio
 from control.core.runs import notice_runs
 from control.core.runs.advance import Advance
 from control.core.runs.expand import ended_state
+from control.core.runs.identity import subject_of
 from control.core.runs.notice_text import FailedJob, Notice
 from control.model import limits
 from control.model.clock import Clock
@@ -25,18 +26,18 @@ from control.model.names import Change
 from control.model.pipelines import NotifySpec
 from control.model.state_rows import NewRun, RunRow
 from control.model.states import Trigger
-from control.model.this import Subject, this_of
+from control.model.this import this_of
 from control.transactions.descendants import input_of, outputs_of
 from control.transactions.run_transactions import Ledger, check_starts
 from store import catalog, clients, notices
+from store.database.writer import Tx, Writer
 from store.notices import Pending
-from store.writer import Tx, Writer
 
 LOG = structlog.get_logger("notifier")
 _FIRST = Pending(0, 0, 0)
 
 
-class Logs(Protocol):
+class StoredLogs(Protocol):
     """What is stored of jobs' logs."""
 
     def follow(
@@ -59,7 +60,7 @@ class _Subject(NamedTuple):
 class Notifier:
     """Starts the runs of notices."""
 
-    def __init__(self, writer: Writer, ledger: Ledger, logs: Logs, clock: Clock) -> None:
+    def __init__(self, writer: Writer, ledger: Ledger, logs: StoredLogs, clock: Clock) -> None:
         self._writer = writer
         self._ledger = ledger
         self._logs = logs
@@ -176,13 +177,7 @@ def _names(tx: Tx, step: Advance) -> Mapping[str, Json]:
     """What templates of a notice may name; raises `JobFailed` when that is too much, or none."""
     run, specs = step.run, step.graph.pipeline.jobs
     outputs = outputs_of(tx, step, limits.JOB_INPUT_BYTES_MAX)
-    subject = Subject(
-        pipeline=run.pipeline,
-        trigger=run.trigger,
-        created_ms=run.created_ms,
-        revision=step.graph.revision,
-        scheduled_ms=run.scheduled_for_ms,
-    )
+    subject = subject_of(run, step.graph)
     this = this_of(run_id=run.id, job_id=0, attempt=0, job="", client=run.client, subject=subject)
     try:
         run_input = msgspec.json.decode(input_of(tx, run.id))

@@ -12,8 +12,8 @@ from control.core.schedules.plan import plan
 from control.model import limits
 from control.model.names import Change
 from store import schedules, settings
+from store.database.writer import Tx, Writer
 from store.schedules import Schedule
-from store.writer import Tx, Writer
 
 LOG = structlog.get_logger("planner")
 

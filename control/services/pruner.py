@@ -8,8 +8,8 @@ import trio
 from control.model import limits
 from control.model.clock import Clock
 from store import catalog, retention
+from store.database.writer import Writer
 from store.retention import Removed
-from store.writer import Writer
 
 LOG = structlog.get_logger("pruner")
 

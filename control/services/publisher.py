@@ -28,8 +28,8 @@ from control.model.states import Missed, Overlap, Trigger
 from control.model.times import to_rfc3339
 from control.transactions.run_transactions import Ledger
 from store import clients, runs, schedules, settings
+from store.database.writer import Tx, Writer
 from store.schedules import Schedule
-from store.writer import Tx, Writer
 
 LOG = structlog.get_logger("publisher")
 

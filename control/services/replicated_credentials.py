@@ -15,7 +15,7 @@ from control.model.bus.messages import Announce, ClientChanged
 from control.model.bus.records import Record
 from control.model.errors import Unavailable
 from control.model.names import Service, Topic
-from store.clients import Login
+from store.clients import StoredSecret
 
 
 class WorkerKeys:
@@ -24,7 +24,7 @@ class WorkerKeys:
     def __init__(self, bus: Bus, changed: Callable[[], None]) -> None:
         self._bus = bus
         self._changed = changed
-        self._logins: dict[str, Login] = {}
+        self._logins: dict[str, StoredSecret] = {}
         self._settled_at = math.inf  # From then on, who is not known does not exist.
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -41,7 +41,7 @@ class WorkerKeys:
                 if isinstance(message, ClientChanged):
                     self._take(message)
 
-    async def login(self, client_id: str) -> Login | None:
+    async def login(self, client_id: str) -> StoredSecret | None:
         """What to check a client's secret against; None: it may not connect workers.
 
         Raises `Unavailable` as long as it may only not have been told of yet.
@@ -65,7 +65,7 @@ class WorkerKeys:
         before = self._logins.pop(message.client, None)
         after = None
         if message.role is not None and message.secret_hash is not None:
-            after = Login(secret_hash=message.secret_hash, role=message.role, enabled=True)
+            after = StoredSecret(secret_hash=message.secret_hash, role=message.role, enabled=True)
             self._logins[message.client] = after
         if after != before:
             self._changed()

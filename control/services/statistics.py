@@ -33,9 +33,9 @@ from control.model.errors import StoreFailed
 from control.model.life import KnownAttempts, Lost
 from control.model.names import Group, Service, Topic
 from control.model.states import Outcome
+from store.database.writer import Offload
 from store.facts.database import Facts
 from store.facts.fact import Counted, Fact
-from store.writer import Offload
 
 T = TypeVar("T")
 LOG = structlog.get_logger("statistics")
@@ -55,7 +55,7 @@ class Restored(NamedTuple):
     attempts: Callable[[Collection[int]], Awaitable[Mapping[int, KnownAttempts]]] | None
 
 
-class Batch:
+class FactBatch:
     """What waits to be stored: small facts instead of messages, which may hold megabytes."""
 
     def __init__(self) -> None:
@@ -153,7 +153,7 @@ class Statistics:
         if self._restored is not None:
             await self._enter(self._restored)
         while True:
-            batch = Batch()
+            batch = FactBatch()
             batch.add(await subscription.receive())
             try:
                 with trio.move_on_after(limits.FACTS_FLUSH_S):
@@ -196,7 +196,7 @@ class Statistics:
         for learned in _messages(durations):
             await self._bus.publish([Record(Topic.TASK_NEWS, learned)])
 
-    async def _flush(self, batch: Batch) -> None:
+    async def _flush(self, batch: FactBatch) -> None:
         while True:
             try:
                 await self._drop_lost(batch)
@@ -209,7 +209,7 @@ class Statistics:
         self._say(None)
         await self._bus.forward(batch.receipts(), [])
 
-    async def _drop_lost(self, batch: Batch) -> None:
+    async def _drop_lost(self, batch: FactBatch) -> None:
         """Topics outlive a restore: ends of jobs of former lives count as far as the state says.
 
         Each once: facts from an archive do not have the offsets that they come from.
@@ -226,7 +226,7 @@ class Statistics:
             LOG.warning("statistics.failing" if failing else "statistics.recovered", error=failing)
         self.failing = failing
 
-    def _append(self, batch: Batch) -> None:
+    def _append(self, batch: FactBatch) -> None:
         if self._reached is None:
             self._reached = self._facts.reached(_TOPIC)
             known = self._facts.skipped(limits.SKIPPED_KNOWN_MAX)

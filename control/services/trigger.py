@@ -39,7 +39,7 @@ from control.model.states import Outcome, State
 from control.transactions import client_announcements, split
 from control.transactions.run_transactions import Ledger
 from store import children, runs
-from store.writer import Tx, Writer
+from store.database.writer import Tx, Writer
 
 LOG = structlog.get_logger("trigger")
 T = TypeVar("T")
@@ -55,7 +55,7 @@ class Jitter(Protocol):
         """The next one."""
 
 
-class Trigger:
+class TriggerService:
     """Moves runs on."""
 
     def __init__(

@@ -12,7 +12,7 @@ from control.model.bus.records import Record
 from control.model.names import Topic
 from control.model.states import Role
 from store import clients
-from store.writer import Tx
+from store.database.writer import Tx
 
 _MAY_WORK: Final = frozenset({Role.WORKER, Role.ADMIN})
 

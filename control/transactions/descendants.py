@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from msgspec import Raw
 
 from control.core.pipelines import ownership
-from control.core.runs import child_runs
+from control.core.runs import child_runs, triggers
 from control.core.runs.advance import Advance
 from control.core.runs.attempts import check_subject, is_published, may_be_reported
 from control.core.runs.child_runs import Choice, End, PipelineParams
@@ -24,11 +24,11 @@ from control.model.bus.messages import ENCODER, Progressed
 from control.model.bus.records import Record
 from control.model.errors import Conflict, JobFailed, NotFound, QueueFull
 from control.model.names import Topic
-from control.model.state_rows import JobRow, NewRun, RunRow
-from control.model.states import FINAL, Outcome, State, Trigger
+from control.model.state_rows import JobRow, RunRow
+from control.model.states import FINAL, Outcome, State
 from store import catalog, children, clients, runs
-from store.children import Link
-from store.writer import Tx
+from store.children import ChildLink
+from store.database.writer import Tx
 
 if TYPE_CHECKING:
     from control.transactions.run_transactions import Ledger
@@ -75,7 +75,7 @@ class Descendants:
                 return
         except JobFailed as problem:
             end = End(outcome=Outcome.FAILED, error=str(problem), final=problem.final)
-            self._publish(tx, step, job, Link(0, job.id, job.attempt, step.now_ms), end)
+            self._publish(tx, step, job, ChildLink(0, job.id, job.attempt, step.now_ms), end)
             return
         verb = "waits for" if params.wait else "started"
         step.started_child(job, f"{verb} run {link.run_id} of {params.name}")
@@ -111,7 +111,7 @@ class Descendants:
             for link in found:
                 self._stop(tx, link, _STOPPED, now_ms)
 
-    def time_out(self, tx: Tx, link: Link, *, now_ms: int) -> None:
+    def time_out(self, tx: Tx, link: ChildLink, *, now_ms: int) -> None:
         """An attempt has waited too long for the end of its run, which is cancelled."""
         parent = self._parent(tx, link, now_ms)
         job = None if parent is None else parent.job(link.job_id)
@@ -147,7 +147,7 @@ class Descendants:
             self._publish(tx, parent, job, link, End(outcome=Outcome.CANCELLED, error=job.reason))
         # Else the next attempt takes it over, and has its end, or who stops it ends it.
 
-    def _begin_again(self, tx: Tx, parent: Advance, job: JobRow, link: Link) -> None:
+    def _begin_again(self, tx: Tx, parent: Advance, job: JobRow, link: ChildLink) -> None:
         """The run before has ended: a job that still waits for that may start one, or retry it."""
         children.answered(tx.conn, link.run_id)
         if job.state == State.READY and is_published(job):
@@ -156,7 +156,7 @@ class Descendants:
 
     def _child(
         self, tx: Tx, step: Advance, job: JobRow, params: PipelineParams, ended_attempt: int
-    ) -> Link | None:
+    ) -> ChildLink | None:
         """The run that a job's attempt waits for; raises `JobFailed`.
 
         None: the attempt begins when the run before has ended.
@@ -185,7 +185,7 @@ class Descendants:
             if choice == Choice.RETRY:
                 self._retry(tx, last.run_id, step.now_ms)
             if choice != Choice.NEW:
-                link = Link(last.run_id, job.id, job.attempt, step.now_ms)
+                link = ChildLink(last.run_id, job.id, job.attempt, step.now_ms)
                 children.take(tx.conn, link, waits=params.wait, deadline_ms=deadline_ms)
                 return link
         problem = child_runs.circle_problem(children.names(tx.conn, step.run.id), params.name)
@@ -193,7 +193,7 @@ class Descendants:
         if problem is not None:
             raise JobFailed(f"{params.name} was not started: {problem}", final=True)
         child = self._start(tx, step, params.name, Raw(value), of_job=True)
-        link = Link(child.id, job.id, job.attempt, step.now_ms)
+        link = ChildLink(child.id, job.id, job.attempt, step.now_ms)
         children.insert(tx.conn, link, waits=params.wait, deadline_ms=deadline_ms)
         return link
 
@@ -225,22 +225,8 @@ class Descendants:
         )
         if problem is not None:
             raise JobFailed(f"{name} was not started: {problem}", final=True)
-        priority = None
-        if of_job:
-            own = self._ledger.graphs.get(tx, target.revision_id).pipeline.priority
-            priority = min(run.priority, own)
-        new = NewRun(
-            revision_id=target.revision_id,
-            client=run.client,
-            client_priority=run.client_priority,
-            max_running=run.max_running,
-            trigger=Trigger.PIPELINE,
-            created_ms=step.now_ms,
-            priority=priority,
-            input=value,
-            depth=run.depth + 1,
-            root_run_id=run.root_run_id,
-        )
+        pipeline = self._ledger.graphs.get(tx, target.revision_id).pipeline
+        new = triggers.started_by(step, target.revision_id, pipeline, value, of_job=of_job)
         runs.add_waiting(tx.conn, {run.client: -of_job})
         try:
             (started,) = self._ledger.submit(tx, [new])
@@ -251,12 +237,12 @@ class Descendants:
         runs.grow_family(tx.conn, run.root_run_id)
         return started
 
-    def _parent(self, tx: Tx, link: Link, now_ms: int) -> Advance | None:
+    def _parent(self, tx: Tx, link: ChildLink, now_ms: int) -> Advance | None:
         """The run whose job waits; None: it was deleted."""
         run_id = runs.run_of_job(tx.conn, link.job_id)
         return None if run_id is None else self._ledger.load(tx, [run_id], now_ms=now_ms)[run_id]
 
-    def _progress(self, tx: Tx, parent_id: int, link: Link, child: Advance) -> None:
+    def _progress(self, tx: Tx, parent_id: int, link: ChildLink, child: Advance) -> None:
         """How many of the child's jobs have ended; who watches the job learns that it began."""
         jobs = child.run.jobs
         share = sum(job.state in FINAL for job in jobs) / len(jobs)
@@ -265,7 +251,7 @@ class Descendants:
         )
         tx.publish([Record(Topic.TASK_RUN_EVENTS, message, parent_id)])
 
-    def _publish(self, tx: Tx, step: Advance, job: JobRow, link: Link, end: End) -> None:
+    def _publish(self, tx: Tx, step: Advance, job: JobRow, link: ChildLink, end: End) -> None:
         """The one end of an attempt."""
         children.answered(tx.conn, link.run_id)
         message = child_runs.child_ended(
@@ -274,7 +260,7 @@ class Descendants:
         tx.publish([Record(Topic.TASK_RUN_RESULTS, message, step.run.id)])
 
     def _stop(
-        self, tx: Tx, link: Link, reason: str, now_ms: int, *, attempt: int | None = None
+        self, tx: Tx, link: ChildLink, reason: str, now_ms: int, *, attempt: int | None = None
     ) -> None:
         """End the attempt that was cancelled, which is the job's last one by default, and its run.
 
@@ -288,7 +274,7 @@ class Descendants:
                 self._publish(tx, parent, job, link, end)
         self._cancel(tx, link, f"the job that started it was cancelled: {reason}", now_ms)
 
-    def _cancel(self, tx: Tx, link: Link, reason: str, now_ms: int) -> None:
+    def _cancel(self, tx: Tx, link: ChildLink, reason: str, now_ms: int) -> None:
         children.answered(tx.conn, link.run_id)
         try:
             self._ledger.cancel_run(tx, link.run_id, reason, now_ms=now_ms)

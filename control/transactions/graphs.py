@@ -7,7 +7,7 @@ import msgspec
 from control.core.runs.graph import Graph
 from control.model.pipelines import Pipeline
 from store import runs
-from store.writer import Tx
+from store.database.writer import Tx
 
 _CACHED_JOBS_MAX = 50_000  # By jobs, not by revisions: one may have a single job or a thousand.
 

@@ -1,16 +1,14 @@
 """Owns the transaction that makes a pipeline's schedules those of its new revision."""
 
-import sqlite3
 from collections.abc import Sequence
 
 from control.core.schedules.plan import match_schedules
 from control.model.pipelines import ScheduleSpec
 from store import schedules
+from store.database.connection import Connection
 
 
-def sync(
-    conn: sqlite3.Connection, pipeline: str, specs: Sequence[ScheduleSpec], *, now_ms: int
-) -> int:
+def sync(conn: Connection, pipeline: str, specs: Sequence[ScheduleSpec], *, now_ms: int) -> int:
     """Store the schedules of a pipeline. One that was edited stays the same one, paused if it was.
 
     Gives how many runs are dropped whose time had come: they waited, and their schedule is gone

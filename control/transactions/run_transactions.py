@@ -9,35 +9,33 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from control.core.pipelines import ownership
-from control.core.runs import notice_runs, queue_share
+from control.core.runs import hand_over, notice_runs, queue_share
 from control.core.runs.advance import Advance
 from control.core.runs.expand import (
     divide,
-    ended_state,
     job_input,
     order_of,
     released,
     skipped,
     stopped,
 )
+from control.core.runs.hand_over import DueJob
 from control.core.runs.lost_records import Reach
 from control.model import limits
 from control.model.bus.messages import Deadline, Message, ReorderJob
 from control.model.bus.records import Record
 from control.model.errors import Conflict, NotFound, QueueFull
 from control.model.names import Change, Topic
-from control.model.state_rows import JobRow, NewRun, RunRow
+from control.model.raw import NULL
+from control.model.state_rows import NewRun, RunRow
 from control.model.states import FINAL, State
 from control.transactions.descendants import Descendants
 from control.transactions.graphs import Graphs
 from store import clients, epoch, notices, runs
+from store.database.writer import Tx
 from store.notices import Pending
-from store.writer import Tx
 
-_NULL = b"null"
-_OUTPUTS_ALWAYS_FIT = limits.JOB_INPUT_BYTES_MAX // limits.OUTPUT_BYTES_MAX
-_Due = tuple[Advance, JobRow, tuple[int, ...]]
-"""A job that may run, its run, and the places of the jobs that it has waited for."""
+_NULL = bytes(NULL)
 
 
 class Again(NamedTuple):
@@ -237,52 +235,32 @@ class Ledger:
     def _ready(self, tx: Tx, steps: Sequence[Advance]) -> list[Record]:
         """Messages about released jobs, with the outputs of those they waited for."""
         records: list[Record] = []
-        told: set[int] = set()
+        published: set[int] = set()
         # One that cannot start lets others go on: those that wait for its failure.
-        while due := [
-            (step, job)
-            for step in steps
-            for job in step.released
-            if not job.delayed and job.id not in told
-        ]:
-            told.update(job.id for _, job in due)
-            records += self._ready_now(tx, due)
+        while due := hand_over.due_jobs(steps, published):
+            published.update(each.job.id for each in due)
+            records += self._hand_over(tx, due)
         return records
 
-    def _ready_now(self, tx: Tx, due: Sequence[tuple[Advance, JobRow]]) -> list[Record]:
-        found = [(step, job, step.graph.before(job.idx)) for step, job in due]
-        found = self._those_that_fit(tx, found)
-        inputs = runs.inputs(tx.conn, {step.run.id for step, _, _ in found})
-        wanted = {step.run.jobs[at].id for step, _, before in found for at in before}
-        outputs = runs.outputs(tx.conn, wanted)
-        again = [job.id for _, job, _ in found if job.attempt > 1]
+    def _hand_over(self, tx: Tx, due: Sequence[DueJob]) -> list[Record]:
+        large = hand_over.of_unknown_size(due)
+        sizes = runs.output_sizes(tx.conn, large) if large else {}
+        due = hand_over.without_too_large(due, sizes)
+        inputs = runs.inputs(tx.conn, {each.step.run.id for each in due})
+        outputs = runs.outputs(tx.conn, {job_id for each in due for job_id in each.predecessors})
+        again = [each.job.id for each in due if each.job.attempt > 1]
         ended = runs.ended_attempts(tx.conn, again) if again else {}
-        records = []
-        for step, job, before in found:
-            jobs, specs = step.run.jobs, step.graph.pipeline.jobs
-            known = {specs[at].name: outputs.get(jobs[at].id, _NULL) for at in before}
-            states = {specs[at].name: ended_state(jobs[at]) for at in before}
-            value = job_input(inputs.get(step.run.id, _NULL), known, states)
-            if len(bytes(value)) > limits.JOB_INPUT_BYTES_MAX:
-                _fail_too_large(step, job)
-                continue
-            ended_attempt = ended.get(job.id, 0)
-            records.append(released(step, job, value, self._installation(tx), ended_attempt))
-        return records
-
-    def _those_that_fit(self, tx: Tx, due: Sequence[_Due]) -> list[_Due]:
-        """Without jobs whose outputs are too many bytes, of which none is read: they end here."""
-        fits: list[_Due] = []
-        many = [each for each in due if len(each[2]) > _OUTPUTS_ALWAYS_FIT]
-        wanted = {step.run.jobs[at].id for step, _, before in many for at in before}
-        sizes = runs.output_sizes(tx.conn, wanted) if wanted else {}
-        for step, job, before in due:
-            size = sum(sizes.get(step.run.jobs[at].id, 0) for at in before) if sizes else 0
-            if size > limits.JOB_INPUT_BYTES_MAX:
-                _fail_too_large(step, job)
-            else:
-                fits.append((step, job, before))
-        return fits
+        records = (
+            hand_over.record_of(
+                each,
+                run_input=inputs.get(each.step.run.id, _NULL),
+                outputs=outputs,
+                installation=self._installation(tx),
+                ended_attempt=ended.get(each.job.id, 0),
+            )
+            for each in due
+        )
+        return [record for record in records if record is not None]
 
     def _ends(self, step: Advance) -> list[Record]:
         """Messages about jobs that ended without an attempt, those to be stopped, a deadline."""
@@ -313,12 +291,6 @@ def _notify(tx: Tx, step: Advance) -> None:
         ended_ms = step.run.finished_ms or step.now_ms
         notices.insert(tx.conn, [Pending(step.run.id, entry, ended_ms) for entry in found])
         tx.touch(Change.NOTICES)
-
-
-def _fail_too_large(step: Advance, job: JobRow) -> None:
-    allowed = limits.JOB_INPUT_BYTES_MAX // limits.MIB
-    step.fail_unstarted(job, f"the outputs it waited for are more than {allowed} MiB together")
-    step.settle()
 
 
 def _waiting_deltas(steps: Sequence[Advance]) -> Counter[str]:

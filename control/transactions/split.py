@@ -3,15 +3,15 @@
 It is kept in the state, wins over what the settings say, and is told to every balancer that starts.
 """
 
-import sqlite3
 from typing import Final
 
 from control.model.bus.messages import SplitChanged
 from control.model.bus.records import Record
 from control.model.names import Topic
 from store import settings
+from store.database.connection import Connection
+from store.database.writer import Tx
 from store.settings import Setting
-from store.writer import Tx
 
 _AUTO: Final = "auto"
 
@@ -22,7 +22,7 @@ def put(tx: Tx, slow_share: float | None) -> None:
     tell(tx)
 
 
-def kept(conn: sqlite3.Connection) -> SplitChanged | None:
+def kept(conn: Connection) -> SplitChanged | None:
     """What operators set last; None: nothing yet."""
     text = settings.get(conn, Setting.SPLIT)
     if text is None:

@@ -15,9 +15,9 @@ from control.admission.tally import LimitCounters
 from control.api.auth.authentication import Gate, hash_secret
 from control.model import limits
 from control.model.errors import Busy, Unauthenticated
-from control.model.names import Bound, Effect
+from control.model.names import Bound, BoundEffect
 from control.model.states import Role
-from store.clients import Login
+from store.clients import StoredSecret
 
 T = TypeVar("T")
 HASH = hash_secret("right", bytes(16))
@@ -29,8 +29,8 @@ async def test_waiting_ends_with_a_share_or_a_refusal(autojump_clock: MockClock)
     first = await pool.acquire("a")
     with pytest.raises(Busy, match="a client may hold 1 of 2"):
         await pool.acquire("a")
-    assert tally.counts[Bound.QUERIES, Effect.DELAYED] == 1
-    assert tally.counts[Bound.QUERIES, Effect.REFUSED] == 1
+    assert tally.counts[Bound.QUERIES, BoundEffect.DELAYED] == 1
+    assert tally.counts[Bound.QUERIES, BoundEffect.REFUSED] == 1
     async with trio.open_nursery() as nursery:
         nursery.start_soon(pool.acquire, "a")
         await wait_all_tasks_blocked()
@@ -74,7 +74,9 @@ class Logins:
     """A gate, and one client."""
 
     def __init__(self) -> None:
-        self.login: Login | None = Login(secret_hash=HASH, role=Role.VIEWER, enabled=True)
+        self.login: StoredSecret | None = StoredSecret(
+            secret_hash=HASH, role=Role.VIEWER, enabled=True
+        )
         self.hashed = 0
         self.gate = Gate(self._lookup, self._offload, bytes(32))
 
@@ -83,7 +85,7 @@ class Logins:
         self.hashed += 1
         return work()
 
-    async def _lookup(self, client_id: str) -> Login | None:
+    async def _lookup(self, client_id: str) -> StoredSecret | None:
         await trio.lowlevel.checkpoint()
         return self.login if client_id == "ann" else None
 
@@ -101,7 +103,9 @@ async def test_who_was_right_before_is_let_in_whatever_others_try(mock_clock: Mo
     logins.gate.forget()
     assert (await logins.gate.verify("ann", "right", "10.0.0.1")).client_id == "ann"
     assert (await logins.gate.verify("ann", "right", "10.0.0.2")).client_id == "ann"
-    logins.login = Login(secret_hash=hash_secret("new", bytes(16)), role=Role.VIEWER, enabled=True)
+    logins.login = StoredSecret(
+        secret_hash=hash_secret("new", bytes(16)), role=Role.VIEWER, enabled=True
+    )
     logins.gate.forget()
     assert await logins.refused("ann", "right", "10.0.0.3") is Unauthenticated
 

@@ -29,13 +29,13 @@ from control.transactions.run_transactions import Ledger
 from store import clients
 from store.bus_log import SqliteLogRows
 from store.clients import Terms
+from store.database.reader import Reader
+from store.database.state import open_state
+from store.database.writer import Writer
 from store.facts.database import Facts
 from store.log_files import LogFiles
-from store.reader import Reader
 from store.revision_cache import Outlines
-from store.state import open_state
 from store.views import Views
-from store.writer import Writer
 from workers.kinds.sleep import Sleep
 
 NOW_MS: Final = 1_795_000_000_000

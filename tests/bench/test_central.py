@@ -5,7 +5,7 @@ import math
 import pytest
 
 from bench.balancer.central import play_by_length, play_fifo, play_srpt
-from control.core.simulation.workload import Farm, Fault, work_s
+from control.core.simulation.workload import Farm, WorkerFault, work_s
 from tests.bench.played import farm, job, mean, poisson
 
 
@@ -78,7 +78,7 @@ def test_a_stage_is_ready_when_the_one_before_it_has_ended() -> None:
 
 
 def test_what_a_worker_had_runs_again_elsewhere_when_it_goes() -> None:
-    faults = (Fault(at_s=1, worker=1, slowness=None),)
+    faults = (WorkerFault(at_s=1, worker=1, slowness=None),)
     gone = Farm(slots=(1, 1), delay_s=0, grace_s=3, faults=faults)
     jobs = [job(0, 10), job(0, 2), job(2, 1)]
     played = play_fifo(jobs, gone)
@@ -88,6 +88,6 @@ def test_what_a_worker_had_runs_again_elsewhere_when_it_goes() -> None:
 
 
 def test_slots_of_a_straggler_are_taken_last() -> None:
-    slow = Farm(slots=(1, 1), delay_s=0, faults=(Fault(at_s=0, worker=0, slowness=5.0),))
+    slow = Farm(slots=(1, 1), delay_s=0, faults=(WorkerFault(at_s=0, worker=0, slowness=5.0),))
     played = play_by_length([job(1, 1), job(3, 1), job(3.5, 1)], slow, [1.0] * 3)
     assert played.ended == [2, 4, 8.5]

@@ -5,14 +5,14 @@ import random
 import pytest
 
 from bench.balancer.classical import CLASSICAL, YlemAsDescribed, play_classical
-from bench.balancer.lanes import Lanes
-from control.core.simulation.workload import Farm, Fault, PlayedJob
+from bench.balancer.lanes import LanePlay
+from control.core.simulation.workload import Farm, PlayedJob, WorkerFault
 from tests.bench.played import farm, job, mean, poisson
 
 
 def lanes_of(name: str, jobs: list[PlayedJob], slots: Farm) -> list[int]:
     """Which lane each job went to."""
-    lanes = Lanes(jobs, slots)
+    lanes = LanePlay(jobs, slots)
     chooser = CLASSICAL[name](lanes, random.Random(1))
     found = [-1] * len(jobs)
 
@@ -39,10 +39,10 @@ def test_one_lane_waits_as_pollaczek_and_khinchine_say() -> None:
 def test_every_policy_ends_every_job_after_its_time(name: str) -> None:
     jobs = poisson(2_000, 3.0, lambda chance: chance.lognormvariate(-0.5, 1.2))
     faults = (
-        Fault(at_s=50, worker=0, slowness=None),
-        Fault(at_s=80, worker=0, slowness=1.0),
-        Fault(at_s=100, worker=1, slowness=5.0),
-        Fault(at_s=120, worker=1, slowness=1.0),
+        WorkerFault(at_s=50, worker=0, slowness=None),
+        WorkerFault(at_s=80, worker=0, slowness=1.0),
+        WorkerFault(at_s=100, worker=1, slowness=5.0),
+        WorkerFault(at_s=120, worker=1, slowness=1.0),
     )
     played = play_classical(name, jobs, Farm(slots=(2, 2, 2), faults=faults), 1)
     for each, ready, begun, end in zip(
@@ -90,10 +90,10 @@ def test_intervals_of_sizes_have_equal_work() -> None:
 
 def test_ylem_takes_the_quantile_of_the_last_five_runs() -> None:
     jobs = [job(0, 1)] * 8
-    ylem = YlemAsDescribed(Lanes(jobs, farm(1, 1)), random.Random(1))
+    ylem = YlemAsDescribed(LanePlay(jobs, farm(1, 1)), random.Random(1))
     assert ylem.expected_s(0) == 30.0
     jobs = [job(at, seconds, run=at) for at, seconds in enumerate([99, 1, 2, 3, 4, 5, 1])]
-    ylem = YlemAsDescribed(Lanes(jobs, farm(1, 1)), random.Random(1))
+    ylem = YlemAsDescribed(LanePlay(jobs, farm(1, 1)), random.Random(1))
     for place in range(6):
         lane = ylem.choose(place, float(place))
         ylem.ended(place, lane, jobs[place].seconds)
@@ -134,7 +134,10 @@ def test_ylem_as_coded_gives_slow_runs_what_is_left_after_the_emptiest() -> None
 
 
 def test_what_was_pushed_stays_with_a_worker_that_is_gone() -> None:
-    faults = (Fault(at_s=1, worker=0, slowness=None), Fault(at_s=60, worker=0, slowness=1.0))
+    faults = (
+        WorkerFault(at_s=1, worker=0, slowness=None),
+        WorkerFault(at_s=60, worker=0, slowness=1.0),
+    )
     gone = Farm(slots=(1,), delay_s=0, faults=faults)
     played = play_classical("random", [job(0, 10), job(0.5, 2), job(2, 2)], gone, 1)
     assert played.started == [60, 70, 72]
@@ -142,7 +145,7 @@ def test_what_was_pushed_stays_with_a_worker_that_is_gone() -> None:
 
 
 def test_a_straggler_takes_longer_for_what_it_starts() -> None:
-    slow = Farm(slots=(1,), delay_s=0.5, faults=(Fault(at_s=1, worker=0, slowness=5.0),))
+    slow = Farm(slots=(1,), delay_s=0.5, faults=(WorkerFault(at_s=1, worker=0, slowness=5.0),))
     played = play_classical("random", [job(0, 2), job(0, 2)], slow, 1)
     assert played.started == [0.5, 2.5]
     assert played.ended == [2.5, 12.5]

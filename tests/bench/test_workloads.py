@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.balancer.recorded import recorded
-from bench.balancer.sources import Source, truth_of
+from bench.balancer.sources import PipelineSource, truth_of
 from bench.balancer.workloads import FAMILIES, FARM, NOISY, workload
 from control.core.simulation.workload import Farm, work_s
 
@@ -55,7 +55,7 @@ def test_families_show_what_they_are_named_for() -> None:
 
 def test_the_truth_of_a_source_is_that_of_what_it_draws() -> None:
     modes = [(0.75, -1.5, 0.5), (0.25, 1.5, 0.4)]
-    chance, source = random.Random(1), Source("p", "c", 1.0, modes)
+    chance, source = random.Random(1), PipelineSource("p", "c", 1.0, modes)
     drawn = [source.draw(chance, 0.0) for _ in range(40_000)]
     mean, index = truth_of(modes)
     assert mean == pytest.approx(sum(drawn) / len(drawn), rel=0.03)
@@ -64,7 +64,7 @@ def test_the_truth_of_a_source_is_that_of_what_it_draws() -> None:
 
 
 def test_a_source_that_turns_slower_is_known_as_such() -> None:
-    source = Source("p", "c", 1.0, [(1.0, 0.0, 0.5)])
+    source = PipelineSource("p", "c", 1.0, [(1.0, 0.0, 0.5)])
     source.turns = (0.4, 0.6, 60.0)
     before, during = source.truth(0.1), source.truth(0.5)
     assert during[0] == pytest.approx(60 * before[0], rel=0.05)

@@ -15,8 +15,8 @@ from control.bus.interface import Bus
 from control.bus.kafka.bus import KafkaBus
 from control.bus.kafka.client import Cluster
 from store.bus_log import SqliteLogRows
-from store.state import open_state
-from store.writer import Writer
+from store.database.state import open_state
+from store.database.writer import Writer
 
 OpenBus = Callable[[Path], AbstractAsyncContextManager[Bus]]
 

@@ -15,23 +15,25 @@ from control.core.epochs import (
     number_in_backup,
 )
 from control.model import limits
-from control.model.life import KnownAttempts, Position
+from control.model.life import DatabasePosition, KnownAttempts
 
 NOW_MS = 1_796_000_000_000
 
 
 def test_a_database_is_restored_when_it_lacks_commits_that_were_seen() -> None:
-    stored = Position(1, 50)
-    assert not is_restored(stored, Position(1, 50))
-    assert not is_restored(stored, Position(1, 49))  # The process died before it wrote that.
-    assert is_restored(stored, Position(1, 51))
-    assert is_restored(stored, Position(2, 3))
-    assert is_restored(Position(2, 3), Position(1, 50))  # Of another directory.
+    stored = DatabasePosition(1, 50)
+    assert not is_restored(stored, DatabasePosition(1, 50))
+    assert not is_restored(
+        stored, DatabasePosition(1, 49)
+    )  # The process died before it wrote that.
+    assert is_restored(stored, DatabasePosition(1, 51))
+    assert is_restored(stored, DatabasePosition(2, 3))
+    assert is_restored(DatabasePosition(2, 3), DatabasePosition(1, 50))  # Of another directory.
 
 
 def test_without_a_witness_only_a_new_database_is_not_restored() -> None:
-    assert not is_restored(Position(1, 0), None)
-    assert is_restored(Position(1, 1), None)
+    assert not is_restored(DatabasePosition(1, 0), None)
+    assert is_restored(DatabasePosition(1, 1), None)
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 2 * IDS_EACH)), max_size=6))
@@ -40,21 +42,21 @@ def test_no_two_lives_share_an_id(restores: list[tuple[int, int]]) -> None:
     lives = [(1, 0, 1_000)]
     for which, used in restores:
         epoch, _, last = lives[which % len(lives)]
-        witnessed = Position(lives[-1][0], 1)
-        made = next_epoch(Position(epoch, 1), witnessed, last, NOW_MS)
+        witnessed = DatabasePosition(lives[-1][0], 1)
+        made = next_epoch(DatabasePosition(epoch, 1), witnessed, last, NOW_MS)
         begin = last_id_before(made)
         assert all(begin >= end for _, _, end in lives)
         lives.append((made, begin, begin + min(used, IDS_EACH)))
 
 
 def test_a_backup_on_two_hosts_in_turn_begins_two_lives() -> None:
-    stored = Position(1, 50)
+    stored = DatabasePosition(1, 50)
     first = next_epoch(stored, None, 100, NOW_MS)
     second = next_epoch(stored, None, 100, NOW_MS + 600_000)
     assert 1 < first < second
     # Wherever it goes on, lives follow each other by ones.
-    assert next_epoch(stored, Position(second, 1), 100, NOW_MS) == second + 1
-    assert next_epoch(Position(second, 1), None, second * IDS_EACH, NOW_MS) == second + 1
+    assert next_epoch(stored, DatabasePosition(second, 1), 100, NOW_MS) == second + 1
+    assert next_epoch(DatabasePosition(second, 1), None, second * IDS_EACH, NOW_MS) == second + 1
 
 
 @given(st.integers(0, limits.TIME_MS_MAX))

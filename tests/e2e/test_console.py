@@ -20,8 +20,8 @@ from tui.app import Console
 from tui.link import recording
 from tui.link.recording import Recorder
 from tui.link.replay import Replay
-from tui.link.server import Server
-from tui.link.source import Source, Target
+from tui.link.server import ServerSource
+from tui.link.source import ConsoleTarget, Source
 
 pytestmark = pytest.mark.e2e
 
@@ -53,7 +53,7 @@ async def _views(source: Source, now_ms: Callable[[], int]) -> list[str]:
     return found
 
 
-class _Begin(Server):
+class _Begin(ServerSource):
     """A control plane of which only the first picture comes: what follows depends on the time."""
 
     @asynccontextmanager
@@ -77,7 +77,7 @@ def test_a_replay_shows_what_was_seen_and_holds_no_secret(tmp_path: Path) -> Non
         subprocess.run(command, check=True, capture_output=True)
         login = tomllib.loads((data_dir / "credentials.toml").read_text())
         name, secret = login["client_id"], login["client_secret"]
-        target = Target(
+        target = ConsoleTarget(
             name="here", url=login["url"], client_id=name, client_secret=secret, direct=True
         )
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.orphans import Fault, Site, one_round
+from bench.orphans import KilledPart, OrphanSite, one_round
 
 pytestmark = [
     pytest.mark.e2e,
@@ -16,6 +16,6 @@ pytestmark = [
 
 
 def test_no_process_outlives_its_attempt_when_all_is_killed(tmp_path: Path) -> None:
-    site = Site(tmp_path, slots=2)
+    site = OrphanSite(tmp_path, slots=2)
     with site.running():
-        assert not one_round(site, Fault.BOTH, runs=8, chance=random.Random(1)).problems
+        assert not one_round(site, KilledPart.BOTH, runs=8, chance=random.Random(1)).problems

@@ -11,7 +11,7 @@ from control.model.names import Change
 from control.model.pipelines import ScheduleSpec
 from control.model.states import Missed, Overlap
 from store import catalog, schedules
-from store.writer import Tx
+from store.database.writer import Tx
 from tests.services.plane import Plane, opened, pipeline
 
 MINUTE_S = 60

@@ -16,8 +16,8 @@ import pytest
 from confluent_kafka import Producer
 
 from bench.servers.broker import Broker
-from bench.servers.fleet import Process, client_of, control_plane
-from bench.servers.topics import Topics
+from bench.servers.fleet import ServiceProcess, client_of, control_plane
+from bench.servers.topics import SystemTopics
 from control.model.names import Topic
 
 pytestmark = [pytest.mark.kafka, pytest.mark.e2e, pytest.mark.slow]
@@ -95,7 +95,7 @@ class Whole(NamedTuple):
     broker: Broker
     prefix: str
     directory: Path
-    plane: Process
+    plane: ServiceProcess
 
 
 def throw(whole: Whole) -> int:
@@ -173,7 +173,7 @@ def test_kcat_reads_all_topics_as_plain_json(whole: Whole) -> None:
 
 
 def test_garbage_is_set_aside_once_and_stops_nothing(whole: Whole) -> None:
-    topics = Topics(whole.broker.address, whole.prefix)
+    topics = SystemTopics(whole.broker.address, whole.prefix)
     run_to_its_end(whole)
     thrown = throw(whole)
     run_to_its_end(whole)
@@ -202,7 +202,7 @@ def test_garbage_is_set_aside_once_and_stops_nothing(whole: Whole) -> None:
 
 
 def test_what_was_set_aside_is_shown_replayed_and_dropped(whole: Whole) -> None:
-    topics = Topics(whole.broker.address, whole.prefix)
+    topics = SystemTopics(whole.broker.address, whole.prefix)
     run_to_its_end(whole)  # There is a run for the stray result.
     before = {each.id for each in listed(whole)}
     producer = Producer({"bootstrap.servers": whole.broker.address})

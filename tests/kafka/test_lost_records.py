@@ -12,9 +12,9 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from bench.servers.broker import Broker
-from bench.servers.fleet import Process, client_of, control_plane
+from bench.servers.fleet import ServiceProcess, client_of, control_plane
 from bench.servers.system import start_worker
-from bench.servers.topics import Topics
+from bench.servers.topics import SystemTopics
 from control.bus.interface import Subscription
 from control.bus.kafka.bus import KafkaBus
 from control.bus.kafka.client import Cluster
@@ -73,7 +73,7 @@ async def next_job(bus: KafkaBus) -> int:
 
 def said(broker: Broker, prefix: str) -> list[RecordsLost]:
     """What was said of lost records, but for topics that were made new."""
-    found = Topics(broker.address, prefix).records(Topic.TASK_RUN_EVENTS)
+    found = SystemTopics(broker.address, prefix).records(Topic.TASK_RUN_EVENTS)
     messages = [read(Topic.TASK_RUN_EVENTS, each.value() or b"") for each in found]
     return [each for each in messages if isinstance(each, RecordsLost) and each.below]
 
@@ -151,7 +151,7 @@ class Whole:
         self.broker = broker
         self.prefix = prefix
         flags = ("--listen", "127.0.0.1:0", "--gateway", "127.0.0.1:0", "--partitions", "2")
-        self.process: Process = control_plane(directory, broker.address, prefix, *flags)
+        self.process: ServiceProcess = control_plane(directory, broker.address, prefix, *flags)
 
     def delete(self, *topics: Topic) -> None:
         """Delete topics as an admin does."""
@@ -222,7 +222,7 @@ def test_jobs_outlive_the_topics_they_wait_on(whole: Whole, topics: tuple[Topic,
 def test_jobs_outlive_their_deleted_records(whole: Whole) -> None:
     with client_of(whole.directory) as client:
         runs = submit(client, 5, "true")
-        topics = Topics(whole.broker.address, whole.prefix)
+        topics = SystemTopics(whole.broker.address, whole.prefix)
         deadline = time.monotonic() + PATIENCE_S
         while len(topics.records(JOBS)) < len(runs):
             assert time.monotonic() < deadline

@@ -29,7 +29,7 @@ from control.model.names import Group, Topic
 from control.process import data_directory
 from control.process.control_plane import this_world
 from store.bus_log import SqliteLogRows
-from store.state import open_state
+from store.database.state import open_state
 
 pytestmark = pytest.mark.kafka
 

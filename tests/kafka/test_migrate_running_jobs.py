@@ -12,7 +12,7 @@ import trio
 
 from bench.servers.broker import Broker
 from bench.servers.system import System, start_control, start_worker
-from control.bus_migration.migrate import Moved, demote, promote
+from control.bus_migration.migrate import MigrationResult, demote, promote
 from control.process.control_plane import run_alone, this_world
 from tests.kafka.test_migrate import quiet, settings, submit
 
@@ -95,7 +95,7 @@ class Plane:
         return sorted(int(line) for line in self.ran.read_text().split())
 
 
-def move(plane: Plane, broker: Broker, prefix: str, *, back: bool) -> Moved:
+def move(plane: Plane, broker: Broker, prefix: str, *, back: bool) -> MigrationResult:
     work = demote if back else promote
     config = settings(plane.directory, broker, prefix)
     return run_alone(partial(work, config, this_world(), quiet))

@@ -19,9 +19,9 @@ from control.model.bus.messages import Deadline
 from control.model.bus.records import Record
 from control.model.errors import ConfigError
 from control.model.names import Topic
+from store.database.state import open_state
+from store.database.writer import Tx, Writer
 from store.outbox import SqliteOutboxRows
-from store.state import open_state
-from store.writer import Tx, Writer
 
 pytestmark = pytest.mark.kafka
 

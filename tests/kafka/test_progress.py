@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from control.bus.kafka.offsets import Lane
+from control.bus.kafka.offsets import PartitionProgress
 from control.core.offsets import OffsetTracker
 from control.model import limits
 from control.model.bus.messages import Deadline
@@ -24,7 +24,7 @@ def numbers(found: list[Delivery]) -> list[int]:
 
 
 def test_offsets_that_are_never_delivered_do_not_hold_the_watermark_back() -> None:
-    lane = Lane.restored(-1001, None)
+    lane = PartitionProgress.restored(-1001, None)
     assert numbers(lane.take_in([delivery(2), delivery(3), delivery(7)])) == [2, 3, 7]
     lane.finish((2, 3, 7))
     assert lane.committed()[0] == 8
@@ -44,64 +44,66 @@ def test_offsets_that_are_never_delivered_do_not_hold_the_watermark_back() -> No
 def test_what_others_deleted_is_missed_if_it_was_open(
     first: int, end: int, gone: bool, position: int
 ) -> None:
-    lane = Lane.restored(-1, None)
+    lane = PartitionProgress.restored(-1, None)
     lane.take_in([delivery(at) for at in range(20)])
     lane.finish((*range(10), 15))
-    lane = Lane.restored(*lane.committed())
+    lane = PartitionProgress.restored(*lane.committed())
     assert lane.begin_within(first, end) is gone
     assert lane.position == position
 
 
 def test_what_is_left_to_do_is_counted_without_what_is_finished_out_of_order() -> None:
-    lane = Lane.restored(-1, None)
+    lane = PartitionProgress.restored(-1, None)
     lane.begin_within(0, 10)
     assert lane.unfinished == 10
     lane.take_in([delivery(at) for at in range(10)])
     lane.finish((0, 1, 5, 9))
     lane.ends_at(12)
     assert lane.unfinished == 8
-    assert Lane.restored(*lane.committed()).unfinished == 0  # Until the log's end is known.
+    assert (
+        PartitionProgress.restored(*lane.committed()).unfinished == 0
+    )  # Until the log's end is known.
 
 
 @pytest.mark.parametrize("first", [0, 7])
 def test_a_group_that_never_committed_misses_what_was_deleted(first: int) -> None:
     """One that has finished nothing yet has committed nothing either."""
-    lane = Lane.restored(-1, None)
+    lane = PartitionProgress.restored(-1, None)
     assert lane.begin_within(first, 9) is (first > 0)
     assert lane.position == first
 
 
 def test_marks_at_the_end_of_a_log_are_nothing_that_can_be_missed() -> None:
-    lane = Lane.restored(-1, None)
+    lane = PartitionProgress.restored(-1, None)
     lane.take_in([delivery(0)])
     lane.finish((0,))
     lane.reached_end(3)  # Two marks.
-    lane = Lane.restored(*lane.committed())
+    lane = PartitionProgress.restored(*lane.committed())
     assert not lane.begin_within(3, 3)
 
 
 def test_a_log_that_was_cut_is_read_on_from_where_it_begins() -> None:
-    lane = Lane.restored(5, None)
+    lane = PartitionProgress.restored(5, None)
     assert numbers(lane.take_in([delivery(4_000_000_000)])) == [4_000_000_000]
     assert lane.committed()[0] == 4_000_000_000
 
 
 def test_what_the_client_reads_twice_is_delivered_once() -> None:
-    lane = Lane.restored(-1, None)
+    lane = PartitionProgress.restored(-1, None)
     lane.take_in([delivery(0), delivery(1)])
     assert numbers(lane.take_in([delivery(0), delivery(1), delivery(2)])) == [2]
 
 
 @pytest.mark.parametrize("text", [None, "", "not ours", "ä", "0" * 5_000])
 def test_an_offset_that_others_committed_counts_without_its_text(text: str | None) -> None:
-    lane = Lane.restored(9, text)
+    lane = PartitionProgress.restored(9, text)
     assert lane.position == 9
     assert numbers(lane.take_in([delivery(9)])) == [9]
 
 
 @given(st.lists(st.tuples(st.integers(1, 4), st.sets(st.integers(0, 60))), max_size=12))
 def test_a_restart_goes_on_with_exactly_what_is_open(steps: list[tuple[int, set[int]]]) -> None:
-    lane, known, done = Lane.restored(-1, None), list[int](), set[int]()
+    lane, known, done = PartitionProgress.restored(-1, None), list[int](), set[int]()
     end = 0
     for gap, chosen in steps:
         end += gap
@@ -111,7 +113,7 @@ def test_a_restart_goes_on_with_exactly_what_is_open(steps: list[tuple[int, set[
         lane.finish(finished)
         done |= finished
         offset, text = lane.committed()
-        again = Lane.restored(offset, text)
+        again = PartitionProgress.restored(offset, text)
         log = [delivery(each) for each in known if each >= again.position]
         assert numbers(again.take_in(log)) == [each for each in known if each not in done]
 
@@ -123,7 +125,7 @@ class Log:
         self.records: list[tuple[int, int]] = []  # Offset and number.
         self.end = 0
         self.committed: tuple[int, str] = (-1, "")
-        self.lane = Lane.restored(*self.committed)
+        self.lane = PartitionProgress.restored(*self.committed)
         self.given: dict[int, int] = {}  # Number to the offset that the reader knows it by.
 
     def publish(self, count: int, first: int) -> None:
@@ -161,7 +163,7 @@ class Log:
             aborts -= 1
 
     def crash(self) -> None:
-        self.lane, self.given = Lane.restored(*self.committed), {}
+        self.lane, self.given = PartitionProgress.restored(*self.committed), {}
 
 
 @pytest.mark.parametrize("seed", range(2))

@@ -18,7 +18,7 @@ from bench.servers.broker import Broker
 from bench.servers.fleet import control_plane
 from control.bus.kafka.bus import KafkaBus
 from control.bus.kafka.client import Cluster, error_of, passes
-from control.bus.kafka.startup_check import Check
+from control.bus.kafka.startup_check import StartupCheck
 from control.bus.kafka.topics import Topics
 from control.model.errors import BusUnavailable, ConfigError
 from control.model.names import Group, Topic
@@ -33,7 +33,7 @@ def check(
 ) -> None:
     """What each start begins with, until the cluster has answered."""
     cluster = Cluster(servers=broker.address, member="m", prefix=prefix, properties=properties)
-    found = Check(cluster, Topics(cluster, partitions))
+    found = StartupCheck(cluster, Topics(cluster, partitions))
     while True:
         try:
             found.run()

@@ -4,8 +4,8 @@ from contextlib import closing
 from pathlib import Path
 
 from control.process import backups
+from store.database.state import open_state
 from store.facts.database import Facts
-from store.state import open_state
 from tests.store.facts.fact_samples import NOW_MS, TOPIC, fact
 
 

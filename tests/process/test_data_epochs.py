@@ -6,14 +6,14 @@ from pathlib import Path
 
 from control.core.epochs import IDS_EACH
 from control.model.bus.messages import LogChunk, Message
-from control.model.life import Life, Position
+from control.model.life import DatabasePosition, Life
 from control.model.names import Group, Topic
 from control.process import data_epochs
 from store import epoch
+from store.database.state import open_state
 from store.epoch import Witness
 from store.log_files import LogFiles
 from store.outbox import SqliteOutboxRows
-from store.state import open_state
 from tests.services.plane import EPOCH_MS
 from tests.services.test_statistics import finished
 
@@ -142,7 +142,7 @@ def test_a_crash_while_a_life_begins_loses_nothing_of_what_is_known(tmp_path: Pa
     data.start()
     data.commit(7)
     witness = Witness(tmp_path)
-    witness.write(Position(2, 2))  # That far it came.
+    witness.write(DatabasePosition(2, 2))  # That far it came.
     witness.close()
     life = data.start()
     assert (life.epoch, life.last_run_id) == (3, 7)

@@ -30,15 +30,15 @@ from control.services.clock_watch import ClockWatch
 from control.services.dispatcher import Dispatcher
 from control.services.planner import Planner
 from control.services.publisher import Publisher
-from control.services.trigger import Trigger as TriggerService
+from control.services.trigger import TriggerService
 from control.transactions import replace_schedules
 from control.transactions.graphs import Graphs
 from control.transactions.run_transactions import Ledger
 from control.worker_channel import Arrival
 from store import catalog, clients, runs, settings
 from store.bus_log import SqliteLogRows
-from store.state import open_state
-from store.writer import Tx, Writer
+from store.database.state import open_state
+from store.database.writer import Tx, Writer
 
 T = TypeVar("T")
 EPOCH_MS: Final = 1_800_000_000_000  # 2027-01-15T08:00:00Z, when the virtual clock says 0.

@@ -9,7 +9,7 @@ from trio.testing import wait_all_tasks_blocked
 from control.model.states import Role
 from control.transactions import client_announcements
 from store import clients
-from store.writer import Tx
+from store.database.writer import Tx
 from tests.services.plane import Plane, opened, pipeline
 
 pytestmark = pytest.mark.usefixtures("autojump_clock")

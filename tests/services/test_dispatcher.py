@@ -19,8 +19,8 @@ from control.model.bus.records import Record
 from control.model.names import Service, Topic
 from control.model.states import Outcome, State
 from control.model.worker import wire
-from control.worker_channel import Arrival, Connected, Disconnected, Peer, Quiet, Said
-from store.writer import Tx
+from control.worker_channel import Arrival, Connected, Disconnected, Peer, Quiet, WorkerFrames
+from store.database.writer import Tx
 from tests.services.plane import PARTITIONS, Plane, now_ms, opened, pipeline
 
 
@@ -86,11 +86,11 @@ async def test_it_is_told_since_when_a_worker_says_nothing(
                             found.append(message.since_ms)
             return found
 
-        peer, stranger, beat = Peer("w"), Peer("w"), Said(Peer("w"), [wire.Beat(now_ms=1)])
+        peer, stranger, beat = Peer("w"), Peer("w"), WorkerFrames(Peer("w"), [wire.Beat(now_ms=1)])
         since_ms = now_ms() - round(limits.QUIET_S * 1000)
         assert await told(Connected(peer, hello()), Quiet(peer)) == [since_ms]
         assert await told(Quiet(stranger), beat) == []  # They are of another connection.
-        spoken = Said(peer, [wire.Beat(now_ms=1)])
+        spoken = WorkerFrames(peer, [wire.Beat(now_ms=1)])
         assert await told(spoken, spoken) == [None]
         again = Connected(stranger, hello())
         since_ms = now_ms() - round(limits.QUIET_S * 1000)
@@ -109,7 +109,7 @@ async def test_a_result_is_acknowledged_once_it_is_stored(
         peer = await connect(plane)
         lease = await assigned(peer)
         plane.conn.execute("PRAGMA query_only = ON")  # Nothing can be written now.
-        await plane.arrivals.send(Said(peer, [ended(lease)]))
+        await plane.arrivals.send(WorkerFrames(peer, [ended(lease)]))
         with trio.move_on_after(30) as scope:
             await frames(peer, wire.Ack)
         assert scope.cancelled_caught
@@ -129,12 +129,12 @@ async def test_a_result_outlives_a_plane_that_dies_before_storing_it(
         peer = await connect(plane)
         lease = await assigned(peer)
         plane.die()
-        await plane.arrivals.send(Said(peer, [ended(lease)]))
+        await plane.arrivals.send(WorkerFrames(peer, [ended(lease)]))
         await trio.sleep(1)
     async with opened(tmp_path) as (plane, nursery):
         await start(plane, nursery)
         peer = await connect(plane, lease)
-        await plane.arrivals.send(Said(peer, [ended(lease)]))
+        await plane.arrivals.send(WorkerFrames(peer, [ended(lease)]))
         assert await frames(peer, wire.Ack) == [wire.Ack(leases=(lease,))]
         await trio.sleep(1)
         (run,) = plane.runs()
@@ -151,15 +151,17 @@ async def test_a_second_connection_of_one_name_closes_the_first(
         first = await connect(plane)
         lease = await assigned(first)
         began = wire.Began(lease=lease, started_ms=now_ms())
-        await plane.arrivals.send(Said(first, [began]))
+        await plane.arrivals.send(WorkerFrames(first, [began]))
         second = await connect(plane, lease)
         assert await first.take() == []
-        await plane.arrivals.send(Said(first, [ended(lease)]))  # It has nothing to say any more.
+        await plane.arrivals.send(
+            WorkerFrames(first, [ended(lease)])
+        )  # It has nothing to say any more.
         await plane.arrivals.send(Disconnected(first, "closed"))
         await trio.sleep(10 * limits.RECONNECT_GRACE_S)
         (run,) = plane.runs()
         assert (run.state, run.jobs[0].attempt) == (State.IN_PROGRESS, 1)
-        await plane.arrivals.send(Said(second, [ended(lease)]))
+        await plane.arrivals.send(WorkerFrames(second, [ended(lease)]))
         await trio.sleep(1)
         assert plane.runs()[0].state == State.DONE
 
@@ -194,7 +196,7 @@ async def test_a_cancel_while_the_dispatcher_is_down_reaches_the_running_job(
             peer = await connect(plane)
             lease = await assigned(peer)
             began = wire.Began(lease=lease, started_ms=now_ms())
-            await plane.arrivals.send(Said(peer, [began]))
+            await plane.arrivals.send(WorkerFrames(peer, [began]))
             await trio.sleep(1)
             life.cancel_scope.cancel()
         (started,) = (job.started_ms for job in plane.run(run_id).jobs)
@@ -205,7 +207,7 @@ async def test_a_cancel_while_the_dispatcher_is_down_reaches_the_running_job(
         await nursery.start(plane.dispatcher.run)
         assert await peer.take() == []  # Closed: it has to say hello again.
         peer = await connect(plane, lease)
-        await plane.arrivals.send(Said(peer, [began]))
+        await plane.arrivals.send(WorkerFrames(peer, [began]))
         assert await frames(peer, wire.Cancel) == [wire.Cancel(lease=lease, reason="by order")]
         assert [job.started_ms for job in plane.run(run_id).jobs] == [started]
 

@@ -13,7 +13,7 @@ from trio.testing import MockClock
 from control.admission.lanes import ThreadPool
 from control.model import limits
 from control.services.examiner import Examiner
-from store.state import open_state
+from store.database.state import open_state
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from trio_websocket import (
 from control.model import limits
 from control.model.states import Outcome
 from control.model.worker import wire
-from control.worker_channel import Connected, Disconnected, Quiet, Said
+from control.worker_channel import Connected, Disconnected, Quiet, WorkerFrames
 from tests.services.gateways import BEAT, HELLO, LEASE, World, basic, opened, rejected, result
 
 
@@ -136,7 +136,7 @@ async def test_an_output_that_cannot_be_carried_fails_its_job(output: bytes, pro
         await socket.send_message(b"[" + result(output) + b"]")
         await world.next()
         said = await world.next()
-        assert isinstance(said, Said)
+        assert isinstance(said, WorkerFrames)
         (ended,) = said.frames
         assert isinstance(ended, wire.Ended)
         assert (ended.outcome, bytes(ended.output)) == (Outcome.FAILED, b"null")
@@ -150,7 +150,7 @@ async def test_brackets_alone_are_not_depth(output: bytes) -> None:
         await socket.send_message(b"[" + result(output) + b"]")
         await world.next()
         said = await world.next()
-        assert isinstance(said, Said)
+        assert isinstance(said, WorkerFrames)
         (ended,) = said.frames
         assert isinstance(ended, wire.Ended)
         assert bytes(ended.output) == output
@@ -171,7 +171,7 @@ async def test_thousands_of_frames_arrive_in_order() -> None:
         nursery.start_soon(say)
         while len(found) < portion * messages:
             said = await world.next()
-            assert isinstance(said, Said)
+            assert isinstance(said, WorkerFrames)
             found += [frame.now_ms for frame in said.frames if isinstance(frame, wire.Beat)]
         assert found == list(range(portion * messages))
 
@@ -181,7 +181,7 @@ async def test_what_follows_hello_in_the_same_message_counts() -> None:
         await socket.send_message(wire.ENCODER.encode([HELLO, wire.Leaving()]))
         connected, said = await world.next(), await world.next()
         assert isinstance(connected, Connected)
-        assert isinstance(said, Said)
+        assert isinstance(said, WorkerFrames)
         assert said.frames == [wire.Leaving()]
 
 
@@ -255,7 +255,7 @@ async def test_a_result_in_parts_is_checked_like_any_other() -> None:
             deep = b"[" * depth + b"]" * depth
             await socket.send_message(parts(result(deep)))
             said = await world.next()
-            assert isinstance(said, Said)
+            assert isinstance(said, WorkerFrames)
             (ended,) = said.frames
             assert isinstance(ended, wire.Ended)
             assert ended.outcome is Outcome.FAILED
@@ -300,7 +300,7 @@ async def test_who_speaks_late_is_heard(autojump_clock: MockClock) -> None:
         for _ in range(2):
             assert await world.next() == Quiet(peer)
             await socket.send_message(b"[" + BEAT + b"]")
-            assert isinstance(await world.next(), Said)
+            assert isinstance(await world.next(), WorkerFrames)
 
 
 async def rude(world: World, *parts: bytes) -> None:

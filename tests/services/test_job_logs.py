@@ -22,10 +22,10 @@ from control.model.names import Topic
 from control.model.states import Outcome, Speed
 from control.services.job_logs import JobLogs
 from store.bus_log import SqliteLogRows
+from store.database.state import open_state
+from store.database.writer import Tx
 from store.log_files import LogFiles
 from store.retention import Removed
-from store.state import open_state
-from store.writer import Tx
 
 
 async def inline(work: Callable[[], object]) -> object:

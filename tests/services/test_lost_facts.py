@@ -11,8 +11,8 @@ from control.model.bus.messages import Message
 from control.model.life import Life
 from control.model.names import Group, Topic
 from control.process import data_epochs
+from store.database.state import open_state
 from store.facts.database import Facts
-from store.state import open_state
 from tests.process.test_data_epochs import Directory
 from tests.services.test_statistics import finished, skipped
 from tests.store.facts.fact_samples import fact

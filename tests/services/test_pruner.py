@@ -8,8 +8,8 @@ from trio.testing import MockClock
 
 from control.model import limits
 from control.services.pruner import Pruner
+from store.database.writer import Tx
 from store.retention import Removed
-from store.writer import Tx
 from tests.services.plane import now_ms, opened, pipeline
 
 

@@ -17,7 +17,7 @@ from control.services.replicated_credentials import WorkerKeys
 from control.transactions import client_announcements
 from store import clients
 from store.clients import Terms
-from store.writer import Tx
+from store.database.writer import Tx
 from tests.services.plane import EPOCH_MS, Plane, inline, opened
 
 HASHES = {secret: hash_secret(secret, bytes(16)) for secret in ("one", "two")}

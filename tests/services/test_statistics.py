@@ -22,10 +22,10 @@ from control.model.names import Group, Service, Topic
 from control.model.states import Outcome, Speed
 from control.services.statistics import Statistics, fact_of
 from store.bus_log import SqliteLogRows
+from store.database.migrations import migrate
+from store.database.writer import Writer
 from store.facts.database import Facts
 from store.facts.fact import Fact
-from store.migrations import migrate
-from store.writer import Writer
 
 T = TypeVar("T")
 NOW_MS = 1_800_000_000_000

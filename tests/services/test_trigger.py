@@ -23,7 +23,7 @@ from control.model.names import Service, Topic
 from control.model.pipelines import TriggerSpec
 from control.model.states import Outcome, State, When
 from control.transactions import split
-from store.writer import Tx
+from store.database.writer import Tx
 from tests.services.hands import Hands, result, served
 from tests.services.plane import job, now_ms, opened, pipeline
 

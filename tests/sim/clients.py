@@ -7,7 +7,7 @@ from typing import Final
 import trio
 
 from control.model.errors import Rejected, Unavailable
-from store.writer import Tx
+from store.database.writer import Tx
 from tests.services.plane import Plane
 from tests.sim.checks import Checks
 from tests.sim.links import Network

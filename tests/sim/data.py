@@ -20,10 +20,10 @@ from control.model.life import Life
 from control.model.names import FACTS_FILE, LOGS_FOLDER, STATE_FILE, Group, Topic
 from control.process import backups, data_epochs
 from store.bus_log import SqliteLogRows
+from store.database.state import open_state
 from store.epoch import Witness
 from store.facts.database import Facts
 from store.log_files import LogFiles
-from store.state import open_state
 from tests.sim.checks import Log
 from tests.sim.timetable import Timetable
 

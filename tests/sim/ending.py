@@ -9,7 +9,7 @@ from control.model import limits
 from control.model.errors import Unavailable
 from control.model.states import FINAL
 from store import schedules
-from store.writer import Tx
+from store.database.writer import Tx
 from tests.services.plane import Plane
 from tests.sim.clients import Clients
 from tests.sim.links import Network

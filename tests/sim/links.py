@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 import trio
 
 from control.model.worker import wire
-from control.worker_channel import Connected, Disconnected, Peer, Said
+from control.worker_channel import Connected, Disconnected, Peer, WorkerFrames
 from tests.services.plane import Plane
 
 T = TypeVar("T")
@@ -104,7 +104,7 @@ class Link:
                     greeted = True
                     continue
                 for portion in self.split(sent):
-                    await self._plane.arrivals.send(Said(self._peer, portion))
+                    await self._plane.arrivals.send(WorkerFrames(self._peer, portion))
                     await self._delay()
             if greeted:
                 await trio.sleep(self._rng.choice((0.0, 0.0, 0.2, 1.0)))

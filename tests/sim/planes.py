@@ -16,7 +16,7 @@ from control.model.states import Missed
 from control.process import data_epochs
 from control.services.statistics import Restored, Statistics
 from store import epoch
-from store.writer import Tx
+from store.database.writer import Tx
 from tests.services.plane import Plane, inline
 from tests.sim.checks import Checks
 from tests.sim.data import DataDirectory

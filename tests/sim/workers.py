@@ -16,7 +16,8 @@ from tests.services.plane import now_ms
 from tests.sim.links import Link, Network
 from tests.sim.processes import GUARD_S, Process, Processes
 from workers.logs import LogBuffer
-from workers.protocol import Assigned, Identity, Phase, Stop, WorkerProtocol
+from workers.protocol import WorkerIdentity, WorkerProtocol
+from workers.protocol_events import Assigned, Phase, Stop
 from workers.wakeup import Doorbell
 
 KINDS: Final = {"Sleep": ("1.0.0",)}
@@ -58,7 +59,7 @@ class SimWorker:
         self._begin()
 
     def _begin(self) -> None:
-        identity = Identity(
+        identity = WorkerIdentity(
             worker=self.name,
             host="sim",
             slots=self.slots,

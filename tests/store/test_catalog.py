@@ -5,7 +5,7 @@ import pytest
 from control.model import limits
 from control.model.errors import Conflict, NotFound
 from store import catalog
-from store.catalog import Effect
+from store.catalog import PutEffect
 from tests.store.world import NOW_MS, World, pipeline
 
 
@@ -14,9 +14,9 @@ def test_every_change_is_a_revision_and_nothing_else_is(world: World) -> None:
     same = catalog.put(world.conn, pipeline(), "ann", now_ms=NOW_MS + 1)
     other = catalog.put(world.conn, pipeline(jobs=3), "bob", now_ms=NOW_MS + 2)
     assert [put.effect for put in (first, same, other)] == [
-        Effect.CREATED,
-        Effect.UNCHANGED,
-        Effect.REVISED,
+        PutEffect.CREATED,
+        PutEffect.UNCHANGED,
+        PutEffect.REVISED,
     ]
     assert [put.pipeline.revision for put in (first, same, other)] == [1, 1, 2]
     assert first.revision_id == same.revision_id != other.revision_id
@@ -35,7 +35,7 @@ def test_numbers_go_on_after_a_deletion(world: World) -> None:
     assert hook.id == 1
     again = catalog.put(world.conn, pipeline(), "bob", now_ms=NOW_MS)
     assert (again.effect, again.pipeline.revision, again.pipeline.client) == (
-        Effect.CREATED,
+        PutEffect.CREATED,
         2,
         "bob",
     )

@@ -4,7 +4,7 @@ import sqlite3
 from pathlib import Path
 
 from store import doctor
-from store.state import open_state
+from store.database.state import open_state
 
 _RUNS = """
 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)

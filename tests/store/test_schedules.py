@@ -9,7 +9,7 @@ from control.model.pipelines import ScheduleSpec
 from control.transactions import replace_schedules
 from store import catalog, schedules
 from store.queries import Statements
-from store.schedules import Due
+from store.schedules import PlannedTimes
 from tests.store.world import NOW_MS, World, pipeline
 
 
@@ -37,15 +37,15 @@ def test_due_times_are_those_of_each_pipeline_in_order(
 ) -> None:
     found, until_ms = schedules.due_times(world.conn, until_ms=90, limit=10)
     assert sorted(found, key=lambda due: due.pipeline) == [
-        Due(pipeline="nightly", revision_id=revisions[0], times_ms=[10, 20, 30]),
-        Due(pipeline="weekly", revision_id=revisions[1], times_ms=[15, 25]),
+        PlannedTimes(pipeline="nightly", revision_id=revisions[0], times_ms=[10, 20, 30]),
+        PlannedTimes(pipeline="weekly", revision_id=revisions[1], times_ms=[15, 25]),
     ]
     assert until_ms == 90
 
 
 def test_due_times_may_be_those_of_one_client(world: World, revisions: tuple[int, int]) -> None:
     found, until_ms = schedules.due_times(world.conn, until_ms=99, limit=3, client="bob")
-    assert found == [Due(pipeline="weekly", revision_id=revisions[1], times_ms=[15])]
+    assert found == [PlannedTimes(pipeline="weekly", revision_id=revisions[1], times_ms=[15])]
     assert until_ms == 20  # What is due then or later may not be all.
     assert schedules.due_times(world.conn, until_ms=99, limit=3, client="eve") == ([], 20)
     assert schedules.due_times(world.conn, until_ms=5, limit=3) == ([], 5)

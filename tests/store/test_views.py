@@ -10,7 +10,7 @@ from control.model.errors import Conflict, NotFound, StoreFailed
 from control.model.states import State
 from control.model.times import to_rfc3339
 from store import doctor, views
-from store.reader import Reader
+from store.database.reader import Reader
 from store.retention import delete_run, prune
 from store.revision_cache import Outlines
 from store.views import RunFilter, Views

@@ -14,8 +14,8 @@ from control.transactions.graphs import Graphs
 from control.transactions.run_transactions import Ledger
 from store import catalog, clients
 from store.bus_log import SqliteLogRows
-from store.migrations import migrate
-from store.writer import Tx
+from store.database.migrations import migrate
+from store.database.writer import Tx
 
 NOW_MS: Final = 1_795_000_000_000
 TERMS: Final = clients.Terms(

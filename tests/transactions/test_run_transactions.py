@@ -11,7 +11,7 @@ from control.model.names import Topic
 from control.model.pipelines import TriggerSpec
 from control.model.states import State, When
 from store import retention, runs
-from store.writer import Tx
+from store.database.writer import Tx
 from tests.services.plane import Plane, job, now_ms, opened, pipeline
 
 pytestmark = pytest.mark.usefixtures("autojump_clock")

@@ -14,7 +14,7 @@ import msgspec
 import trio
 import trio._core._run as scheduler
 
-from control.api.auth.authentication import Identity
+from control.api.auth.authentication import Caller
 from control.api.live.broadcaster import Events
 from control.api.live.projection import Live
 from control.api.metrics import Metrics
@@ -25,14 +25,14 @@ from control.model.api.views import Page
 from control.model.bus.messages import Finished, Skipped
 from control.model.names import Topic
 from control.model.states import FINAL, Outcome, Role, State
-from store.reader import Reader
+from store.database.reader import Reader
 from store.revision_cache import Outlines
 from store.views import RunFilter, Views
 from tests.services.plane import Plane, inline, job, now_ms, opened, pipeline
 from tests.sim.links import Network
 from tests.sim.processes import Processes
 from tests.sim.workers import SimWorker
-from tui.core.store import Answer, Store
+from tui.core.store import FetchedAnswer, Store
 
 _SECONDS: Final = (0.0, 0.01, 0.3, 2.0, 25.0, 40.0)  # Long ones: much stands still at times.
 _CALM_S: Final = 3.5  # Nothing happened for so long: whoever listens has been told of all.
@@ -61,7 +61,7 @@ class Console:
         self.store = Store()
         self.up = False
         self._watches = watches
-        self._who = Identity(client_id=name, role=Role.VIEWER)
+        self._who = Caller(client_id=name, role=Role.VIEWER)
         self._events = events
         self._link = trio.CancelScope()
 
@@ -217,8 +217,8 @@ class Life:
             )
             for run in shown:
                 store.put_run(run)
-            store.answers[f"open.{state}"] = Answer(value=Page(items=shown), at_ms=now_ms())
-        store.answers["queues"] = Answer(value=await self.queues(), at_ms=now_ms())
+            store.answers[f"open.{state}"] = FetchedAnswer(value=Page(items=shown), at_ms=now_ms())
+        store.answers["queues"] = FetchedAnswer(value=await self.queues(), at_ms=now_ms())
 
     async def queues(self) -> Queues:
         """What waits at the balancer."""

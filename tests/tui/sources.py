@@ -21,7 +21,7 @@ from tui.app import Console
 from tui.keyboard import OrderlyKeys
 from tui.link.contexts import Colours
 from tui.link.replay import Replay
-from tui.link.source import LinkError, Refused, Source, Target
+from tui.link.source import ConsoleTarget, LinkError, RequestRefused, Source
 from tui.screens.screen_frame import Framed
 
 WIDE: Final = (120, 36)
@@ -73,8 +73,8 @@ class Canned:
             self.tell(frame)
 
     @property
-    def target(self) -> Target:
-        return Target(name="prod", url="http://prod:8700")
+    def target(self) -> ConsoleTarget:
+        return ConsoleTarget(name="prod", url="http://prod:8700")
 
     def tell(self, frame: Frame | bytes) -> None:
         """The next frame, with its number."""
@@ -117,7 +117,7 @@ class Canned:
         found = self.answers.get(path)
         if found is None:
             message = "there is no such thing (404)"
-            raise Refused(message, 404)
+            raise RequestRefused(message, 404)
         return msgspec.json.encode(found)
 
     @asynccontextmanager
@@ -145,7 +145,7 @@ class Obedient:
         self.aclose = self._replay.aclose
 
     @property
-    def target(self) -> Target:
+    def target(self) -> ConsoleTarget:
         return self._replay.target
 
     def now_ms(self) -> int:

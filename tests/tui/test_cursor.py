@@ -16,7 +16,7 @@ from textual.widgets import Input
 from control.model.states import State
 from tests.tui.samples import a_group, a_run, a_worker, at, some_queues
 from tests.tui.sources import Canned, Hand, Held, changes, held, press, rest, snapshot, typed, until
-from tui.core.store import Answer
+from tui.core.store import FetchedAnswer
 from tui.screens.confirm import Confirm
 from tui.screens.runs import Runs
 from tui.screens.workers import Workers
@@ -263,13 +263,13 @@ def test_groups_of_one_run_are_one_order(stage: Held) -> None:
     async def body() -> None:
         source.sent.clear()
         groups = [a_group(reason=f"no free slot {number}") for number in range(3)]
-        app.store.answers["queues"] = Answer(value=some_queues(*groups))
+        app.store.answers["queues"] = FetchedAnswer(value=some_queues(*groups))
         app.open_view("partitions")
         await until(pilot, lambda: app.screen.is_mounted and bool(app.screen.query("#groups")))
         table = app.screen.query_one("#groups", Table)
         table.focus()
         await rest(pilot)
-        app.store.answers["queues"] = Answer(value=some_queues(*groups))
+        app.store.answers["queues"] = FetchedAnswer(value=some_queues(*groups))
         app.screen.flush(order=True)  # type: ignore[attr-defined]
         table.marks = set(table.rows.order)
         await press(pilot, "ctrl+k")

@@ -39,7 +39,7 @@ from tests.tui.sources import (
 from tests.tui.worst import WORST, check, checked
 from tui.app import Console
 from tui.core.commands import VIEWS
-from tui.core.store import Answer
+from tui.core.store import FetchedAnswer
 from tui.screens.screen_frame import Framed
 from tui.widgets.table import Table
 
@@ -87,7 +87,7 @@ def _fill(app: Console, things: dict[str, Any]) -> None:
     store.pulses, store.notes = things["pulses"], things["notes"]
     store.client_id = store.server_version = things["text"]
     for key, value in things["answers"].items():
-        store.answers[key] = Answer(value=value, problem=things["text"])
+        store.answers[key] = FetchedAnswer(value=value, problem=things["text"])
 
 
 def _page(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:

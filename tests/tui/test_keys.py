@@ -27,7 +27,7 @@ from tui.screens.run import RunDetail
 from tui.screens.screen_frame import Framed
 from tui.screens.text_screens import Described, Explained, Help, Messages
 from tui.widgets.prompt import Prompt
-from tui.widgets.reader import Reader
+from tui.widgets.reader import TextReader
 from tui.widgets.table import Table
 
 _SCREENS: Final[dict[str, tuple[str, ...]]] = {
@@ -270,7 +270,7 @@ def test_the_palette_does_what_the_pane_in_focus_can(recording: Path) -> None:
     async def body(app: Console, pilot: Pilot[Any]) -> None:
         await until(pilot, lambda: app.store.role is not None)
         screen = await _go(app, pilot, "help")
-        reader = screen.query_one(Reader)
+        reader = screen.query_one(TextReader)
         assert reader.wrapping
         await press(pilot, "ctrl+p", *"wrap")
         await until(pilot, lambda: len(app.screen.query_one(OptionList).options) == 1)

@@ -13,7 +13,7 @@ from control.model import limits
 from control.model.states import Outcome
 from control.model.worker import wire
 from control.model.worker.wire import Ack, Assign, Began, Ended, Lease, Log, Welcome
-from control.worker_channel import Connected, Disconnected, Said
+from control.worker_channel import Connected, Disconnected, WorkerFrames
 from tests.services.gateways import World, opened
 from tests.workers.gateways import assign, lease
 from tests.workers.test_gateway_connection import Side
@@ -43,7 +43,7 @@ class Dispatcher:
                     peer.send([WELCOME, *(job for job in self._assigned if job.lease not in known)])
                 case Disconnected():
                     self.lost += 1
-                case Said(peer=peer, frames=frames):
+                case WorkerFrames(peer=peer, frames=frames):
                     for frame in frames:
                         self._take(frame)
                     done = tuple(frame.lease for frame in frames if isinstance(frame, Ended))

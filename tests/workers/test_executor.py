@@ -21,7 +21,8 @@ from tests.workers.gateways import WELCOME, assign, decoded, encoded, lease
 from workers.executor import Executor
 from workers.kinds.sleep import Sleep
 from workers.logs import LogBuffer
-from workers.protocol import Assigned, Identity, Stop, WorkerProtocol
+from workers.protocol import WorkerIdentity, WorkerProtocol
+from workers.protocol_events import Assigned, Stop
 from workers.trouble import starting
 from workers.wakeup import Doorbell
 
@@ -92,7 +93,7 @@ class Bench:
     def __init__(self, directory: Path, slots: int) -> None:
         self.bell = Doorbell()
         self.probe = Probe()
-        identity = Identity(worker="w", host="h", slots=slots, labels=(), kinds={})
+        identity = WorkerIdentity(worker="w", host="h", slots=slots, labels=(), kinds={})
         self.protocol = WorkerProtocol(identity, LogBuffer(self.bell))
         self.protocol.hello(0)
         self.directory = directory

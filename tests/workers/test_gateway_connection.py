@@ -14,9 +14,10 @@ from control.model import limits
 from control.model.states import Outcome
 from control.model.worker.wire import Beat, Ended, Log, Refused
 from tests.workers.gateways import Gateway, assign, lease, running_gateway
-from workers.gateway_connection import Link, NotWelcome, pause_s
+from workers.gateway_connection import GatewayConnection, NotWelcome, pause_s
 from workers.logs import LogBuffer
-from workers.protocol import Event, Identity, WorkerProtocol
+from workers.protocol import WorkerIdentity, WorkerProtocol
+from workers.protocol_events import ProtocolEvent
 from workers.spool import Spool
 from workers.wakeup import Doorbell
 
@@ -27,14 +28,14 @@ class Side:
     def __init__(
         self, directory: Path, *urls: str, client: tuple[str, str] = ("ada", "pass:word")
     ) -> None:
-        self.events: list[Event] = []
+        self.events: list[ProtocolEvent] = []
         self.bell = Doorbell()
         self.log_bell = Doorbell()
         self.spool = Spool(directory)
-        identity = Identity(worker="w", host="h", slots=2, labels=(), kinds={})
+        identity = WorkerIdentity(worker="w", host="h", slots=2, labels=(), kinds={})
         self.protocol = WorkerProtocol(identity, LogBuffer(self.log_bell), self.spool.results)
         self.alive = True
-        self.link = Link(
+        self.link = GatewayConnection(
             urls=urls,
             client_id=client[0],
             client_secret=client[1],

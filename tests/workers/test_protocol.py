@@ -28,10 +28,13 @@ from control.model.worker.wire import (
 )
 from tests.workers.gateways import WELCOME, assign, decoded, encoded, lease
 from workers.logs import LogBuffer
-from workers.protocol import Assigned, Forgotten, Identity, Phase, Stop, WorkerProtocol
+from workers.protocol import WorkerIdentity, WorkerProtocol
+from workers.protocol_events import Assigned, Forgotten, Phase, Stop
 from workers.wakeup import Doorbell
 
-IDENTITY = Identity(worker="w", host="h", slots=2, labels=("gpu",), kinds={"Sleep": ("1.0.0",)})
+IDENTITY = WorkerIdentity(
+    worker="w", host="h", slots=2, labels=("gpu",), kinds={"Sleep": ("1.0.0",)}
+)
 
 
 def connected(results: dict[Lease, bytes] | None = None) -> WorkerProtocol:

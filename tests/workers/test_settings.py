@@ -7,7 +7,7 @@ import pytest
 
 from control.model.config import load_config as load_control_config
 from control.model.errors import ConfigError
-from control.model.worker.settings import Address
+from control.model.worker.settings import SecretUrl
 from control.process.local_worker import check_local_worker
 from workers.config import Flags, WorkerConfig, load_config
 
@@ -46,7 +46,7 @@ def test_a_worker_reads_its_connections_and_their_secrets(tmp_path: Path) -> Non
     config = _load(path, SALES="12345")
     assert (config.slots, config.labels) == (3, ("gpu",))
     sales = config.settings.connections["sales"]
-    assert sales == Address("postgresql+psycopg://ann@db/sales", "12345")
+    assert sales == SecretUrl("postgresql+psycopg://ann@db/sales", "12345")
     assert config.settings.targets["ops"].secret == "open sesame"
     assert config.settings.container.engine == "podman"
     assert {path, secret} <= set(config.hidden)

@@ -21,7 +21,7 @@ class Thing(msgspec.Struct, frozen=True, kw_only=True):
     paused: bool = False
 
 
-class Order(msgspec.Struct, frozen=True, kw_only=True):
+class Action(msgspec.Struct, frozen=True, kw_only=True):
     """One call, and the line that does the same."""
 
     thing: Thing
@@ -32,7 +32,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     done: str  # What is said when it has worked.
 
 
-def order(command: str, thing: Thing, *, since: str = "", until: str = "") -> Order:
+def order(command: str, thing: Thing, *, since: str = "", until: str = "") -> Action:
     """What this command asks for this thing. `since`, `until`: of a backfill, RFC 3339."""
     verb, said = _WORDS.get(command, (command, command))
     body: Json = None
@@ -52,7 +52,7 @@ def order(command: str, thing: Thing, *, since: str = "", until: str = "") -> Or
         line += f" --from {since} --until {until}"
     if method == "POST":
         path += f"/{verb}"
-    return Order(
+    return Action(
         thing=thing, method=method, path=path, body=body, line=line, done=f"{name(thing)} {said}"
     )
 

@@ -27,18 +27,18 @@ _SHORT = {
 }
 
 
-class Typed(msgspec.Struct, frozen=True):
+class TypedCommand(msgspec.Struct, frozen=True):
     """A command's word, spelled out, and what follows it."""
 
     word: str
     rest: str = ""
 
 
-def read(text: str) -> Typed:
+def read(text: str) -> TypedCommand:
     """A command as it was typed."""
     word, _, rest = text.strip().removeprefix(":").partition(" ")
     word = word.lower()
-    return Typed(_SHORT.get(word, word), rest.strip())
+    return TypedCommand(_SHORT.get(word, word), rest.strip())
 
 
 def words(

@@ -5,7 +5,7 @@ from typing import Final
 _MOST: Final = 50
 
 
-class History:
+class ViewHistory:
     """The views as they were gone to, and where among them one is."""
 
     def __init__(self, first: str) -> None:

@@ -5,7 +5,7 @@ import msgspec
 from tui.core.spans import Look
 
 
-class Said(msgspec.Struct, frozen=True, kw_only=True):
+class FlashNotice(msgspec.Struct, frozen=True, kw_only=True):
     """Something that was said in the flash line. `line`: the `tpctl` line that does the same."""
 
     at_ms: int

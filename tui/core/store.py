@@ -33,7 +33,7 @@ Shape = TypeVar("Shape")
 LinkState = Literal["connecting", "live", "lost", "refused"]
 
 
-class Link(msgspec.Struct, frozen=True, kw_only=True):
+class ConsoleLink(msgspec.Struct, frozen=True, kw_only=True):
     """How the console stands with the control plane. `next_try_ms`: when it tries again."""
 
     state: LinkState = "connecting"
@@ -42,7 +42,7 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
     next_try_ms: int | None = None
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
+class FetchedAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """What a question brought last: a value, or why there is none newer."""
 
     value: object = None
@@ -55,7 +55,7 @@ class Store:
     """All that the screens show."""
 
     def __init__(self) -> None:
-        self.link = Link()
+        self.link = ConsoleLink()
         self.runs: OrderedDict[int, RunView] = OrderedDict()
         self.jobs: OrderedDict[int, JobView] = OrderedDict()
         self.workers: dict[str, WorkerView] = {}
@@ -63,7 +63,7 @@ class Store:
         self.counts: Counts | None = None
         self.pulses: list[Pulse] = []
         self.notes: list[Note] = []
-        self.answers: MutableMapping[str, Answer] = {}
+        self.answers: MutableMapping[str, FetchedAnswer] = {}
         self.client_id = ""
         self.role: Role | None = None
         self.server_version = ""

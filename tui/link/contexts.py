@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from tui.link.source import Target, apart
+from tui.link.source import ConsoleTarget, apart
 
 FILE: Final = "contexts.toml"
 KEYS_FILE: Final = "keys.toml"
@@ -49,13 +49,13 @@ class Colours(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     dark: bool = True
 
 
-class _Stored(msgspec.Struct, frozen=True, kw_only=True):
+class _StoredContexts(msgspec.Struct, frozen=True, kw_only=True):
     url: str
     client_id: str | None = None
     client_secret: str | None = None
 
 
-def contexts(folder: Path) -> dict[str, Target]:
+def contexts(folder: Path) -> dict[str, ConsoleTarget]:
     """The contexts of `contexts.toml` in this folder; none where there is no such file.
 
     Raises `ContextsInvalid`.
@@ -96,12 +96,12 @@ def config_folder(environ: Mapping[str, str]) -> Path:
     return (Path(base) if base else Path.home() / ".config") / "taskplane"
 
 
-def _target(file: Path, name: str, context: _Context) -> Target:
-    stored = _Stored(url="")
+def _target(file: Path, name: str, context: _Context) -> ConsoleTarget:
+    stored = _StoredContexts(url="")
     if context.data_dir is not None:
         credentials = Path(context.data_dir).expanduser() / "credentials.toml"
         try:
-            stored = msgspec.convert(tomllib.loads(credentials.read_text("utf-8")), _Stored)
+            stored = msgspec.convert(tomllib.loads(credentials.read_text("utf-8")), _StoredContexts)
         except (OSError, ValueError) as error:
             message = f"{file}: context {name}: cannot read {credentials}: {error}"
             raise ContextsInvalid(message) from error
@@ -110,7 +110,7 @@ def _target(file: Path, name: str, context: _Context) -> Target:
         message = f"{file}: context {name} needs a url such as http://127.0.0.1:8700, or a data_dir"
         raise ContextsInvalid(message)
     url, user, password = apart(url)
-    return Target(
+    return ConsoleTarget(
         name=name,
         url=url,
         client_id=context.client_id or user or stored.client_id,

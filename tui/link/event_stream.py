@@ -11,8 +11,8 @@ from typing import Final
 import msgspec
 
 from control.model.api.live import Frame
-from tui.core.store import Link
-from tui.link.source import UNREADABLE, Away, LinkError, Outdated, Refused, Source
+from tui.core.store import ConsoleLink
+from tui.link.source import UNREADABLE, Away, LinkError, Outdated, RequestRefused, Source
 
 _PAUSE_MIN_S: Final = 0.25
 _PAUSE_MAX_S: Final = 1.5  # A server that is back is seen within two seconds.
@@ -29,7 +29,7 @@ class Follower:
         source: Source,
         *,
         frame: Callable[[Frame], None],
-        moved: Callable[[Link], None],
+        moved: Callable[[ConsoleLink], None],
         now_ms: Callable[[], int],
     ) -> None:
         self._source = source
@@ -48,7 +48,7 @@ class Follower:
         """Follow until cancelled."""
         pause_s = _PAUSE_MIN_S
         since_ms = self._now_ms()
-        self._moved(Link(state="connecting", since_ms=since_ms))
+        self._moved(ConsoleLink(state="connecting", since_ms=since_ms))
         while True:
             self._live = False
             problem = await self._follow()
@@ -56,11 +56,11 @@ class Follower:
                 pause_s, since_ms = _PAUSE_MIN_S, self._now_ms()
             if problem is None:
                 continue
-            final = isinstance(problem, Refused | Outdated)
+            final = isinstance(problem, RequestRefused | Outdated)
             chance = 0.5 + self._now_ms() % 997 / 1994  # So that not all consoles come at once.
             wait_s = _REFUSED_S if final else pause_s * chance
             self._moved(
-                Link(
+                ConsoleLink(
                     state="refused" if final else "lost",
                     why=str(problem),
                     since_ms=since_ms,
@@ -89,7 +89,7 @@ class Follower:
                 seq = frame.seq
                 if not self._live:
                     self._live = True
-                    self._moved(Link(state="live", since_ms=self._now_ms()))
+                    self._moved(ConsoleLink(state="live", since_ms=self._now_ms()))
                 self._frame(frame)
 
     async def _unless_hurried(self, work: Awaitable[None]) -> bool:

@@ -11,13 +11,13 @@ from typing import Any, Final
 
 import msgspec
 
-from tui.core.store import Answer, Store
-from tui.link.source import LinkError, Refused, Source, decoded
+from tui.core.store import FetchedAnswer, Store
+from tui.link.source import LinkError, RequestRefused, Source, decoded
 
 _TURN_S: Final = 0.2
 
 
-class Question(msgspec.Struct, frozen=True, kw_only=True):
+class PolledCall(msgspec.Struct, frozen=True, kw_only=True):
     """A call whose answer is kept in the store under `key`.
 
     `every_s`: how often it is asked while its screen is in front. `took`: told of each answer.
@@ -40,12 +40,12 @@ class Asker:
         self._source = source
         self._store = store
         self._now_ms = now_ms
-        self._wanted: list[Question] = []
-        self._asked: dict[str, tuple[Question, int]] = {}  # When each was asked last, and how.
+        self._wanted: list[PolledCall] = []
+        self._asked: dict[str, tuple[PolledCall, int]] = {}  # When each was asked last, and how.
         self._turned_s: dict[str, float] = {}  # When it was asked of another object than before.
         self._changed = asyncio.Event()
 
-    def want(self, questions: list[Question]) -> None:
+    def want(self, questions: list[PolledCall]) -> None:
         """From now on these are asked, the longest due first; what comes back is due at once."""
         for key in self._asked.keys() - {question.key for question in questions}:
             del self._asked[key]
@@ -79,11 +79,11 @@ class Asker:
             except TimeoutError:
                 continue
 
-    def _next(self) -> tuple[Question | None, float]:
+    def _next(self) -> tuple[PolledCall | None, float]:
         """What is due first, and in how many seconds; nothing while there is no link."""
         if self._store.link.state != "live":
             return None, 0.0
-        found: tuple[Question | None, float] = (None, 0.0)
+        found: tuple[PolledCall | None, float] = (None, 0.0)
         now_ms = self._now_ms()
         for question in self._wanted:
             asked = self._asked.get(question.key)
@@ -99,31 +99,34 @@ class Asker:
                 found = (question, wait_s)
         return found
 
-    def _is_of_another(self, question: Question) -> bool:
+    def _is_of_another(self, question: PolledCall) -> bool:
         """Whether it was asked before of another object, or in another way."""
         asked = self._asked.get(question.key)
         return asked is not None and _call(asked[0]) != _call(question)
 
-    async def _ask(self, question: Question) -> None:
-        answers, before = self._store.answers, self._store.answers.get(question.key, Answer())
+    async def _ask(self, question: PolledCall) -> None:
+        answers, before = (
+            self._store.answers,
+            self._store.answers.get(question.key, FetchedAnswer()),
+        )
         of = _call(question)
         try:
             value = await self._value(question)
         except LinkError as error:
-            kept = None if isinstance(error, Refused) else before.value
-            answer = Answer(value=kept, at_ms=before.at_ms, problem=str(error), of=of)
+            kept = None if isinstance(error, RequestRefused) else before.value
+            answer = FetchedAnswer(value=kept, at_ms=before.at_ms, problem=str(error), of=of)
         except msgspec.MsgspecError as error:
             message = f"the server's answer has another shape than expected: {error}"
-            answer = Answer(value=before.value, at_ms=before.at_ms, problem=message, of=of)
+            answer = FetchedAnswer(value=before.value, at_ms=before.at_ms, problem=message, of=of)
         else:
-            answer = Answer(value=value, at_ms=self._now_ms(), of=of)
+            answer = FetchedAnswer(value=value, at_ms=self._now_ms(), of=of)
         if all(_call(each) != of for each in self._wanted):
             return  # Nobody looks at it any more.
         answers[question.key] = answer
         if question.took is not None and not answer.problem:
             question.took(answer.value)
 
-    async def _value(self, question: Question) -> object:
+    async def _value(self, question: PolledCall) -> object:
         raw = await self._source.ask("GET", question.path, query=question.query)
         value = decoded(raw, question.shape)
         pages = 1
@@ -137,5 +140,5 @@ class Asker:
         return value
 
 
-def _call(question: Question) -> tuple[str, tuple[tuple[str, str], ...]]:
+def _call(question: PolledCall) -> tuple[str, tuple[tuple[str, str], ...]]:
     return question.path, tuple(sorted(question.query.items()))

@@ -19,7 +19,7 @@ from msgspec import UNSET, Raw, UnsetType
 from control.model.api.live import Watch
 from control.model.json_values import Json
 from control.model.times import to_rfc3339
-from tui.link.source import LinkError, Outdated, Refused, Source, Target, apart
+from tui.link.source import ConsoleTarget, LinkError, Outdated, RequestRefused, Source, apart
 
 FORMAT: Final = 1
 _EVERY_S: Final = 1.0
@@ -107,7 +107,7 @@ class Recorder:
         )
 
     @property
-    def target(self) -> Target:
+    def target(self) -> ConsoleTarget:
         """What it is connected to."""
         return self._source.target
 
@@ -140,7 +140,7 @@ class Recorder:
         try:
             answer = await self._source.ask(method, path, query=query, body=body)
         except LinkError as error:
-            status = error.status if isinstance(error, Refused) else None
+            status = error.status if isinstance(error, RequestRefused) else None
             self._note(get=path, query=asked, problem=str(error), status=status)
             raise
         if _is_json(answer):
@@ -187,7 +187,7 @@ class Recorder:
         self._note(log=log, stream=stream, text=decoder.decode(b"", final=True), end=True)
 
     def _link_lost(self, error: LinkError) -> None:
-        if isinstance(error, Refused):
+        if isinstance(error, RequestRefused):
             self._note(link="refused", why=str(error), status=error.status)
         elif not isinstance(error, Outdated):  # That is to be seen from the frame itself.
             self._note(link="lost", why=str(error))

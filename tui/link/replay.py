@@ -19,7 +19,7 @@ from control.model.api.live import Watch
 from control.model.json_values import Json
 from control.model.times import from_rfc3339
 from tui.link.recording import FORMAT, Entry, Opening
-from tui.link.source import Away, LinkError, Refused, Target
+from tui.link.source import Away, ConsoleTarget, LinkError, RequestRefused
 
 _OPENING: Final = msgspec.json.Decoder(Opening)
 _ENTRY: Final = msgspec.json.Decoder(Entry)
@@ -33,7 +33,7 @@ class RecordingInvalid(Exception):
     """The file cannot be replayed; the text says where and why."""
 
 
-class Pace(Protocol):
+class ReplayPace(Protocol):
     """How the recording's time goes by."""
 
     def ms(self) -> int:
@@ -43,7 +43,7 @@ class Pace(Protocol):
         """Return when the recording has come that far."""
 
 
-class Running:
+class RunningPace:
     """Time goes by as it does here, `speed` times as fast, from the first question on."""
 
     def __init__(self, speed: float, monotonic_s: Callable[[], float] = time.monotonic) -> None:
@@ -82,7 +82,7 @@ class _Index(msgspec.Struct):
 class Replay:
     """A `Source` that brings what a recording holds. Raises `RecordingInvalid` when opened."""
 
-    def __init__(self, path: Path, pace: Pace) -> None:
+    def __init__(self, path: Path, pace: ReplayPace) -> None:
         self._path = path
         self._pace = pace
         try:
@@ -99,9 +99,9 @@ class Replay:
         self._next = 0
 
     @property
-    def target(self) -> Target:
+    def target(self) -> ConsoleTarget:
         """What was recorded."""
-        return Target(name=self.opening.context, url=self.opening.url)
+        return ConsoleTarget(name=self.opening.context, url=self.opening.url)
 
     def now_ms(self) -> int:
         """The recording's time."""
@@ -131,7 +131,7 @@ class Replay:
         del body
         if method != "GET":
             message = "this is a recording: nothing can be changed"
-            raise Refused(message, _METHOD_NOT_ALLOWED)
+            raise RequestRefused(message, _METHOD_NOT_ALLOWED)
         by_query = self._index.answers.get(path, {})
         asked = dict(query or {})
         found = by_query.get(tuple(sorted(asked.items())))
@@ -142,12 +142,12 @@ class Replay:
             found = sorted(at for each in by_query.values() for at in each)
         if not found:
             message = "not in this recording"
-            raise Refused(message, _NOT_FOUND)
+            raise RequestRefused(message, _NOT_FOUND)
         entry = self._entry(self._newest(found))
         if isinstance(entry.body, msgspec.Raw):
             return bytes(entry.body)
         problem = entry.problem or "not in this recording"
-        raise Away(problem) if entry.status is None else Refused(problem, entry.status)
+        raise Away(problem) if entry.status is None else RequestRefused(problem, entry.status)
 
     @asynccontextmanager
     async def log(self, job_id: int, attempt: int) -> AsyncIterator[AsyncIterator[bytes]]:
@@ -155,7 +155,7 @@ class Replay:
         streams = self._index.logs.get((job_id, attempt))
         if not streams:
             message = "not in this recording"
-            raise Refused(message, _NOT_FOUND)
+            raise RequestRefused(message, _NOT_FOUND)
         begins = [pieces[0] for pieces in streams.values()]
         newest = self._newest(begins)
         pieces = next(each for each in streams.values() if each[0] == newest)
@@ -241,5 +241,5 @@ def _enter(index: _Index, entry: Entry, at: _At) -> None:
 
 def _broken(entry: Entry) -> LinkError:
     if entry.link == "refused":
-        return Refused(entry.why, entry.status or 0)
+        return RequestRefused(entry.why, entry.status or 0)
     return Away(entry.why)

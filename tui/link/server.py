@@ -13,7 +13,7 @@ from websockets.exceptions import InvalidStatus, WebSocketException
 from control.model.api.live import Watch
 from control.model.display_text import clean
 from control.model.json_values import Json
-from tui.link.source import UNREADABLE, Away, LinkError, Refused, Target
+from tui.link.source import UNREADABLE, Away, ConsoleTarget, LinkError, RequestRefused
 
 _CONNECT_S: Final = 5.0
 _ANSWER_S: Final = 20.0
@@ -31,10 +31,10 @@ class _Problem(msgspec.Struct, frozen=True):
     detail: str = ""
 
 
-class Server:
+class ServerSource:
     """A `Source`: a control plane over the network."""
 
-    def __init__(self, target: Target, version: str) -> None:
+    def __init__(self, target: ConsoleTarget, version: str) -> None:
         self.target = target
         auth = None
         if target.client_id and target.client_secret:
@@ -152,7 +152,7 @@ class Server:
             why = "no credentials: set TP_CLIENT_ID and TP_CLIENT_SECRET, or give --data-dir"
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             return Away(f"{self.target.url}: {why} ({status})")
-        return Refused(f"{why} ({status})", status)
+        return RequestRefused(f"{why} ({status})", status)
 
 
 def _events_of(url: str) -> str:

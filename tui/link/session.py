@@ -6,16 +6,16 @@ from contextlib import suppress
 from typing import Final
 
 from control.model.api.live import Frame, Watch
-from tui.core.store import Link, Store
+from tui.core.store import ConsoleLink, Store
 from tui.link.event_stream import Follower
-from tui.link.polling import Asker, Question
+from tui.link.polling import Asker, PolledCall
 from tui.link.source import Source
 
 # Rows in view may change with every picture. Who scrolls hears of new ones soon enough.
 _WATCH_PAUSE_S: Final = 0.5
 
 
-class Session:
+class ConsoleSession:
     """One console's link to one control plane. Run it around the app, so that it ends whole."""
 
     def __init__(
@@ -42,7 +42,7 @@ class Session:
             group.create_task(self._asker.run())
             group.create_task(self._tell_watch())
 
-    def want(self, questions: list[Question], watch: Watch) -> None:
+    def want(self, questions: list[PolledCall], watch: Watch) -> None:
         """What the screen in front needs."""
         self._asker.want(questions)
         if watch != self._watch:
@@ -77,7 +77,7 @@ class Session:
             self._asker.again()
         self._changed()
 
-    def _moved(self, link: Link) -> None:
+    def _moved(self, link: ConsoleLink) -> None:
         self.store.link = link
         if link.state == "live":
             self._asker.again()

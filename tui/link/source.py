@@ -14,7 +14,7 @@ UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What decoding bytes from anywhere may raise."""
 
 
-class Target(msgspec.Struct, frozen=True, kw_only=True):
+class ConsoleTarget(msgspec.Struct, frozen=True, kw_only=True):
     """A control plane, and as whom it is asked. `guarded`: one where a mistake is expensive."""
 
     name: str
@@ -41,7 +41,7 @@ class Away(LinkError):
     """Nobody answered: it may be there again soon."""
 
 
-class Refused(LinkError):
+class RequestRefused(LinkError):
     """The control plane answered, and says no. `status`: of HTTP."""
 
     def __init__(self, message: str, status: int) -> None:
@@ -66,7 +66,7 @@ class Source(Protocol):
     """Where the console gets everything from."""
 
     @property
-    def target(self) -> Target:
+    def target(self) -> ConsoleTarget:
         """What it is connected to."""
 
     def frames(self) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:

@@ -23,7 +23,7 @@ from tui.core.state_symbols import (
     look_of,
 )
 from tui.core.tables.cells import Cells, Scale, blank, inset, joined, paint, write
-from tui.core.tables.groups import Group, grouped, shown_part
+from tui.core.tables.groups import JobGroup, grouped, shown_part
 from tui.core.timestamps import instant, jobs_seconds, later
 
 _LABEL_MIN: Final = 8
@@ -34,7 +34,7 @@ _AHEAD_MOST: Final = 1.0  # What is to come takes no more of the row than what h
 _NO_MS: Final = 1
 
 
-class _Frame(msgspec.Struct, frozen=True, kw_only=True):
+class _ChartScale(msgspec.Struct, frozen=True, kw_only=True):
     """What all rows of one picture share."""
 
     scale: Scale
@@ -71,7 +71,7 @@ def gantt(
     part = shown_part(len(rows), room, at)
     label = max((cell_len(cut(rows[at].label, _LABEL_MAX)) for at in part), default=0)
     label = min(max(label, _LABEL_MIN), max(width // 4, 1)) + 3
-    frame = _Frame(
+    frame = _ChartScale(
         scale=_scale(run, jobs, max(width - 2 - label - _TOOK, 0), now_ms),
         now_ms=now_ms,
         ended=run.finished_at is not None,
@@ -99,11 +99,11 @@ def _scale(run: RunView, jobs: Sequence[JobView], cells: int, now_ms: int) -> Sc
     return Scale(begin_ms=begin_ms, end_ms=end_ms, cells=cells)
 
 
-def _now_cell(frame: _Frame) -> int:
+def _now_cell(frame: _ChartScale) -> int:
     return min(frame.scale.cell(frame.now_ms), frame.scale.cells - 1)
 
 
-def _axis(frame: _Frame) -> Line:
+def _axis(frame: _ChartScale) -> Line:
     scale = frame.scale
     row = blank(scale.cells)
     total_s = (scale.end_ms - scale.begin_ms) / 1000
@@ -120,7 +120,7 @@ def _axis(frame: _Frame) -> Line:
     return (*line(fit("", frame.label)), *joined(row), *line((fit("took", _TOOK, "right"), "dim")))
 
 
-def _row(group: Group, frame: _Frame) -> Line:
+def _row(group: JobGroup, frame: _ChartScale) -> Line:
     chosen = group.has(frame.selected)
     mark = CRITICAL if any(job.id in frame.critical for job in group.jobs) else " "
     label = line(
@@ -130,7 +130,7 @@ def _row(group: Group, frame: _Frame) -> Line:
     return (*label, *joined(cells), *line(_took(group, frame)))
 
 
-def _of_one(job: JobView, frame: _Frame) -> Cells:
+def _of_one(job: JobView, frame: _ChartScale) -> Cells:
     row, scale = blank(frame.scale.cells), frame.scale
     begin_ms, end_ms = instant(job.started_at), instant(job.finished_at)
     ready_ms = instant(job.ready_at)
@@ -161,7 +161,7 @@ def _of_one(job: JobView, frame: _Frame) -> Cells:
     return row
 
 
-def _of_many(group: Group, frame: _Frame) -> Cells:
+def _of_many(group: JobGroup, frame: _ChartScale) -> Cells:
     """Cells in which all that are under way are in progress, some of them, or none."""
     row, scale = blank(frame.scale.cells), frame.scale
     ready, busy = [0] * len(row), [0] * len(row)
@@ -205,7 +205,7 @@ def _end(row: Cells, scale: Scale, at_ms: int, span: Span) -> None:
     paint(row, at, at + 1, *span)
 
 
-def _took(group: Group, frame: _Frame) -> Span:
+def _took(group: JobGroup, frame: _ChartScale) -> Span:
     """What stands at the right: how long it took, takes already, or has been ready."""
     state = group.state
     lasted = jobs_seconds(group.jobs, frame.now_ms)

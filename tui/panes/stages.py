@@ -11,7 +11,7 @@ from tui.core.formatting import took
 from tui.core.spans import Line, Look, Span, fit, fit_line, line, spread, width_of
 from tui.core.state_symbols import AFTER, BEFORE, CURSOR, sign, together
 from tui.core.tables.cells import inset
-from tui.core.tables.groups import Group, grouped, shown_part
+from tui.core.tables.groups import JobGroup, grouped, shown_part
 from tui.core.timestamps import jobs_seconds
 
 _CELLS_MIN: Final = 22
@@ -93,14 +93,14 @@ def _rows(jobs: Sequence[JobView], inner: int, picture: _Picture) -> list[Line]:
     return rows
 
 
-def _row(group: Group, inner: int, selected: int | None, now_ms: int) -> Line:
+def _row(group: JobGroup, inner: int, selected: int | None, now_ms: int) -> Line:
     chosen = group.has(selected)
     name: Span = (f" {group.label}", "cursor" if chosen else "")
     left = (*line((CURSOR, "accent") if chosen else " "), sign(group.state), *line(name))
     return spread(left, _detail(group, now_ms), inner)
 
 
-def _detail(group: Group, now_ms: int) -> Line:
+def _detail(group: JobGroup, now_ms: int) -> Line:
     """What is worth saying of a job beside its state: how long it took, or which try comes."""
     lasted = _lasted(group.jobs, now_ms)
     job = group.jobs[0]

@@ -9,18 +9,18 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input
 
-from tui.core.actions import Order, name
+from tui.core.actions import Action, name
 from tui.core.spans import Line, fit, line
 from tui.keyboard import Question
 from tui.widgets.box import Lines
-from tui.widgets.reader import Reader
+from tui.widgets.reader import TextReader
 
 _NAME_MAX: Final = 40
 _ROWS_MAX: Final = 20
 _LINE: Final = 74
 
 
-class Confirm(Question[list[Order] | None], ModalScreen[list[Order] | None]):
+class Confirm(Question[list[Action] | None], ModalScreen[list[Action] | None]):
     """Returns the orders when they are confirmed, and None when not.
 
     More than one object, or run that starts: the number has to be typed. Enter alone is none.
@@ -38,7 +38,7 @@ class Confirm(Question[list[Order] | None], ModalScreen[list[Order] | None]):
     Confirm Input { border: none; height: 1; background: $surface; padding: 0 2; }
     """
 
-    def __init__(self, question: str, orders: list[Order], count: int | None = None) -> None:
+    def __init__(self, question: str, orders: list[Action], count: int | None = None) -> None:
         super().__init__()
         self._question = question
         self._orders = orders
@@ -51,7 +51,7 @@ class Confirm(Question[list[Order] | None], ModalScreen[list[Order] | None]):
     def compose(self) -> ComposeResult:
         """The question, the objects, the lines."""
         lines = self._lines()
-        box = Reader(id="question") if self._many else Lines(id="question")
+        box = TextReader(id="question") if self._many else Lines(id="question")
         box.styles.height = min(len(lines), _ROWS_MAX) + 2
         box.heading = line((self._question, "warn"))
         box.footing = (
@@ -67,7 +67,7 @@ class Confirm(Question[list[Order] | None], ModalScreen[list[Order] | None]):
     def on_mount(self) -> None:
         """Draw it."""
         if self._many:
-            self.call_after_refresh(self.query_one(Reader).replace, self._lines())
+            self.call_after_refresh(self.query_one(TextReader).replace, self._lines())
             self.query_one(Input).focus()
         else:
             self.call_after_refresh(self.query_one(Lines).show, self._lines())

@@ -7,24 +7,24 @@ from textual.screen import Screen
 
 from tui.core.actions import Thing
 from tui.core.alerts import Concern
-from tui.core.notifications import Said
+from tui.core.notifications import FlashNotice
 from tui.core.spans import Look, Span
 from tui.core.store import Store
-from tui.link.session import Session
+from tui.link.session import ConsoleSession
 from tui.link.source import Source
 from tui.panes.bars import Mode
 from tui.widgets.table import Table
 
 
-class Console(Protocol):
+class ConsoleProtocol(Protocol):
     """The app, as screens see it."""
 
     source: Source
     store: Store
-    session: Session
+    session: ConsoleSession
     window: str
     acknowledged: dict[str, int]
-    messages: list[Said]
+    messages: list[FlashNotice]
     now_ms: Callable[[], int]
 
     @property

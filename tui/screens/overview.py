@@ -12,14 +12,14 @@ from control.model.api.views import Page, RunView
 from control.model.states import State
 from tui.core.actions import Thing
 from tui.core.alerts import Concern, job_of
-from tui.core.due import Due, to_come
+from tui.core.due import DueRun, to_come
 from tui.core.formatting import brief, clock, count, roughly
 from tui.core.spans import Line, Span, bar, line, paragraph
 from tui.core.state_symbols import done_of, sign, stage_signs
-from tui.core.tables.rows import Column, Key, Rows, figure, length
-from tui.core.tables.work import Clock, is_faulty_run
+from tui.core.tables.rows import Key, TableColumn, TableRows, figure, length
+from tui.core.tables.work import ServerTime, is_faulty_run
 from tui.core.timestamps import instant
-from tui.link.polling import Question
+from tui.link.polling import PolledCall
 from tui.panes import lanes, tiles
 from tui.screens import view_queries
 from tui.screens.base_view import ROWS, View
@@ -29,21 +29,21 @@ from tui.widgets.table import Table
 _ACK_MS = 3_600_000
 
 
-def _concerns() -> list[Column[Concern]]:
+def _concerns() -> list[TableColumn[Concern]]:
     return [
-        Column("", 1, lambda each: (each.sign, each.look), field="sign"),
-        Column("WHAT IS WRONG", 0, lambda each: (each.text, each.look), field="text"),
+        TableColumn("", 1, lambda each: (each.sign, each.look), field="sign"),
+        TableColumn("WHAT IS WRONG", 0, lambda each: (each.text, each.look), field="text"),
     ]
 
 
-def _reasons() -> list[Column[WaitingReason]]:
+def _reasons() -> list[TableColumn[WaitingReason]]:
     return [
-        Column("WHY THEY WAIT", 0, lambda each: each.reason, field="reason"),
+        TableColumn("WHY THEY WAIT", 0, lambda each: each.reason, field="reason"),
         figure("JOBS", 7, lambda each: each.jobs, lambda each: count(each.jobs)),
     ]
 
 
-def _running(time: Clock) -> list[Column[RunView]]:
+def _running(time: ServerTime) -> list[TableColumn[RunView]]:
     def progress(run: RunView) -> str:
         ended, whole = done_of(run)
         return bar(ended / whole if whole else 0.0, 6, track=True)
@@ -55,14 +55,14 @@ def _running(time: Clock) -> list[Column[RunView]]:
         return "?" if run.expected_seconds is None else roughly(run.expected_seconds)
 
     return [
-        Column("", 1, lambda run: sign(run.state), field="state", value=lambda run: run.state),
+        TableColumn("", 1, lambda run: sign(run.state), field="state", value=lambda run: run.state),
         figure("RUN", 6, lambda run: run.id, align="left"),
-        Column("PIPELINE", 0, lambda run: run.pipeline),
-        Column("STAGES", 7, stages),
+        TableColumn("PIPELINE", 0, lambda run: run.pipeline),
+        TableColumn("STAGES", 7, stages),
         figure(
             "JOBS", 8, lambda run: done_of(run)[1], lambda run: "/".join(map(brief, done_of(run)))
         ),
-        Column("", 6, progress, field="progress"),
+        TableColumn("", 6, progress, field="progress"),
         length("TOOK", 7, lambda run: time.since_s(run.started_at)),
         length("ETA", 4, lambda run: run.expected_seconds, eta),
     ]
@@ -88,11 +88,13 @@ class Overview(View):
         with Horizontal(classes="pair", id="middle"):
             with Vertical(classes="left"):
                 yield Lines(id="lanes", focusable=False)
-                yield Table(Rows(_reasons()), id="reasons", empty="nothing waits")
-            yield Table(Rows(_concerns()), id="attention", empty="nothing needs your attention")
+                yield Table(TableRows(_reasons()), id="reasons", empty="nothing waits")
+            yield Table(
+                TableRows(_concerns()), id="attention", empty="nothing needs your attention"
+            )
         with Horizontal(classes="pair", id="lower"):
             yield Table(
-                Rows(_running(self.clock), faulty=is_faulty_run),
+                TableRows(_running(self.clock), faulty=is_faulty_run),
                 id="running",
                 classes="front",
                 empty="nothing runs. `tpctl run start NAME` starts something",
@@ -105,7 +107,7 @@ class Overview(View):
         """At the root."""
         return ["overview"]
 
-    def questions(self) -> list[Question]:
+    def questions(self) -> list[PolledCall]:
         """The pulse's."""
         return [
             view_queries.QUEUES,
@@ -278,7 +280,7 @@ def _note(note: Note) -> Line:
     )
 
 
-def _fire(due: Due, schedule: ScheduleView | None, now_ms: int) -> Line:
+def _fire(due: DueRun, schedule: ScheduleView | None, now_ms: int) -> Line:
     cron = "" if schedule is None else schedule.spec.cron
     away_s = (due.due_ms - now_ms) / 1000
     away: Span = (

@@ -10,7 +10,7 @@ from textual.content import Content
 from tui.core.commands import COMMANDS
 from tui.core.spans import shown
 from tui.screens.base_view import View
-from tui.screens.console_protocol import Console
+from tui.screens.console_protocol import ConsoleProtocol
 
 _OBJECTS_MAX = 500
 
@@ -43,7 +43,7 @@ class Palette(Provider):
 
     def _objects(self) -> Iterator[tuple[str, None, Callable[[], object]]]:
         # Without a help text: Textual takes it as markup, and an object's words are anybody's.
-        console = cast("Console", self.app)
+        console = cast("ConsoleProtocol", self.app)
         for run in list(console.store.runs.values())[-_OBJECTS_MAX:]:
             text = shown(f"run {run.id} {run.pipeline}  {run.state}")
             yield text, None, partial(console.open_run, run.id)

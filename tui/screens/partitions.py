@@ -12,9 +12,9 @@ from tui.core.actions import Thing
 from tui.core.formatting import count
 from tui.core.spans import line
 from tui.core.tables.fleet import is_late_lane, partitions
-from tui.core.tables.rows import Key, Rows
+from tui.core.tables.rows import Key, TableRows
 from tui.core.tables.work import group_key, groups, look_of_speed
-from tui.link.polling import Question
+from tui.link.polling import PolledCall
 from tui.panes import lanes
 from tui.screens import view_queries
 from tui.screens.base_view import ROWS, View
@@ -43,18 +43,18 @@ class Partitions(View):
         with Horizontal(classes="pair", id="lanes-pair"):
             for speed in (Speed.FAST, Speed.SLOW):
                 yield Table(
-                    Rows(partitions(self.clock), faulty=is_late_lane, sort="p"),
+                    TableRows(partitions(self.clock), faulty=is_late_lane, sort="p"),
                     id=f"lanes-{speed}",
                     empty=f"no lane is {speed} now",
                 )
-        yield Table(Rows(groups()), id="groups", empty="everything that may run is placed")
+        yield Table(TableRows(groups()), id="groups", empty="everything that may run is placed")
         yield Lines(id="lane")
 
     def path(self) -> list[str]:
         """With the lane whose detail is shown."""
         return ["overview", "partitions", *([] if self._lane is None else [f"p{self._lane}"])]
 
-    def questions(self) -> list[Question]:
+    def questions(self) -> list[PolledCall]:
         """The queues and the lane."""
         lane = [] if self._lane is None else [view_queries.partition(self._lane)]
         return [view_queries.QUEUES, *lane]

@@ -16,7 +16,7 @@ from tui.core.formatting import took
 from tui.core.spans import Line, Span, line
 from tui.core.state_symbols import done_of, sign
 from tui.core.timestamps import instant, run_seconds
-from tui.link.polling import Question
+from tui.link.polling import PolledCall
 from tui.panes.gantt import gantt
 from tui.screens import view_queries
 from tui.screens.base_view import View
@@ -24,7 +24,7 @@ from tui.screens.logs import LogFeed
 from tui.widgets.box import Lines
 from tui.widgets.keys import bindings
 from tui.widgets.picker import JobPicker
-from tui.widgets.reader import Reader
+from tui.widgets.reader import TextReader
 
 TABS = ("Log", "Output", "Error", "Explain", "Attempts")
 
@@ -79,7 +79,7 @@ class RunDetail(View):
         """Stages, the Gantt chart, the job."""
         yield JobPicker(id="stages", selected=self._selected)
         yield Lines(id="gantt")
-        yield Reader(id="job", follows=True)
+        yield TextReader(id="job", follows=True)
 
     def on_mount(self) -> None:
         """The stages have the keys."""
@@ -91,7 +91,7 @@ class RunDetail(View):
         name = f"{self.run_id} {run.pipeline}" if run else str(self.run_id)
         return ["overview", "runs", name, *([job.stage, job.name] if job else [])]
 
-    def questions(self) -> list[Question]:
+    def questions(self) -> list[PolledCall]:
         """The run, its jobs, and the one under the cursor."""
         asked = [
             view_queries.run(self.run_id, self._take_run),
@@ -175,7 +175,7 @@ class RunDetail(View):
         """The log, in focus."""
         self._tab = "Log"
         self._show_tab()
-        self.query_one(Reader).focus()
+        self.query_one(TextReader).focus()
 
     def action_graph(self) -> None:
         """Columns, or a tree."""
@@ -214,16 +214,16 @@ class RunDetail(View):
 
     def action_copy_log(self) -> None:
         """Copy what is shown of the job."""
-        self.console.copy(self.query_one(Reader).text, "the text")
+        self.console.copy(self.query_one(TextReader).text, "the text")
 
     def action_save_log(self) -> None:
         """Write it to a file."""
         if self.job is not None:
             name = f"job-{self.job.id}-{self._tab.lower()}.txt"
-            self.console.save(name, self.query_one(Reader).text)
+            self.console.save(name, self.query_one(TextReader).text)
 
     def _show_tab(self) -> None:
-        reader = self.query_one(Reader)
+        reader = self.query_one(TextReader)
         reader.following = reader.grows = self._tab == "Log"
         reader.replace([])
         if self._tab == "Log":
@@ -235,13 +235,13 @@ class RunDetail(View):
         if job is None or self._tab != "Log":
             return
         attempt = self._attempt or job.attempt
-        reader = self.query_one(Reader)
+        reader = self.query_one(TextReader)
         reader.replace([])
         self._feed = LogFeed(self.console.source, job.id, attempt)
         self.run_worker(self._feed.run(), group="log", exclusive=True)
 
     def _paint_job(self) -> None:
-        reader, job = self.query_one(Reader), self.job
+        reader, job = self.query_one(TextReader), self.job
         reader.heading = self._tabs_title(job)
         reader.footing = self._reader_footing(reader)
         if job is None:
@@ -316,7 +316,7 @@ class RunDetail(View):
             spans.append(f"  {job.name} {job.id}{where} · try {self._attempt or job.attempt}")
         return line(*spans)
 
-    def _reader_footing(self, reader: Reader) -> Line:
+    def _reader_footing(self, reader: TextReader) -> Line:
         count = len(reader.lines)
         told = [f"{count} line{'' if count == 1 else 's'}"]
         if reader.dropped:

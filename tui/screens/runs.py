@@ -12,11 +12,11 @@ from control.model.states import FINAL, State
 from tui.core.actions import Thing
 from tui.core.spans import line
 from tui.core.store import RUNS_MAX
-from tui.core.tables.rows import Rows
+from tui.core.tables.rows import TableRows
 from tui.core.tables.work import is_faulty_run, runs
 from tui.core.timestamps import instant
 from tui.core.windows import WINDOWS_S, stepped
-from tui.link.polling import Question
+from tui.link.polling import PolledCall
 from tui.link.source import LinkError, decoded
 from tui.screens import view_queries
 from tui.screens.base_view import ROWS, View
@@ -57,7 +57,7 @@ class Runs(View):
     def body(self) -> ComposeResult:
         """One table."""
         yield Table(
-            Rows(runs(self.clock), faulty=is_faulty_run, sort="run", descending=True),
+            TableRows(runs(self.clock), faulty=is_faulty_run, sort="run", descending=True),
             id="runs",
             empty=_NONE_YET,
         )
@@ -66,7 +66,7 @@ class Runs(View):
         """One level down."""
         return ["overview", "runs"]
 
-    def questions(self) -> list[Question]:
+    def questions(self) -> list[PolledCall]:
         """The newest runs, for what frames do not tell: how long they will take."""
         return [view_queries.latest_runs(self._take)]
 

@@ -10,9 +10,9 @@ from tui.core.actions import Thing
 from tui.core.formatting import roughly, took
 from tui.core.spans import Line, Span, fit, line
 from tui.core.state_symbols import LATE, PAUSED
-from tui.core.tables.rows import Column, Key, Rows, figure
+from tui.core.tables.rows import Key, TableColumn, TableRows, figure
 from tui.core.timestamps import zone_of
-from tui.link.polling import Question
+from tui.link.polling import PolledCall
 from tui.panes import timeline
 from tui.panes.schedule import schedule_detail
 from tui.screens import view_queries
@@ -44,7 +44,7 @@ class Schedules(View):
     def body(self) -> ComposeResult:
         """The timeline, and one schedule."""
         yield Table(
-            Rows(self._table_columns(), faulty=self._is_faulty),
+            TableRows(self._table_columns(), faulty=self._is_faulty),
             id="schedules",
             well="none is paused, idle, or takes longer than it has until it fires again",
             empty="no pipeline has a schedule. `schedules:` in a pipeline's file makes one",
@@ -56,7 +56,7 @@ class Schedules(View):
         schedule = self._schedule()
         return ["overview", "schedules", *([schedule.pipeline] if schedule else [])]
 
-    def questions(self) -> list[Question]:
+    def questions(self) -> list[PolledCall]:
         """What is planned, and what was."""
         schedule = self._schedule()
         asked = [
@@ -157,7 +157,7 @@ class Schedules(View):
         exact = _AHEAD_MS / self._columns
         return max(round(exact / _ROUND_MS), 1) * _ROUND_MS
 
-    def _table_columns(self) -> list[Column[ScheduleView]]:
+    def _table_columns(self) -> list[TableColumn[ScheduleView]]:
         def name(each: ScheduleView) -> Span:
             if each.paused:
                 return (f"{PAUSED}{each.pipeline}", "dim")
@@ -168,9 +168,11 @@ class Schedules(View):
             return "paused" if each.paused else took(each.expected_seconds)
 
         return [
-            Column("PIPELINE", _NAME, name, field="pipeline", value=lambda each: each.pipeline),
+            TableColumn(
+                "PIPELINE", _NAME, name, field="pipeline", value=lambda each: each.pipeline
+            ),
             figure("TAKES", _TAKES, lambda each: each.expected_seconds, takes, field="expected"),
-            Column("", 0, self._cells, field="cron", value=lambda each: each.spec.cron),
+            TableColumn("", 0, self._cells, field="cron", value=lambda each: each.spec.cron),
         ]
 
     def _paint_detail(self, schedule: ScheduleView | None) -> None:

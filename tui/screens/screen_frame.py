@@ -16,14 +16,14 @@ from tui.core.actions import Thing
 from tui.core.commands import COMMANDS, EVERYWHERE, WRITES
 from tui.core.spans import line
 from tui.core.store import Store
-from tui.core.tables.work import Clock
-from tui.link.polling import Question
+from tui.core.tables.work import ServerTime
+from tui.link.polling import PolledCall
 from tui.panes import bars
 from tui.screens import view_queries
-from tui.screens.console_protocol import Console
+from tui.screens.console_protocol import ConsoleProtocol
 from tui.widgets.box import Bar, Box
 from tui.widgets.prompt import Prompt
-from tui.widgets.reader import Reader
+from tui.widgets.reader import TextReader
 from tui.widgets.table import Table
 
 ALWAYS = frozenset(
@@ -41,13 +41,13 @@ class Framed(Screen[None]):
 
     def __init__(self) -> None:
         super().__init__()
-        self.clock = Clock()
-        self.filtered: Table[Any] | Reader | None = None  # What a filter is being typed for.
+        self.clock = ServerTime()
+        self.filtered: Table[Any] | TextReader | None = None  # What a filter is being typed for.
 
     @property
-    def console(self) -> Console:
+    def console(self) -> ConsoleProtocol:
         """The app, as screens see it."""
-        return cast("Console", self.app)
+        return cast("ConsoleProtocol", self.app)
 
     @property
     def store(self) -> Store:
@@ -75,7 +75,7 @@ class Framed(Screen[None]):
         """The breadcrumbs."""
         raise NotImplementedError
 
-    def questions(self) -> list[Question]:
+    def questions(self) -> list[PolledCall]:
         """What is to be asked while this view is in front."""
         return []
 
@@ -224,7 +224,7 @@ class Framed(Screen[None]):
     def take_filter(self, text: str, *, done: bool) -> None:
         """A filter was typed: rows that do not fit go, or lines that do are found."""
         pane = self.filtered or self.to_filter()
-        if isinstance(pane, Reader):
+        if isinstance(pane, TextReader):
             pane.seek(text)
         elif pane is not None:
             try:
@@ -240,8 +240,8 @@ class Framed(Screen[None]):
             self.filtered = None
             pane.focus()
 
-    def to_filter(self) -> Table[Any] | Reader | None:
+    def to_filter(self) -> Table[Any] | TextReader | None:
         """What a filter would be for: the pane in focus, else the first table, else the text."""
-        if isinstance(self.focused, Reader):
+        if isinstance(self.focused, TextReader):
             return self.focused
-        return self.table or next(iter(self.query(Reader)), None)
+        return self.table or next(iter(self.query(TextReader)), None)

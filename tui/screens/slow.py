@@ -9,11 +9,11 @@ from control.model.api.reports import SlowAttempt, TaskDetail, TaskStats
 from control.model.api.views import Page
 from control.model.states import Outcome
 from tui.core.spans import Span, line
-from tui.core.tables.rows import Column, Key, Rows, figure, length
+from tui.core.tables.rows import Key, TableColumn, TableRows, figure, length
 from tui.core.tables.work import task_key, tasks, time_of
 from tui.core.timestamps import instant
 from tui.core.windows import WINDOWS_S
-from tui.link.polling import Question
+from tui.link.polling import PolledCall
 from tui.panes import histogram
 from tui.screens import view_queries
 from tui.screens.base_view import ROWS, View
@@ -21,18 +21,18 @@ from tui.widgets.box import Lines
 from tui.widgets.table import Table
 
 
-def _slowest() -> list[Column[SlowAttempt]]:
+def _slowest() -> list[TableColumn[SlowAttempt]]:
     def outcome(each: SlowAttempt) -> Span:
         return ("✓", "good") if each.outcome == Outcome.DONE else ("✗", "bad")
 
     return [
-        Column("", 1, outcome, field="outcome", value=lambda each: each.outcome.value),
+        TableColumn("", 1, outcome, field="outcome", value=lambda each: each.outcome.value),
         figure("JOB", 8, lambda each: each.job_id, align="left"),
         figure("RUN", 7, lambda each: each.run_id, align="left"),
-        Column("CLIENT", 8, lambda each: each.client),
+        TableColumn("CLIENT", 8, lambda each: each.client),
         length("TOOK", 7, lambda each: each.duration_seconds),
         length("WAITED", 7, lambda each: each.wait_seconds),
-        Column("WORKER", 0, lambda each: each.worker),
+        TableColumn("WORKER", 0, lambda each: each.worker),
         figure(
             "ENDED",
             8,
@@ -52,7 +52,7 @@ class SlowTasks(View):
     def body(self) -> ComposeResult:
         """The tasks, a histogram, the slowest attempts."""
         yield Table(
-            Rows(tasks(), faulty=lambda task: task.errors > 0, sort="share", descending=True),
+            TableRows(tasks(), faulty=lambda task: task.errors > 0, sort="share", descending=True),
             id="tasks",
             empty="nothing has ended in this window; > makes it longer",
         )
@@ -60,7 +60,7 @@ class SlowTasks(View):
             with Vertical(classes="left"):
                 yield Lines(id="histogram")
             with Vertical(classes="right"):
-                yield Table(Rows(_slowest()), id="slowest", empty="nothing has ended")
+                yield Table(TableRows(_slowest()), id="slowest", empty="nothing has ended")
                 yield Lines(id="costs", focusable=False)
 
     def path(self) -> list[str]:
@@ -68,7 +68,7 @@ class SlowTasks(View):
         task = self._chosen()
         return ["overview", "slow tasks", *([f"{task.pipeline}/{task.job}"] if task else [])]
 
-    def questions(self) -> list[Question]:
+    def questions(self) -> list[PolledCall]:
         """The tasks, and the one under the cursor."""
         window, task = self.console.window, self._chosen()
         asked = [view_queries.tasks(window)]

@@ -11,11 +11,11 @@ from control.model.api.explanation import Explanation
 from tui.core.commands import COMMANDS, Command
 from tui.core.formatting import clock
 from tui.core.spans import Line, Span, line
-from tui.link.polling import Question
+from tui.link.polling import PolledCall
 from tui.screens import view_queries
 from tui.screens.base_view import View
 from tui.widgets.keys import bindings
-from tui.widgets.reader import Reader
+from tui.widgets.reader import TextReader
 
 _GROUPS = ("Everywhere", "Tables", "Logs", "Actions")
 _SIGNS = (
@@ -41,7 +41,7 @@ class TextView(View):
 
     def body(self) -> ComposeResult:
         """The text."""
-        yield Reader(id="text")
+        yield TextReader(id="text")
 
     def path(self) -> list[str]:
         """Under what it is about."""
@@ -61,18 +61,18 @@ class TextView(View):
     def paint(self, *, order: bool) -> None:
         """Draw it."""
         del order
-        reader = self.query_one(Reader)
+        reader = self.query_one(TextReader)
         reader.heading = self.heading()
         reader.footing = line("/ search  n N hits  esc close")
         reader.replace(self.text())
 
     def action_copy_log(self) -> None:
         """Copy the text."""
-        self.console.copy(self.query_one(Reader).text, "the text")
+        self.console.copy(self.query_one(TextReader).text, "the text")
 
     def action_save_log(self) -> None:
         """Write the text to a file."""
-        self.console.save(f"tpctl-{self.title_of_text}.txt", self.query_one(Reader).text)
+        self.console.save(f"tpctl-{self.title_of_text}.txt", self.query_one(TextReader).text)
 
 
 class Explained(TextView):
@@ -84,7 +84,7 @@ class Explained(TextView):
         super().__init__()
         self._job_id = job_id
 
-    def questions(self) -> list[Question]:
+    def questions(self) -> list[PolledCall]:
         """The explanation, again and again: it changes."""
         return [view_queries.explanation(self._job_id)]
 
@@ -155,7 +155,7 @@ class Help(TextView):
             for active in view.active_bindings.values()
             if active.enabled and active.binding.action in COMMANDS
         ]
-        for reader in view.query(Reader):  # Its keys are told of although it is not in focus.
+        for reader in view.query(TextReader):  # Its keys are told of although it is not in focus.
             self._active += [
                 COMMANDS[binding.action]
                 for _, binding in reader._bindings  # noqa: SLF001 - there is no public way.

@@ -13,14 +13,14 @@ from control.model.api.reports import Summary, TaskDetail, TaskStats, WorkerAtte
 from control.model.api.schedules import SchedulePlan, ScheduleView
 from control.model.api.views import JobView, Page, RunView
 from control.model.states import State
-from tui.link.polling import Question
+from tui.link.polling import PolledCall
 
-QUEUES = Question(key="queues", path="/v1/queues", shape=Queues, every_s=2.0)
+QUEUES = PolledCall(key="queues", path="/v1/queues", shape=Queues, every_s=2.0)
 QUEUES_FOR_ATTENTION = msgspec.structs.replace(QUEUES, every_s=10.0)
-SUMMARY = Question(
+SUMMARY = PolledCall(
     key="summary", path="/v1/stats/summary", shape=Summary, query={"window": "15m"}, every_s=10.0
 )
-SCHEDULES = Question(
+SCHEDULES = PolledCall(
     key="schedules",
     path="/v1/schedules",
     shape=Page[ScheduleView],
@@ -28,7 +28,7 @@ SCHEDULES = Question(
     every_s=15.0,
     pages=5,
 )
-PLAN = Question(
+PLAN = PolledCall(
     key="plan",
     path="/v1/schedules/plan",
     shape=Page[SchedulePlan],
@@ -36,46 +36,46 @@ PLAN = Question(
     every_s=15.0,
     pages=5,
 )
-WORKER_STATS = Question(
+WORKER_STATS = PolledCall(
     key="worker_stats",
     path="/v1/stats/workers",
     shape=Page[WorkerStats],
     query={"window": "15m", "limit": "1000"},
     every_s=15.0,
 )
-FORECAST = Question(key="forecast", path="/v1/forecast", shape=Forecast, every_s=30.0)
+FORECAST = PolledCall(key="forecast", path="/v1/forecast", shape=Forecast, every_s=30.0)
 
 
-def timeline(stretch_s: int) -> Question:
+def timeline(stretch_s: int) -> PolledCall:
     """What is planned, with how much is due in each stretch of so many seconds."""
     query = {**PLAN.query, "bucket": str(stretch_s)}
     return msgspec.structs.replace(PLAN, key="timeline", query=query)
 
 
-def tasks(window: str, key: str = "tasks") -> Question:
+def tasks(window: str, key: str = "tasks") -> PolledCall:
     """Where the slots' time goes: the server looks at all that ended in the window."""
     query = {"window": window, "limit": "200"}
-    return Question(
+    return PolledCall(
         key=key, path="/v1/stats/slow-tasks", shape=Page[TaskStats], query=query, every_s=10.0
     )
 
 
-def task(pipeline: str, job: str, window: str) -> Question:
+def task(pipeline: str, job: str, window: str) -> PolledCall:
     """How long the attempts of one job took."""
     query = {"pipeline": pipeline, "job": job, "window": window}
-    return Question(key="task", path="/v1/stats/task", shape=TaskDetail, query=query, every_s=5.0)
+    return PolledCall(key="task", path="/v1/stats/task", shape=TaskDetail, query=query, every_s=5.0)
 
 
-def partition(number: int) -> Question:
+def partition(number: int) -> PolledCall:
     """What is in one lane."""
-    return Question(
+    return PolledCall(
         key="partition", path=f"/v1/partitions/{number}", shape=PartitionWithJobs, every_s=1.0
     )
 
 
-def history(worker: str, window: str) -> Question:
+def history(worker: str, window: str) -> PolledCall:
     """What a worker has executed."""
-    return Question(
+    return PolledCall(
         key="history",
         path=f"/v1/workers/{quote(worker, safe='')}/history",
         shape=Page[WorkerAttempt],
@@ -84,26 +84,26 @@ def history(worker: str, window: str) -> Question:
     )
 
 
-def explanation(job_id: int) -> Question:
+def explanation(job_id: int) -> PolledCall:
     """Why a job waits, runs, or has ended."""
-    return Question(
+    return PolledCall(
         key="explanation", path=f"/v1/jobs/{job_id}/explain", shape=Explanation, every_s=2.0
     )
 
 
-def job(job_id: int, took: Callable[[JobView], None]) -> Question:
+def job(job_id: int, took: Callable[[JobView], None]) -> PolledCall:
     """One job with its earlier attempts."""
-    return Question(key="job", path=f"/v1/jobs/{job_id}", shape=JobView, every_s=5.0, took=took)
+    return PolledCall(key="job", path=f"/v1/jobs/{job_id}", shape=JobView, every_s=5.0, took=took)
 
 
-def run(run_id: int, took: Callable[[RunView], None]) -> Question:
+def run(run_id: int, took: Callable[[RunView], None]) -> PolledCall:
     """One run with how long it will take."""
-    return Question(key="run", path=f"/v1/runs/{run_id}", shape=RunView, every_s=5.0, took=took)
+    return PolledCall(key="run", path=f"/v1/runs/{run_id}", shape=RunView, every_s=5.0, took=took)
 
 
-def jobs(run_id: int, took: Callable[[Page[JobView]], None]) -> Question:
+def jobs(run_id: int, took: Callable[[Page[JobView]], None]) -> PolledCall:
     """All jobs of a run."""
-    return Question(
+    return PolledCall(
         key="jobs",
         path=f"/v1/runs/{run_id}/jobs",
         shape=Page[JobView],
@@ -114,9 +114,9 @@ def jobs(run_id: int, took: Callable[[Page[JobView]], None]) -> Question:
     )
 
 
-def latest_runs(took: Callable[[Page[RunView]], None]) -> Question:
+def latest_runs(took: Callable[[Page[RunView]], None]) -> PolledCall:
     """The newest runs of all."""
-    return Question(
+    return PolledCall(
         key="latest",
         path="/v1/runs",
         shape=Page[RunView],
@@ -126,9 +126,9 @@ def latest_runs(took: Callable[[Page[RunView]], None]) -> Question:
     )
 
 
-def open_runs(state: State, took: Callable[[Page[RunView]], None]) -> Question:
+def open_runs(state: State, took: Callable[[Page[RunView]], None]) -> PolledCall:
     """The newest open runs in this state: which there are, and how long they will take."""
-    return Question(
+    return PolledCall(
         key=f"open.{state}",
         path="/v1/runs",
         shape=Page[RunView],
@@ -138,9 +138,9 @@ def open_runs(state: State, took: Callable[[Page[RunView]], None]) -> Question:
     )
 
 
-def recent_runs(pipeline: str) -> Question:
+def recent_runs(pipeline: str) -> PolledCall:
     """The last runs of a pipeline."""
-    return Question(
+    return PolledCall(
         key="recent",
         path="/v1/runs",
         shape=Page[RunView],

@@ -13,11 +13,11 @@ from control.model.states import Speed
 from tui.core.actions import Thing
 from tui.core.failing import failing
 from tui.core.spans import Span, line
-from tui.core.tables.fleet import Fleet, workers
-from tui.core.tables.rows import Rows
+from tui.core.tables.fleet import FleetContext, workers
+from tui.core.tables.rows import TableRows
 from tui.core.tables.work import look_of_speed
 from tui.core.windows import WINDOWS_S
-from tui.link.polling import Question
+from tui.link.polling import PolledCall
 from tui.panes.slots import slot_history
 from tui.screens import view_queries
 from tui.screens.base_view import ROWS, View
@@ -35,12 +35,12 @@ class Workers(View):
 
     def __init__(self) -> None:
         super().__init__()
-        self._fleet = Fleet(self.clock)
+        self._fleet = FleetContext(self.clock)
 
     def body(self) -> ComposeResult:
         """The table, and one worker's slots."""
         yield Table(
-            Rows(workers(self._fleet), faulty=self._fleet.is_faulty, sort="need"),
+            TableRows(workers(self._fleet), faulty=self._fleet.is_faulty, sort="need"),
             id="workers",
             well="none is sick, silent, draining, or lost; none fails more, or has a late job",
             empty="no worker is connected. `tpworker --url ws://HOST:8701 --slots 4` starts one",
@@ -52,7 +52,7 @@ class Workers(View):
         worker = self._worker()
         return ["overview", "workers", *([worker.id] if worker else [])]
 
-    def questions(self) -> list[Question]:
+    def questions(self) -> list[PolledCall]:
         """What the one under the cursor has executed."""
         worker = self._worker()
         own = [] if worker is None else [view_queries.history(worker.id, _WINDOW)]

@@ -18,7 +18,7 @@ LINES_MAX: Final = 50_000
 _WHEEL: Final = 3
 
 
-class Reader(Box):
+class TextReader(Box):
     """Lines of text; with `follows` it begins at the end and stays there."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -14,7 +14,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 
 from tui.core.spans import Line, Look, Span, line, paragraph
-from tui.core.tables.rows import Column, Key, Rows, drawn, fitting, header, widths_of
+from tui.core.tables.rows import Key, TableColumn, TableRows, drawn, fitting, header, widths_of
 from tui.widgets.box import Box
 
 Row = TypeVar("Row")
@@ -48,7 +48,7 @@ class Table(Box, Generic[Row]):
 
     def __init__(
         self,
-        rows: Rows[Row],
+        rows: TableRows[Row],
         *,
         id: str,  # noqa: A002 - Textual's word.
         empty: str = "",
@@ -87,7 +87,7 @@ class Table(Box, Generic[Row]):
         return self._follows
 
     @property
-    def columns(self) -> Sequence[Column[Row]]:
+    def columns(self) -> Sequence[TableColumn[Row]]:
         """The columns that are drawn."""
         return [column for column in self.rows.columns if self.wide or not column.wide]
 

@@ -46,7 +46,7 @@ class Rights(NamedTuple):
     covers: bool
 
 
-class Order(NamedTuple):
+class SpawnRequest(NamedTuple):
     """A program to start. Descriptors: as they are here, `targets`: as the program finds them."""
 
     command: Sequence[str]
@@ -64,7 +64,7 @@ def adopt_orphans() -> None:
     _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def guard(order: Order, channel: socket.socket) -> None:
+def guard(order: SpawnRequest, channel: socket.socket) -> None:
     """Start the program, report its number and its end, and end what it has left."""
     if select.select([channel], [], [], 0)[0]:
         return  # The worker does not want it any more: its attempt was stopped meanwhile.
@@ -170,7 +170,7 @@ def _watch(leader: int, channel: socket.socket, wakeups: int) -> None:
         drain(wakeups)
 
 
-def _become(order: Order, writes: int, guard_pid: int) -> NoReturn:
+def _become(order: SpawnRequest, writes: int, guard_pid: int) -> NoReturn:
     """Turn this process into the program, or say why that cannot be."""
     of_job = False
     try:
@@ -211,7 +211,7 @@ def _give_up(rights: Rights) -> None:
     seccomp.restrict_thread()
 
 
-def _execute(order: Order) -> None:
+def _execute(order: SpawnRequest) -> None:
     try:
         os.execvpe(order.command[0], list(order.command), order.env)
     except OSError as error:

@@ -83,7 +83,7 @@ def directories_above(hidden: Sequence[str]) -> set[str]:
     return {str(parent) for path in hidden for parent in Path(path).parents}
 
 
-class _Reading(NamedTuple):
+class _DirectoryReading(NamedTuple):
     """What was in a directory that had changed last at this time."""
 
     changed_ns: int
@@ -95,7 +95,7 @@ class OpenEntries:
     """What is beside hidden paths and above them. Directories are read when they have changed."""
 
     def __init__(self) -> None:
-        self._read: dict[str, _Reading] = {}
+        self._read: dict[str, _DirectoryReading] = {}
 
     def open(self, hidden: Sequence[str]) -> Iterator[tuple[int, bool]]:
         """A descriptor of each entry, and whether it is a directory; closed when asked for more.
@@ -138,5 +138,5 @@ class OpenEntries:
             ]
         # One tick of the clock may see two changes, so a directory is read once more.
         is_settled = known is not None and known.changed_ns == changed_ns
-        self._read[directory] = _Reading(changed_ns, entries, is_settled)
+        self._read[directory] = _DirectoryReading(changed_ns, entries, is_settled)
         return entries

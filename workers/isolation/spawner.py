@@ -22,8 +22,8 @@ from typing import Any, Final, NoReturn
 from control.model.secrecy import keep_memory_private
 from workers.isolation import landlock
 from workers.isolation.guard import (
-    Order,
     Rights,
+    SpawnRequest,
     adopt_orphans,
     drain,
     end_descendants,
@@ -127,7 +127,7 @@ class _Spawner:
         rights = None
         try:
             rights = self._isolation.rights(asked["directory"], asked["env"])
-            order = Order(
+            order = SpawnRequest(
                 command=asked["command"],
                 cwd=asked["cwd"],
                 env=asked["env"],
@@ -147,7 +147,7 @@ class _Spawner:
             if rights is not None:
                 os.close(rights.ruleset)
 
-    def _become_guard(self, order: Order, channel: socket.socket) -> NoReturn:
+    def _become_guard(self, order: SpawnRequest, channel: socket.socket) -> NoReturn:
         try:
             self._orders.close()
             guard(order, channel)

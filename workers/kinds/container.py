@@ -23,7 +23,7 @@ from control.model.surroundings.base import Code, Surroundings
 from control.model.surroundings.image import IMAGE
 from control.model.surroundings.shell import ShellCommand
 from control.model.worker.settings import ContainerTable, EngineName, Pull, WorkerSettings
-from workers.kinds.container_engine import Engine, State, choose_engine
+from workers.kinds.container_engine import Engine, EngineState, choose_engine
 from workers.kinds.container_leftovers import Leftovers
 from workers.kinds.container_options import (
     AllowedMount,
@@ -194,7 +194,7 @@ def _labels(job: Job) -> dict[str, str]:
     return {f"taskplane.{name}": str(value) for name, value in ids.items()}
 
 
-def _check(state: State) -> None:
+def _check(state: EngineState) -> None:
     """Raise JobFailed, in words, unless the container has ended well."""
     if not state.exit_code:
         return

@@ -58,7 +58,7 @@ _MEANINGS: Final = (
 )
 
 
-class State(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+class EngineState(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     """What an engine says of a container."""
 
     status: str = ""
@@ -68,7 +68,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     oom_killed: bool = msgspec.field(default=False, name="OOMKilled")
 
 
-_state: Final = msgspec.json.Decoder(State)
+_state: Final = msgspec.json.Decoder(EngineState)
 
 
 class Engine:
@@ -97,7 +97,7 @@ class Engine:
         if exit_code:
             raise JobFailed(_meaning(_last_line(tail), image=image, engine=self.name))
 
-    async def execute(self, name: str, report: Reporter) -> State:
+    async def execute(self, name: str, report: Reporter) -> EngineState:
         """Start a container, log what it writes, and wait for its end; stop it when cancelled.
 
         Raises JobFailed if it did not start.

@@ -35,7 +35,7 @@ class _Used(msgspec.Struct, frozen=True, kw_only=True):
     command: tuple[str, ...]
 
 
-class _Record(msgspec.Struct, frozen=True, kw_only=True):
+class _LeftoverRecord(msgspec.Struct, frozen=True, kw_only=True):
     """What the next worker of a directory has to know. `worker`: by what its containers are known.
 
     That is random: workers of several hosts may use one engine, and directories of the same path.
@@ -45,7 +45,7 @@ class _Record(msgspec.Struct, frozen=True, kw_only=True):
     engines: tuple[_Used, ...]
 
 
-_record: Final = msgspec.json.Decoder(_Record)
+_record: Final = msgspec.json.Decoder(_LeftoverRecord)
 
 
 class Leftovers:
@@ -120,7 +120,7 @@ class Leftovers:
         used = tuple(_Used(name=each.name, command=each.command) for each in self._engines.values())
         fresh = self._file.with_suffix(".new")
         with fresh.open("wb") as file:
-            file.write(msgspec.json.encode(_Record(worker=self._worker, engines=used)))
+            file.write(msgspec.json.encode(_LeftoverRecord(worker=self._worker, engines=used)))
             file.flush()
             os.fsync(file.fileno())
         fresh.replace(self._file)

@@ -77,7 +77,7 @@ class HTTPParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             raise ValueError(f"until cannot be read: {problem}; in CEL == compares, && and || join")
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
+class HttpOutput(msgspec.Struct, frozen=True, kw_only=True):
     """The output of a job of this kind."""
 
     status: int
@@ -128,7 +128,7 @@ class HTTP(Kind[HTTPParams]):
         if self._client is not None:
             await self._client.aclose()
 
-    async def _ask(self, params: HTTPParams) -> Answer:
+    async def _ask(self, params: HTTPParams) -> HttpOutput:
         """Send the request once; raises JobFailed unless the answer is an expected one."""
         client = self._client = self._client or _make_client()
         content, headers = _content(params)
@@ -151,7 +151,7 @@ class HTTP(Kind[HTTPParams]):
             shown = text[:_BODY_SHOWN_CHARS] + ("…" if len(text) > _BODY_SHOWN_CHARS else "")
             msg = f"the answer was {response.status_code} {response.reason_phrase}: {shown}"
             raise JobFailed(msg)
-        return Answer(
+        return HttpOutput(
             status=response.status_code,
             headers=dict(response.headers),
             body=_json(response, body) or Raw(msgspec.json.encode(text)),

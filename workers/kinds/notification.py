@@ -15,7 +15,7 @@ from control.model import limits
 from control.model.bus.details import NotificationDetails
 from control.model.errors import JobFailed
 from control.model.kinds import Job, Kind, Reporter, Result
-from control.model.worker.settings import Address, WorkerSettings
+from control.model.worker.settings import SecretUrl, WorkerSettings
 from workers.kinds.addresses import hide, unknown
 from workers.kinds.extras import needs_extra
 
@@ -132,7 +132,7 @@ class Notification(Kind[NotificationParams]):
         return Result(details=more)
 
 
-def _url(name: str, address: Address) -> str:
+def _url(name: str, address: SecretUrl) -> str:
     """The address with its secret, in the place that has a mark, or as the user's password."""
     if address.secret is None:
         return address.url
@@ -149,7 +149,7 @@ def _url(name: str, address: Address) -> str:
     return url
 
 
-def _secrets(url: str, address: Address) -> Iterator[str]:
+def _secrets(url: str, address: SecretUrl) -> Iterator[str]:
     """What of a URL must not be in any words: a token may be in any part of it but the host."""
     if address.secret is not None:
         yield from (address.secret, quote(address.secret, safe=""))

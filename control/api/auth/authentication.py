@@ -26,21 +26,21 @@ from control.model.errors import Busy, Unauthenticated
 from control.model.names import Bound
 from control.model.states import Role
 from store import clients
-from store.clients import Login
-from store.reader import Reader
-from store.writer import Offload
+from store.clients import StoredSecret
+from store.database.reader import Reader
+from store.database.writer import Offload
 
 V = TypeVar("V")
 _LOG2_N: Final = 14
 _R: Final = 8
 _P: Final = 1
-Lookup = Callable[[str], Awaitable[Login | None]]
+Lookup = Callable[[str], Awaitable[StoredSecret | None]]
 """What to check a client's secret against; None: there is no such client."""
 
 _REFUSED: Final = "the client id or its secret is missing or wrong"
 
 
-class Identity(msgspec.Struct, frozen=True, kw_only=True):
+class Caller(msgspec.Struct, frozen=True, kw_only=True):
     """Who is calling, and as what."""
 
     client_id: str
@@ -73,7 +73,7 @@ _NOBODY: Final = f"scrypt${_LOG2_N}${_R}${_P}${bytes(16).hex()}${bytes(32).hex()
 def stored_logins(reader: Reader) -> Lookup:
     """The clients of the state database."""
 
-    async def login(client_id: str) -> Login | None:
+    async def login(client_id: str) -> StoredSecret | None:
         return await reader.read(lambda conn: clients.login(conn, client_id))
 
     return login
@@ -120,7 +120,7 @@ class Gate:
         self._offload = offload
         self._cache_key = cache_key
         self._tally = tally or LimitCounters()
-        self._known: OrderedDict[bytes, tuple[Identity, float]] = OrderedDict()
+        self._known: OrderedDict[bytes, tuple[Caller, float]] = OrderedDict()
         self._proven: OrderedDict[bytes, _Proven] = OrderedDict()
         self._wrong: OrderedDict[bytes, str] = OrderedDict()  # And which hash they do not fit.
         self._checks: dict[bytes, _Check] = {}  # Logins that are being verified.
@@ -148,12 +148,12 @@ class Gate:
         self._changes += 1
         self._known.clear()
 
-    async def identify(self, authorization: str | None, address: str = "") -> Identity:
+    async def identify(self, authorization: str | None, address: str = "") -> Caller:
         """Who the header `Authorization` says; raises what `verify` does."""
         client_id, secret = read_basic(authorization)
         return await self.verify(client_id, secret, address)
 
-    async def verify(self, client_id: str, secret: str, address: str = "") -> Identity:
+    async def verify(self, client_id: str, secret: str, address: str = "") -> Caller:
         """The client with this secret; raises `Unauthenticated`, `Busy`, or `Unavailable`.
 
         `address`: the network address that the secret came from.
@@ -174,7 +174,7 @@ class Gate:
             del self._checks[key]
             check.done.set()
 
-    async def _verified(self, key: bytes, client_id: str, secret: str, address: str) -> Identity:
+    async def _verified(self, key: bytes, client_id: str, secret: str, address: str) -> Caller:
         changes = self._changes
         identity = await self._renewed(key, client_id)
         if identity is None:
@@ -185,7 +185,7 @@ class Gate:
                 self._known.popitem(last=False)
         return identity
 
-    async def _renewed(self, key: bytes, client_id: str) -> Identity | None:
+    async def _renewed(self, key: bytes, client_id: str) -> Caller | None:
         """The client, if this secret was right before and the stored hash is the same."""
         proven = self._proven.get(key)
         if proven is None or trio.current_time() >= proven.until:
@@ -196,7 +196,7 @@ class Gate:
             return None
         return _admit(client_id, login)
 
-    async def _hashed(self, key: bytes, client_id: str, secret: str, address: str) -> Identity:
+    async def _hashed(self, key: bytes, client_id: str, secret: str, address: str) -> Caller:
         self._require_tries(address, client_id)
         login = await self._lookup(client_id)
         self._require_tries(address, client_id)  # Others may have come meanwhile.
@@ -219,8 +219,8 @@ class Gate:
         raise self._too_many(address, wait_s)
 
     async def _compared(
-        self, key: bytes, client_id: str, secret: str, address: str, login: Login | None
-    ) -> Identity:
+        self, key: bytes, client_id: str, secret: str, address: str, login: StoredSecret | None
+    ) -> Caller:
         stored = _NOBODY if login is None else login.secret_hash
         if self._wrong.get(key) == stored:
             raise Unauthenticated(_REFUSED)
@@ -247,7 +247,7 @@ class Gate:
         message = "too many wrong client ids or secrets came from this address; wait a moment"
         return Busy(message, retry_after_s=math.ceil(wait_s))
 
-    def _recall(self, key: bytes) -> Identity | None:
+    def _recall(self, key: bytes) -> Caller | None:
         known = self._known.get(key)
         if known is None:
             return None
@@ -290,11 +290,11 @@ def _remember(table: OrderedDict[bytes, V], key: bytes, value: V) -> None:
         table.popitem(last=False)
 
 
-def _admit(client_id: str, login: Login) -> Identity:
+def _admit(client_id: str, login: StoredSecret) -> Caller:
     if not login.enabled:
         message = f"the client {client_id} is disabled"
         raise Unauthenticated(message)
-    return Identity(client_id=client_id, role=login.role)
+    return Caller(client_id=client_id, role=login.role)
 
 
 def _scrypt(secret: str, salt: bytes, log2_n: int, r: int, p: int) -> bytes:

@@ -8,9 +8,9 @@ only numbered (runs, jobs) is not found, 404: numbers can be tried, and must tel
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from control.api.auth.authentication import Identity
+from control.api.auth.authentication import Caller
 from control.core.pipelines import ownership
-from control.core.pipelines.requirements import Target
+from control.core.pipelines.requirements import StartedPipeline
 from control.model.errors import Forbidden, NotFound
 from control.model.states import Role
 
@@ -85,7 +85,7 @@ ROLES: Final[dict[tuple[str, str], frozenset[Role] | None]] = {
 }
 
 
-def check_role(who: Identity, allowed: frozenset[Role]) -> None:
+def check_role(who: Caller, allowed: frozenset[Role]) -> None:
     """Raise `Forbidden` when the caller's role is not among these."""
     if who.role not in allowed:
         roles = ", ".join(sorted(allowed))
@@ -93,26 +93,28 @@ def check_role(who: Identity, allowed: frozenset[Role]) -> None:
         raise Forbidden(message)
 
 
-def only_of(who: Identity) -> str | None:
+def only_of(who: Caller) -> str | None:
     """The client whose things are all that the caller sees; None: everybody's."""
     return who.client_id if who.role == Role.SUBMITTER else None
 
 
-def check_pipeline(who: Identity, name: str, owner: str) -> None:
+def check_pipeline(who: Caller, name: str, owner: str) -> None:
     """Raise `Forbidden` when a pipeline is not the caller's to touch."""
     if not ownership.reaches(who.role, who.client_id, owner):
         message = f"the pipeline {name} belongs to another client"
         raise Forbidden(message)
 
 
-def check_targets(who: Identity, targets: Sequence[Target], owners: Mapping[str, str]) -> None:
+def check_targets(
+    who: Caller, targets: Sequence[StartedPipeline], owners: Mapping[str, str]
+) -> None:
     """Raise `Forbidden` when one would start what the caller may not. `owners`: by name."""
     message = ownership.foreign_target(targets, owners, who.role, who.client_id)
     if message is not None:
         raise Forbidden(message)
 
 
-def check_numbered(who: Identity, what: str, owner: str) -> None:
+def check_numbered(who: Caller, what: str, owner: str) -> None:
     """Raise `NotFound` when a run or job is not the caller's to see."""
     if not ownership.reaches(who.role, who.client_id, owner):
         message = f"there is no {what}"

@@ -1,6 +1,5 @@
 """Owns the calls about who may come in: clients with their secrets, hooks with their tokens."""
 
-import sqlite3
 from collections.abc import Callable
 from typing import Annotated, Final
 
@@ -13,7 +12,7 @@ from control.api.auth.authentication import Gate, hash_secret, make_secret
 from control.api.auth.permissions import check_pipeline
 from control.api.endpoints.schemas import ChangeClient, NewClient, PageQuery
 from control.api.http.request import (
-    Answer,
+    ApiResponse,
     Call,
     Operation,
     Route,
@@ -28,8 +27,9 @@ from control.model.names import Change
 from control.transactions import client_announcements
 from store import catalog, clients, schedules
 from store.clients import Terms
-from store.reader import Reader
-from store.writer import Tx, Writer
+from store.database.connection import Connection
+from store.database.reader import Reader
+from store.database.writer import Tx, Writer
 
 LOG = structlog.get_logger("api")
 
@@ -98,13 +98,13 @@ class Access:
         query=PageQuery,
         errors=(422,),
     )
-    async def _clients(self, call: Call) -> Answer:
+    async def _clients(self, call: Call) -> ApiResponse:
         query = call.query(PageQuery)
         page = await self._reader.read(
             lambda conn: clients.listing(conn, after=query.cursor or "", limit=query.limit)
         )
         more = page[-1].client_id if len(page) == query.limit else None
-        return Answer(body=Page(items=page, next_cursor=more))
+        return ApiResponse(body=Page(items=page, next_cursor=more))
 
     @Operation(
         method="POST",
@@ -117,7 +117,7 @@ class Access:
         body=NewClient,
         errors=(409, *_BODY),
     )
-    async def _create(self, call: Call) -> Answer:
+    async def _create(self, call: Call) -> ApiResponse:
         asked = await call.json(_NEW)
         secret, secret_hash = await self._secret()
         now_ms = self._clock.wall_ms()
@@ -148,7 +148,7 @@ class Access:
         body=ChangeClient,
         errors=(404, 409, *_BODY),
     )
-    async def _change(self, call: Call) -> Answer:
+    async def _change(self, call: Call) -> ApiResponse:
         client_id, asked = call.text("client_id"), await call.json(_CHANGE)
         changes = {
             name: value
@@ -168,7 +168,7 @@ class Access:
 
         changed = await self._writer.write(work)
         self._gate.forget()
-        return Answer(body=changed)
+        return ApiResponse(body=changed)
 
     @Operation(
         method="DELETE",
@@ -179,7 +179,7 @@ class Access:
         status=204,
         errors=(404, 409),
     )
-    async def _delete(self, call: Call) -> Answer:
+    async def _delete(self, call: Call) -> ApiResponse:
         client_id = call.text("client_id")
 
         def work(tx: Tx) -> None:
@@ -189,7 +189,7 @@ class Access:
 
         await self._writer.write(work)
         self._gate.forget()
-        return Answer()
+        return ApiResponse()
 
     @Operation(
         method="POST",
@@ -200,7 +200,7 @@ class Access:
         answer=ClientWithSecret,
         errors=(404,),
     )
-    async def _rotate(self, call: Call) -> Answer:
+    async def _rotate(self, call: Call) -> ApiResponse:
         client_id = call.text("client_id")
         secret, secret_hash = await self._secret()
 
@@ -227,17 +227,17 @@ class Access:
         query=PageQuery,
         errors=(404, 422),
     )
-    async def _hooks(self, call: Call) -> Answer:
+    async def _hooks(self, call: Call) -> ApiResponse:
         name, query, who = call.text("name"), call.query(PageQuery), call.who
         after = read_cursor(query.cursor) or 0
 
-        def look(conn: sqlite3.Connection) -> list[HookView]:
+        def look(conn: Connection) -> list[HookView]:
             check_pipeline(who, name, catalog.owned(conn, name).client)
             return catalog.hooks(conn, name, after=after, limit=query.limit)
 
         page = await self._reader.read(look)
         more = page[-1].id if len(page) == query.limit else None
-        return Answer(body=Page(items=page, next_cursor=write_cursor(more)))
+        return ApiResponse(body=Page(items=page, next_cursor=write_cursor(more)))
 
     @Operation(
         method="POST",
@@ -249,7 +249,7 @@ class Access:
         status=201,
         errors=(404, 409),
     )
-    async def _add_hook(self, call: Call) -> Answer:
+    async def _add_hook(self, call: Call) -> ApiResponse:
         name, who, now_ms = call.text("name"), call.who, self._clock.wall_ms()
         token = make_secret(self._random_bytes)
 
@@ -261,7 +261,7 @@ class Access:
         shown = HookWithToken(
             **msgspec.structs.asdict(hook), token=token, path=f"/v1/hooks/{token}"
         )
-        return Answer(body=shown)
+        return ApiResponse(body=shown)
 
     @Operation(
         method="DELETE",
@@ -272,7 +272,7 @@ class Access:
         status=204,
         errors=(404, 422),
     )
-    async def _delete_hook(self, call: Call) -> Answer:
+    async def _delete_hook(self, call: Call) -> ApiResponse:
         name, hook_id, who = call.text("name"), call.number("hook_id"), call.who
 
         def work(tx: Tx) -> None:
@@ -280,7 +280,7 @@ class Access:
             catalog.delete_hook(tx.conn, name, hook_id)
 
         await self._writer.write(work)
-        return Answer()
+        return ApiResponse()
 
     async def _secret(self) -> tuple[str, str]:
         """A new secret, and how it is stored."""
@@ -288,6 +288,6 @@ class Access:
         return secret, await self._fair.lanes.hashes(lambda: hash_secret(secret, salt))
 
 
-def _with_secret(client: ClientView, secret: str) -> Answer:
+def _with_secret(client: ClientView, secret: str) -> ApiResponse:
     fields = msgspec.structs.asdict(client)
-    return Answer(body=ClientWithSecret(**fields, client_secret=secret))
+    return ApiResponse(body=ClientWithSecret(**fields, client_secret=secret))

@@ -1,14 +1,14 @@
 """Owns the call that examines the stored data while the control plane runs."""
 
-from control.api.http.request import Answer, Call, Operation, Route, routes_of
-from control.api.ports import Health
+from control.api.http.request import ApiResponse, Call, Operation, Route, routes_of
+from control.api.ports import ProcessHealth
 from control.model.api.views import CheckView, Page
 
 
 class Doctor:
     """Carries out the call."""
 
-    def __init__(self, *, health: Health) -> None:
+    def __init__(self, *, health: ProcessHealth) -> None:
         self._health = health
 
     def routes(self) -> list[Route]:
@@ -23,6 +23,6 @@ class Doctor:
         tag="system",
         answer=Page[CheckView],
     )
-    async def _examine(self, call: Call) -> Answer:
+    async def _examine(self, call: Call) -> ApiResponse:
         del call
-        return Answer(body=Page(items=list(await self._health.examine())))
+        return ApiResponse(body=Page(items=list(await self._health.examine())))

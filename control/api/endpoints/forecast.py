@@ -1,24 +1,24 @@
 """Owns the call for the forecast, and how long runs of pipelines should take."""
 
-import sqlite3
 from collections.abc import Iterable, Mapping
 
 from control.api.auth.permissions import only_of
 from control.api.endpoints.runs import read_time
 from control.api.endpoints.schemas import ForecastQuery
 from control.api.http.problems import one
-from control.api.http.request import Answer, Call, Operation, Route, routes_of
+from control.api.http.request import ApiResponse, Call, Operation, Route, routes_of
 from control.api.ports import Balancing
 from control.core.reports.forecast import Shape, edges, forecast, shape
 from control.model import limits
 from control.model.api.forecast import Forecast
 from control.model.clock import Clock
 from store import schedules
-from store.reader import Reader
+from store.database.connection import Connection
+from store.database.reader import Reader
+from store.database.writer import Offload
 from store.revision_cache import Outline
-from store.schedules import Due
+from store.schedules import PlannedTimes
 from store.views import Views
-from store.writer import Offload
 
 Outlined = Mapping[int, Outline | None]  # By revision.
 
@@ -49,7 +49,7 @@ class Forecasts:
         query=ForecastQuery,
         errors=(422,),
     )
-    async def _forecast(self, call: Call) -> Answer:
+    async def _forecast(self, call: Call) -> ApiResponse:
         query, now_ms, own = call.query(ForecastQuery), self._clock.wall_ms(), only_of(call.who)
         until_ms = now_ms + limits.PLAN_AHEAD_MS
         if query.until is not None:
@@ -62,7 +62,7 @@ class Forecasts:
             hint = "ask for longer ones, or for less time"
             raise one("bucket", f"more than {most} stretches of {query.bucket} s", hint)
 
-        def look(conn: sqlite3.Connection) -> tuple[list[Due], int, Outlined]:
+        def look(conn: Connection) -> tuple[list[PlannedTimes], int, Outlined]:
             due, reached_ms = schedules.due_times(
                 conn, until_ms=until_ms, limit=limits.FORECAST_RUNS_MAX, client=own
             )
@@ -75,10 +75,10 @@ class Forecasts:
         items, unknown = await self._offload(lambda: forecast(planned, at_ms))
         rules = self._balancing.rules()
         slots = 0 if rules is None else rules.slots
-        return Answer(body=Forecast(items=items, slots=slots, unknown=unknown))
+        return ApiResponse(body=Forecast(items=items, slots=slots, unknown=unknown))
 
 
-def outlines(views: Views, conn: sqlite3.Connection, revisions: Iterable[int]) -> Outlined:
+def outlines(views: Views, conn: Connection, revisions: Iterable[int]) -> Outlined:
     """What runs of these revisions consist of; None: too many jobs for one call."""
     left = limits.EXPECTED_JOBS_MAX
     found: dict[int, Outline | None] = {}

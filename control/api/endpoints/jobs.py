@@ -1,6 +1,5 @@
 """Owns the calls about jobs: show, change, cancel, logs, explain."""
 
-import sqlite3
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Final, TypeAlias
@@ -13,8 +12,8 @@ from control.api.auth.permissions import check_numbered
 from control.api.endpoints.schemas import ChangeJob, LogsQuery
 from control.api.endpoints.wait_reasons import with_reasons
 from control.api.explain import Family, Told, explain
-from control.api.http.request import TEXT, Answer, Call, Operation, Route, routes_of
-from control.api.ports import Balancing, Logs
+from control.api.http.request import TEXT, ApiResponse, Call, Operation, Route, routes_of
+from control.api.ports import AttemptLogs, Balancing
 from control.model import limits
 from control.model.api.balancer import Waits
 from control.model.api.explanation import Explanation
@@ -25,9 +24,10 @@ from control.model.names import Change
 from control.model.states import FINAL, State
 from control.transactions.run_transactions import Ledger
 from store import views
-from store.reader import Reader
+from store.database.connection import Connection
+from store.database.reader import Reader
+from store.database.writer import Tx, Writer
 from store.views import Links, Views
-from store.writer import Tx, Writer
 
 TAG: Final = "jobs"
 # How long the log of an attempt that has ended is; None: it has not ended.
@@ -46,7 +46,7 @@ class Jobs:
         ledger: Ledger,
         views: Views,
         balancing: Balancing,
-        logs: Logs,
+        logs: AttemptLogs,
         clock: Clock,
         fair: FairUse,
     ) -> None:
@@ -72,15 +72,15 @@ class Jobs:
         answer=JobView,
         errors=(404, 422),
     )
-    async def _show(self, call: Call) -> Answer:
+    async def _show(self, call: Call) -> ApiResponse:
         job = await self._job(call, call.number("job_id"))
         (shown,) = await with_reasons(self._balancing, [job], self._clock.wall_ms())
-        return Answer(body=shown)
+        return ApiResponse(body=shown)
 
     async def _job(self, call: Call, job_id: int) -> JobView:
         who, shown = call.who, self._views
 
-        def look(conn: sqlite3.Connection) -> JobView:
+        def look(conn: Connection) -> JobView:
             check_numbered(who, f"job {job_id}", views.client_of_job(conn, job_id))
             return shown.job(conn, job_id)
 
@@ -96,7 +96,7 @@ class Jobs:
         body=ChangeJob,
         errors=(400, 404, 409, 413, 415, 422),
     )
-    async def _change(self, call: Call) -> Answer:
+    async def _change(self, call: Call) -> ApiResponse:
         job_id, who, now_ms = call.number("job_id"), call.who, self._clock.wall_ms()
         asked = await call.json(_CHANGE)
 
@@ -105,7 +105,7 @@ class Jobs:
             self._ledger.set_priority(tx, job_id, asked.priority, now_ms=now_ms)
 
         await self._writer.write(work)
-        return Answer(body=await self._job(call, job_id))
+        return ApiResponse(body=await self._job(call, job_id))
 
     @Operation(
         method="POST",
@@ -116,7 +116,7 @@ class Jobs:
         answer=JobView,
         errors=(404, 409, 422),
     )
-    async def _cancel(self, call: Call) -> Answer:
+    async def _cancel(self, call: Call) -> ApiResponse:
         job_id, who, now_ms = call.number("job_id"), call.who, self._clock.wall_ms()
 
         def work(tx: Tx) -> None:
@@ -125,7 +125,7 @@ class Jobs:
             self._ledger.cancel_job(tx, job_id, reason, now_ms=now_ms)
 
         await self._writer.write(work)
-        return Answer(body=await self._job(call, job_id))
+        return ApiResponse(body=await self._job(call, job_id))
 
     @Operation(
         method="GET",
@@ -138,7 +138,7 @@ class Jobs:
         query=LogsQuery,
         errors=(404, 422),
     )
-    async def _show_logs(self, call: Call) -> Answer:
+    async def _show_logs(self, call: Call) -> ApiResponse:
         query = call.query(LogsQuery)
         job = await self._job(call, call.number("job_id"))
         attempt = query.attempt or job.attempt
@@ -148,7 +148,7 @@ class Jobs:
         logs = self._logs
         await logs.check(job.id, attempt)  # An answer that has begun could say nothing of it.
         if not query.follow:
-            return Answer(stream=logs.read(job.id, attempt))
+            return ApiResponse(stream=logs.read(job.id, attempt))
 
         await call.hold(self._fair.followers)
 
@@ -163,7 +163,9 @@ class Jobs:
             ended = now.attempt != attempt or now.state in FINAL
             return now.log_bytes if ended else None
 
-        return Answer(stream=self._followed(logs.follow(job.id, attempt, log_bytes), log_bytes))
+        return ApiResponse(
+            stream=self._followed(logs.follow(job.id, attempt, log_bytes), log_bytes)
+        )
 
     async def _followed(
         self, pieces: AsyncGenerator[bytes, None], log_bytes: LogBytes
@@ -191,10 +193,10 @@ class Jobs:
         answer=Explanation,
         errors=(404, 422),
     )
-    async def _explain(self, call: Call) -> Answer:
+    async def _explain(self, call: Call) -> ApiResponse:
         job_id, who, shown = call.number("job_id"), call.who, self._views
 
-        def look(conn: sqlite3.Connection) -> tuple[JobView, Links, Family]:
+        def look(conn: Connection) -> tuple[JobView, Links, Family]:
             check_numbered(who, f"job {job_id}", views.client_of_job(conn, job_id))
             job = shown.job(conn, job_id)
             family = Family(run=shown.run(conn, job.run_id))
@@ -217,4 +219,4 @@ class Jobs:
                 silence = str(error)
         expected_s = balancing.expected(family.run.pipeline, job.name)
         told = Told(waits=waits, silence=silence, expected_s=expected_s)
-        return Answer(body=explain(job, links, told, family, now_ms=self._clock.wall_ms()))
+        return ApiResponse(body=explain(job, links, told, family, now_ms=self._clock.wall_ms()))

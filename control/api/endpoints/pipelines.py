@@ -1,6 +1,5 @@
 """Owns the calls about pipelines: put, show, list, delete, validate."""
 
-import sqlite3
 from http import HTTPStatus
 from typing import Annotated, Final
 
@@ -9,12 +8,12 @@ import structlog
 from msgspec import Meta
 
 from control.admission.fair_use import FairUse
-from control.api.auth.authentication import Identity
+from control.api.auth.authentication import Caller
 from control.api.auth.permissions import check_pipeline, check_targets, only_of
 from control.api.endpoints.schemas import PageQuery
 from control.api.http.parsing import parsed
 from control.api.http.problems import one
-from control.api.http.request import JSON, YAML, Answer, Call, Operation, Route, routes_of
+from control.api.http.request import JSON, YAML, ApiResponse, Call, Operation, Route, routes_of
 from control.api.live.worker_registry import Crew
 from control.core.pipelines import ownership
 from control.core.pipelines.requirements import kind_warnings, targets_of
@@ -28,9 +27,10 @@ from control.model.names import Change
 from control.model.pipelines import Pipeline
 from control.transactions import replace_schedules
 from store import catalog, clients
-from store.catalog import Effect, Put
-from store.reader import Reader
-from store.writer import Tx, Writer
+from store.catalog import Put, PutEffect
+from store.database.connection import Connection
+from store.database.reader import Reader
+from store.database.writer import Tx, Writer
 
 LOG = structlog.get_logger("pipelines")
 TAG: Final = "pipelines"
@@ -102,7 +102,7 @@ class Pipelines:
         query=PageQuery,
         errors=(422,),
     )
-    async def _list(self, call: Call) -> Answer:
+    async def _list(self, call: Call) -> ApiResponse:
         query = call.query(PageQuery)
         own = only_of(call.who)
         page = await self._reader.read(
@@ -111,7 +111,7 @@ class Pipelines:
             )
         )
         more = page[-1].name if len(page) == query.limit else None
-        return Answer(body=Page(items=page, next_cursor=more))
+        return ApiResponse(body=Page(items=page, next_cursor=more))
 
     @Operation(
         method="GET",
@@ -122,11 +122,11 @@ class Pipelines:
         answer=PipelineView,
         errors=(404,),
     )
-    async def _show(self, call: Call) -> Answer:
+    async def _show(self, call: Call) -> ApiResponse:
         name = call.text("name")
         found = await self._reader.read(lambda conn: catalog.get(conn, name))
         check_pipeline(call.who, name, found.client)
-        return Answer(body=found)
+        return ApiResponse(body=found)
 
     @Operation(
         method="POST",
@@ -139,11 +139,11 @@ class Pipelines:
         body_media=_MEDIA,
         errors=_BODY,
     )
-    async def _validate(self, call: Call) -> Answer:
+    async def _validate(self, call: Call) -> ApiResponse:
         pipeline = await self._read(call)
         warnings = await self._reader.read(lambda conn: _warnings(call.who, conn, pipeline))
         warnings += self._kind_warnings(pipeline)
-        return Answer(body=Verdict(valid=True, pipeline=pipeline, warnings=warnings))
+        return ApiResponse(body=Verdict(valid=True, pipeline=pipeline, warnings=warnings))
 
     @Operation(
         method="POST",
@@ -157,10 +157,10 @@ class Pipelines:
         body_media=_MEDIA,
         errors=(409, *_BODY),
     )
-    async def _create(self, call: Call) -> Answer:
+    async def _create(self, call: Call) -> ApiResponse:
         pipeline = await self._read(call)
         stored = await self._store(call, pipeline, new=True)
-        return Answer(body=stored.shown)
+        return ApiResponse(body=stored.shown)
 
     @Operation(
         method="PUT",
@@ -174,14 +174,16 @@ class Pipelines:
         body_media=_MEDIA,
         errors=_BODY,
     )
-    async def _put(self, call: Call) -> Answer:
+    async def _put(self, call: Call) -> ApiResponse:
         name = call.text("name")
         pipeline = await self._read(call)
         if pipeline.name != name:
             raise one("name", f"the path says {name[:128]}", "make both the same")
         stored = await self._store(call, pipeline, new=False)
-        created = stored.put.effect == Effect.CREATED
-        return Answer(body=stored.shown, status=HTTPStatus.CREATED if created else HTTPStatus.OK)
+        created = stored.put.effect == PutEffect.CREATED
+        return ApiResponse(
+            body=stored.shown, status=HTTPStatus.CREATED if created else HTTPStatus.OK
+        )
 
     @Operation(
         method="DELETE",
@@ -192,7 +194,7 @@ class Pipelines:
         status=204,
         errors=(404,),
     )
-    async def _delete(self, call: Call) -> Answer:
+    async def _delete(self, call: Call) -> ApiResponse:
         name, who = call.text("name"), call.who
 
         def work(tx: Tx) -> None:
@@ -201,7 +203,7 @@ class Pipelines:
             tx.touch(Change.SCHEDULES)
 
         await self._writer.write(work)
-        return Answer()
+        return ApiResponse()
 
     async def _read(self, call: Call) -> Pipeline:
         body = await call.body()
@@ -229,7 +231,7 @@ class Pipelines:
                     raise Conflict(message)
             warnings = _warnings(who, tx.conn, pipeline)
             put = catalog.put(tx.conn, pipeline, who.client_id, now_ms=now_ms)
-            if put.effect != Effect.UNCHANGED:
+            if put.effect != PutEffect.UNCHANGED:
                 dropped = replace_schedules.sync(
                     tx.conn, pipeline.name, pipeline.schedules, now_ms=now_ms
                 )
@@ -254,7 +256,7 @@ def _dropped_warnings(name: str, dropped: int) -> list[Problem]:
     return [Problem(path="schedules", message=f"{message}are gone, or disabled, now")]
 
 
-def _warnings(who: Identity, conn: sqlite3.Connection, pipeline: Pipeline) -> list[Problem]:
+def _warnings(who: Caller, conn: Connection, pipeline: Pipeline) -> list[Problem]:
     """What it will not start; raises `Forbidden` where the caller may not store that."""
     targets = targets_of(pipeline)
     if not targets:

@@ -6,8 +6,8 @@ import msgspec
 from msgspec import Meta
 
 from control.api.auth.permissions import only_of
-from control.api.http.request import Answer, Call, Operation, Route, routes_of
-from control.api.http.single_flight_cache import Kept
+from control.api.http.request import ApiResponse, Call, Operation, Route, routes_of
+from control.api.http.single_flight_cache import SingleFlightCache
 from control.api.ports import Balancing
 from control.api.remote_balancer import SILENT
 from control.model import limits
@@ -29,7 +29,9 @@ class Queued:
     def __init__(self, *, balancing: Balancing) -> None:
         self._balancing = balancing
         # Question None: of all clients; answer None: the balancer said nothing.
-        self._kept: Kept[str | None, Queues | None] = Kept(limits.QUEUES_KEPT_MAX)
+        self._kept: SingleFlightCache[str | None, Queues | None] = SingleFlightCache(
+            limits.QUEUES_KEPT_MAX
+        )
 
     def routes(self) -> list[Route]:
         """Which call is carried out by what."""
@@ -45,7 +47,7 @@ class Queued:
         query=QueuesQuery,
         errors=(422,),
     )
-    async def _show(self, call: Call) -> Answer:
+    async def _show(self, call: Call) -> ApiResponse:
         limit = call.query(QueuesQuery).limit
         found = await self._fresh(only_of(call.who))
         left_out = max(len(found.items) - limit, 0)
@@ -53,7 +55,7 @@ class Queued:
             found = msgspec.structs.replace(
                 found, items=found.items[:limit], groups_more=found.groups_more + left_out
             )
-        return Answer(body=found)
+        return ApiResponse(body=found)
 
     async def _fresh(self, client: str | None) -> Queues:
         """What waits, of this client or of all; raises `BalancerSilent`."""

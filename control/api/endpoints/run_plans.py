@@ -3,14 +3,13 @@
 What a plan reads of the store, it reads inside the transaction that starts its runs.
 """
 
-import sqlite3
 from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
 from msgspec import Raw
 
-from control.api.auth.authentication import Identity
+from control.api.auth.authentication import Caller
 from control.api.auth.permissions import check_pipeline, check_targets
 from control.api.endpoints.schemas import BatchItem
 from control.core.pipelines import ownership
@@ -21,6 +20,7 @@ from control.model.pipelines import Pipeline
 from control.model.state_rows import NewRun
 from control.model.states import Trigger
 from store import catalog, clients
+from store.database.connection import Connection
 
 
 class RunPlan(Protocol):
@@ -30,7 +30,7 @@ class RunPlan(Protocol):
     def count(self) -> int:
         """How many."""
 
-    def new_runs(self, conn: sqlite3.Connection, now_ms: int) -> list[NewRun]:
+    def new_runs(self, conn: Connection, now_ms: int) -> list[NewRun]:
         """What to insert; raises `NotFound`, `Invalid`, or `Forbidden`."""
 
 
@@ -46,12 +46,12 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
 class StoredPlan(msgspec.Struct, frozen=True, kw_only=True):
     """One run of a stored pipeline."""
 
-    who: Identity
+    who: Caller
     pipeline: str
     wanted: Wanted
     count: int = 1
 
-    def new_runs(self, conn: sqlite3.Connection, now_ms: int) -> list[NewRun]:
+    def new_runs(self, conn: Connection, now_ms: int) -> list[NewRun]:
         """Of its current revision."""
         owned = catalog.owned(conn, self.pipeline)
         check_pipeline(self.who, self.pipeline, owned.client)
@@ -61,12 +61,12 @@ class StoredPlan(msgspec.Struct, frozen=True, kw_only=True):
 class UnnamedPlan(msgspec.Struct, frozen=True, kw_only=True):
     """One run of a definition that is stored for it alone."""
 
-    who: Identity
+    who: Caller
     pipeline: Pipeline
     wanted: Wanted
     count: int = 1
 
-    def new_runs(self, conn: sqlite3.Connection, now_ms: int) -> list[NewRun]:
+    def new_runs(self, conn: Connection, now_ms: int) -> list[NewRun]:
         """Stores the definition as well."""
         targets = targets_of(self.pipeline)
         owners = catalog.owners(conn, (target.pipeline for target in targets))
@@ -78,7 +78,7 @@ class UnnamedPlan(msgspec.Struct, frozen=True, kw_only=True):
 class BatchPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Many runs of stored pipelines, all or none. `inputs`: one for each item."""
 
-    who: Identity
+    who: Caller
     trigger: Trigger
     items: Sequence[BatchItem]
     inputs: Sequence[Raw]
@@ -88,7 +88,7 @@ class BatchPlan(msgspec.Struct, frozen=True, kw_only=True):
         """One for each item."""
         return len(self.items)
 
-    def new_runs(self, conn: sqlite3.Connection, now_ms: int) -> list[NewRun]:
+    def new_runs(self, conn: Connection, now_ms: int) -> list[NewRun]:
         """Of their pipelines' current revisions."""
         revisions = self._revisions(conn)
         priority, max_running = clients.limits_of(conn, self.who.client_id)
@@ -106,7 +106,7 @@ class BatchPlan(msgspec.Struct, frozen=True, kw_only=True):
             for item, run_input in zip(self.items, self.inputs, strict=True)
         ]
 
-    def _revisions(self, conn: sqlite3.Connection) -> dict[str, int]:
+    def _revisions(self, conn: Connection) -> dict[str, int]:
         """By name, each looked up once; raises `Invalid` with every name there is not."""
         revisions: dict[str, int] = {}
         problems: list[Problem] = []
@@ -133,7 +133,7 @@ class HookPlan(msgspec.Struct, frozen=True, kw_only=True):
     input: Raw
     count: int = 1
 
-    def new_runs(self, conn: sqlite3.Connection, now_ms: int) -> list[NewRun]:
+    def new_runs(self, conn: Connection, now_ms: int) -> list[NewRun]:
         """Of its current revision."""
         name, client = catalog.hook_target(conn, self.token)
         owned = catalog.owned(conn, name)
@@ -145,7 +145,7 @@ class HookPlan(msgspec.Struct, frozen=True, kw_only=True):
         return [_new(conn, owned.revision_id, wanted, now_ms)]
 
 
-def _new(conn: sqlite3.Connection, revision_id: int, wanted: Wanted, now_ms: int) -> NewRun:
+def _new(conn: Connection, revision_id: int, wanted: Wanted, now_ms: int) -> NewRun:
     priority, max_running = clients.limits_of(conn, wanted.client)
     return NewRun(
         revision_id=revision_id,

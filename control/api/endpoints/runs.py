@@ -1,6 +1,5 @@
 """Owns the calls about runs: list, show, delete, cancel, retry, their jobs."""
 
-import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
@@ -11,7 +10,7 @@ from control.api.endpoints.schemas import JobsQuery, RunsQuery
 from control.api.endpoints.wait_reasons import with_reasons
 from control.api.http.problems import one
 from control.api.http.request import (
-    Answer,
+    ApiResponse,
     Call,
     Operation,
     Route,
@@ -19,7 +18,7 @@ from control.api.http.request import (
     routes_of,
     write_cursor,
 )
-from control.api.ports import Balancing, Logs
+from control.api.ports import AttemptLogs, Balancing
 from control.core.reports.eta import Unended, remaining_s
 from control.model import limits
 from control.model.api.views import JobView, Page, RunView
@@ -28,10 +27,11 @@ from control.model.states import FINAL
 from control.model.times import from_rfc3339
 from control.transactions.run_transactions import Ledger
 from store import retention, views
-from store.reader import Reader
+from store.database.connection import Connection
+from store.database.reader import Reader
+from store.database.writer import Tx, Writer
 from store.retention import Removed
 from store.views import OpenJob, RunFilter, Views
-from store.writer import Tx, Writer
 
 TAG: Final = "runs"
 
@@ -47,7 +47,7 @@ class Runs:
         ledger: Ledger,
         views: Views,
         balancing: Balancing,
-        logs: Logs,
+        logs: AttemptLogs,
         clock: Clock,
     ) -> None:
         self._reader = reader
@@ -74,11 +74,11 @@ class Runs:
         query=RunsQuery,
         errors=(422,),
     )
-    async def _list(self, call: Call) -> Answer:
+    async def _list(self, call: Call) -> ApiResponse:
         query = call.query(RunsQuery)
         own = only_of(call.who)
         if own is not None and query.client not in {None, own}:
-            return Answer(body=Page[RunView](items=[]))
+            return ApiResponse(body=Page[RunView](items=[]))
         wanted = RunFilter(
             pipeline=query.pipeline,
             state=query.state,
@@ -89,14 +89,14 @@ class Runs:
         shown = self._views
 
         def look(
-            conn: sqlite3.Connection,
+            conn: Connection,
         ) -> tuple[list[RunView], int | None, dict[int, list[OpenJob]]]:
             found, following = shown.runs(conn, wanted, below=below, limit=query.limit)
             return found, following, shown.open_jobs(conn, _looked_into(found))
 
         found, following, progress = await self._reader.read(look)
         page = [self._expected(run, progress.get(run.id)) for run in found]
-        return Answer(body=Page(items=page, next_cursor=write_cursor(following)))
+        return ApiResponse(body=Page(items=page, next_cursor=write_cursor(following)))
 
     @Operation(
         method="GET",
@@ -107,16 +107,16 @@ class Runs:
         answer=RunView,
         errors=(404, 422),
     )
-    async def _show(self, call: Call) -> Answer:
+    async def _show(self, call: Call) -> ApiResponse:
         return await self._shown(call, call.number("run_id"))
 
-    async def _shown(self, call: Call, run_id: int) -> Answer:
+    async def _shown(self, call: Call, run_id: int) -> ApiResponse:
         shown = self._views
         run, progress = await self._reader.read(
             lambda conn: (shown.run(conn, run_id), shown.open_jobs(conn, [run_id]))
         )
         check_numbered(call.who, f"run {run_id}", run.client)
-        return Answer(body=self._expected(run, progress[run_id]))
+        return ApiResponse(body=self._expected(run, progress[run_id]))
 
     def _expected(self, run: RunView, progress: Sequence[OpenJob] | None) -> RunView:
         """The run with how long it should still take. `progress` None: nobody looked into it."""
@@ -144,7 +144,7 @@ class Runs:
         status=204,
         errors=(404, 409, 422),
     )
-    async def _delete(self, call: Call) -> Answer:
+    async def _delete(self, call: Call) -> ApiResponse:
         run_id, who = call.number("run_id"), call.who
 
         def work(tx: Tx) -> Removed:
@@ -152,7 +152,7 @@ class Runs:
             return retention.delete_run(tx.conn, run_id)
 
         await self._logs.forget([await self._writer.write(work)])
-        return Answer()
+        return ApiResponse()
 
     @Operation(
         method="POST",
@@ -163,7 +163,7 @@ class Runs:
         answer=RunView,
         errors=(404, 409, 422),
     )
-    async def _cancel(self, call: Call) -> Answer:
+    async def _cancel(self, call: Call) -> ApiResponse:
         run_id, who, now_ms = call.number("run_id"), call.who, self._clock.wall_ms()
 
         def work(tx: Tx) -> None:
@@ -183,7 +183,7 @@ class Runs:
         answer=RunView,
         errors=(404, 409, 422, 429),
     )
-    async def _retry(self, call: Call) -> Answer:
+    async def _retry(self, call: Call) -> ApiResponse:
         run_id, who, now_ms = call.number("run_id"), call.who, self._clock.wall_ms()
 
         def work(tx: Tx) -> None:
@@ -203,18 +203,18 @@ class Runs:
         query=JobsQuery,
         errors=(404, 422),
     )
-    async def _jobs(self, call: Call) -> Answer:
+    async def _jobs(self, call: Call) -> ApiResponse:
         run_id, query = call.number("run_id"), call.query(JobsQuery)
         who, after = call.who, read_cursor(query.cursor) or 0
         shown = self._views
 
-        def look(conn: sqlite3.Connection) -> tuple[list[JobView], int | None]:
+        def look(conn: Connection) -> tuple[list[JobView], int | None]:
             check_numbered(who, f"run {run_id}", views.client_of_run(conn, run_id))
             return shown.jobs(conn, run_id, after=after, limit=query.limit)
 
         found, following = await self._reader.read(look)
         found = await with_reasons(self._balancing, found, self._clock.wall_ms())
-        return Answer(body=Page(items=found, next_cursor=write_cursor(following)))
+        return ApiResponse(body=Page(items=found, next_cursor=write_cursor(following)))
 
 
 def _looked_into(runs: Sequence[RunView]) -> list[int]:

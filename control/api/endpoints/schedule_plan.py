@@ -3,15 +3,13 @@
 A list of every planned run has tens of thousands of rows where some fire each few seconds.
 """
 
-import sqlite3
-
 import msgspec
 
 from control.api.auth.permissions import only_of
 from control.api.endpoints.forecast import Outlined, outlines, shapes
 from control.api.endpoints.schemas import PlanQuery
 from control.api.http.request import (
-    Answer,
+    ApiResponse,
     Call,
     Operation,
     Route,
@@ -19,7 +17,7 @@ from control.api.http.request import (
     routes_of,
     write_cursor,
 )
-from control.api.http.single_flight_cache import Kept
+from control.api.http.single_flight_cache import SingleFlightCache
 from control.api.ports import Balancing
 from control.model import limits
 from control.model.api.schedules import PlannedStretch, PlannedView, SchedulePlan
@@ -28,7 +26,8 @@ from control.model.clock import Clock
 from control.model.state_rows import PlannedRun
 from control.model.times import to_rfc3339
 from store import schedules
-from store.reader import Reader
+from store.database.connection import Connection
+from store.database.reader import Reader
 from store.schedules import Schedule, Sums
 from store.views import Views
 
@@ -51,8 +50,8 @@ class Plans:
         self._views = views
         self._balancing = balancing
         self._clock = clock
-        self._kept: Kept[tuple[PlanQuery, str | None], Page[SchedulePlan]] = Kept(
-            limits.PLANS_KEPT_MAX
+        self._kept: SingleFlightCache[tuple[PlanQuery, str | None], Page[SchedulePlan]] = (
+            SingleFlightCache(limits.PLANS_KEPT_MAX)
         )
 
     def routes(self) -> list[Route]:
@@ -69,20 +68,20 @@ class Plans:
         query=PlanQuery,
         errors=(422,),
     )
-    async def _show(self, call: Call) -> Answer:
+    async def _show(self, call: Call) -> ApiResponse:
         query, own = call.query(PlanQuery), only_of(call.who)
 
         async def find() -> tuple[Page[SchedulePlan], float]:
             return await self._find(query, own), limits.PLANS_EVERY_S
 
-        return Answer(body=(await self._kept.get((query, own), find)).value)
+        return ApiResponse(body=(await self._kept.get((query, own), find)).value)
 
     async def _find(self, query: PlanQuery, own: str | None) -> Page[SchedulePlan]:
         now_ms, after = self._clock.wall_ms(), read_cursor(query.cursor) or 0
         most = limits.PAGE_MAX if query.bucket is None else limits.PLAN_STRETCHED_MAX
         limit = min(query.limit, most)
 
-        def look(conn: sqlite3.Connection) -> _Read:
+        def look(conn: Connection) -> _Read:
             page = schedules.listing(conn, after=after, limit=limit, client=own)
             ids = [each.id for each in page]
             return _Read(

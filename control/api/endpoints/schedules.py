@@ -1,6 +1,5 @@
 """Owns the calls about schedules: list, pause, resume, trigger, backfill, what is planned."""
 
-import sqlite3
 from typing import Annotated, Final
 
 import msgspec
@@ -13,7 +12,7 @@ from control.api.endpoints.runs import read_time
 from control.api.endpoints.schemas import Backfill, BackfillQuery, ScheduledQuery, SchedulesQuery
 from control.api.http.problems import one
 from control.api.http.request import (
-    Answer,
+    ApiResponse,
     Call,
     Operation,
     Route,
@@ -36,10 +35,11 @@ from control.model.states import Trigger
 from control.model.times import to_rfc3339, to_rfc3339_or_none
 from control.transactions.run_transactions import Ledger, check_starts
 from store import clients, schedules
-from store.reader import Reader
+from store.database.connection import Connection
+from store.database.reader import Reader
+from store.database.writer import Offload, Tx, Writer
 from store.schedules import Schedule, Upcoming
 from store.views import Views
-from store.writer import Offload, Tx, Writer
 
 LOG = structlog.get_logger("schedules")
 TAG: Final = "schedules"
@@ -97,11 +97,11 @@ class Timetable:
         query=SchedulesQuery,
         errors=(422,),
     )
-    async def _list(self, call: Call) -> Answer:
+    async def _list(self, call: Call) -> ApiResponse:
         query, own = call.query(SchedulesQuery), only_of(call.who)
         after = read_cursor(query.cursor) or 0
 
-        def look(conn: sqlite3.Connection) -> tuple[list[Schedule], Outlined]:
+        def look(conn: Connection) -> tuple[list[Schedule], Outlined]:
             page = schedules.listing(
                 conn, after=after, limit=query.limit, pipeline=query.pipeline, client=own
             )
@@ -111,7 +111,7 @@ class Timetable:
         shaped = shapes(self._balancing, {each.revision_id: each.pipeline for each in page}, found)
         more = page[-1].id if len(page) == query.limit else None
         shown = [_view(each, shaped[each.revision_id]) for each in page]
-        return Answer(body=Page(items=shown, next_cursor=write_cursor(more)))
+        return ApiResponse(body=Page(items=shown, next_cursor=write_cursor(more)))
 
     @Operation(
         method="GET",
@@ -123,14 +123,14 @@ class Timetable:
         query=ScheduledQuery,
         errors=(422,),
     )
-    async def _planned(self, call: Call) -> Answer:
+    async def _planned(self, call: Call) -> ApiResponse:
         query, own = call.query(ScheduledQuery), only_of(call.who)
         until_ms = self._clock.wall_ms() + limits.PLAN_AHEAD_MS
         if query.until is not None:
             until_ms = read_time(query.until, "until")
         after = _read_place(query.cursor)
 
-        def look(conn: sqlite3.Connection) -> tuple[list[Upcoming], Outlined]:
+        def look(conn: Connection) -> tuple[list[Upcoming], Outlined]:
             page = schedules.upcoming(
                 conn, until_ms=until_ms, after=after, limit=query.limit, client=own
             )
@@ -153,7 +153,7 @@ class Timetable:
         more = None
         if len(page) == query.limit:
             more = f"{page[-1].due_ms}.{page[-1].schedule_id}.{page[-1].nominal_ms}"
-        return Answer(body=Page(items=shown, next_cursor=more))
+        return ApiResponse(body=Page(items=shown, next_cursor=more))
 
     @Operation(
         method="POST",
@@ -164,7 +164,7 @@ class Timetable:
         answer=ScheduleView,
         errors=(404, 422),
     )
-    async def _pause(self, call: Call) -> Answer:
+    async def _pause(self, call: Call) -> ApiResponse:
         return await self._set_paused(call, paused=True)
 
     @Operation(
@@ -176,10 +176,10 @@ class Timetable:
         answer=ScheduleView,
         errors=(404, 422),
     )
-    async def _resume(self, call: Call) -> Answer:
+    async def _resume(self, call: Call) -> ApiResponse:
         return await self._set_paused(call, paused=False)
 
-    async def _set_paused(self, call: Call, *, paused: bool) -> Answer:
+    async def _set_paused(self, call: Call, *, paused: bool) -> ApiResponse:
         schedule_id, now_ms = call.number("schedule_id"), self._clock.wall_ms()
 
         def work(tx: Tx) -> tuple[Schedule, int]:
@@ -194,7 +194,7 @@ class Timetable:
             lambda conn: outlines(self._views, conn, [changed.revision_id])
         )
         shaped = shapes(self._balancing, {changed.revision_id: changed.pipeline}, found)
-        return Answer(body=_view(changed, shaped[changed.revision_id], dropped))
+        return ApiResponse(body=_view(changed, shaped[changed.revision_id], dropped))
 
     @Operation(
         method="POST",
@@ -206,7 +206,7 @@ class Timetable:
         status=201,
         errors=(404, 409, 422, 429),
     )
-    async def _trigger(self, call: Call) -> Answer:
+    async def _trigger(self, call: Call) -> ApiResponse:
         schedule_id, now_ms = call.number("schedule_id"), self._clock.wall_ms()
         trigger = Trigger.MANUAL if call.by_hand else Trigger.API
 
@@ -228,7 +228,7 @@ class Timetable:
 
         run_id = await self._writer.write(work)
         shown = self._views
-        return Answer(body=await self._reader.read(lambda conn: shown.run(conn, run_id)))
+        return ApiResponse(body=await self._reader.read(lambda conn: shown.run(conn, run_id)))
 
     @Operation(
         method="POST",
@@ -241,7 +241,7 @@ class Timetable:
         body=Backfill,
         errors=(400, 404, 409, 413, 415, 422),
     )
-    async def _backfill(self, call: Call) -> Answer:
+    async def _backfill(self, call: Call) -> ApiResponse:
         schedule_id, now_ms = call.number("schedule_id"), self._clock.wall_ms()
         asked = await call.json(_BACKFILL)
         times = await self._times(call, "from", asked.start, asked.until)
@@ -253,7 +253,7 @@ class Timetable:
             return schedules.plan(tx.conn, schedule_id, rows, backfill=True)
 
         planned = await self._writer.write(work)
-        return Answer(body=Backfilled(planned=planned, found=len(times)))
+        return ApiResponse(body=Backfilled(planned=planned, found=len(times)))
 
     @Operation(
         method="GET",
@@ -265,7 +265,7 @@ class Timetable:
         query=BackfillQuery,
         errors=(404, 422),
     )
-    async def _backfill_size(self, call: Call) -> Answer:
+    async def _backfill_size(self, call: Call) -> ApiResponse:
         schedule_id = call.number("schedule_id")
         await self._reader.read(lambda conn: _mine(call, conn, schedule_id))
         asked = call.query(BackfillQuery)
@@ -273,7 +273,7 @@ class Timetable:
         missing = await self._reader.read(
             lambda conn: schedules.count_missing(conn, schedule_id, times)
         )
-        return Answer(body=Backfilled(planned=missing, found=len(times)))
+        return ApiResponse(body=Backfilled(planned=missing, found=len(times)))
 
     async def _times(self, call: Call, name: str, start: str, until: str) -> list[int]:
         """The nominal times of a backfill; the schedule must be one of the caller's.
@@ -300,7 +300,7 @@ class Timetable:
         return list(times)
 
 
-def _mine(call: Call, conn: sqlite3.Connection, schedule_id: int) -> Schedule:
+def _mine(call: Call, conn: Connection, schedule_id: int) -> Schedule:
     schedule = schedules.get(conn, schedule_id)
     check_numbered(call.who, f"schedule {schedule_id}", schedule.client)
     return schedule

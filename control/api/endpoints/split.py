@@ -5,7 +5,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from control.api.http.request import Answer, Call, Operation, Route, routes_of
+from control.api.http.request import ApiResponse, Call, Operation, Route, routes_of
 from control.api.ports import Balancing
 from control.api.remote_balancer import SILENT
 from control.model.api.balancer import ClassChange, Rules
@@ -14,7 +14,7 @@ from control.model.api.views import Time
 from control.model.errors import BalancerSilent
 from control.model.times import to_rfc3339
 from control.transactions import split
-from store.writer import Writer
+from store.database.writer import Writer
 
 AUTO: Final = "auto"
 
@@ -107,12 +107,12 @@ class Split:
         tag="workers",
         answer=RulesView,
     )
-    async def _show(self, call: Call) -> Answer:
+    async def _show(self, call: Call) -> ApiResponse:
         del call
         rules = self._balancing.rules()
         if rules is None:
             raise BalancerSilent(SILENT)
-        return Answer(body=show_rules(rules))
+        return ApiResponse(body=show_rules(rules))
 
     @Operation(
         method="PUT",
@@ -124,11 +124,11 @@ class Split:
         body=SetSplit,
         errors=(400, 413, 415, 422),
     )
-    async def _set(self, call: Call) -> Answer:
+    async def _set(self, call: Call) -> ApiResponse:
         slow = (await call.json(_SET)).slow
         share = None if slow == AUTO else slow / 100
         await self._writer.write(lambda tx: split.put(tx, share))
-        return Answer(body=SplitSet(slow=slow))
+        return ApiResponse(body=SplitSet(slow=slow))
 
 
 def show_rules(rules: Rules) -> RulesView:

@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Final, TypeVar
 
@@ -26,7 +25,7 @@ from control.api.http.problems import one
 from control.api.http.request import (
     JSON,
     KEY_PATTERN,
-    Answer,
+    ApiResponse,
     Call,
     Operation,
     Route,
@@ -45,9 +44,10 @@ from control.model.pipelines import Pipeline
 from control.model.states import Trigger
 from control.transactions.run_transactions import Ledger
 from store import catalog
-from store.reader import Reader
+from store.database.connection import Connection
+from store.database.reader import Reader
+from store.database.writer import Tx, Writer
 from store.views import Views
-from store.writer import Tx, Writer
 
 TAG: Final = "runs"
 T = TypeVar("T")
@@ -67,11 +67,11 @@ class _Repeat(msgspec.Struct, frozen=True):
     key: str
     digest: bytes  # Of all that it asks for.
 
-    def recall(self, conn: sqlite3.Connection, now_ms: int) -> int | None:
+    def recall(self, conn: Connection, now_ms: int) -> int | None:
         """The first run that it started before; raises `Conflict` for another request."""
         return catalog.recall(conn, self.client, self.key, self.digest, now_ms=now_ms)
 
-    def remember(self, conn: sqlite3.Connection, run_id: int, now_ms: int) -> None:
+    def remember(self, conn: Connection, run_id: int, now_ms: int) -> None:
         """It has started this run."""
         catalog.remember(conn, self.client, self.key, self.digest, run_id=run_id, now_ms=now_ms)
 
@@ -115,7 +115,7 @@ class Starting:
         errors=(404, *_ERRORS),
         idempotent=True,
     )
-    async def _start(self, call: Call) -> Answer:
+    async def _start(self, call: Call) -> ApiResponse:
         asked = await call.json(_START)
         plan = StoredPlan(who=call.who, pipeline=call.text("name"), wanted=_wanted(call, asked))
         return _created(await self._submit(call, plan, self._view))
@@ -132,7 +132,7 @@ class Starting:
         errors=_ERRORS,
         idempotent=True,
     )
-    async def _unnamed(self, call: Call) -> Answer:
+    async def _unnamed(self, call: Call) -> ApiResponse:
         asked = await call.json(_UNNAMED)
         pipeline = await parsed(
             call,
@@ -155,7 +155,7 @@ class Starting:
         errors=_ERRORS,
         idempotent=True,
     )
-    async def _batch(self, call: Call) -> Answer:
+    async def _batch(self, call: Call) -> ApiResponse:
         if call.large:
             await call.body()  # First: who sends it slowly keeps nobody else waiting.
             await call.hold(self._fair.bulk, limits.BULK_MAX)
@@ -164,7 +164,7 @@ class Starting:
         first, count = await self._submit(call, plan, lambda _, made: made)
         # Put together by hand: thousands of values for one number each cost more than the rest.
         made = b'},{"id":'.join(b"%d" % run_id for run_id in range(first, first + count))
-        return Answer(body=b'{"runs":[{"id":' + made + b"}]}")
+        return ApiResponse(body=b'{"runs":[{"id":' + made + b"}]}")
 
     @Operation(
         method="POST",
@@ -180,7 +180,7 @@ class Starting:
         body_needed=False,
         errors=(400, 404, 409, 413, 415, 422, 429),
     )
-    async def _hook(self, call: Call) -> Answer:
+    async def _hook(self, call: Call) -> ApiResponse:
         token = call.text("token")
         # The body is read only for a known token, on its client's share.
         _, call.key = await self._reader.read(lambda conn: catalog.hook_target(conn, token))
@@ -188,9 +188,7 @@ class Starting:
         run = await self._writer.write(lambda tx: self._start_now(tx, plan, None, self._view))
         return _created(run)
 
-    async def _submit(
-        self, call: Call, plan: RunPlan, shown: Callable[[sqlite3.Connection, Made], T]
-    ) -> T:
+    async def _submit(self, call: Call, plan: RunPlan, shown: Callable[[Connection, Made], T]) -> T:
         """Start runs, unless the request's Idempotency-Key says that they were started before."""
         key, repeat = _key(call), None
         if key is not None:
@@ -218,7 +216,7 @@ class Starting:
         tx: Tx,
         plan: RunPlan,
         repeat: _Repeat | None,
-        shown: Callable[[sqlite3.Connection, Made], T],
+        shown: Callable[[Connection, Made], T],
     ) -> T:
         """The one transaction of a plan.
 
@@ -233,7 +231,7 @@ class Starting:
                 repeat.remember(tx.conn, first, self._clock.steady_ms())
         return shown(tx.conn, (first, plan.count))
 
-    def _view(self, conn: sqlite3.Connection, made: Made) -> RunView:
+    def _view(self, conn: Connection, made: Made) -> RunView:
         try:
             return self._views.run(conn, made[0])
         except NotFound as error:
@@ -258,8 +256,8 @@ class Starting:
         )
 
 
-def _created(run: RunView) -> Answer:
-    return Answer(body=run, headers={"location": f"/v1/runs/{run.id}"})
+def _created(run: RunView) -> ApiResponse:
+    return ApiResponse(body=run, headers={"location": f"/v1/runs/{run.id}"})
 
 
 def _wanted(call: Call, asked: StartRun | StartUnnamed) -> Wanted:

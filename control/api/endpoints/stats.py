@@ -22,8 +22,8 @@ from control.api.endpoints.schemas import (
     WindowQuery,
 )
 from control.api.http.problems import one
-from control.api.http.request import Answer, Call, Operation, Route, routes_of
-from control.api.http.single_flight_cache import Kept
+from control.api.http.request import ApiResponse, Call, Operation, Route, routes_of
+from control.api.http.single_flight_cache import SingleFlightCache
 from control.api.ports import Reports
 from control.core.reports import histogram
 from control.core.reports.time_window import window_ms
@@ -45,7 +45,7 @@ from store.facts.user_queries import UserQueries
 
 TAG: Final = "statistics"
 _SQL: Final = msgspec.json.Decoder(Sql)
-_Kept = Kept[Hashable, msgspec.Struct]
+_Kept = SingleFlightCache[Hashable, msgspec.Struct]
 _Row_co = TypeVar("_Row_co", bound=msgspec.Struct, covariant=True)
 
 
@@ -62,8 +62,8 @@ class Stats:
         self._fair = fair
         self._queries = UserQueries(self._copy)
         # A cursor that moves asks of one worker after the other: all others' answers stay.
-        self._kept_of_all: _Kept = Kept(limits.REPORTS_KEPT_MAX)
-        self._kept_of_one: _Kept = Kept(limits.REPORTS_KEPT_MAX)
+        self._kept_of_all: _Kept = SingleFlightCache(limits.REPORTS_KEPT_MAX)
+        self._kept_of_one: _Kept = SingleFlightCache(limits.REPORTS_KEPT_MAX)
 
     def routes(self) -> list[Route]:
         """Which call is carried out by what."""
@@ -89,7 +89,7 @@ class Stats:
         query=WindowQuery,
         errors=(422,),
     )
-    async def _summary(self, call: Call) -> Answer:
+    async def _summary(self, call: Call) -> ApiResponse:
         window, reports = window_ms(call.query(WindowQuery).window), self._reports
         return await self._report(
             call.key,
@@ -109,7 +109,7 @@ class Stats:
         query=RowsQuery,
         errors=(422,),
     )
-    async def _pipelines(self, call: Call) -> Answer:
+    async def _pipelines(self, call: Call) -> ApiResponse:
         return await self._rows(call, "pipelines", self._reports.pipelines)
 
     @Operation(
@@ -122,7 +122,7 @@ class Stats:
         query=RowsQuery,
         errors=(422,),
     )
-    async def _slow_tasks(self, call: Call) -> Answer:
+    async def _slow_tasks(self, call: Call) -> ApiResponse:
         return await self._rows(call, "slow tasks", self._reports.slow_tasks)
 
     @Operation(
@@ -135,7 +135,7 @@ class Stats:
         query=RowsQuery,
         errors=(422,),
     )
-    async def _partitions(self, call: Call) -> Answer:
+    async def _partitions(self, call: Call) -> ApiResponse:
         return await self._rows(call, "partitions", self._reports.partitions)
 
     @Operation(
@@ -148,7 +148,7 @@ class Stats:
         query=RowsQuery,
         errors=(422,),
     )
-    async def _workers(self, call: Call) -> Answer:
+    async def _workers(self, call: Call) -> ApiResponse:
         return await self._rows(call, "workers", self._reports.workers)
 
     @Operation(
@@ -161,7 +161,7 @@ class Stats:
         query=TaskQuery,
         errors=(422,),
     )
-    async def _task(self, call: Call) -> Answer:
+    async def _task(self, call: Call) -> ApiResponse:
         query = call.query(TaskQuery)
         window, reports = window_ms(query.window), self._reports
         of = query.pipeline, query.job
@@ -183,7 +183,7 @@ class Stats:
         query=HistoryQuery,
         errors=(422,),
     )
-    async def _worker(self, call: Call) -> Answer:
+    async def _worker(self, call: Call) -> ApiResponse:
         query, worker = call.query(HistoryQuery), call.text("worker_id")
         if len(worker) > limits.NAME_CHARS_MAX:
             raise one("worker_id", f"longer than {limits.NAME_CHARS_MAX} characters")
@@ -207,7 +207,7 @@ class Stats:
         query=ExportQuery,
         errors=(409, 422),
     )
-    async def _export(self, call: Call) -> Answer:
+    async def _export(self, call: Call) -> ApiResponse:
         query, reports = call.query(ExportQuery), self._reports
         form, since_ms = query.format, None
         if query.window is not None:
@@ -221,13 +221,13 @@ class Stats:
                 return path.open("rb")
 
         if call.headers_only:
-            return Answer(stream=self._pieces(io.BytesIO()))
+            return ApiResponse(stream=self._pieces(io.BytesIO()))
         fair = self._fair
         await call.hold(fair.exports)
         exports = fair.lanes.exports
         with time_limit(limits.EXPORT_S):
             file = await interruptible(written, exports, lambda: reports.interrupt("export"))
-        return Answer(stream=self._pieces(file))
+        return ApiResponse(stream=self._pieces(file))
 
     async def _pieces(self, file: BinaryIO) -> AsyncGenerator[bytes, None]:
         with file:
@@ -245,16 +245,16 @@ class Stats:
         body=Sql,
         errors=(400, 409, 413, 415, 422),
     )
-    async def _sql(self, call: Call) -> Answer:
+    async def _sql(self, call: Call) -> ApiResponse:
         asked = await call.json(_SQL)
         await call.hold(self._fair.queries)
-        return Answer(body=await self._queries.query(asked.sql, asked.limit))
+        return ApiResponse(body=await self._queries.query(asked.sql, asked.limit))
 
     async def _copy(self) -> tuple[Path, Sequence[str]]:
         reports, snapshots = self._reports, self._fair.lanes.snapshots
         return await interruptible(reports.copy, snapshots, lambda: reports.interrupt("copy"))
 
-    async def _rows(self, call: Call, name: str, report: _Rows[msgspec.Struct]) -> Answer:
+    async def _rows(self, call: Call, name: str, report: _Rows[msgspec.Struct]) -> ApiResponse:
         query = call.query(RowsQuery)
         window = window_ms(query.window)
         return await self._report(
@@ -272,7 +272,7 @@ class Stats:
         question: Hashable,
         window: int,
         find: Callable[[int], msgspec.Struct],
-    ) -> Answer:
+    ) -> ApiResponse:
         """What a report finds; a dear one may have been found a while ago, as its `Age` says.
 
         `find` gets the time that it is, and computes in the thread that calls it.
@@ -298,7 +298,7 @@ class Stats:
             message = f"others who asked the same had no answer within {limits.REPORT_WAIT_S:g} s"
             raise Busy(message, retry_after_s=limits.RETRY_AFTER_S)
         age_s = trio.current_time() - found.at
-        return Answer(body=found.value, headers={"age": str(int(age_s))})
+        return ApiResponse(body=found.value, headers={"age": str(int(age_s))})
 
 
 @contextmanager

@@ -7,11 +7,11 @@ from msgspec import Meta, Raw
 
 from control.admission.fair_use import FairUse
 from control.api.http.problems import UpgradeRequired
-from control.api.http.request import Answer, Call, Operation, Route, routes_of
+from control.api.http.request import ApiResponse, Call, Operation, Route, routes_of
 from control.api.live.broadcaster import Events
 from control.api.live.projection import Live
 from control.api.metrics import MEDIA, Metrics
-from control.api.ports import Balancing, Health
+from control.api.ports import Balancing, ProcessHealth
 from control.bus.interface import Bus
 from control.model.api.fleet import PartitionView, PartitionWithJobs, WorkerView
 from control.model.api.views import Page, Time
@@ -22,8 +22,8 @@ from control.model.errors import NotFound
 from control.model.names import Metric, Topic
 from control.model.times import to_rfc3339
 from store import views
-from store.reader import Reader
-from store.writer import Writer
+from store.database.reader import Reader
+from store.database.writer import Writer
 
 EVENTS_PATH: Final = "/v1/events"
 
@@ -64,7 +64,7 @@ class Fleet:
         writer: Writer,
         bus: Bus,
         balancing: Balancing,
-        health: Health,
+        health: ProcessHealth,
         clock: Clock,
         fair: FairUse,
         live: Live,
@@ -105,7 +105,7 @@ class Fleet:
         answer=HealthView,
         also=(503,),
     )
-    async def _show_health(self, call: Call) -> Answer:
+    async def _show_health(self, call: Call) -> ApiResponse:
         del call
         parts = dict(self._health.parts())
         if self._writer.failing:
@@ -118,7 +118,7 @@ class Fleet:
             version=self._version,
             time=to_rfc3339(self._clock.wall_ms()),
         )
-        return Answer(body=body, status=503 if down else 200)
+        return ApiResponse(body=body, status=503 if down else 200)
 
     @Operation(
         method="GET",
@@ -128,9 +128,9 @@ class Fleet:
         tag="workers",
         answer=Page[WorkerView],
     )
-    async def _workers(self, call: Call) -> Answer:
+    async def _workers(self, call: Call) -> ApiResponse:
         del call
-        return Answer(body=Page(items=self._live.crew.workers()))
+        return ApiResponse(body=Page(items=self._live.crew.workers()))
 
     @Operation(
         method="POST",
@@ -141,13 +141,13 @@ class Fleet:
         answer=Drained,
         errors=(404,),
     )
-    async def _drain(self, call: Call) -> Answer:
+    async def _drain(self, call: Call) -> ApiResponse:
         worker = call.text("worker_id")
         if not self._live.crew.has_worker(worker):
             message = f"no worker {worker[:128]} is connected"
             raise NotFound(message)
         await self._bus.publish([Record(Topic.TASK_COMMANDS, DrainWorker(worker=worker))])
-        return Answer(body=Drained(id=worker, state="draining"))
+        return ApiResponse(body=Drained(id=worker, state="draining"))
 
     @Operation(
         method="GET",
@@ -157,10 +157,10 @@ class Fleet:
         tag="workers",
         answer=Page[PartitionView],
     )
-    async def _partitions(self, call: Call) -> Answer:
+    async def _partitions(self, call: Call) -> ApiResponse:
         del call
         loads = self._balancing.partitions()
-        return Answer(body=Page(items=self._live.partitions(loads)))
+        return ApiResponse(body=Page(items=self._live.partitions(loads)))
 
     @Operation(
         method="GET",
@@ -171,12 +171,12 @@ class Fleet:
         answer=PartitionWithJobs,
         errors=(404, 422),
     )
-    async def _partition(self, call: Call) -> Answer:
+    async def _partition(self, call: Call) -> ApiResponse:
         number = call.number("partition")
         loads = self._balancing.partitions()
         for load in loads:
             if load.partition == number:
-                return Answer(body=self._live.partition(load))
+                return ApiResponse(body=self._live.partition(load))
         there = f"there are {len(loads)}, numbered from 0" if loads else "none is known yet"
         message = f"there is no partition {number}: {there}"
         raise NotFound(message)
@@ -191,7 +191,7 @@ class Fleet:
         status=101,
         errors=(426, 429),
     )
-    async def _refuse_plain(self, call: Call) -> Answer:
+    async def _refuse_plain(self, call: Call) -> ApiResponse:
         del call
         raise UpgradeRequired
 
@@ -204,7 +204,7 @@ class Fleet:
         media=MEDIA,
         answer=str,
     )
-    async def _scraped(self, call: Call) -> Answer:
+    async def _scraped(self, call: Call) -> ApiResponse:
         del call
         waiting, open_runs = await self._reader.read(
             lambda conn: (views.waiting_jobs(conn), views.open_runs(conn))
@@ -221,4 +221,4 @@ class Fleet:
         limited = self._fair.tally.counts
         health = self._health
         body = self._metrics.render(gauges, health.counts(), limited, health.lags())
-        return Answer(body=body)
+        return ApiResponse(body=body)

@@ -53,7 +53,7 @@ class Edge:
             else:
                 await refuse(send, refusal, "websocket.http.response")
             return
-        body = _Body(receive, headers.get(b"content-length", b""))
+        body = _IncomingBody(receive, headers.get(b"content-length", b""))
 
         async def answer(event: Event) -> None:
             if event["type"] == "http.response.start":
@@ -107,7 +107,7 @@ def _text(value: bytes | None) -> str | None:
     return None if value is None else value.decode("latin-1")
 
 
-class _Body:
+class _IncomingBody:
     """A request's body on its way in."""
 
     def __init__(self, receive: Receive, announced: bytes) -> None:

@@ -29,7 +29,7 @@ from wsproto.utilities import ProtocolError
 
 from control.admission.door import AcceptedConnection
 from control.admission.tally import LimitCounters
-from control.core.fair_use.frame_meter import CLOSE_TOO_LARGE, FrameMeter, Verdict
+from control.core.fair_use.frame_meter import CLOSE_TOO_LARGE, FrameMeter, FrameVerdict
 from control.model import limits
 from control.model.names import Bound
 
@@ -98,7 +98,7 @@ class Connection:
         while data and not self._closed:
             data = await self._receive()
             websocket = isinstance(protocol.connection, H11WSConnection)
-            if websocket and self._meter.feed(data) is Verdict.TOO_LARGE:
+            if websocket and self._meter.feed(data) is FrameVerdict.TOO_LARGE:
                 self._tally.refused(Bound.FRAMES, address=self._guest.host)
                 await self._write(CLOSE_TOO_LARGE)
                 return

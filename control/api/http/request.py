@@ -16,7 +16,7 @@ from msgspec import Meta, Raw
 
 from control.admission.fair_use import FairUse
 from control.admission.pool import Pool
-from control.api.auth.authentication import Identity
+from control.api.auth.authentication import Caller
 from control.api.http.problems import Malformed, UnsupportedMedia, one
 from control.api.http.shares import SCOPE_KEY, Holds
 from control.model import limits
@@ -81,7 +81,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
         return media in self.body_media or (self.any_json and media.endswith("+json"))
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
+class ApiResponse(msgspec.Struct, frozen=True, kw_only=True):
     """What goes out. Bytes go as they are, everything else as JSON."""
 
     body: object = None
@@ -96,7 +96,7 @@ class Call:
     def __init__(
         self,
         request: Request[Any, Any, Any],
-        who: Identity | None,
+        who: Caller | None,
         operation: Operation,
         fair: FairUse,
         address: str,
@@ -110,7 +110,7 @@ class Call:
         """Whose share of what is bounded this call takes: the client's, or the address's."""
 
     @property
-    def who(self) -> Identity:
+    def who(self) -> Caller:
         """The caller; only where credentials are asked for."""
         assert self._who is not None
         return self._who
@@ -232,7 +232,7 @@ class Call:
         return decode(body, decoder)
 
 
-Handler = Callable[[Call], Awaitable[Answer]]
+Handler = Callable[[Call], Awaitable[ApiResponse]]
 
 
 class Route(msgspec.Struct, frozen=True):

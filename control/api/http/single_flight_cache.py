@@ -11,7 +11,7 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
-class Found(msgspec.Struct, Generic[V], frozen=True):
+class CachedAnswer(msgspec.Struct, Generic[V], frozen=True):
     """An answer. `at`: when it was found, by trio's clock; `until`: how long it is given again."""
 
     value: V
@@ -19,24 +19,26 @@ class Found(msgspec.Struct, Generic[V], frozen=True):
     until: float
 
 
-class _Slot(Generic[V]):
+class _CacheSlot(Generic[V]):
     """One question. Who asks it while it is answered waits for the lock."""
 
     def __init__(self) -> None:
         self.lock = trio.Lock()
-        self.found: Found[V] | None = None
+        self.found: CachedAnswer[V] | None = None
 
 
-class Kept(Generic[K, V]):
+class SingleFlightCache(Generic[K, V]):
     """Answers by question, the `most` that were asked for last. Failures are not kept."""
 
     def __init__(self, most: int) -> None:
         self._most = most
-        self._slots: OrderedDict[K, _Slot[V]] = OrderedDict()
+        self._slots: OrderedDict[K, _CacheSlot[V]] = OrderedDict()
 
-    async def get(self, question: K, find: Callable[[], Awaitable[tuple[V, float]]]) -> Found[V]:
+    async def get(
+        self, question: K, find: Callable[[], Awaitable[tuple[V, float]]]
+    ) -> CachedAnswer[V]:
         """The answer, now or from before. `find` gives it, and for how many seconds it is kept."""
-        slot = self._slots.setdefault(question, _Slot())
+        slot = self._slots.setdefault(question, _CacheSlot())
         self._slots.move_to_end(question)
         if len(self._slots) > self._most:
             self._slots.popitem(last=False)
@@ -45,5 +47,5 @@ class Kept(Generic[K, V]):
                 slot.found = None
                 value, keep_s = await find()
                 now = trio.current_time()
-                slot.found = Found(value, now, now + keep_s)
+                slot.found = CachedAnswer(value, now, now + keep_s)
             return slot.found

@@ -11,7 +11,7 @@ import msgspec
 import structlog
 import trio
 
-from control.api.auth.authentication import Identity
+from control.api.auth.authentication import Caller
 from control.api.live.dirty_set import Wanted
 from control.api.live.fleet_delta import Differences
 from control.api.live.projection import Live
@@ -33,7 +33,7 @@ LOG = structlog.get_logger("api")
 _OPEN_MAX: Final = 100  # Runs of each open state in a snapshot.
 
 
-class _Look(NamedTuple):
+class _LiveState(NamedTuple):
     """What one look at the database, and at what is live, has found."""
 
     runs: dict[int, RunView]  # Newest first.
@@ -68,7 +68,7 @@ class Events:
         """How many listen."""
         return len(self._listeners)
 
-    def join(self, who: Identity) -> Listener:
+    def join(self, who: Caller) -> Listener:
         """A new listener; raises `QueueFull`."""
         if len(self._listeners) >= limits.EVENT_STREAMS_MAX:
             self._parts.fair.tally.refused(Bound.EVENT_STREAMS, client=who.client_id)
@@ -222,7 +222,7 @@ class Events:
         )
         found = {run.id: _slim(run) for run in runs}
         self._hand_out(
-            _Look(
+            _LiveState(
                 runs=found,
                 changed=frozenset(
                     run_id for run_id, run in found.items() if _is_new(self._sent_runs, run_id, run)
@@ -235,7 +235,7 @@ class Events:
         )
         return len(taken.runs) + len(taken.jobs)
 
-    def _hand_out(self, look: _Look) -> None:
+    def _hand_out(self, look: _LiveState) -> None:
         """Each listener gets its share; those with the same share get the same frame."""
         made: dict[Share, bytes] = {}
         for listener in self._listeners:
@@ -256,7 +256,7 @@ class Events:
                 frame = made[share] = self._frame(look, share)
             listener.offer(frame)
 
-    def _frame(self, look: _Look, share: Share) -> bytes:
+    def _frame(self, look: _LiveState, share: Share) -> bytes:
         fleet = dict(look.fleet)
         if not share.workers:
             fleet.pop("workers", None)

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 import trio
 
-from control.api.auth.authentication import Identity
+from control.api.auth.authentication import Caller
 from control.api.http.problems import Malformed
 from control.model import limits
 from control.model.api.live import Watch
@@ -42,7 +42,7 @@ class Share(msgspec.Struct, frozen=True, kw_only=True):
 class Listener:
     """One websocket's view of the stream."""
 
-    def __init__(self, who: Identity) -> None:
+    def __init__(self, who: Caller) -> None:
         self.who = who
         self.watch = Watch()
         self.watched: frozenset[int] = frozenset()

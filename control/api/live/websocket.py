@@ -7,7 +7,7 @@ import trio
 from litestar import WebSocket
 from litestar.handlers import WebsocketRouteHandler
 
-from control.api.auth.authentication import Identity
+from control.api.auth.authentication import Caller
 from control.api.auth.permissions import ROLES, check_role
 from control.api.http import problems
 from control.api.http.refusal import refuse
@@ -30,7 +30,7 @@ def socket_handler(parts: Parts, events: Events, path: str) -> WebsocketRouteHan
     assert allowed is not None
 
     async def handle(socket: Socket) -> None:
-        async def identified() -> Identity:
+        async def identified() -> Caller:
             address = network_of(socket.client.host if socket.client else "")
             found = await parts.gate.identify(socket.headers.get("authorization"), address)
             check_role(found, allowed)
@@ -60,7 +60,7 @@ class _Session:
         socket: Socket,
         events: Events,
         listener: Listener,
-        identified: Callable[[], Awaitable[Identity]],
+        identified: Callable[[], Awaitable[Caller]],
     ) -> None:
         self._socket = socket
         self._events = events

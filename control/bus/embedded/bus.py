@@ -6,7 +6,6 @@ pieces. After the commit, subscribers get the published objects themselves; the 
 restarts, and subscribers that fell behind.
 """
 
-import sqlite3
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol, TypeVar
@@ -18,6 +17,7 @@ from control.model import limits
 from control.model.bus.records import Delivery, Receipts, Record
 from control.model.errors import BusUnavailable
 from control.model.names import Group, Topic
+from store.database.connection import Connection
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ class Transaction(Protocol):
     """The part of the writer's transaction that the bus uses."""
 
     @property
-    def conn(self) -> sqlite3.Connection:
+    def conn(self) -> Connection:
         """The connection inside its transaction."""
 
     def publish(self, records: Sequence[Record]) -> None:

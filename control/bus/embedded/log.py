@@ -4,7 +4,6 @@
 touched from two threads at once, because the writer runs one group of pieces at a time.
 """
 
-import sqlite3
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -14,12 +13,13 @@ from control.model import limits
 from control.model.bus.messages import BATCH_DECODER, ENCODER, Message
 from control.model.bus.records import Delivery, Receipts, Record
 from control.model.names import Group, Topic
+from store.database.connection import Connection
 
 Lane = tuple[Topic, int]
 Offer = Callable[[int, Sequence[Delivery]], None]
 
 
-class Piece(Protocol):
+class UnitOfWork(Protocol):
     """What one piece of work published and acknowledged."""
 
     @property
@@ -35,30 +35,28 @@ class LogRows(Protocol):
     """The bus's tables. `store/bus_log.py` has them in SQLite."""
 
     def append(
-        self, conn: sqlite3.Connection, lane: tuple[str, int], first: int, count: int, body: bytes
+        self, conn: Connection, lane: tuple[str, int], first: int, count: int, body: bytes
     ) -> None:
         """Add one batch."""
 
-    def batches(self, conn: sqlite3.Connection, lane: tuple[str, int]) -> Sequence[tuple[int, int]]:
+    def batches(self, conn: Connection, lane: tuple[str, int]) -> Sequence[tuple[int, int]]:
         """First offset and count of every batch kept, in order."""
 
     def bodies(
-        self, conn: sqlite3.Connection, lane: tuple[str, int], offset: int
+        self, conn: Connection, lane: tuple[str, int], offset: int
     ) -> Sequence[tuple[int, bytes]]:
         """A few batches that hold `offset` or later ones: first offset and body, in order."""
 
-    def drop(self, conn: sqlite3.Connection, lane: tuple[str, int], below: int) -> None:
+    def drop(self, conn: Connection, lane: tuple[str, int], below: int) -> None:
         """Delete the batches whose first offset is below `below`."""
 
-    def save(
-        self, conn: sqlite3.Connection, group: str, lane: tuple[str, int], progress: bytes
-    ) -> None:
+    def save(self, conn: Connection, group: str, lane: tuple[str, int], progress: bytes) -> None:
         """Keep a group's progress."""
 
-    def groups(self, conn: sqlite3.Connection) -> Sequence[tuple[str, str, int, bytes]]:
+    def groups(self, conn: Connection) -> Sequence[tuple[str, str, int, bytes]]:
         """Every group's progress: group, topic, partition, progress."""
 
-    def lanes(self, conn: sqlite3.Connection) -> Sequence[tuple[str, int]]:
+    def lanes(self, conn: Connection) -> Sequence[tuple[str, int]]:
         """Every topic and partition that has batches."""
 
 
@@ -84,7 +82,7 @@ class Journal:
 
     # In the writer's thread from here on.
 
-    def join(self, conn: sqlite3.Connection, topic: Topic, group: Group) -> dict[int, int]:
+    def join(self, conn: Connection, topic: Topic, group: Group) -> dict[int, int]:
         """Register a group; gives, for each partition, the first offset it may lack."""
         self._load(conn)
         trackers = self._groups[topic].setdefault(group, {})
@@ -95,7 +93,7 @@ class Journal:
             self._rows.save(conn, group, (topic, partition), tracker.encode())
         return {partition: tracker.watermark for partition, tracker in trackers.items()}
 
-    def persist(self, conn: sqlite3.Connection, pieces: Sequence[Piece]) -> Callable[[], None]:
+    def persist(self, conn: Connection, pieces: Sequence[UnitOfWork]) -> Callable[[], None]:
         """Write everything the pieces did; the returned call hands the records out."""
         self._load(conn)
         fresh: defaultdict[Lane, list[Delivery]] = defaultdict(list)
@@ -122,12 +120,12 @@ class Journal:
             self._drop_finished(conn, lane)
         return lambda: self._hand_out(fresh)
 
-    def end(self, conn: sqlite3.Connection, topic: Topic) -> int:
+    def end(self, conn: Connection, topic: Topic) -> int:
         """The offset of the next record on the topic's first partition."""
         self._load(conn)
         return self._ends[topic, 0]
 
-    def left(self, conn: sqlite3.Connection, topic: Topic, group: Group) -> int:
+    def left(self, conn: Connection, topic: Topic, group: Group) -> int:
         """How many records are behind the first one that a group has not finished; 0: none."""
         self._load(conn)
         trackers = self._groups[topic].get(group)
@@ -136,7 +134,7 @@ class Journal:
         lanes = [lane for lane in self._ends if lane[0] == topic]
         return sum(self._ends[lane] - self._tracker(trackers, lane).watermark for lane in lanes)
 
-    def unread(self, conn: sqlite3.Connection, topic: Topic, group: Group) -> list[Message]:
+    def unread(self, conn: Connection, topic: Topic, group: Group) -> list[Message]:
         """What a group has not finished."""
         positions, more = self.join(conn, topic, group), True
         messages: list[Message] = []
@@ -150,7 +148,7 @@ class Journal:
         self._loaded = False
 
     def read(
-        self, conn: sqlite3.Connection, topic: Topic, group: Group, wanted: dict[int, int]
+        self, conn: Connection, topic: Topic, group: Group, wanted: dict[int, int]
     ) -> tuple[list[Delivery], dict[int, int], bool]:
         """Records from the log that the group has not finished; where that got, and if more."""
         self._load(conn)
@@ -174,7 +172,7 @@ class Journal:
         more = any(reached[p] < self._ends[topic, p] for p in reached)
         return found, reached, more
 
-    def _append(self, conn: sqlite3.Connection, lane: Lane, deliveries: list[Delivery]) -> None:
+    def _append(self, conn: Connection, lane: Lane, deliveries: list[Delivery]) -> None:
         first, count = deliveries[0].offset, len(deliveries)
         body = ENCODER.encode([delivery.message for delivery in deliveries])
         if len(body) > limits.BUS_ROW_BYTES_MAX and count > 1:
@@ -186,7 +184,7 @@ class Journal:
         self._rows.append(conn, lane, first, count, body)
         self._batches[lane].append((first, count))
 
-    def _load(self, conn: sqlite3.Connection) -> None:
+    def _load(self, conn: Connection) -> None:
         if self._loaded:
             return
         self._ends.clear()
@@ -212,7 +210,7 @@ class Journal:
             trackers[lane[1]] = OffsetTracker(kept[0][0] if kept else self._ends[lane])
         return trackers[lane[1]]
 
-    def _drop_finished(self, conn: sqlite3.Connection, lane: Lane) -> None:
+    def _drop_finished(self, conn: Connection, lane: Lane) -> None:
         batches = self._batches[lane]
         groups = self._groups[lane[0]].values()
         lowest = min(self._tracker(trackers, lane).watermark for trackers in groups)

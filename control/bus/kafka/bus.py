@@ -18,16 +18,16 @@ from confluent_kafka.admin import AdminClient
 from control.bus.kafka.client import Cluster, in_words, is_no_topic
 from control.bus.kafka.consumer_groups import (
     ElectedMember,
+    GroupMember,
     GroupSubscription,
-    Member,
     SharingMember,
     serving,
 )
 from control.bus.kafka.consumer_thread import insist
 from control.bus.kafka.diagnostics import Examination
-from control.bus.kafka.group_commit import Piece, Transactions
-from control.bus.kafka.producer import outgoing
-from control.bus.kafka.startup_check import Check
+from control.bus.kafka.group_commit import KafkaUnitOfWork, Transactions
+from control.bus.kafka.producer import TransactionalProducer, outgoing
+from control.bus.kafka.startup_check import StartupCheck
 from control.bus.kafka.tails import Tail, TailedTopic
 from control.bus.kafka.topics import Topics, layouts
 from control.model import limits
@@ -60,7 +60,7 @@ class KafkaBus:
         self._layouts = layouts(partitions)
         self._topics = Topics(cluster, partitions)
         self._owns_state = owns_state
-        self._members: dict[Group, Member] = {}
+        self._members: dict[Group, GroupMember] = {}
         self._tails: dict[Topic, TailedTopic] = {}
         self._looked = trio.Event()  # It is known whether the cluster answers.
         self._doubted = trio.Event()  # A topic seems to be gone.
@@ -78,7 +78,7 @@ class KafkaBus:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 task_status.started()
-                check = partial(insist, Check(self.cluster, self._topics).run, self.trouble)
+                check = partial(insist, StartupCheck(self.cluster, self._topics).run, self.trouble)
                 await trio.to_thread.run_sync(check)
                 self._heal()
                 self._looked.set()
@@ -111,17 +111,17 @@ class KafkaBus:
 
     async def publish(self, records: Sequence[Record]) -> None:
         """Put records on their topics, in one transaction."""
-        await self.commit(Piece([outgoing(record) for record in records]))
+        await self.commit(KafkaUnitOfWork([outgoing(record) for record in records]))
 
     async def forward(self, acked: Sequence[Receipts], published: Sequence[Record]) -> None:
         """Acknowledge and publish in one transaction."""
-        await self.commit(Piece([outgoing(record) for record in published], acked))
+        await self.commit(KafkaUnitOfWork([outgoing(record) for record in published], acked))
 
-    async def commit(self, piece: Piece) -> None:
+    async def commit(self, piece: KafkaUnitOfWork) -> None:
         """Carry a piece out; `Transactions.commit` says how."""
         await self._producer_of(piece).commit(piece)
 
-    def hand_in(self, piece: Piece) -> None:
+    def hand_in(self, piece: KafkaUnitOfWork) -> None:
         """Have a piece carried out, and do not wait for it."""
         self._producer_of(piece).hand_in(piece)
 
@@ -135,9 +135,9 @@ class KafkaBus:
             raise PartitionsLost  # Between two subscriptions of one service.
         if member is None or member.lost:
             kind = {Group.BALANCER: ElectedMember, Group.DISPATCHER: SharingMember}
-            member = self._members[group] = kind.get(group, Member)(group, self)
+            member = self._members[group] = kind.get(group, GroupMember)(group, self)
             await tasks.start(member.run)
-            self._producer(group)  # What it left unfinished when it died is ended now.
+            self._transactions_of(group)  # What it left unfinished when it died is ended now.
         return await member.join(topic)
 
     async def tail(self, topic: Topic) -> Tail:
@@ -161,9 +161,9 @@ class KafkaBus:
         Raises `ConfigError` when it was the outbox of another database.
         """
         await self._reachable.wait()
-        kept_row = self._producer(OUTBOX).kept_row
+        relayed_row = self._transactions_of(OUTBOX).producer.relayed_row
         found = await trio.to_thread.run_sync(
-            partial(insist, partial(kept_row, self.cluster.group(group)), self.trouble),
+            partial(insist, partial(relayed_row, self.cluster.group(group)), self.trouble),
             limiter=trio.CapacityLimiter(1),
         )
         if found.note not in {"", owner}:
@@ -193,7 +193,7 @@ class KafkaBus:
 
     async def settled(self, group: Group) -> None:
         """Wait until everything that a group's services handed in before is committed."""
-        await self._producer(group).commit(Piece())
+        await self._transactions_of(group).commit(KafkaUnitOfWork())
 
     def set_aside(self, group: Group, garbage: Delivery) -> bool:
         """Move a foreign record to the dead letters, exactly once."""
@@ -214,7 +214,7 @@ class KafkaBus:
             error=garbage.message.error,
         )
         record = outgoing(Record(Topic.TASK_DEAD_LETTERS, garbage.message))
-        self.hand_in(Piece((record,), receipts))
+        self.hand_in(KafkaUnitOfWork((record,), receipts))
 
     def records_lost(self, group: Group, topic: Topic, partition: int, below: int) -> None:
         """Tell the state's owner, in the transaction that keeps where the group goes on."""
@@ -233,7 +233,7 @@ class KafkaBus:
 
     def _tell_lost(self, message: RecordsLost, *receipts: Receipts) -> None:
         record = outgoing(Record(Topic.TASK_RUN_EVENTS, message))
-        self.hand_in(Piece((record,), receipts))
+        self.hand_in(KafkaUnitOfWork((record,), receipts))
 
     def _say_made(self) -> None:
         """Topics were missing: what was open in topics of their names before is lost."""
@@ -245,20 +245,24 @@ class KafkaBus:
             if group is not None:
                 self._tell_lost(RecordsLost(topic=topic, group=group, partition=0, below=0))
 
-    def _producer_of(self, piece: Piece) -> Transactions:
+    def _producer_of(self, piece: KafkaUnitOfWork) -> Transactions:
         if piece.relayed is not None:
-            return self._producer(OUTBOX)
+            return self._transactions_of(OUTBOX)
         groups = {receipts.group for receipts in piece.receipts}
         assert len(groups) <= 1, groups  # One group's progress is one producer's.
         if not groups and Group.DISPATCHER in self._members:
-            return self._producer(Group.DISPATCHER)  # What a dispatcher says stays in its order.
-        return self._producer(groups.pop() if groups else _NO_GROUP)
+            return self._transactions_of(
+                Group.DISPATCHER
+            )  # What a dispatcher says stays in its order.
+        return self._transactions_of(groups.pop() if groups else _NO_GROUP)
 
-    def _producer(self, name: str) -> Transactions:
+    def _transactions_of(self, name: str) -> Transactions:
         found = self._transactions.get(name)
         if found is None:
             found = Transactions(
-                name, self.cluster, self.partitions_of, self._members, self.trouble
+                TransactionalProducer(
+                    name, self.cluster, self.partitions_of, self._members, self.trouble
+                )
             )
             self._transactions[name] = found
             if self._writing is not None:
@@ -358,7 +362,9 @@ class KafkaBus:
                 for (topic, partition), lane in member.lanes.items():
                     if not member.lost:
                         self.hand_in(
-                            Piece(receipts=(Receipts(member.group, topic, partition, ()),))
+                            KafkaUnitOfWork(
+                                receipts=(Receipts(member.group, topic, partition, ()),)
+                            )
                         )
                         if self._layouts[topic].retention_ms < 0:
                             name = self.cluster.topic(topic)

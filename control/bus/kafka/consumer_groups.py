@@ -16,8 +16,8 @@ import trio.from_thread
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from control.bus.kafka.client import Cluster
-from control.bus.kafka.consumer_thread import Batch, Feed, Inbox, insist
-from control.bus.kafka.offsets import Lane
+from control.bus.kafka.consumer_thread import Feed, Inbox, PolledBatch, insist
+from control.bus.kafka.offsets import PartitionProgress
 from control.model import limits
 from control.model.bus.records import Delivery, Receipts
 from control.model.bus.reports import DeadLetter
@@ -29,7 +29,7 @@ _DOUBTED_S: Final = (0.05, 0.1, 0.2, 0.4, 0.8)  # Pauses between questions after
 _ELECTED: Final = Topic.TASK_COMMANDS  # Whoever has its one partition is the one.
 
 
-class Surroundings(Protocol):
+class GroupHost(Protocol):
     """What groups need of the bus."""
 
     @property
@@ -63,13 +63,13 @@ def serving(nursery: trio.Nursery | None) -> trio.Nursery:
     return nursery
 
 
-class Member:
+class GroupMember:
     """One group's state in this process; `lanes` by topic and partition. Lost once, never back."""
 
-    def __init__(self, group: Group, bus: Surroundings) -> None:
+    def __init__(self, group: Group, bus: GroupHost) -> None:
         self.group = group
         self.bus = bus
-        self.lanes: dict[tuple[Topic, int], Lane] = {}
+        self.lanes: dict[tuple[Topic, int], PartitionProgress] = {}
         self.subscriptions: dict[Topic, GroupSubscription] = {}
         self.lost = False
         self._scope = trio.CancelScope()
@@ -169,10 +169,10 @@ class Member:
             self.bus.records_lost(self.group, topic, partition, below)
 
 
-class ElectedMember(Member):
+class ElectedMember(GroupMember):
     """A group with one member at a time: whoever is elected."""
 
-    def __init__(self, group: Group, bus: Surroundings) -> None:
+    def __init__(self, group: Group, bus: GroupHost) -> None:
         super().__init__(group, bus)
         self._elected = trio.Event()
 
@@ -216,7 +216,7 @@ class ElectedMember(Member):
             consumer.close()
 
 
-class SharingMember(Member):
+class SharingMember(GroupMember):
     """A group whose members divide the partitions of one topic."""
 
     async def _start(self, subscription: "GroupSubscription") -> None:
@@ -262,7 +262,7 @@ class SharingMember(Member):
 class GroupSubscription:
     """What one member gets of one topic."""
 
-    def __init__(self, topic: Topic, member: Member) -> None:
+    def __init__(self, topic: Topic, member: GroupMember) -> None:
         self.topic = topic
         self.inbox = Inbox()
         self.divided: frozenset[int] | None = None
@@ -291,7 +291,7 @@ class GroupSubscription:
             self.inbox.arrived = trio.Event()
             await self.inbox.arrived.wait()
 
-    def offer(self, batch: Batch) -> None:
+    def offer(self, batch: PolledBatch) -> None:
         """Take in what was read."""
         for partition, deliveries in batch.deliveries.items():
             lane = self._member.lanes.get((self.topic, partition))
@@ -312,7 +312,7 @@ class GroupSubscription:
             if lane is not None:
                 lane.reached_end(offset)
 
-    def gain(self, lanes: dict[int, Lane]) -> None:
+    def gain(self, lanes: dict[int, PartitionProgress]) -> None:
         """These partitions are ours now."""
         assert self.divided is not None
         for partition, lane in lanes.items():
@@ -337,7 +337,7 @@ class GroupSubscription:
         self.inbox.wake()
 
 
-def restored(consumer: Consumer, places: Sequence[TopicPartition]) -> dict[int, Lane]:
+def restored(consumer: Consumer, places: Sequence[TopicPartition]) -> dict[int, PartitionProgress]:
     """Where the group stands in these partitions; blocks, raises `KafkaException`.
 
     Whatever we commit has a text with it. An offset without one that fits is asked for again before
@@ -345,7 +345,9 @@ def restored(consumer: Consumer, places: Sequence[TopicPartition]) -> dict[int, 
     """
     found = committed(consumer, places)
     for pause_s in _DOUBTED_S:
-        doubtful = [each for each in found if not Lane.fits(each.offset, each.metadata)]
+        doubtful = [
+            each for each in found if not PartitionProgress.fits(each.offset, each.metadata)
+        ]
         if not doubtful:
             break
         for each in doubtful:
@@ -358,10 +360,14 @@ def restored(consumer: Consumer, places: Sequence[TopicPartition]) -> dict[int, 
             )
         trio.from_thread.run(trio.sleep, pause_s)
         found = committed(consumer, places)
-    return {place.partition: Lane.restored(place.offset, place.metadata) for place in found}
+    return {
+        place.partition: PartitionProgress.restored(place.offset, place.metadata) for place in found
+    }
 
 
-def begin_within(consumer: Consumer, name: str, lanes: Mapping[int, Lane]) -> dict[int, int]:
+def begin_within(
+    consumer: Consumer, name: str, lanes: Mapping[int, PartitionProgress]
+) -> dict[int, int]:
     """Let lanes begin within what the logs have; blocks, raises `KafkaException`.
 
     Gives the partitions of which unfinished records are gone, and below which offset.

@@ -37,7 +37,7 @@ class Troubled(Protocol):
         """A topic seems to be gone."""
 
 
-class Batch(msgspec.Struct, frozen=True):
+class PolledBatch(msgspec.Struct, frozen=True):
     """What one poll found, by partition and in order, and how far each log goes.
 
     `reached`: partitions of which all was found that is there, up to this offset.
@@ -98,7 +98,7 @@ class Feed:
         self,
         topic: Topic,
         open_consumer: Callable[[], Consumer],
-        take: Callable[[Batch], None],
+        take: Callable[[PolledBatch], None],
         room: threading.Event,
         *,
         cut: Callable[[], None],
@@ -181,7 +181,7 @@ class Feed:
                 )[1]
                 for partition in deliveries
             }
-            trio.from_thread.run_sync(self._take, Batch(deliveries, ends, reached))
+            trio.from_thread.run_sync(self._take, PolledBatch(deliveries, ends, reached))
         return gone
 
 

@@ -13,7 +13,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 
 from control.bus.kafka.client import Cluster, Value, error_of, in_words
 from control.bus.kafka.consumer_groups import begin_within, committed
-from control.bus.kafka.offsets import Lane
+from control.bus.kafka.offsets import PartitionProgress
 from control.core.records.foreign import Foreign, read
 from control.core.records.headers import headers_of
 from control.model import limits
@@ -118,10 +118,10 @@ class DeadLetters:
             raise Conflict(message)
         return found.value() or b""
 
-    def _read(self, consumer: Consumer) -> tuple[list[SetAside], Lane]:
+    def _read(self, consumer: Consumer) -> tuple[list[SetAside], PartitionProgress]:
         place = TopicPartition(self._name, 0)
         (progress,) = committed(consumer, [place])
-        lane = Lane.restored(progress.offset, progress.metadata)
+        lane = PartitionProgress.restored(progress.offset, progress.metadata)
         begin_within(consumer, self._name, {0: lane})
         consumer.assign([TopicPartition(self._name, 0, lane.position)])
         deliveries: list[Delivery] = []
@@ -147,7 +147,7 @@ class DeadLetters:
             if isinstance(each.message, DeadLetter)
         ], lane
 
-    def _done(self, lane: Lane, ids: Collection[int]) -> TopicPartition:
+    def _done(self, lane: PartitionProgress, ids: Collection[int]) -> TopicPartition:
         lane.finish(ids)
         offset, text = lane.committed()
         if len(text) > limits.PROGRESS_CHARS_MAX:

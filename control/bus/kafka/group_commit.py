@@ -7,7 +7,7 @@ progress it held start over from what Kafka has.
 """
 
 from collections import defaultdict, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import msgspec
@@ -15,8 +15,7 @@ import structlog
 import trio
 from confluent_kafka import KafkaException, TopicPartition
 
-from control.bus.kafka.client import Cluster, Trouble, error_of, is_fenced
-from control.bus.kafka.consumer_groups import Member
+from control.bus.kafka.client import error_of, is_fenced
 from control.bus.kafka.consumer_thread import insist
 from control.bus.kafka.member_claim import check_claim
 from control.bus.kafka.producer import (
@@ -37,7 +36,7 @@ from control.model.names import Group, Topic
 LOG = structlog.get_logger("bus")
 
 
-class Piece:
+class KafkaUnitOfWork:
     """What is published and acknowledged together."""
 
     def __init__(
@@ -54,21 +53,14 @@ class Piece:
 
 
 class Transactions:
-    """Runs pieces in groups. One instance, one producer, one task; `name` tells them apart."""
+    """Runs pieces in groups, in transactions of a producer that only this instance uses."""
 
-    def __init__(
-        self,
-        name: str,
-        cluster: Cluster,
-        partitions_of: Callable[[Topic], int],
-        members: Mapping[Group, Member],
-        trouble: Trouble,
-    ) -> None:
-        self._cluster = cluster
-        self._members = members
-        self._trouble = trouble
-        self._producer = TransactionalProducer(name, cluster, partitions_of, members, trouble)
-        self._waiting: deque[Piece] = deque()
+    def __init__(self, producer: TransactionalProducer) -> None:
+        self.producer = producer
+        self._cluster = producer.cluster
+        self._members = producer.members
+        self._trouble = producer.trouble
+        self._waiting: deque[KafkaUnitOfWork] = deque()
         self._arrived = trio.Event()
         self._awaited = trio.Event()  # Somebody waits for one of them.
         self._room = trio.CapacityLimiter(limits.WRITER_QUEUE_MAX)
@@ -80,10 +72,6 @@ class Transactions:
         # A transaction that is under way when the process ends may take a little longer.
         self._patience = trio.CancelScope(shield=True)
 
-    def kept_row(self, group: str) -> Relayed:
-        """How far an outbox is published; `TransactionalProducer.kept_row` says how."""
-        return self._producer.kept_row(group)
-
     def under_way_s(self) -> float:
         """For how many seconds one transaction has been tried; 0: there is none."""
         return 0.0 if self._calm.is_set() else trio.current_time() - self._began
@@ -92,7 +80,7 @@ class Transactions:
         """Wait until what is under way now is committed."""
         await self._calm.wait()
 
-    async def commit(self, piece: Piece) -> None:
+    async def commit(self, piece: KafkaUnitOfWork) -> None:
         """Carry a piece out; it is committed when this returns, or raises.
 
         Its place in the order is taken before any other task runs, while there is room.
@@ -113,7 +101,7 @@ class Transactions:
             await trio.lowlevel.checkpoint_if_cancelled()  # It is all over: nobody needs to know.
             raise piece.error
 
-    def hand_in(self, piece: Piece) -> None:
+    def hand_in(self, piece: KafkaUnitOfWork) -> None:
         """Have a piece carried out, and do not wait for it: it may wait for others."""
         if self._stopped:
             piece.error = _stopped()
@@ -132,7 +120,7 @@ class Transactions:
                 self._patience.deadline = trio.current_time() + limits.ACK_S
 
     async def _serve(self) -> None:
-        group: list[Piece] = []
+        group: list[KafkaUnitOfWork] = []
         try:
             # What this process left unfinished when it died ends with this, for all its readers.
             await self._reopen()
@@ -163,7 +151,7 @@ class Transactions:
             piece.done.set()
         self._waiting.clear()
 
-    async def _carry_out(self, pieces: Sequence[Piece]) -> None:
+    async def _carry_out(self, pieces: Sequence[KafkaUnitOfWork]) -> None:
         pause_s = limits.KAFKA_POLL_S
         applied = False
         while True:
@@ -210,9 +198,11 @@ class Transactions:
 
     async def _reopen(self) -> None:
         """Even when nothing is left to be done: others wait for what was left open to be ended."""
-        await trio.to_thread.run_sync(insist, self._producer.ensure_open, self._trouble)
+        await trio.to_thread.run_sync(insist, self.producer.ensure_open, self._trouble)
 
-    def _unless_lost(self, pieces: Sequence[Piece], *, applied: bool) -> list[Piece]:
+    def _unless_lost(
+        self, pieces: Sequence[KafkaUnitOfWork], *, applied: bool
+    ) -> list[KafkaUnitOfWork]:
         """Those that still can be; the others are told that their partitions are lost."""
         kept = []
         for piece in pieces:
@@ -229,13 +219,13 @@ class Transactions:
                     self._members[receipts.group].finish(receipts)
         return kept
 
-    async def _unless_relayed(self, pieces: Sequence[Piece]) -> list[Piece]:
+    async def _unless_relayed(self, pieces: Sequence[KafkaUnitOfWork]) -> list[KafkaUnitOfWork]:
         """Those that were not committed after all, as far as the outbox's progress tells."""
         kept = []
         for piece in pieces:
             if piece.relayed is not None:
                 ask = partial(
-                    insist, partial(self._producer.kept_row, piece.relayed.group), self._trouble
+                    insist, partial(self.producer.relayed_row, piece.relayed.group), self._trouble
                 )
                 found = await trio.to_thread.run_sync(ask)
                 if found.row >= piece.relayed.row:
@@ -244,7 +234,7 @@ class Transactions:
             kept.append(piece)
         return kept
 
-    async def _try(self, pieces: Sequence[Piece]) -> None:
+    async def _try(self, pieces: Sequence[KafkaUnitOfWork]) -> None:
         lanes = {
             (receipts.group, receipts.topic, receipts.partition)
             for piece in pieces
@@ -269,7 +259,7 @@ class Transactions:
         if not (records or offsets or rows):
             return
         work = partial(
-            self._producer.transact, records, offsets, carries, rows[-1] if rows else None
+            self.producer.transact, records, offsets, carries, rows[-1] if rows else None
         )
         moved = await trio.to_thread.run_sync(work)
         for carry, places in zip(carries, moved, strict=True):

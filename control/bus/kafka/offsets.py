@@ -15,7 +15,7 @@ from control.model.bus.records import Delivery
 from control.model.errors import Rejected
 
 
-class Lane:
+class PartitionProgress:
     """One partition, as far as this member has it. `start`: where its group stands."""
 
     def __init__(self, start: int, tracker: OffsetTracker) -> None:
@@ -29,7 +29,7 @@ class Lane:
         self._expected: set[int] = set()  # Their new offsets, until they are read: not delivered.
 
     @classmethod
-    def restored(cls, offset: int, text: str | None) -> "Lane":
+    def restored(cls, offset: int, text: str | None) -> "PartitionProgress":
         """The lane as it was committed; below 0: it never was."""
         if offset < 0:  # A group that has finished nothing yet has committed nothing either.
             return cls(0, OffsetTracker())

@@ -6,7 +6,6 @@ neither loses nor doubles anything. What a piece acknowledged goes to Kafka afte
 a crash in between delivers again, the state refuses.
 """
 
-import sqlite3
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
@@ -17,15 +16,16 @@ import trio
 from msgspec import Raw
 
 from control.bus.embedded.bus import Write
-from control.bus.embedded.log import Piece as Work
+from control.bus.embedded.log import UnitOfWork as Work
 from control.bus.kafka.bus import OUTBOX, KafkaBus
-from control.bus.kafka.group_commit import Piece
+from control.bus.kafka.group_commit import KafkaUnitOfWork
 from control.bus.kafka.producer import Outgoing, Relayed, outgoing
 from control.core.records.headers import headers_of
 from control.model import limits
 from control.model.bus.messages import DECODER, ENCODER
 from control.model.bus.records import Receipts, Record
 from control.model.names import Topic
+from store.database.connection import Connection
 
 LOG = structlog.get_logger("bus")
 _Row = list[tuple[Topic, int | None, int | None, Raw]]
@@ -36,19 +36,19 @@ _DECODER: Final = msgspec.json.Decoder(_Row)
 class OutboxRows(Protocol):
     """The outbox's table. `store/outbox.py` has it in SQLite."""
 
-    def append(self, conn: sqlite3.Connection, row: int, body: bytes) -> None:
+    def append(self, conn: Connection, row: int, body: bytes) -> None:
         """Add one row."""
 
-    def last(self, conn: sqlite3.Connection) -> int:
+    def last(self, conn: Connection) -> int:
         """The newest number that a row has or had; 0: none."""
 
-    def move_up(self, conn: sqlite3.Connection, by: int) -> None:
+    def move_up(self, conn: Connection, by: int) -> None:
         """Give all rows, and all to come, higher numbers."""
 
-    def after(self, conn: sqlite3.Connection, row: int, limit: int) -> Sequence[tuple[int, bytes]]:
+    def after(self, conn: Connection, row: int, limit: int) -> Sequence[tuple[int, bytes]]:
         """The oldest rows after this one, with their numbers."""
 
-    def drop(self, conn: sqlite3.Connection, row: int) -> None:
+    def drop(self, conn: Connection, row: int) -> None:
         """Delete all up to this one."""
 
 
@@ -75,7 +75,7 @@ class Outbox:
 
     # In the writer's thread.
 
-    def persist(self, conn: sqlite3.Connection, pieces: Sequence[Work]) -> Callable[[], None]:
+    def persist(self, conn: Connection, pieces: Sequence[Work]) -> Callable[[], None]:
         """Write everything the pieces publish as rows; the returned call follows the commit."""
         if self._last is None:
             self._last = self._rows.last(conn)
@@ -102,7 +102,7 @@ class Outbox:
         self, fresh: Sequence[tuple[int, list[Outgoing]]], acked: Sequence[Receipts]
     ) -> None:
         if acked:
-            self._bus.hand_in(Piece(receipts=acked))
+            self._bus.hand_in(KafkaUnitOfWork(receipts=acked))
         if fresh:
             if self._behind or len(self._ready) + len(fresh) > limits.OUTBOX_ROWS_MAX:
                 self._behind = True  # They are in the table; read back in their turn.
@@ -124,12 +124,12 @@ class Outbox:
                     await self._arrived.wait()
                     continue
                 if self._relayed:  # Kafka forgets what nobody has committed for days.
-                    await self._bus.commit(Piece(relayed=self._note(self._relayed)))
+                    await self._bus.commit(KafkaUnitOfWork(relayed=self._note(self._relayed)))
                 continue
             rows = [self._ready.popleft() for _ in range(min(len(self._ready), _ROWS_AT_ONCE))]
             last = rows[-1][0]
             records = [record for _, portion in rows for record in portion]
-            await self._bus.commit(Piece(records, relayed=self._note(last)))
+            await self._bus.commit(KafkaUnitOfWork(records, relayed=self._note(last)))
             self._relayed = last
 
     def _note(self, row: int) -> Relayed:
@@ -146,7 +146,7 @@ class Outbox:
             self._ready.popleft()  # Committed just before we looked, and handed to us as well.
         self._ready.extendleft(reversed(rows))
 
-    def _begin(self, conn: sqlite3.Connection, relayed: int) -> None:
+    def _begin(self, conn: Connection, relayed: int) -> None:
         if relayed > self._rows.last(conn):
             # The database is older than the topics: a backup. What it has not relayed is
             # published, perhaps again, and refused where it is old news.

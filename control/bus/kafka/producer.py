@@ -14,8 +14,8 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, Topi
 from confluent_kafka import Message as KafkaMessage
 
 from control.bus.kafka.client import Cluster, Trouble, abandonable, error_of
-from control.bus.kafka.consumer_groups import Member, committed
-from control.bus.kafka.offsets import Lane
+from control.bus.kafka.consumer_groups import GroupMember, committed
+from control.bus.kafka.offsets import PartitionProgress
 from control.core.records.headers import Headers, headers_of
 from control.model import limits
 from control.model.bus.messages import ENCODER
@@ -72,7 +72,7 @@ class GroupRefused(Exception):
 class Carry(NamedTuple):
     """Open records of a lane that are to be published once more."""
 
-    lane: Lane
+    lane: PartitionProgress
     topic: Topic
     partition: int
     records: list[tuple[int, Outgoing]]  # Their offsets now, and what is written.
@@ -86,14 +86,14 @@ class TransactionalProducer:
         name: str,
         cluster: Cluster,
         partitions_of: Callable[[Topic], int],
-        members: Mapping[Group, Member],
+        members: Mapping[Group, GroupMember],
         trouble: Trouble,
     ) -> None:
         self._name = name
-        self._cluster = cluster
+        self.cluster = cluster
         self._partitions_of = partitions_of
-        self._members = members
-        self._trouble = trouble
+        self.members = members
+        self.trouble = trouble
         self._producer: Producer | None = None
         self._shaken = False  # A connection failed since the transaction began.
         self._notes = b""  # The group that the outbox's progress is kept in.
@@ -140,14 +140,14 @@ class TransactionalProducer:
             raise InDoubt
         return moved
 
-    def kept_row(self, group: str) -> Relayed:
+    def relayed_row(self, group: str) -> Relayed:
         """How far an outbox is published; blocks, raises `KafkaException`.
 
         Also while a transaction of it is not ended yet.
         """
-        consumer = Consumer(self._cluster.consumer(group, self._trouble))
+        consumer = Consumer(self.cluster.consumer(group, self.trouble))
         try:
-            place = TopicPartition(self._cluster.topic(Topic.TASK_COMMANDS), 0)
+            place = TopicPartition(self.cluster.topic(Topic.TASK_COMMANDS), 0)
             (found,) = committed(consumer, [place])
             return Relayed(group, max(found.offset, 0), found.metadata or "")
         finally:
@@ -156,7 +156,7 @@ class TransactionalProducer:
     def ensure_open(self) -> Producer:
         """The client, open; what it left unfinished when it died is ended by that."""
         if self._producer is None:
-            producer = Producer(self._cluster.producer(self._name, self._heard))
+            producer = Producer(self.cluster.producer(self._name, self._heard))
             self._again(producer.init_transactions)
             self._sweep(producer)
             self._producer = producer
@@ -176,7 +176,7 @@ class TransactionalProducer:
         while True:
             try:
                 producer.produce(
-                    self._cluster.topic(record.topic),
+                    self.cluster.topic(record.topic),
                     record.value,
                     None if record.key is None else str(record.key).encode(),
                     partition,
@@ -209,7 +209,7 @@ class TransactionalProducer:
     def _send_offsets(
         self, producer: Producer, group: Group, positions: list[TopicPartition]
     ) -> None:
-        generation = self._members[group].generation
+        generation = self.members[group].generation
         try:
             send = partial(producer.send_offsets_to_transaction, positions, generation)
             self._again(abandonable(send))
@@ -221,11 +221,11 @@ class TransactionalProducer:
 
     def _keep_row(self, producer: Producer, relayed: Relayed) -> None:
         if not self._notes:
-            consumer = Consumer(self._cluster.consumer(relayed.group, self._trouble))
+            consumer = Consumer(self.cluster.consumer(relayed.group, self.trouble))
             self._notes = consumer.consumer_group_metadata()
             consumer.close()
         place = TopicPartition(
-            self._cluster.topic(Topic.TASK_COMMANDS), 0, relayed.row, relayed.note
+            self.cluster.topic(Topic.TASK_COMMANDS), 0, relayed.row, relayed.note
         )
         send = partial(producer.send_offsets_to_transaction, [place], self._notes)
         self._again(abandonable(send))
@@ -240,7 +240,7 @@ class TransactionalProducer:
                 error = error_of(failure)
                 if not error.retriable() or error.txn_requires_abort():
                     raise
-                self._trouble(error)
+                self.trouble(error)
             else:
                 return
 
@@ -264,7 +264,7 @@ class TransactionalProducer:
         found = producer.list_topics(timeout=limits.KAFKA_CALL_S).topics
         producer.begin_transaction()
         for topic in Topic:
-            known = found.get(self._cluster.topic(topic))
+            known = found.get(self.cluster.topic(topic))
             if known is None:  # It was deleted.
                 raise KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
             for partition in known.partitions:
@@ -272,7 +272,7 @@ class TransactionalProducer:
         while producer.flush(limits.KAFKA_POLL_S):
             trio.from_thread.check_cancelled()
         try:
-            self._keep_row(producer, Relayed(self._cluster.group(self._name), 0, ""))
+            self._keep_row(producer, Relayed(self.cluster.group(self._name), 0, ""))
         except KafkaException as failure:
             if not error_of(failure).txn_requires_abort():
                 raise
@@ -282,4 +282,4 @@ class TransactionalProducer:
     def _heard(self, error: KafkaError) -> None:
         """A connection failed."""
         self._shaken = True
-        self._trouble(error)
+        self.trouble(error)

@@ -19,7 +19,7 @@ _LEAST: Final = "group.min.session.timeout.ms"
 _MOST: Final = "group.max.session.timeout.ms"
 
 
-class Check:
+class StartupCheck:
     """The look at a cluster that every start begins with."""
 
     def __init__(self, cluster: Cluster, topics: Topics) -> None:

@@ -7,7 +7,7 @@ import trio
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from control.bus.kafka.client import Cluster
-from control.bus.kafka.consumer_thread import Batch, Feed, Inbox
+from control.bus.kafka.consumer_thread import Feed, Inbox, PolledBatch
 from control.model import limits
 from control.model.bus.records import Delivery, Receipts
 from control.model.bus.reports import DeadLetter
@@ -102,7 +102,7 @@ class TailedTopic:
             for partition in range(self._bus.partitions_of(self._topic))
         }
 
-    def _offer(self, batch: Batch) -> None:
+    def _offer(self, batch: PolledBatch) -> None:
         for partition, deliveries in batch.deliveries.items():
             kept = [each for each in deliveries if type(each.message) is not DeadLetter]
             if self._keeps and len(kept) < len(deliveries):

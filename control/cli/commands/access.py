@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from control.cli.command_context import Session, command, group, place
+from control.cli.command_context import CommandContext, command, group, place
 from control.cli.commands.pipelines import Yes
 from control.cli.errors import UsageError
 from control.cli.output import columns
@@ -40,7 +40,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def create(
-    session: Session,
+    session: CommandContext,
     *,
     client: ClientId,
     role: Annotated[
@@ -59,7 +59,7 @@ def create(
     _show_secret(session, session.api.post("/v1/clients", body))
 
 
-def list_clients(session: Session, wanted: Wanted = None) -> None:
+def list_clients(session: CommandContext, wanted: Wanted = None) -> None:
     """List clients by name."""
     found = session.api.items("/v1/clients")
     rows = kept(session.out, found, columns.CLIENTS, ClientView, wanted)
@@ -67,7 +67,7 @@ def list_clients(session: Session, wanted: Wanted = None) -> None:
 
 
 def update(
-    session: Session,
+    session: CommandContext,
     *,
     client: ClientId,
     role: Annotated[Role | None, typer.Option(case_sensitive=False, help="What it may do.")] = None,
@@ -91,20 +91,20 @@ def update(
     session.out.one(answer, columns.CLIENTS, "client_id")
 
 
-def delete(session: Session, client: ClientId, yes: Yes = False) -> None:
+def delete(session: CommandContext, client: ClientId, yes: Yes = False) -> None:
     """Delete a client that has no open runs and no pipelines."""
     session.confirm(f"Delete the client {client}?", yes=yes)
     session.api.call("DELETE", place("clients", client))
     session.out.say(f"deleted {client}")
 
 
-def rotate(session: Session, client: ClientId) -> None:
+def rotate(session: CommandContext, client: ClientId) -> None:
     """Give a client a new secret, shown this once; the old one is refused from now on."""
     _show_secret(session, session.api.post(place("clients", client, "rotate")))
 
 
 def create_hook(
-    session: Session,
+    session: CommandContext,
     pipeline: Annotated[str, typer.Argument(help="The pipeline it starts.")],
 ) -> None:
     """Make a hook. Its URL holds the token, and is shown this once."""
@@ -114,7 +114,7 @@ def create_hook(
 
 
 def list_hooks(
-    session: Session,
+    session: CommandContext,
     pipeline: Annotated[str, typer.Argument(help="The pipeline they start.")],
     wanted: Wanted = None,
 ) -> None:
@@ -125,7 +125,7 @@ def list_hooks(
 
 
 def delete_hook(
-    session: Session,
+    session: CommandContext,
     pipeline: Annotated[str, typer.Argument(help="The pipeline it starts.")],
     hook: Annotated[int, typer.Argument(min=1, help="The hook's id.")],
     yes: Yes = False,
@@ -156,11 +156,11 @@ def _terms(
     return terms
 
 
-def _show_secret(session: Session, client: Row) -> None:
+def _show_secret(session: CommandContext, client: Row) -> None:
     _show_once(session, client, columns.CLIENT_SECRET, "client_id", "secret")
 
 
-def _show_once(session: Session, row: Row, shown: Columns, name: str, what: str) -> None:
+def _show_once(session: CommandContext, row: Row, shown: Columns, name: str, what: str) -> None:
     out = session.out
     out.details(row, shown, name)
     if out.format == Format.NAME:

@@ -8,7 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
-from control.cli.command_context import Session, command
+from control.cli.command_context import CommandContext, command
 from control.cli.commands.pipelines import Yes
 from control.model.config import default_data_dir
 from control.model.names import BACKUPS_FOLDER
@@ -24,7 +24,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def backup(
-    session: Session,
+    session: CommandContext,
     to: Annotated[
         Path | None,
         typer.Option("--to", metavar="FILE", help="Default: backups/ in the data directory."),
@@ -70,7 +70,7 @@ def backup(
 
 
 def restore(
-    session: Session,
+    session: CommandContext,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="What `tpctl backup` wrote.")],
     check: Annotated[bool, typer.Option("--check", help="Only say whether it is whole.")] = False,
     yes: Yes = False,

@@ -6,7 +6,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from control.cli.command_context import Session, command, group
+from control.cli.command_context import CommandContext, command, group
 from control.cli.commands import dead_letters
 from control.cli.commands.bus_settings import bus_settings
 from control.cli.commands.up import ConfigFile, Partitions, TopicPrefix
@@ -32,7 +32,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def promote(
-    session: Session,
+    session: CommandContext,
     cluster: Cluster = None,
     topic_prefix: TopicPrefix = None,
     partitions: Partitions = None,
@@ -48,7 +48,7 @@ def promote(
 
 
 def demote(
-    session: Session,
+    session: CommandContext,
     cluster: Cluster = None,
     topic_prefix: TopicPrefix = None,
     partitions: Partitions = None,
@@ -63,7 +63,7 @@ def demote(
     _carry_out(session, settings, back=True)
 
 
-def _carry_out(session: Session, settings: Config, *, back: bool) -> None:
+def _carry_out(session: CommandContext, settings: Config, *, back: bool) -> None:
     from control.bus_migration import migrate  # noqa: PLC0415 - see `up`.
     from control.process import control_plane  # noqa: PLC0415 - see `up`.
 

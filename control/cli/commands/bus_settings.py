@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from control.cli.command_context import Session
+from control.cli.command_context import CommandContext
 from control.model.config import Config, load_config
 from control.model.errors import ConfigError
 
 
 def bus_settings(
-    session: Session,
+    session: CommandContext,
     bus: str | None,
     topic_prefix: str | None,
     file: Path | None,

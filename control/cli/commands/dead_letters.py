@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from control.cli.command_context import Session, command, group
+from control.cli.command_context import CommandContext, command, group
 from control.cli.commands.bus_settings import bus_settings
 from control.cli.commands.up import BusAddress, ConfigFile, TopicPrefix
 from control.cli.errors import Unreachable, UsageError
@@ -34,7 +34,7 @@ def add_to(bus: typer.Typer) -> None:
 
 
 def list_letters(
-    session: Session,
+    session: CommandContext,
     bus: BusAddress = None,
     topic_prefix: TopicPrefix = None,
     config: ConfigFile = None,
@@ -49,7 +49,7 @@ def list_letters(
 
 
 def show_letter(
-    session: Session,
+    session: CommandContext,
     letter: Annotated[int, typer.Argument(metavar="ID")],
     bus: BusAddress = None,
     topic_prefix: TopicPrefix = None,
@@ -66,7 +66,7 @@ def show_letter(
 
 
 def replay_letters(
-    session: Session,
+    session: CommandContext,
     ids: Ids = None,
     *,
     all_of_them: All = False,
@@ -88,7 +88,7 @@ def replay_letters(
 
 
 def drop_letters(
-    session: Session,
+    session: CommandContext,
     ids: Ids = None,
     *,
     all_of_them: All = False,
@@ -124,7 +124,7 @@ def _read(letters: "DeadLetters") -> "list[SetAside]":
 
 
 def _letters(
-    session: Session, bus: str | None, topic_prefix: str | None, config: ConfigFile
+    session: CommandContext, bus: str | None, topic_prefix: str | None, config: ConfigFile
 ) -> "DeadLetters":
     settings = bus_settings(session, bus, topic_prefix, config)
     from control.bus.kafka.client import Cluster  # noqa: PLC0415 - The extra.

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
-from control.cli.command_context import Session, command, group, place
+from control.cli.command_context import CommandContext, command, group, place
 from control.cli.commands import simulate
 from control.cli.commands.pipelines import Yes
 from control.cli.output import columns
@@ -30,7 +30,7 @@ def add_to(app: typer.Typer) -> None:
     command(partition, "split", example="tpctl partition split --slow 60")(split)
 
 
-def list_workers(session: Session, wanted: Wanted = None) -> None:
+def list_workers(session: CommandContext, wanted: Wanted = None) -> None:
     """List workers, and those lost in the last ten minutes."""
     found = session.api.items("/v1/workers")
     rows = kept(session.out, found, columns.WORKERS, WorkerView, wanted)
@@ -38,7 +38,7 @@ def list_workers(session: Session, wanted: Wanted = None) -> None:
 
 
 def drain(
-    session: Session, worker: Annotated[str, typer.Argument(help="The worker's name.")]
+    session: CommandContext, worker: Annotated[str, typer.Argument(help="The worker's name.")]
 ) -> None:
     """Let a worker finish what it runs and leave."""
     found = session.api.post(place("workers", worker, "drain"))
@@ -48,7 +48,7 @@ def drain(
         session.out.one(found, columns.WORKERS, "id")
 
 
-def list_partitions(session: Session, wanted: Wanted = None) -> None:
+def list_partitions(session: CommandContext, wanted: Wanted = None) -> None:
     """List partitions with their load."""
     found = session.api.items("/v1/partitions")
     rows = kept(session.out, found, columns.PARTITIONS, PartitionView, wanted)
@@ -56,7 +56,7 @@ def list_partitions(session: Session, wanted: Wanted = None) -> None:
 
 
 def split(
-    session: Session,
+    session: CommandContext,
     slow: Annotated[
         str | None,
         typer.Option(
@@ -90,10 +90,10 @@ def split(
         session.out.document({**changed, "forecast": predicted})
 
 
-def _predict(session: Session, slow: float | Literal["auto"]) -> "Comparison | None":
+def _predict(session: CommandContext, slow: float | Literal["auto"]) -> "Comparison | None":
     from control.cli.commands import forecast, history  # noqa: PLC0415
     from control.core.simulation.replay_history import played_jobs  # noqa: PLC0415
-    from control.core.simulation.what_if import Changes  # noqa: PLC0415
+    from control.core.simulation.what_if import Overrides  # noqa: PLC0415
 
     try:
         now = forecast.present(session)
@@ -107,11 +107,11 @@ def _predict(session: Session, slow: float | Literal["auto"]) -> "Comparison | N
     if not jobs:
         session.out.say("no forecast: no job has run in the last 24 h")
         return None
-    changes = Changes(slow=forecast.share(slow))
+    changes = Overrides(slow=forecast.share(slow))
     return forecast.forecast(session, jobs, now, changes, late_s=simulate.LATE_S)
 
 
-def _show_rules(session: Session) -> None:
+def _show_rules(session: CommandContext) -> None:
     found, out = session.api.get(_SPLIT), session.out
     if not out.is_table:
         out.document(found)

@@ -5,12 +5,12 @@ from typing import Final, Literal
 
 import msgspec
 
-from control.cli.command_context import Session
+from control.cli.command_context import CommandContext
 from control.cli.errors import UsageError
 from control.cli.output import columns
 from control.cli.output.formats import Row
 from control.core.balancer.policy import Policy
-from control.core.simulation.what_if import Changes, Comparison, Scenario, Setup, changed, compare
+from control.core.simulation.what_if import Comparison, Overrides, Scenario, Setup, changed, compare
 from control.core.simulation.workload import Farm, PlayedJob
 from control.model import display_text
 from control.model.json_values import Json
@@ -19,7 +19,7 @@ _DASH: Final = "–"
 _PERCENT: Final = 100
 
 
-class _Worker(msgspec.Struct, frozen=True, kw_only=True):
+class _ForecastWorker(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     slots: int
 
@@ -32,11 +32,11 @@ class _Rules(msgspec.Struct, frozen=True, kw_only=True):
     lend: bool
 
 
-def present(session: Session) -> Setup:
+def present(session: CommandContext) -> Setup:
     """What the server has now; no slots where no worker is connected."""
     rules = msgspec.convert(session.api.get("/v1/partitions/split"), _Rules)
     partitions = len(list(session.api.items("/v1/partitions")))
-    workers = msgspec.convert(list(session.api.items("/v1/workers")), list[_Worker])
+    workers = msgspec.convert(list(session.api.items("/v1/workers")), list[_ForecastWorker])
     slots = tuple(each.slots for each in workers if each.state == "connected" and each.slots)
     policy = Policy(
         partitions=partitions,
@@ -54,24 +54,29 @@ def nothing() -> Setup:
     return Setup(farm=Farm(slots=(), partitions=policy.partitions), policy=policy)
 
 
-def with_farm(now: Setup, given: Changes) -> Setup:
+def with_farm(now: Setup, given: Overrides) -> Setup:
     """Where nobody is connected, the farm that is given stands for now; raises `UsageError`."""
     if given.workers is None or given.slots is None:
         message = "no worker is connected that jobs could be played on: give --workers and --slots"
         raise UsageError(message)
     farm = msgspec.structs.replace(now.farm, slots=(given.slots,) * given.workers)
-    return changed(Setup(farm=farm, policy=now.policy), Changes(partitions=given.partitions))
+    return changed(Setup(farm=farm, policy=now.policy), Overrides(partitions=given.partitions))
 
 
 def forecast(
-    session: Session, jobs: Sequence[PlayedJob], now: Setup, changes: Changes, *, late_s: float
+    session: CommandContext,
+    jobs: Sequence[PlayedJob],
+    now: Setup,
+    changes: Overrides,
+    *,
+    late_s: float,
 ) -> Comparison:
     """Play these jobs (there is at least one) as it is now, and with the changes."""
     session.out.say(f"playing {len(jobs)} jobs in virtual time")
     return compare(jobs, now, changed(now, changes), late_s=late_s)
 
 
-def show(session: Session, found: Comparison) -> None:
+def show(session: CommandContext, found: Comparison) -> None:
     """The table for people: now beside what would be, then who is late."""
     out = session.out
     span, cut = (

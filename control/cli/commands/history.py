@@ -6,7 +6,7 @@ from typing import Final
 
 import duckdb
 
-from control.cli.command_context import Session
+from control.cli.command_context import CommandContext
 from control.cli.errors import UsageError
 from control.core.simulation.replay_history import PastAttempt
 from control.model.states import Outcome
@@ -34,7 +34,7 @@ _READERS: Final = {
 _OUTCOMES: Final = {outcome.value: outcome for outcome in Outcome}
 
 
-def download(session: Session, window_ms: int) -> list[PastAttempt]:
+def download(session: CommandContext, window_ms: int) -> list[PastAttempt]:
     """The server's facts of jobs that became ready in the last so many milliseconds."""
     with tempfile.TemporaryDirectory(prefix="tpctl-") as directory:
         path = Path(directory) / "facts.parquet"

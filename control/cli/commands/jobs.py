@@ -5,7 +5,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from control.cli.command_context import Session, command, group, place
+from control.cli.command_context import CommandContext, command, group, place
 from control.cli.commands.runs import RunId
 from control.cli.errors import ServerFailed
 from control.cli.output import columns
@@ -31,7 +31,7 @@ def add_to(app: typer.Typer, run: typer.Typer) -> None:
     command(run, "logs", example="tpctl run logs 4711 --job pull-orders --follow")(run_logs)
 
 
-def show(session: Session, job: JobId) -> None:
+def show(session: CommandContext, job: JobId) -> None:
     """Show a job and its earlier attempts."""
     found = session.api.get(place("jobs", job))
     session.out.details(found, columns.JOB, "id")
@@ -43,7 +43,7 @@ def show(session: Session, job: JobId) -> None:
 
 
 def logs(
-    session: Session,
+    session: CommandContext,
     job: JobId,
     follow: Follow = False,
     attempt: Annotated[
@@ -54,7 +54,7 @@ def logs(
     _stream(session, job, LogWriter(session.out), follow=follow, attempt=attempt)
 
 
-def cancel(session: Session, jobs: JobIds) -> None:
+def cancel(session: CommandContext, jobs: JobIds) -> None:
     """End jobs now."""
     found = [session.api.post(place("jobs", job, "cancel")) for job in jobs]
     session.out.list(found, columns.JOBS, "id")
@@ -66,7 +66,7 @@ class _Explanation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def priority(
-    session: Session,
+    session: CommandContext,
     job: JobId,
     value: Annotated[
         int,
@@ -83,7 +83,7 @@ def priority(
     session.out.details(changed, columns.JOB, "id")
 
 
-def explain(session: Session, job: JobId) -> None:
+def explain(session: CommandContext, job: JobId) -> None:
     """Say why a job waits, runs, or ended."""
     found = session.api.get(place("jobs", job, "explain"))
     if not session.out.is_table:
@@ -96,7 +96,7 @@ def explain(session: Session, job: JobId) -> None:
 
 
 def run_logs(
-    session: Session,
+    session: CommandContext,
     run: RunId,
     job: Annotated[str | None, typer.Option(help="Only this job's, without its name.")] = None,
     follow: Follow = False,
@@ -116,7 +116,7 @@ def run_logs(
             _stream(session, _id(each), LogWriter(session.out, prefix=name))
 
 
-def _follow_run(session: Session, run: int, job: str | None) -> None:
+def _follow_run(session: CommandContext, run: int, job: str | None) -> None:
     from control.cli.output.watch import Interest, wait  # noqa: PLC0415 - trio takes 150 ms.
 
     interest = Interest(
@@ -129,7 +129,7 @@ def _follow_run(session: Session, run: int, job: str | None) -> None:
 
 
 def _stream(
-    session: Session,
+    session: CommandContext,
     job: int,
     writer: LogWriter,
     *,

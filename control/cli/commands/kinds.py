@@ -5,7 +5,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from control.cli.command_context import Session, command, group
+from control.cli.command_context import CommandContext, command, group
 from control.cli.output import columns
 from control.cli.output.formats import Format
 from control.model.json_values import Json
@@ -18,7 +18,7 @@ def add_to(app: typer.Typer) -> None:
     command(kind, "show", example="tpctl kind show Shell")(show)
 
 
-def list_kinds(session: Session) -> None:
+def list_kinds(session: CommandContext) -> None:
     """List the kinds installed here."""
     from control.cli.commands import offline  # noqa: PLC0415 - it loads every kind.
 
@@ -43,7 +43,7 @@ def list_kinds(session: Session) -> None:
 
 
 def show(
-    session: Session,
+    session: CommandContext,
     name: Annotated[str, typer.Argument(metavar="KIND", help="Such as Shell or HTTP.")],
     version: Annotated[str | None, typer.Option(help="Default: the newest.")] = None,
 ) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import msgspec
 import typer
 
-from control.cli.command_context import Session, command, group, place, report
+from control.cli.command_context import CommandContext, command, group, place, report
 from control.cli.errors import ExitCode, exit_code
 from control.cli.output import columns
 from control.cli.output.formats import Format
@@ -36,7 +36,7 @@ def add_to(app: typer.Typer) -> None:
     command(pipeline, "delete", example="tpctl pipeline delete nightly-report --yes")(delete)
 
 
-def validate(session: Session, files: Files) -> None:
+def validate(session: CommandContext, files: Files) -> None:
     """Find every problem of pipeline files. Needs no server: the kinds are those installed here."""
     from control.cli.commands import offline  # noqa: PLC0415 - it loads every kind.
 
@@ -71,7 +71,7 @@ def validate(session: Session, files: Files) -> None:
         raise typer.Exit(worst)
 
 
-def _ask_server(session: Session, file: "offline.PipelineFile", *, needed: bool) -> None:
+def _ask_server(session: CommandContext, file: "offline.PipelineFile", *, needed: bool) -> None:
     """Say which pipelines that it starts are not there, and which kinds no worker has.
 
     `needed`: say so when there is no server that could know.
@@ -91,13 +91,13 @@ def _ask_server(session: Session, file: "offline.PipelineFile", *, needed: bool)
         _say_warnings(session, file, row_of(answer.content))
 
 
-def _say_warnings(session: Session, file: "offline.PipelineFile", answer: "Row") -> None:
+def _say_warnings(session: CommandContext, file: "offline.PipelineFile", answer: "Row") -> None:
     warnings = answer.get("warnings")
     for warning in msgspec.convert(warnings or [], list[Problem]):
         session.out.say(f"{file.name}: warning: {warning.path}: {warning.message}")
 
 
-def apply(session: Session, files: Files) -> None:
+def apply(session: CommandContext, files: Files) -> None:
     """Store pipelines: create them, or make their next revision. The same twice changes nothing."""
     from control.cli.commands import offline  # noqa: PLC0415 - it loads cron and YAML.
 
@@ -114,7 +114,7 @@ def apply(session: Session, files: Files) -> None:
         raise typer.Exit(first_error)
 
 
-def _apply(session: Session, file: "offline.PipelineFile") -> None:
+def _apply(session: CommandContext, file: "offline.PipelineFile") -> None:
     from control.cli.client import row_of  # noqa: PLC0415 - httpx takes 150 ms.
 
     value = file.document().value
@@ -138,14 +138,14 @@ def _apply(session: Session, file: "offline.PipelineFile") -> None:
         session.out.one({**stored, "effect": effect}, columns.PIPELINES, "name")
 
 
-def list_pipelines(session: Session, wanted: Wanted = None) -> None:
+def list_pipelines(session: CommandContext, wanted: Wanted = None) -> None:
     """List pipelines by name."""
     found = session.api.items("/v1/pipelines")
     rows = kept(session.out, found, columns.PIPELINES, PipelineView, wanted)
     session.out.list(rows, columns.PIPELINES, "name", empty="there are no pipelines")
 
 
-def show(session: Session, name: Name) -> None:
+def show(session: CommandContext, name: Name) -> None:
     """Show a pipeline's definition as a file that `apply` takes; with -o json, all about it."""
     found = session.api.get(place("pipelines", name))
     if session.out.wanted in {None, Format.YAML}:
@@ -154,7 +154,7 @@ def show(session: Session, name: Name) -> None:
         session.out.one(found, columns.PIPELINES, "name")
 
 
-def delete(session: Session, name: Name, yes: Yes = False) -> None:
+def delete(session: CommandContext, name: Name, yes: Yes = False) -> None:
     """Delete a pipeline with its schedules and hooks; its runs stay."""
     session.confirm(f"Delete the pipeline {name} with its schedules and hooks?", yes=yes)
     session.api.call("DELETE", place("pipelines", name))

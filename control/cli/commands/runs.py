@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from control.cli.command_context import Session, command, group, place
+from control.cli.command_context import CommandContext, command, group, place
 from control.cli.errors import UsageError
 from control.cli.output import columns
 from control.cli.output.formats import Row
 from control.cli.output.row_filter import WantedRuns, kept
-from control.cli.output.wait import Timeout, Wanted, wait_for_run
+from control.cli.output.wait import Timeout, WaitCondition, wait_for_run
 from control.cli.times import duration_s, instant
 from control.model import limits
 from control.model.api.views import RunView
@@ -54,7 +54,7 @@ def add_to(app: typer.Typer) -> typer.Typer:
 
 
 def start(
-    session: Session,
+    session: CommandContext,
     *,
     name: Annotated[str, typer.Argument(help="A stored pipeline.")],
     input: Input = None,  # noqa: A002 - the option's name.
@@ -66,13 +66,13 @@ def start(
     timeout: Timeout = None,
 ) -> None:
     """Start a run of a stored pipeline."""
-    wanted = Wanted(wait=wait, logs=logs, detach=detach, timeout_s=duration_s(timeout))
+    wanted = WaitCondition(wait=wait, logs=logs, detach=detach, timeout_s=duration_s(timeout))
     body = _body(input, priority)
     _start(session, place("pipelines", name, "runs"), body, idempotency_key, wanted)
 
 
 def submit(
-    session: Session,
+    session: CommandContext,
     *,
     file: Annotated[str, typer.Argument(help="A pipeline file, YAML or JSON; - is stdin.")],
     input: Input = None,  # noqa: A002 - the option's name.
@@ -86,7 +86,7 @@ def submit(
     """Run a pipeline file once without storing it."""
     from control.cli.commands import offline  # noqa: PLC0415 - it loads cron and YAML.
 
-    wanted = Wanted(wait=wait, logs=logs, detach=detach, timeout_s=duration_s(timeout))
+    wanted = WaitCondition(wait=wait, logs=logs, detach=detach, timeout_s=duration_s(timeout))
     document = offline.read_file(file).document()
     body = {"pipeline": document.value, **_body(input, priority)}
     try:
@@ -96,7 +96,11 @@ def submit(
 
 
 def _start(
-    session: Session, path: str, body: dict[str, object], key: str | None, wanted: Wanted
+    session: CommandContext,
+    path: str,
+    body: dict[str, object],
+    key: str | None,
+    wanted: WaitCondition,
 ) -> None:
     headers = {} if key is None else {"idempotency-key": key}
     run = session.api.post(path, body, **headers)
@@ -106,7 +110,7 @@ def _start(
     wait_for_run(session, _id(run), wanted)
 
 
-def _show_started(session: Session, run: Row) -> None:
+def _show_started(session: CommandContext, run: Row) -> None:
     session.out.one(run, columns.RUNS, "id")
     if session.out.is_table:
         session.out.say(f"to see how it goes: tpctl run watch {run.get('id')}")
@@ -137,7 +141,7 @@ def _input(text: str) -> msgspec.Raw:
 
 
 def list_runs(
-    session: Session,
+    session: CommandContext,
     *,
     pipeline: Annotated[str | None, typer.Option(help="Only of this pipeline.")] = None,
     state: Annotated[
@@ -174,7 +178,7 @@ def list_runs(
         session.out.say("there may be more: --limit or --all shows them")
 
 
-def show(session: Session, run: RunId) -> None:
+def show(session: CommandContext, run: RunId) -> None:
     """Show a run and its jobs."""
     found = session.api.get(place("runs", run))
     jobs: list[Json] = list(session.api.items(place("runs", run, "jobs")))
@@ -187,27 +191,29 @@ def show(session: Session, run: RunId) -> None:
     session.out.list(rows, columns.JOBS, "id", empty="it has no jobs")
 
 
-def watch(session: Session, run: RunId, logs: LogsFlag = False, timeout: Timeout = None) -> None:
+def watch(
+    session: CommandContext, run: RunId, logs: LogsFlag = False, timeout: Timeout = None
+) -> None:
     """Wait until a run has ended; exit code 1 if it did not end well."""
-    wanted = Wanted(wait=True, logs=logs, timeout_s=duration_s(timeout))
+    wanted = WaitCondition(wait=True, logs=logs, timeout_s=duration_s(timeout))
     wait_for_run(session, run, wanted)
 
 
-def cancel(session: Session, runs: RunIds) -> None:
+def cancel(session: CommandContext, runs: RunIds) -> None:
     """End runs now: what waits is cancelled, what runs is stopped."""
     found = [session.api.post(place("runs", run, "cancel")) for run in runs]
     session.out.list(found, columns.RUNS, "id")
 
 
 def retry(
-    session: Session,
+    session: CommandContext,
     run: RunId,
     wait: WaitFlag = False,
     logs: LogsFlag = False,
     timeout: Timeout = None,
 ) -> None:
     """Run the failed and cancelled jobs of a run again."""
-    wanted = Wanted(wait=wait, logs=logs, timeout_s=duration_s(timeout))
+    wanted = WaitCondition(wait=wait, logs=logs, timeout_s=duration_s(timeout))
     found = session.api.post(place("runs", run, "retry"))
     if wanted.waits:
         wait_for_run(session, run, wanted)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from control.cli.command_context import Session, command, group, place
+from control.cli.command_context import CommandContext, command, group, place
 from control.cli.errors import UsageError
 from control.cli.output import columns
 from control.cli.output.row_filter import Wanted, kept
@@ -43,7 +43,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def list_schedules(
-    session: Session,
+    session: CommandContext,
     pipeline: Annotated[str | None, typer.Option(help="Only of this pipeline.")] = None,
     wanted: Wanted = None,
 ) -> None:
@@ -54,7 +54,7 @@ def list_schedules(
 
 
 def preview(
-    session: Session,
+    session: CommandContext,
     *,
     schedule: Annotated[
         int | None, typer.Argument(metavar="SCHEDULE", help="Only of this schedule.")
@@ -91,7 +91,7 @@ def preview(
     session.out.list(own, columns.PLANNED, "nominal", empty="nothing is planned")
 
 
-def pause(session: Session, schedule: ScheduleId) -> None:
+def pause(session: CommandContext, schedule: ScheduleId) -> None:
     """Let a schedule start nothing until it is resumed."""
     found = session.api.post(place("schedules", schedule, "pause"))
     session.out.one(found, columns.SCHEDULES, "id")
@@ -99,13 +99,13 @@ def pause(session: Session, schedule: ScheduleId) -> None:
         session.out.say(f"{found.get('dropped')} runs that waited will not start")
 
 
-def resume(session: Session, schedule: ScheduleId) -> None:
+def resume(session: CommandContext, schedule: ScheduleId) -> None:
     """Let a paused schedule go on; what was due meanwhile is not made up for."""
     found = session.api.post(place("schedules", schedule, "resume"))
     session.out.one(found, columns.SCHEDULES, "id")
 
 
-def trigger(session: Session, schedule: ScheduleId) -> None:
+def trigger(session: CommandContext, schedule: ScheduleId) -> None:
     """Start a run of a schedule now, with its input, beside those that are planned."""
     found = session.api.post(place("schedules", schedule, "trigger"))
     session.out.one(found, columns.RUNS, "id")
@@ -114,7 +114,7 @@ def trigger(session: Session, schedule: ScheduleId) -> None:
 
 
 def backfill(
-    session: Session,
+    session: CommandContext,
     schedule: ScheduleId,
     start: Annotated[
         str, typer.Option("--from", help="7d (ago), or an RFC 3339 time; it counts itself.")
@@ -143,7 +143,7 @@ def _ahead(text: str | None, now_ms: int) -> str | None:
 
 
 def _fire_times(
-    session: Session, cron: str, timezone: str, until: str | None, limit: int
+    session: CommandContext, cron: str, timezone: str, until: str | None, limit: int
 ) -> "list[Row]":
     from control.cli.commands import offline  # noqa: PLC0415 - it loads cron and YAML.
 

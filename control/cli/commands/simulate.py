@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from control.cli.command_context import Session, command
+from control.cli.command_context import CommandContext, command
 from control.cli.commands.stats import Window
 from control.cli.errors import Unreachable
 from control.model import limits
@@ -54,7 +54,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def simulate(
-    session: Session,
+    session: CommandContext,
     *,
     window: Window = "24h",
     file: FactsFile = None,
@@ -75,10 +75,10 @@ def simulate(
     from control.cli.commands import forecast, history  # noqa: PLC0415
     from control.core.reports.time_window import window_ms  # noqa: PLC0415
     from control.core.simulation.replay_history import played_jobs  # noqa: PLC0415
-    from control.core.simulation.what_if import Changes  # noqa: PLC0415
+    from control.core.simulation.what_if import Overrides  # noqa: PLC0415
 
     length_ms = window_ms(window)
-    changes = Changes(
+    changes = Overrides(
         workers=workers,
         slots=slots,
         partitions=partitions,
@@ -103,7 +103,7 @@ def simulate(
         session.out.document(forecast.document(found))
 
 
-def _present(session: Session, *, offline: bool) -> "Setup":
+def _present(session: CommandContext, *, offline: bool) -> "Setup":
     """The system as it is; with a file there need be none."""
     from control.cli.commands import forecast  # noqa: PLC0415
 

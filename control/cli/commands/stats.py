@@ -9,10 +9,10 @@ from typing import Annotated
 import msgspec
 import typer
 
-from control.cli.command_context import Session, command, group
+from control.cli.command_context import CommandContext, command, group
 from control.cli.errors import UsageError
 from control.cli.output import columns
-from control.cli.output.formats import Column, Format, Row
+from control.cli.output.formats import Format, OutputColumn, Row
 from control.cli.output.row_filter import Wanted, kept
 from control.model import limits
 from control.model.api.reports import Cell, PipelineStats, TaskStats
@@ -48,7 +48,7 @@ def add_to(app: typer.Typer) -> None:
     )(sql)
 
 
-def summary(session: Session, window: Window = _DAY) -> None:
+def summary(session: CommandContext, window: Window = _DAY) -> None:
     """Show all that ended in a window of time."""
     found = session.api.get("/v1/stats/summary", window=window)
     if not session.out.is_table:
@@ -66,7 +66,7 @@ def summary(session: Session, window: Window = _DAY) -> None:
 
 
 def pipelines(
-    session: Session, window: Window = _DAY, limit: Limit = 100, wanted: Wanted = None
+    session: CommandContext, window: Window = _DAY, limit: Limit = 100, wanted: Wanted = None
 ) -> None:
     """Show what ended by pipeline, the one with the most jobs first."""
     found = session.api.items("/v1/stats/pipelines", limit=_asked(limit, wanted), window=window)
@@ -75,7 +75,9 @@ def pipelines(
     session.out.list(rows, columns.PIPELINE_STATS, "pipeline", empty="nothing has ended")
 
 
-def slow(session: Session, window: Window = _DAY, limit: Limit = 20, wanted: Wanted = None) -> None:
+def slow(
+    session: CommandContext, window: Window = _DAY, limit: Limit = 20, wanted: Wanted = None
+) -> None:
     """Show which jobs the workers' time goes to."""
     found = session.api.items("/v1/stats/slow-tasks", limit=_asked(limit, wanted), window=window)
     rows = kept(session.out, found, columns.SLOW_TASKS, TaskStats, wanted, limit=limit)
@@ -88,7 +90,7 @@ def _asked(limit: int, wanted: str | None) -> int:
 
 
 def export(
-    session: Session,
+    session: CommandContext,
     to: Annotated[str, typer.Option("--to", metavar="FILE", help="Where to; - is stdout.")],
     wanted: Annotated[
         ExportFormat | None, typer.Option("--format", help="Default: by the file's name.")
@@ -119,7 +121,7 @@ def export(
 
 
 def sql(
-    session: Session,
+    session: CommandContext,
     query: Annotated[
         str, typer.Argument(metavar="SQL", help="A query for DuckDB over the table facts.")
     ],
@@ -140,7 +142,7 @@ def sql(
         for row in result.rows:
             out.document(dict(zip(result.columns, row, strict=True)))
         return
-    shown = [Column(name, str(at)) for at, name in enumerate(result.columns)]
+    shown = [OutputColumn(name, str(at)) for at, name in enumerate(result.columns)]
     out.list(rows, shown, "0")
     if result.truncated:
         out.say(f"there are more than {limit} rows: --limit shows more")

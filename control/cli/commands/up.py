@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from control.cli.command_context import World, report
+from control.cli.command_context import CommandEnvironment, report
 from control.cli.errors import exit_code
 from control.model import limits
 from control.model.config import Config, load_config
@@ -15,7 +15,7 @@ from control.model.names import Service
 from control.model.worker.isolation import IsolationMode
 
 
-class Switch(StrEnum):
+class OnOff(StrEnum):
     """On or off."""
 
     ON = "on"
@@ -74,7 +74,7 @@ SlowShare = Annotated[
 SlowThreshold = Annotated[
     str | None, typer.Option(help="Seconds from which a job is slow. Default: auto.")
 ]
-Lend = Annotated[Switch | None, typer.Option(help="Whether idle slots may be lent. Default: on.")]
+Lend = Annotated[OnOff | None, typer.Option(help="Whether idle slots may be lent. Default: on.")]
 QueueSize = Annotated[
     int | None, typer.Option(help="How many jobs may wait. Default: QUEUE_SIZE, or 100000.")
 ]
@@ -124,7 +124,7 @@ def up(
     Each flag can also be set in the --config file (slow_share = 0.5) or in the environment
     (TP_SLOW_SHARE=0.5). A flag wins over the environment, the environment over the file.
     """
-    world: World = context.obj
+    world: CommandEnvironment = context.obj
     directory = data_dir or world.data_dir
     flags: dict[str, str | float | bool | None] = {
         "listen": listen,
@@ -140,7 +140,7 @@ def up(
         "services": services,
         "slow_share": slow_share,
         "slow_threshold": slow_threshold,
-        "lend": None if lend is None else lend == Switch.ON,
+        "lend": None if lend is None else lend == OnOff.ON,
         "queue_size": queue_size,
         "keep_days": keep_days,
         "max_connections": max_connections,

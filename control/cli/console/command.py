@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from control.cli.command_context import Session, command
+from control.cli.command_context import CommandContext, command
 from control.cli.console import browser
 from control.cli.errors import UsageError
 from control.model.errors import ConfigError
@@ -34,7 +34,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def tui(
-    session: Session,
+    session: CommandContext,
     *,
     named: Named = None,
     theme: Theme = None,

@@ -12,20 +12,20 @@ from control.model.errors import ConfigError
 from tui.link import recording
 from tui.link.contexts import ContextsInvalid, config_folder, contexts, keys, themes
 from tui.link.recording import Recorder
-from tui.link.replay import RecordingInvalid, Replay, Running
-from tui.link.server import Server
-from tui.link.source import Source, Target, apart
-from tui.starting import Start, now_ms
+from tui.link.replay import RecordingInvalid, Replay, RunningPace
+from tui.link.server import ServerSource
+from tui.link.source import ConsoleTarget, Source, apart
+from tui.starting import ConsoleStart, now_ms
 from tui.starting import start as start_console
 
 __all__ = ["ContextsInvalid", "replay", "start", "targets"]
 
 
-def targets(login: Login, environ: Mapping[str, str]) -> dict[str, Target]:
+def targets(login: Login, environ: Mapping[str, str]) -> dict[str, ConsoleTarget]:
     """The control planes by name: the one of the command line first, then the user's contexts."""
     found = contexts(config_folder(environ))
     url, user, password = apart(login.url)
-    here = Target(
+    here = ConsoleTarget(
         name="default",
         url=url,
         client_id=login.client_id or user,
@@ -37,7 +37,7 @@ def targets(login: Login, environ: Mapping[str, str]) -> dict[str, Target]:
 
 
 def start(
-    known: Mapping[str, Target],
+    known: Mapping[str, ConsoleTarget],
     first: str,
     version: str,
     *,
@@ -49,10 +49,10 @@ def start(
 
     Raises `ConfigError` where there can be no recording.
     """
-    how = Start(
+    how = ConsoleStart(
         targets=known,
         first=first,
-        opened=lambda target: Server(target, version),
+        opened=lambda target: ServerSource(target, version),
         now_ms=now_ms,
         theme=theme,
         themes=themes(config_folder(environ)),
@@ -71,8 +71,8 @@ def start(
         message = f"cannot write {record}: {error.strerror}"
         raise ConfigError(message) from error
 
-    def recorded(target: Target) -> Source:
-        return Recorder(Server(target, version), file, now_ms, version=version)
+    def recorded(target: ConsoleTarget) -> Source:
+        return Recorder(ServerSource(target, version), file, now_ms, version=version)
 
     only = {first: known[first]}
     return _start(msgspec.structs.replace(how, targets=only, opened=recorded), environ)
@@ -81,9 +81,9 @@ def start(
 def replay(path: Path, speed: float, *, theme: str | None, environ: Mapping[str, str]) -> int:
     """Show a recording; the exit code. Raises `ConfigError` where it cannot be read."""
     try:
-        source = Replay(path, Running(speed))
+        source = Replay(path, RunningPace(speed))
         name = source.target.name
-        how = Start(
+        how = ConsoleStart(
             targets={name: source.target},
             first=name,
             opened=lambda _: source,
@@ -98,7 +98,7 @@ def replay(path: Path, speed: float, *, theme: str | None, environ: Mapping[str,
         raise ConfigError(str(error)) from error
 
 
-def _start(how: Start, environ: Mapping[str, str]) -> int:
+def _start(how: ConsoleStart, environ: Mapping[str, str]) -> int:
     """Run it, where somebody can see it."""
     _check_terminal(environ)
     return start_console(how)

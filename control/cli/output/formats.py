@@ -60,7 +60,7 @@ LEFT: Final = frozenset({Look.TEXT, Look.ID, Look.STATE, Look.KEYS})
 Row = Mapping[str, Json]
 
 
-class Column(msgspec.Struct, frozen=True):
+class OutputColumn(msgspec.Struct, frozen=True):
     """A column of a table: its title, where its value is (`wait.p95`), how it looks."""
 
     title: str
@@ -120,7 +120,7 @@ class Output:
         )
 
     def list(
-        self, rows: Iterable[Row], columns: Sequence[Column], name: str, empty: str = ""
+        self, rows: Iterable[Row], columns: Sequence[OutputColumn], name: str, empty: str = ""
     ) -> None:
         """Many things. `name`: what `-o name` prints, a field or several with `/` between them;
         `empty`: what to say if none.
@@ -143,14 +143,14 @@ class Output:
             items = list(rows)
             self._document({"items": items, "next_cursor": getattr(rows, "next_cursor", None)})
 
-    def one(self, row: Row, columns: Sequence[Column], name: str) -> None:
+    def one(self, row: Row, columns: Sequence[OutputColumn], name: str) -> None:
         """One thing, as a row of the table of its kind."""
         if self.format in {Format.TABLE, Format.NAME, Format.JSONL}:
             self.list([row], columns, name)
         else:
             self._document(row)
 
-    def details(self, row: Row, columns: Sequence[Column], name: str) -> None:
+    def details(self, row: Row, columns: Sequence[OutputColumn], name: str) -> None:
         """One thing, field by field."""
         if self.format != Format.TABLE:
             self.one(row, columns, name)
@@ -173,7 +173,7 @@ class Output:
         else:
             self.yaml(value)
 
-    def value(self, row: Row, column: Column) -> Json:
+    def value(self, row: Row, column: OutputColumn) -> Json:
         """What a column is about: a field, or what follows from some."""
         value = field(row, column.path)
         if column.look == Look.TOOK:
@@ -210,7 +210,7 @@ class Output:
             return _number(value, look)
         return display_text.clean(plain(value))
 
-    def _table(self, rows: Sequence[Row], columns: Sequence[Column]) -> None:
+    def _table(self, rows: Sequence[Row], columns: Sequence[OutputColumn]) -> None:
         from rich.table import Table  # noqa: PLC0415 - as for the console.
         from rich.text import Text  # noqa: PLC0415
 
@@ -234,7 +234,7 @@ class Output:
         for line in captured.get().splitlines():
             self.write(line.rstrip())
 
-    def _widths(self, rows: Sequence[Row], columns: Sequence[Column]) -> Sequence[int]:
+    def _widths(self, rows: Sequence[Row], columns: Sequence[OutputColumn]) -> Sequence[int]:
         """Each column's width. Only on a terminal, only texts are cut, the widest first."""
         from rich.cells import cell_len  # noqa: PLC0415 - as for the console.
 

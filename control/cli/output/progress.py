@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _ORDER: Final = (State.IN_PROGRESS, State.READY, State.ERROR, State.CANCELLED)
 
 
-class Standing(msgspec.Struct, frozen=True, kw_only=True):
+class RunStatus(msgspec.Struct, frozen=True, kw_only=True):
     """What is shown of a run."""
 
     id: int
@@ -52,7 +52,7 @@ class Bars:
 
     def show(self, run: Row) -> None:
         """The run has changed."""
-        standing = msgspec.convert(run, Standing)
+        standing = msgspec.convert(run, RunStatus)
         left = "" if standing.state in FINAL else _left(standing.expected_seconds)
         for stage in standing.stages:
             if stage.name not in self._bars:
@@ -76,7 +76,7 @@ class Bars:
         self._progress.stop()
 
 
-class Lines:
+class ProgressLines:
     """A line on stderr for each change."""
 
     def __init__(self, out: Output) -> None:
@@ -85,7 +85,7 @@ class Lines:
 
     def show(self, run: Row) -> None:
         """The run has changed."""
-        standing = msgspec.convert(run, Standing)
+        standing = msgspec.convert(run, RunStatus)
         stages = ", ".join(
             f"{stage.name} {_ended(stage)}/{sum(stage.counts.values())}"
             for stage in standing.stages

@@ -7,7 +7,7 @@ import msgspec
 import typer
 from msgspec import inspect
 
-from control.cli.output.formats import LEFT, Column, Look, Output, Row, field, plain
+from control.cli.output.formats import LEFT, Look, Output, OutputColumn, Row, field, plain
 from control.model import limits
 from control.model.filters import Filter, Kind, parse
 
@@ -34,7 +34,7 @@ _AGE: Final = "age"
 _UNIT: Final = "unit"
 
 
-class Kept:
+class FilteredRows:
     """The rows that a filter keeps, while they are gone through."""
 
     def __init__(
@@ -73,7 +73,7 @@ class Kept:
 def kept(
     out: Output,
     rows: Iterable[Row],
-    columns: Sequence[Column],
+    columns: Sequence[OutputColumn],
     shape: type[msgspec.Struct],
     text: str | None,
     *,
@@ -88,7 +88,7 @@ def kept(
         return rows
     wanted = parse(text, fields(columns, shape))
     shown = _Shown(out, columns)
-    return Kept(
+    return FilteredRows(
         rows,
         lambda row: shown.matches(wanted, row),
         out.say,
@@ -97,7 +97,7 @@ def kept(
     )
 
 
-def fields(columns: Sequence[Column], shape: type[msgspec.Struct]) -> dict[str, Kind]:
+def fields(columns: Sequence[OutputColumn], shape: type[msgspec.Struct]) -> dict[str, Kind]:
     """What can be asked about a row: its own fields, and what its columns make of them."""
     found = dict(_fields("", inspect.type_info(shape)))
     for name, column in _made(columns).items():
@@ -105,9 +105,9 @@ def fields(columns: Sequence[Column], shape: type[msgspec.Struct]) -> dict[str, 
     return found
 
 
-def _made(columns: Sequence[Column]) -> dict[str, Column]:
+def _made(columns: Sequence[OutputColumn]) -> dict[str, OutputColumn]:
     """Columns that show something else than the field: how long, how old, how many."""
-    made: dict[str, Column] = {}
+    made: dict[str, OutputColumn] = {}
     for column in columns:
         if column.look == Look.TOOK:
             made[_TOOK] = column
@@ -139,7 +139,7 @@ def _fields(path: str, info: inspect.Type, *, seconds: bool = False) -> Iterator
 class _Shown:
     """What a filter sees of a row: the words that a table of it shows, and its fields."""
 
-    def __init__(self, out: Output, columns: Sequence[Column]) -> None:
+    def __init__(self, out: Output, columns: Sequence[OutputColumn]) -> None:
         self._out = out
         self._words = [column for column in columns if column.look in LEFT]
         self._made = _made(columns)

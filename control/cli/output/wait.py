@@ -6,7 +6,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from control.cli.command_context import Session, place
+from control.cli.command_context import CommandContext, place
 from control.cli.errors import ExitCode, UsageError, WaitTimedOut
 from control.cli.output import columns
 from control.cli.output.formats import Row
@@ -20,7 +20,7 @@ Timeout = Annotated[
 _FAILURES_SHOWN_MAX = 5
 
 
-class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+class WaitCondition(msgspec.Struct, frozen=True, kw_only=True):
     """What was asked for."""
 
     wait: bool = False
@@ -39,14 +39,14 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
         return self.wait or self.logs or (self.timeout_s is not None and not self.detach)
 
 
-def wait_for_run(session: Session, run_id: int, wanted: Wanted) -> None:
+def wait_for_run(session: CommandContext, run_id: int, wanted: WaitCondition) -> None:
     """Wait for a run's end and show it; exits with 1 if it did not end well."""
-    from control.cli.output.progress import Bars, Lines  # noqa: PLC0415 - see below.
+    from control.cli.output.progress import Bars, ProgressLines  # noqa: PLC0415 - see below.
     from control.cli.output.watch import Interest, wait  # noqa: PLC0415 - trio takes 150 ms.
 
     out = session.out
     bars = sys.stderr.isatty() and not wanted.logs
-    progress = Bars(out) if bars else Lines(out)
+    progress = Bars(out) if bars else ProgressLines(out)
     interest = Interest(
         changed=progress.show,
         away=lambda why: out.say(f"{why}; waiting for it to come back"),
@@ -66,12 +66,12 @@ def wait_for_run(session: Session, run_id: int, wanted: Wanted) -> None:
     _say_end(session, run)
 
 
-def log_writer(session: Session, job: str) -> LogWriter:
+def log_writer(session: CommandContext, job: str) -> LogWriter:
     """Where a job's log goes: to stdout, unless that is kept for data."""
     return LogWriter(session.out, prefix=job, to_stderr=not session.out.is_table)
 
 
-def _say_end(session: Session, run: Row) -> None:
+def _say_end(session: CommandContext, run: Row) -> None:
     state, reason = run.get("state"), run.get("reason")
     session.out.say(f"run {run.get('id')} ended: {state}{f' — {reason}' if reason else ''}")
     if state == State.DONE:

@@ -25,7 +25,7 @@ from control.core.balancer.quotas import Quotas, with_priority
 from control.core.balancer.rivals import Rivals
 from control.core.balancer.slots import WINDOW_S, Lane, Slots
 from control.core.balancer.slow_threshold import Threshold
-from control.core.balancer.split import Split
+from control.core.balancer.split import PartitionSplit
 from control.core.fleet.worker_registry import WorkerChanges, WorkerRegistry
 from control.model.api.balancer import ClassChange, LoadOfPartition, Rules, Waits
 from control.model.bus.messages import DispatcherUp, Finished, Hold, JobReady, PriorityKey, WorkerUp
@@ -45,7 +45,7 @@ class Balancer:
     ) -> None:
         """`estimates` and `threshold`: what an earlier one has learned."""
         self.policy = policy
-        self._split = Split(policy.partitions, policy.slow_share, SLOW_SHARE)
+        self._split = PartitionSplit(policy.partitions, policy.slow_share, SLOW_SHARE)
         self.estimates = Estimates() if estimates is None else estimates
         self.threshold = threshold or Threshold(policy.slow_threshold_s)
         self.learning = Learning(self.estimates, self.threshold, self._split)

@@ -21,7 +21,7 @@ _RATIO: Final = 4.0
 _EMPTY_S: Final = 1e-6  # What sums of floats leave behind when everything is gone.
 
 
-class Queued:
+class QueuedWork:
     """The expected seconds of work of one client that wait, by size."""
 
     __slots__ = ("jobs", "seconds")
@@ -45,8 +45,8 @@ class Fairness:
     """The queued work of all clients of one priority."""
 
     def __init__(self) -> None:
-        self._clients: dict[str, Queued] = {}
-        self._all = Queued()
+        self._clients: dict[str, QueuedWork] = {}
+        self._all = QueuedWork()
 
     def delay_s(self, client: str, expected_s: float, slots: int) -> float:
         """How much later than it came a new job of this client counts as having come."""
@@ -63,7 +63,7 @@ class Fairness:
         """A job waits."""
         queued = self._clients.get(client)
         if queued is None:
-            queued = self._clients[client] = Queued()
+            queued = self._clients[client] = QueuedWork()
         bucket = bucket_of(expected_s)
         queued.add(bucket, expected_s, 1)
         self._all.add(bucket, expected_s, 1)

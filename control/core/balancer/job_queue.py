@@ -38,7 +38,7 @@ class Cause(NamedTuple):
     client: str = ""
 
 
-class Waiting:
+class WaitingJob:
     """A job in the balancer's hands, with the place that answers for it."""
 
     __slots__ = ("arrival_ms", "expected_s", "gone", "job", "place", "queue")
@@ -80,14 +80,14 @@ class Queue:
         self.alike = alike
         self.client = job.client
         self.shape: Shape = shape_of(job)
-        self.heap: list[tuple[float, int, int, Waiting]] = []
+        self.heap: list[tuple[float, int, int, WaitingJob]] = []
         self.size = 0
         self.parked: Cause | None = None
         self.refused: tuple[Cause, int] | None = None  # What was found last, and when.
         self.woken: Cause | None = None  # It is looked at for all that are parked for this.
         self.version = 0  # Which entry, in its level's heap or its lot's, is the current one.
 
-    def head(self) -> Waiting | None:
+    def head(self) -> WaitingJob | None:
         """The first job, or None."""
         heap = self.heap
         while heap and heap[0][3].gone:
@@ -120,7 +120,7 @@ class WaitingJobs:
 
     def __init__(self, index: Callable[[tuple[str, str]], float]) -> None:
         self._index = index
-        self.jobs: dict[int, Waiting] = {}
+        self.jobs: dict[int, WaitingJob] = {}
         self._queues: dict[tuple[object, ...], Queue] = {}
         self._alike: dict[tuple[str, str], _Alike] = {}
         self._fairness: defaultdict[int, Fairness] = defaultdict(Fairness)  # By client priority.
@@ -146,7 +146,7 @@ class WaitingJobs:
                 alike = self._alike[job.key] = _Alike()
             queue = self._queues[key] = Queue(job, alike)
             alike.queues[queue] = None
-        waiting = Waiting(job, place, queue, expected_s)
+        waiting = WaitingJob(job, place, queue, expected_s)
         self.jobs[job.job_id] = waiting
         fairness = self._fairness[job.order[0]]
         if put_back_s is None:
@@ -162,7 +162,7 @@ class WaitingJobs:
         if queue.head() is not before:
             self._rank(queue)
 
-    def remove(self, waiting: Waiting) -> None:
+    def remove(self, waiting: WaitingJob) -> None:
         """The job was placed or cancelled."""
         waiting.gone = True
         job, queue = waiting.job, waiting.queue
@@ -255,14 +255,14 @@ class WaitingJobs:
         """Of how many keys jobs wait."""
         return len(self._alike)
 
-    def take_all(self) -> list[Waiting]:
+    def take_all(self) -> list[WaitingJob]:
         """Take out all jobs, in the order in which their runs came, to be added again."""
         found = sorted(self.jobs.values(), key=lambda each: (each.job.created_ms, each.job.job_id))
         for waiting in found:
             self.remove(waiting)
         return found
 
-    def requeue(self, client: str, priority: int) -> list[Waiting]:
+    def requeue(self, client: str, priority: int) -> list[WaitingJob]:
         """Take out all jobs of a client that have another priority, to be added again."""
         found = [
             entry[3]
@@ -275,7 +275,7 @@ class WaitingJobs:
             self.remove(waiting)
         return found
 
-    def ahead(self, waiting: Waiting) -> tuple[int, bool]:
+    def ahead(self, waiting: WaitingJob) -> tuple[int, bool]:
         """How many jobs come before this one; True: it may be more, they were too many to count."""
         level, rank = waiting.queue.level, self.rank_of(waiting.queue, waiting)
         own = (rank, waiting.job.job_id)
@@ -305,7 +305,7 @@ class WaitingJobs:
         """Everything queues are parked for."""
         return list(self._parked)
 
-    def heads(self) -> Iterator[Waiting]:
+    def heads(self) -> Iterator[WaitingJob]:
         """Heads in the order in which they should be placed.
 
         Between two steps the caller removes or parks the head it was given, or stops.
@@ -365,12 +365,12 @@ class WaitingJobs:
             heap[:] = [entry for entry in heap if entry[-2] == entry[-1].version]
             heapq.heapify(heap)
 
-    def rank_of(self, queue: Queue, waiting: Waiting) -> float:
+    def rank_of(self, queue: Queue, waiting: WaitingJob) -> float:
         """By what its queue has its place among those of its level, while this is its head."""
         return waiting.arrival_ms + _length_ms(self._index(queue.key), waiting)
 
 
-def _length_ms(index: float, waiting: Waiting) -> float:
+def _length_ms(index: float, waiting: WaitingJob) -> float:
     return 1000 * AGE_WEIGHT * index * waiting.job.stages_left
 
 

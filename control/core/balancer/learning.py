@@ -7,8 +7,8 @@ from control.core.balancer.classes import Classes
 from control.core.balancer.estimates import Estimates, Key
 from control.core.balancer.slots import Length, length_of
 from control.core.balancer.slow_threshold import Threshold
-from control.core.balancer.split import Split
-from control.core.balancer.stragglers import Health
+from control.core.balancer.split import PartitionSplit
+from control.core.balancer.stragglers import StragglerDetector
 from control.model.bus.messages import Finished
 from control.model.states import Speed
 
@@ -35,11 +35,11 @@ class Lesson(NamedTuple):
 class Learning:
     """All that is learned from ends; `split` may follow it."""
 
-    def __init__(self, estimates: Estimates, threshold: Threshold, split: Split) -> None:
+    def __init__(self, estimates: Estimates, threshold: Threshold, split: PartitionSplit) -> None:
         self.estimates = estimates
         self.threshold = threshold
         self.classes = Classes(estimates, threshold)
-        self._health = Health()
+        self._health = StragglerDetector()
         self._split = split
         self._ends_left = _LOOK_EVERY
         # What was so when all that wait were looked at last, and for how many ends they are not.

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 
-from control.core.balancer.slots import WINDOW_S, Lane, Worker
+from control.core.balancer.slots import WINDOW_S, Lane, WorkerSlots
 from control.model.api.balancer import LoadOfPartition
 from control.model.states import Speed
 
 
 def loads(
     classes: Sequence[Speed],
-    workers: Iterable[Worker],
+    workers: Iterable[WorkerSlots],
     placed: Iterable[tuple[Lane, float, int]],
 ) -> list[LoadOfPartition]:
     """Each partition's load. `placed`: lane, expected seconds, and since when, of each job."""

@@ -11,7 +11,7 @@ from typing import Final
 
 from control.core.balancer.balancer import Balancer
 from control.core.balancer.estimates import Key
-from control.core.balancer.job_queue import Cause, Queue, Waiting
+from control.core.balancer.job_queue import Cause, Queue, WaitingJob
 from control.core.balancer.slots import Shape
 from control.model.api.queues import Queues, WaitingClass, WaitingGroup, WaitingReason
 from control.model.bus.messages import PriorityKey
@@ -26,7 +26,7 @@ class _Group:
 
     __slots__ = ("first", "head", "jobs")
 
-    def __init__(self, first: tuple[PriorityKey, float, int], head: Waiting) -> None:
+    def __init__(self, first: tuple[PriorityKey, float, int], head: WaitingJob) -> None:
         self.first = first
         self.head = head
         self.jobs = 0
@@ -91,7 +91,7 @@ class Survey:
             groups_more=len(self._groups) - len(first),
         )
 
-    def _look(self, queue: Queue, head: Waiting) -> None:
+    def _look(self, queue: Queue, head: WaitingJob) -> None:
         cause, key, size = queue.parked, queue.key, queue.size
         reason = self._said.get((cause, queue.shape))
         if reason is None:

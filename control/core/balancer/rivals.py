@@ -8,7 +8,7 @@ from collections import defaultdict
 
 from control.core.balancer.dedup import owner_of
 from control.core.balancer.in_flight import Placed
-from control.core.balancer.job_queue import Waiting
+from control.core.balancer.job_queue import WaitingJob
 from control.model.bus.messages import JobReady
 
 
@@ -19,7 +19,7 @@ class Rivals:
         self._held: defaultdict[int, list[tuple[JobReady, int]]] = defaultdict(list)
 
     def hold(
-        self, job: JobReady, place: int, waiting: Waiting | None, placed: Placed | None
+        self, job: JobReady, place: int, waiting: WaitingJob | None, placed: Placed | None
     ) -> bool:
         """Hold the job back if its id is another one's, by what waits and what is placed."""
         owner = owner_of(waiting.job) if waiting is not None else placed and placed.owner

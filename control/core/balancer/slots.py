@@ -41,7 +41,7 @@ class Lane:
 
     __slots__ = ("entry", "free", "partition", "slots", "speed", "worker")
 
-    def __init__(self, worker: "Worker", partition: int, speed: Speed) -> None:
+    def __init__(self, worker: "WorkerSlots", partition: int, speed: Speed) -> None:
         self.worker = worker
         self.partition = partition
         self.speed = speed
@@ -50,7 +50,7 @@ class Lane:
         self.entry = 0  # Its last offer.
 
 
-class Worker:
+class WorkerSlots:
     """A connected worker and what has been placed with it.
 
     Its slots are those in partitions there are: none while its dispatcher has no partition.
@@ -150,18 +150,18 @@ class Slots:
     def __init__(self, classes: Sequence[Speed]) -> None:
         self._classes = classes
         self._slowness: Mapping[str, float] = {}
-        self.workers: dict[str, Worker] = {}
+        self.workers: dict[str, WorkerSlots] = {}
         self.total = 0
         self.in_class = dict.fromkeys(Speed, 0)  # Slots by the class of their partition.
         numbers = count(1)
         self._free: dict[Speed, Offers[Lane]] = {speed: Offers(numbers) for speed in Speed}
         self._straggling: Offers[Lane] = Offers(numbers)
-        self._windows: Offers[Worker] = Offers(count(1))
+        self._windows: Offers[WorkerSlots] = Offers(count(1))
         self._can: dict[tuple[Shape, bool], bool] = {}  # What `any_can` found.
 
-    def add(self, info: WorkerUp) -> Worker:
+    def add(self, info: WorkerUp) -> WorkerSlots:
         """A worker connected; its lanes are empty until `take`."""
-        worker = Worker(info, self._classes)
+        worker = WorkerSlots(info, self._classes)
         worker.slowness = self._slowness.get(info.worker, 1.0)
         self.workers[info.worker] = worker
         if not worker.draining:
@@ -197,12 +197,12 @@ class Slots:
         self._offer(lane)
         self._offer_window(lane.worker)
 
-    def overran(self, worker: Worker, expected_s: float) -> None:
+    def overran(self, worker: WorkerSlots, expected_s: float) -> None:
         """A job that was taken as a short one holds its slot for long."""
         worker.overran(expected_s)
         self._offer_window(worker)
 
-    def offer(self, worker: Worker) -> None:
+    def offer(self, worker: WorkerSlots) -> None:
         """What it has free may be another amount now."""
         for lane in worker.lanes.values():
             self._offer(lane)
@@ -287,7 +287,7 @@ class Slots:
         """Whether a straggler has a free slot."""
         return self._straggling.first_of_all() is not None
 
-    def _count(self, worker: Worker, sign: int) -> None:
+    def _count(self, worker: WorkerSlots, sign: int) -> None:
         self.total += sign * worker.slots
         for lane in worker.lanes.values():
             self.in_class[lane.speed] += sign * lane.slots
@@ -301,7 +301,7 @@ class Slots:
         else:
             self._free[lane.speed].offer(lane, -lane.free)
 
-    def _offer_window(self, worker: Worker) -> None:
+    def _offer_window(self, worker: WorkerSlots) -> None:
         if worker.has_window(0.0) and worker.window_s > 0:
             self._windows.offer(worker, worker.ahead_s - worker.window_s)
         else:

@@ -9,7 +9,7 @@ from control.model.states import Speed
 _FOLLOWS: Final = 0.25  # Of the way to where the mix is, each time it is looked at.
 
 
-class Split:
+class PartitionSplit:
     """The class of each partition. `share`: of the partitions, for slow jobs; None: it follows."""
 
     def __init__(self, partitions: int, share: float | None, start: float) -> None:

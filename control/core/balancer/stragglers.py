@@ -20,7 +20,7 @@ _JOBS_MIN: Final = 6
 _EVERY: Final = 16  # Ends between two comparisons; as many as there are workers, if that is more.
 
 
-class _Record:
+class _WorkerDurations:
     __slots__ = ("at_ms", "deviation", "jobs")
 
     def __init__(self, now_ms: int) -> None:
@@ -35,11 +35,11 @@ class _Record:
         return self.deviation
 
 
-class Health:
+class StragglerDetector:
     """How each connected worker's durations compare. `slowness`: of stragglers, above 1."""
 
     def __init__(self) -> None:
-        self._workers: dict[str, _Record] = {}
+        self._workers: dict[str, _WorkerDurations] = {}
         self._ends_left = _EVERY
         self.slowness: Mapping[str, float] = {}
 
@@ -56,7 +56,7 @@ class Health:
         """
         known = self._workers.get(worker)
         if known is None:
-            known = self._workers[worker] = _Record(now_ms)
+            known = self._workers[worker] = _WorkerDurations(now_ms)
         known.fade(now_ms)
         told = log_ratio * min(1.0, _USUAL_SD / sd) if sd > 0 else log_ratio
         known.deviation += _STEP * (told - known.deviation)

@@ -8,7 +8,7 @@ from control.model.names import Topic
 from control.model.worker import wire
 
 
-class Outbox:
+class StepEffects:
     """What the shell must do after a step: publish (with receipts), then send."""
 
     def __init__(self) -> None:

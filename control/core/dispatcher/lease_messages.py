@@ -139,15 +139,7 @@ def result_records(
     """
     job = placed.job
     result = Finished(
-        run_id=job.run_id,
-        job_id=job.job_id,
-        attempt=job.attempt,
-        pipeline=job.pipeline,
-        name=job.name,
-        stage=job.stage,
-        client=job.client,
-        kind=job.kind,
-        version=job.version,
+        **job.identity(),
         worker=worker,
         partition=placed.partition,
         speed=placed.speed,

@@ -31,7 +31,7 @@ class Held(msgspec.Struct):
         return not is_foreign(client, self.placed.owner)
 
 
-class Link(msgspec.Struct):
+class WorkerConnection(msgspec.Struct):
     """A connected worker."""
 
     info: WorkerUp
@@ -57,7 +57,7 @@ class Holdings:
     def __init__(self, classes: Sequence[Speed], partitions: frozenset[int] | None) -> None:
         self.classes = classes
         self.partitions = partitions  # None: all, for good.
-        self.links: dict[str, Link] = {}
+        self.links: dict[str, WorkerConnection] = {}
         self.held: dict[Lease, Held] = {}
         self.adrift: dict[Lease, int] = {}  # When the grace of each ends.
         self._by_attempt: dict[tuple[int, int], Held] = {}

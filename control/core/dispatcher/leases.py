@@ -5,7 +5,7 @@ used twice, also after a restart, and only the worker that was assigned the job 
 (Dicts look leases up by a hash of all three parts: time tells nothing about a part nearly right.)
 The receipt of a placement is published together with the attempt's one result, or with the job
 going back to the balancer, or with the same placement on another dispatcher's partition: that
-makes every attempt count once, and one dispatcher hold a lease. `Outbox`: what to send and publish.
+makes every attempt count once, and one dispatcher hold a lease.
 """
 
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ from typing import Final
 import msgspec
 
 from control.core.dispatcher.claims import Claim, Claims, is_foreign
-from control.core.dispatcher.effects import Outbox
+from control.core.dispatcher.effects import StepEffects
 from control.core.dispatcher.lease_messages import (
     assign_frame,
     instant_ms,
@@ -27,7 +27,7 @@ from control.core.dispatcher.lease_messages import (
     worker_down,
     worker_up,
 )
-from control.core.dispatcher.lease_table import Held, Holdings, Link
+from control.core.dispatcher.lease_table import Held, Holdings, WorkerConnection
 from control.core.dispatcher.overruns import call_back
 from control.core.dispatcher.peer_dispatchers import PeerDispatchers, gives_way
 from control.model import limits
@@ -74,7 +74,7 @@ class Leases:
 
     # From the bus.
 
-    def place(self, placed: Placed, place: int, out: Outbox, now_ms: int) -> None:
+    def place(self, placed: Placed, place: int, out: StepEffects, now_ms: int) -> None:
         """The balancer placed a job here, or another dispatcher sent its lease on."""
         job, partition = placed.job, place % limits.PARTITIONS_MAX
         lease = Lease(job.job_id, job.attempt, placed.epoch_at(place))
@@ -110,7 +110,7 @@ class Leases:
             else:
                 self._hand_back(held, out)
 
-    def repartition(self, partitions: frozenset[int], out: Outbox, now_ms: int) -> None:
+    def repartition(self, partitions: frozenset[int], out: StepEffects, now_ms: int) -> None:
         """We have these partitions now; the records of those we lost go to others.
 
         Whoever gets a lease of a worker that is connected here sends it on to us.
@@ -131,7 +131,7 @@ class Leases:
         self.holdings.redivide()
         self.announce(out)
 
-    def heard(self, message: Message, out: Outbox, now_ms: int) -> None:
+    def heard(self, message: Message, out: StepEffects, now_ms: int) -> None:
         """Somebody told of their workers: leases that wait for one of them follow it."""
         for info in self.peers.apply(message):
             link = self.links.get(info.worker)
@@ -141,33 +141,33 @@ class Leases:
         for lease in list(self.holdings.adrift):
             self._send_on(self._held[lease], out)
 
-    def classify(self, classes: Sequence[Speed], out: Outbox) -> None:
+    def classify(self, classes: Sequence[Speed], out: StepEffects) -> None:
         """The balancer has these classes now: each shall have its part of the slots again."""
         if list(classes) != list(self.holdings.classes):
             self.holdings.classes = classes
             self.holdings.redivide()
             self.announce(out)
 
-    def cancel(self, message: CancelJob, out: Outbox) -> None:
+    def cancel(self, message: CancelJob, out: StepEffects) -> None:
         """Stop a job if it is here; one that begins later, or is found again, is told of then."""
         held = self.holdings.of_attempt(message.job_id, message.attempt)
         if held is not None:
             held.stop = message.reason
             self._stop(held, out)
 
-    def drain(self, worker: str, out: Outbox) -> None:
+    def drain(self, worker: str, out: StepEffects) -> None:
         """Give a worker nothing new."""
         if worker in self.links:
             self._drained(self.links[worker], out)
             out.frames[worker].append(wire.Drain())
 
-    def announce(self, out: Outbox) -> None:
+    def announce(self, out: StepEffects) -> None:
         """Tell everything: to the balancer, and to the other dispatchers."""
         out.news(self.holdings.up(self.name))
 
     # From workers.
 
-    def connected(self, hello: wire.Hello, out: Outbox, now_ms: int, client: str = "") -> None:
+    def connected(self, hello: wire.Hello, out: StepEffects, now_ms: int, client: str = "") -> None:
         """A worker came, or came back. `client`: whose it is; `Admissions` gave it its name."""
         name = hello.worker
         drop, claimed = [], []
@@ -192,7 +192,7 @@ class Leases:
                     self._set_adrift(held, now_ms)  # It has forgotten it.
         partitions = self.holdings.divide(hello.slots)
         info = worker_up(hello, self.name, client, partitions, self._wall(now_ms))
-        link = Link(info=info, has_subject=hello.subject)
+        link = WorkerConnection(info=info, has_subject=hello.subject)
         link.hear_clock(now_ms - hello.now_ms)
         self.links[name] = link
         # What this batch had for its former connection would come before the welcome.
@@ -206,7 +206,7 @@ class Leases:
                 self.holdings.set_adrift(held, now_ms)
         out.news(link.up())
 
-    def disconnected(self, worker: str, reason: str, out: Outbox, now_ms: int) -> None:
+    def disconnected(self, worker: str, reason: str, out: StepEffects, now_ms: int) -> None:
         """A worker's socket closed, or it fell silent."""
         link = self.links.pop(worker, None)
         if link is None:
@@ -217,7 +217,7 @@ class Leases:
             self._send_on(held, out)
         out.news(down)
 
-    def began(self, worker: str, frame: wire.Began, out: Outbox, now_ms: int) -> None:
+    def began(self, worker: str, frame: wire.Began, out: StepEffects, now_ms: int) -> None:
         """An attempt began."""
         started_ms = self._wall(frame.started_ms + self.links[worker].skew_ms)
         held = self._held.get(frame.lease)
@@ -226,20 +226,20 @@ class Leases:
         elif not self._claims.began(worker, frame.lease, started_ms):
             out.frames[worker].append(wire.Cancel(lease=frame.lease, reason=_ENDED))
 
-    def progressed(self, worker: str, frame: wire.Progress, out: Outbox) -> None:
+    def progressed(self, worker: str, frame: wire.Progress, out: StepEffects) -> None:
         """An attempt told how far it is."""
         held = self._held.get(frame.lease)
         if held is not None and held.worker == worker:
             message = progressed_message(held.placed, frame.progress)
             out.event(message, message.run_id)
 
-    def logged(self, worker: str, frame: wire.Log, out: Outbox) -> None:
+    def logged(self, worker: str, frame: wire.Log, out: StepEffects) -> None:
         """An attempt wrote to its log."""
         held = self._held.get(frame.lease)
         if held is not None and held.worker == worker:
             out.records.append(log_record(held.placed, frame))
 
-    def ended(self, worker: str, frame: wire.Ended, out: Outbox, now_ms: int) -> None:
+    def ended(self, worker: str, frame: wire.Ended, out: StepEffects, now_ms: int) -> None:
         """An attempt ended. Only the lease's holder is believed, and only once."""
         held = self._held.get(frame.lease)
         if held is None and self._claims.ended(worker, frame):
@@ -251,7 +251,7 @@ class Leases:
         link = self.links.get(worker)
         self._finish(held, frame, link.skew_ms if link else 0, out, now_ms)
 
-    def handed_back(self, worker: str, leases: Iterable[Lease], out: Outbox) -> None:
+    def handed_back(self, worker: str, leases: Iterable[Lease], out: StepEffects) -> None:
         """A worker gave back what it had not begun."""
         for lease in leases:
             held = self._held.get(lease)
@@ -264,7 +264,7 @@ class Leases:
                     out.event(message, message.run_id)
                 self._hand_back(held, out)
 
-    def sick(self, worker: str, reason: str, out: Outbox) -> None:
+    def sick(self, worker: str, reason: str, out: StepEffects) -> None:
         """A worker cannot start attempts, or (no reason) can again."""
         link = self.links.get(worker)
         if link is not None and link.info.sick != reason:
@@ -276,14 +276,14 @@ class Leases:
         if worker in self.links:
             self.links[worker].hear_clock(now_ms - sent_ms)
 
-    def leaving(self, worker: str, out: Outbox) -> None:
+    def leaving(self, worker: str, out: StepEffects) -> None:
         """A worker drains."""
         if worker in self.links:
             self._drained(self.links[worker], out)
 
     # Time.
 
-    def expire(self, out: Outbox, now_ms: int) -> None:
+    def expire(self, out: StepEffects, now_ms: int) -> None:
         """End the grace of leases whose worker did not come back; call back what waits."""
         adrift = self.holdings.adrift
         for lease in [lease for lease, at_ms in adrift.items() if at_ms <= now_ms]:
@@ -312,11 +312,11 @@ class Leases:
             due.append(self._looked_ms + _ms(limits.OVERRUN_S))
         return min(due, default=None)
 
-    def _give(self, held: Held, worker: str, out: Outbox) -> None:
+    def _give(self, held: Held, worker: str, out: StepEffects) -> None:
         self.holdings.give(held, worker)
         self._stop(held, out)
 
-    def _begin(self, held: Held, stated_ms: int, out: Outbox, now_ms: int) -> None:
+    def _begin(self, held: Held, stated_ms: int, out: StepEffects, now_ms: int) -> None:
         """Say that it began. Who finds that it should not have, orders its end (again)."""
         job = held.placed.job
         held.started_ms = instant_ms(stated_ms, job.ready_ms, self._wall(now_ms))
@@ -327,7 +327,7 @@ class Leases:
         wall_ms = self._wall(now_ms)
         held.started_ms = instant_ms(wall_ms, held.placed.job.ready_ms, wall_ms)
 
-    def _recover(self, held: Held, claim: Claim, out: Outbox, now_ms: int) -> None:
+    def _recover(self, held: Held, claim: Claim, out: StepEffects, now_ms: int) -> None:
         """Its worker has had it all the time."""
         self._give(held, claim.worker, out)
         out.recovered = True
@@ -336,7 +336,7 @@ class Leases:
         else:  # Its cancellation may have passed unheard while nobody held it.
             self._begin(held, claim.started_ms, out, now_ms)
 
-    def _send_on(self, held: Held, out: Outbox) -> bool:
+    def _send_on(self, held: Held, out: StepEffects) -> bool:
         """Let the lease follow its worker to another dispatcher."""
         worker, job = held.placed.worker, held.placed.job
         partition = self.peers.partition_for(worker, job.job_id, held.placed.owner)
@@ -349,28 +349,28 @@ class Leases:
         out.records.append(Record(topic, placed, job.run_id, partition))
         return True
 
-    def _stop(self, held: Held, out: Outbox) -> None:
+    def _stop(self, held: Held, out: StepEffects) -> None:
         if held.stop is not None and held.worker is not None:
             out.frames[held.worker].append(wire.Cancel(lease=held.lease, reason=held.stop))
 
     def _set_adrift(self, held: Held, now_ms: int) -> None:
         self.holdings.set_adrift(held, now_ms + _ms(limits.RECONNECT_GRACE_S))
 
-    def _forget(self, held: Held, out: Outbox) -> JobReady:
+    def _forget(self, held: Held, out: StepEffects) -> JobReady:
         self.holdings.drop(held)
         out.receipts.append(held.place)
         return held.placed.job
 
-    def _hand_back(self, held: Held, out: Outbox) -> None:
+    def _hand_back(self, held: Held, out: StepEffects) -> None:
         job = self._forget(held, out)
         job = msgspec.structs.replace(job, returned=job.returned + 1)
         out.records.append(Record(Topic.TASK_RUNS, job, job.run_id))
 
-    def _lose(self, held: Held, out: Outbox, now_ms: int) -> None:
+    def _lose(self, held: Held, out: StepEffects, now_ms: int) -> None:
         self._finish(held, lost_frame(held.placed, held.lease, now_ms), 0, out, now_ms)
 
     def _finish(
-        self, held: Held, frame: wire.Ended, skew_ms: int, out: Outbox, now_ms: int
+        self, held: Held, frame: wire.Ended, skew_ms: int, out: StepEffects, now_ms: int
     ) -> None:
         self._forget(held, out)
         started_ms, wall_ms = held.started_ms, self._wall(now_ms)
@@ -390,7 +390,7 @@ class Leases:
     def _wall(self, steady_ms: int) -> int:
         return steady_ms + self.ahead_ms
 
-    def _drained(self, link: Link, out: Outbox) -> None:
+    def _drained(self, link: WorkerConnection, out: StepEffects) -> None:
         if not link.info.draining:
             link.info = msgspec.structs.replace(link.info, draining=True)
             out.news(link.up())

@@ -1,12 +1,12 @@
 """Decides what a worker is asked to give back when its jobs overrun."""
 
-from control.core.dispatcher.effects import Outbox
-from control.core.dispatcher.lease_table import Link
+from control.core.dispatcher.effects import StepEffects
+from control.core.dispatcher.lease_table import WorkerConnection
 from control.model.bus.messages import Overran
 from control.model.worker import wire
 
 
-def call_back(name: str, link: Link, late_ms: int, out: Outbox) -> None:
+def call_back(name: str, link: WorkerConnection, late_ms: int, out: StepEffects) -> None:
     """Take back what waits at a worker behind jobs that take far longer than expected.
 
     `late_ms`: what was placed there before that has waited too long.

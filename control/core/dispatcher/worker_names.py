@@ -21,19 +21,19 @@ class Admitted(msgspec.Struct, frozen=True):
     """It has the name now."""
 
 
-class Waits(msgspec.Struct, frozen=True):
+class NamePending(msgspec.Struct, frozen=True):
     """It is to be decided soon. `ask`: other dispatchers must say whether they have the name."""
 
     ask: bool = False
 
 
-class Refusal(msgspec.Struct, frozen=True):
+class NameRefusal(msgspec.Struct, frozen=True):
     """It may not connect under this name, and why."""
 
     reason: str
 
 
-Verdict = Admitted | Waits | Refusal
+Verdict = Admitted | NamePending | NameRefusal
 
 
 class _Applicant(msgspec.Struct):
@@ -58,19 +58,19 @@ class Admissions:
         """A worker connects. `quiet`: the one of this name that is here says nothing."""
         waiting = self._waiting.get(worker)
         if waiting is not None and (client, instance) != (waiting.client, waiting.instance):
-            return Refusal(f"another worker that calls itself {worker} is connecting right now")
+            return NameRefusal(f"another worker that calls itself {worker} is connecting right now")
         incumbent = self._incumbent(worker)
         if incumbent is None:
             owners = self._leases.holdings.owners_of(worker)
             if any(is_foreign(client, owner) for owner in owners):
-                return Refusal(_foreign(worker))
+                return NameRefusal(_foreign(worker))
         elif is_foreign(client, incumbent.client):
-            return Refusal(_foreign(worker))
+            return NameRefusal(_foreign(worker))
         elif not self._is_free(incumbent, instance, quiet=quiet):
             here = incumbent.dispatcher == self._leases.name
             until_ms = None if here else now_ms + _ANSWER_MS
             self._waiting[worker] = _Applicant(client, instance, until_ms)
-            return Waits(ask=not here)
+            return NamePending(ask=not here)
         self._waiting.pop(worker, None)
         return Admitted()
 
@@ -78,14 +78,14 @@ class Admissions:
         """Who waited for this name waits no more."""
         self._waiting.pop(worker, None)
 
-    def message_received(self, worker: str) -> Refusal | None:
+    def message_received(self, worker: str) -> NameRefusal | None:
         """The worker that is here said something; the refusal of who waits for its name."""
         applicant = self._waiting.get(worker)
         incumbent = self._leases.links.get(worker)
         if applicant is None or applicant.until_ms is not None or incumbent is None:
             return None
         del self._waiting[worker]
-        return Refusal(_alive(incumbent.info))
+        return NameRefusal(_alive(incumbent.info))
 
     def apply_announcement(self, message: Message) -> None:
         """Record which workers another dispatcher reports."""
@@ -114,7 +114,7 @@ class Admissions:
                 if applicant.until_ms is None or now_ms < applicant.until_ms:
                     continue
                 if here or applicant.confirmed:  # Else that dispatcher is gone.
-                    verdict = Refusal(_alive(incumbent))
+                    verdict = NameRefusal(_alive(incumbent))
             del self._waiting[worker]
             found.append((worker, verdict))
         return found

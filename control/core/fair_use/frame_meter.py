@@ -19,7 +19,7 @@ _SHORT: Final = 2
 CLOSE_TOO_LARGE: Final = b"\x88\x02" + (1009).to_bytes(2, "big")
 
 
-class Verdict(enum.Enum):
+class FrameVerdict(enum.Enum):
     """What of the bytes that were fed."""
 
     FINE = enum.auto()
@@ -50,7 +50,7 @@ class FrameMeter:
         """Bytes of the message that has begun and not ended; 0: none has."""
         return self._message
 
-    def feed(self, data: bytes) -> Verdict:
+    def feed(self, data: bytes) -> FrameVerdict:
         """Look at the next bytes; once a message is too large, so is all that follows."""
         at, end = 0, len(data)
         self.ended = []
@@ -66,7 +66,7 @@ class FrameMeter:
             at += 1
             if len(self._header) == self._header_size():
                 self._begin_frame()
-        return Verdict.TOO_LARGE if self._too_large else Verdict.FINE
+        return FrameVerdict.TOO_LARGE if self._too_large else FrameVerdict.FINE
 
     def _header_size(self) -> int:
         if len(self._header) < _SHORT:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 import msgspec
 
 
-class Waiting(msgspec.Struct, frozen=True, kw_only=True):
+class JobNeeds(msgspec.Struct, frozen=True, kw_only=True):
     """What decides a job's predecessors. `stage` is the place of its stage, from 0."""
 
     name: str
@@ -16,7 +16,7 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     needs: Collection[str] | None
 
 
-def predecessors(jobs: Sequence[Waiting]) -> dict[str, Collection[str]]:
+def predecessors(jobs: Sequence[JobNeeds]) -> dict[str, Collection[str]]:
     """The names each job waits for: its needs, or every job of every earlier stage."""
     stages = sorted({job.stage for job in jobs})
     earlier: dict[int, tuple[str, ...]] = {}

@@ -8,9 +8,9 @@ that moment, not what it was when it wrote something down.
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from control.core.pipelines.requirements import Target
+from control.core.pipelines.requirements import StartedPipeline
 from control.model.errors import Problem
-from control.model.state_rows import Standing
+from control.model.state_rows import ClientStanding
 from control.model.states import Role
 
 _STARTERS: Final = frozenset({Role.ADMIN, Role.OPERATOR, Role.SUBMITTER})
@@ -22,7 +22,7 @@ def reaches(role: Role, client_id: str, owner: str) -> bool:
     return role != Role.SUBMITTER or client_id == owner
 
 
-def bar(client: Standing) -> str | None:
+def bar(client: ClientStanding) -> str | None:
     """Why nothing may start in this client's name; None: it may."""
     if client.role is None:
         return f"there is no client {client.client_id}"
@@ -33,12 +33,12 @@ def bar(client: Standing) -> str | None:
     return None
 
 
-def may_start(client: Standing, owner: str) -> bool:
+def may_start(client: ClientStanding, owner: str) -> bool:
     """Whether this client may start a pipeline of `owner`."""
     return _start_problem(client, owner) is None
 
 
-def start_refusal(starter: Standing, author: Standing, owner: str) -> str | None:
+def start_refusal(starter: ClientStanding, author: ClientStanding, owner: str) -> str | None:
     """Why a run may not start a pipeline of `owner`; None: it may.
 
     `starter` is the client of that run, `author` the one that wrote its definition.
@@ -53,7 +53,7 @@ def start_refusal(starter: Standing, author: Standing, owner: str) -> str | None
 
 
 def foreign_target(
-    targets: Sequence[Target], owners: Mapping[str, str], role: Role, client_id: str
+    targets: Sequence[StartedPipeline], owners: Mapping[str, str], role: Role, client_id: str
 ) -> str | None:
     """Why a client may not write these down; None: it may. `owners`: by pipeline."""
     for target in targets:
@@ -64,7 +64,7 @@ def foreign_target(
 
 
 def target_warnings(
-    targets: Sequence[Target], owners: Mapping[str, str], runs_as: Standing
+    targets: Sequence[StartedPipeline], owners: Mapping[str, str], runs_as: ClientStanding
 ) -> list[Problem]:
     """Targets that would not be started as things are now. `runs_as`: the pipeline's owner."""
     found: list[Problem] = []
@@ -79,7 +79,7 @@ def target_warnings(
     return found
 
 
-def _start_problem(client: Standing, owner: str) -> str | None:
+def _start_problem(client: ClientStanding, owner: str) -> str | None:
     problem = bar(client)
     if problem is None and client.role not in _EVERYTHING and client.client_id != owner:
         return "it belongs to another client"

@@ -11,7 +11,7 @@ from control.model.pipelines import Pipeline
 from control.model.templates import OPENING
 
 
-class Target(NamedTuple):
+class StartedPipeline(NamedTuple):
     """A pipeline that another one starts, and where that is written."""
 
     path: str
@@ -25,17 +25,17 @@ class _Named(msgspec.Struct, frozen=True):
 _NAMED: Final = msgspec.json.Decoder(_Named)
 
 
-def targets_of(pipeline: Pipeline) -> list[Target]:
+def targets_of(pipeline: Pipeline) -> list[StartedPipeline]:
     """The pipelines that are named as such; what a template names is known when it runs."""
     found = [
-        Target(f"triggers[{at}].pipeline", trigger.pipeline)
+        StartedPipeline(f"triggers[{at}].pipeline", trigger.pipeline)
         for at, trigger in enumerate(pipeline.triggers)
     ]
     for at, job in enumerate(pipeline.jobs):
         if job.kind == CHILD_KIND:
             name = _NAMED.decode(job.params).name
             if OPENING not in name:
-                found.append(Target(f"jobs[{at}].params.name", name))
+                found.append(StartedPipeline(f"jobs[{at}].params.name", name))
     return found
 
 

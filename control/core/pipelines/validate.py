@@ -13,7 +13,7 @@ from control.core.pipelines.job_checks import (
     check_texts,
 )
 from control.core.pipelines.json_limits import check_plain
-from control.core.pipelines.needs import Waiting, find_circles, predecessors
+from control.core.pipelines.needs import JobNeeds, find_circles, predecessors
 from control.core.pipelines.problems import Findings
 from control.core.pipelines.type_errors import check_shape
 from control.model import limits
@@ -68,7 +68,7 @@ def pipeline_from_value(
     return _build(value, versions, path, findings)
 
 
-class _Job(msgspec.Struct, frozen=True, kw_only=True):
+class _ReadJob(msgspec.Struct, frozen=True, kw_only=True):
     """What could be read of one job, however wrong the rest of it is."""
 
     path: Path
@@ -92,7 +92,7 @@ class _Definition:
             self._job(fields, (*path, "jobs", place))
             for place, fields in _items(definition.get("jobs"), dict)
         ]
-        self._named = dict[str, _Job]()
+        self._named = dict[str, _ReadJob]()
         for job in self._jobs:
             if job.name is not None:
                 self._named.setdefault(job.name, job)
@@ -118,9 +118,9 @@ class _Definition:
             check_surroundings(job.fields, job.path, kind, self._findings)
         return versions
 
-    def _job(self, fields: dict[str, Json], path: Path) -> _Job:
+    def _job(self, fields: dict[str, Json], path: Path) -> _ReadJob:
         name, stage, needs = fields.get("name"), fields.get("stage"), fields.get("needs")
-        return _Job(
+        return _ReadJob(
             path=path,
             fields=fields,
             name=name if isinstance(name, str) else None,
@@ -149,7 +149,7 @@ class _Definition:
                 message = f"the name {show(job.name)} is taken by jobs[{first}]"
                 self._findings.add((*job.path, "name"), message)
 
-    def _check_needs(self, job: _Job) -> None:
+    def _check_needs(self, job: _ReadJob) -> None:
         seen: set[str] = set()
         for place, needed in job.needs or ():
             path = (*job.path, "needs", place)
@@ -177,7 +177,7 @@ class _Definition:
             path = (*self._named[circle[0]].path, "needs")
             self._findings.add(path, message, "leave one of these needs out")
 
-    def _check_retry(self, job: _Job) -> None:
+    def _check_retry(self, job: _ReadJob) -> None:
         delay, delay_max = job.fields.get("retry_delay", 0), job.fields.get("retry_delay_max")
         if not (isinstance(delay, int | float) and isinstance(delay_max, int | float)):
             return
@@ -228,7 +228,7 @@ class _Definition:
         """What each job waits for, of the jobs whose stage and name are right."""
         return predecessors(
             [
-                Waiting(
+                JobNeeds(
                     name=name,
                     stage=job.stage,
                     needs=None if job.needs is None else [needed for _, needed in job.needs],

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from control.core.epochs import next_attempt
 from control.core.runs.attempts import archived, check_subject, is_published, may_be_reported
 from control.core.runs.graph import Graph
-from control.core.runs.lifecycle import JOB, RUN, Event, after
+from control.core.runs.lifecycle import JOB, RUN, LifecycleEvent, after
 from control.core.runs.lost_records import Reach
 from control.core.runs.retry import retry_delay_ms
 from control.model import limits
@@ -79,7 +79,7 @@ class Advance:
         current = job.attempt, job.state, job.worker
         if current == (message.attempt, State.IN_PROGRESS, message.worker):
             why = f"worker {message.worker} could not start it: {message.reason}"
-            self._move(job, Event.REPEAT, f"{why}; {WAITS}")
+            self._move(job, LifecycleEvent.REPEAT, f"{why}; {WAITS}")
             self._clear(job)
 
     def finished(self, message: Finished | ChildEnded, *, jitter: float) -> bool:
@@ -98,11 +98,11 @@ class Advance:
         job.log_bytes = message.log_bytes
         if message.outcome == Outcome.DONE:
             job.progress = None
-            self._move(job, Event.SUCCEED, "done")
+            self._move(job, LifecycleEvent.SUCCEED, "done")
         elif message.outcome == Outcome.LOST:
             job.lost += began
             if job.lost >= limits.ATTEMPT_LOST_MAX:
-                self._move(job, Event.FAIL, f"it lost its worker {job.lost} times")
+                self._move(job, LifecycleEvent.FAIL, f"it lost its worker {job.lost} times")
             else:
                 self._again(job, message, 0, f"its worker {message.worker} was lost")
         elif message.outcome in _FAILED:
@@ -113,9 +113,9 @@ class Advance:
                 why = f"attempt {job.attempt} failed: {error}"
                 self._again(job, message, delay_ms, why)
             else:
-                self._move(job, Event.FAIL, error)
+                self._move(job, LifecycleEvent.FAIL, error)
         else:
-            self._move(job, Event.CANCEL, message.error or "cancelled")
+            self._move(job, LifecycleEvent.CANCEL, message.error or "cancelled")
         return True
 
     def progressed(self, job_id: int, attempt: int, progress: float) -> None:
@@ -130,12 +130,12 @@ class Advance:
         if self.run.state in FINAL:
             message = f"run {self.run.id} is {self.run.state} already"
             raise Conflict(message)
-        self._break_off(Event.CANCEL, reason)
+        self._break_off(LifecycleEvent.CANCEL, reason)
 
     def time_out(self) -> None:
         """The whole run took too long."""
         reason = f"the run's time-out of {self.graph.pipeline.timeout:g} s was reached"
-        self._break_off(Event.FAIL, reason)
+        self._break_off(LifecycleEvent.FAIL, reason)
 
     def cancel_job(self, job_id: int, reason: str) -> None:
         """End one job; what waits for it follows the rules of `when`."""
@@ -163,10 +163,10 @@ class Advance:
                 self._archive(job, Outcome.FAILED if failed else Outcome.CANCELLED)
             # The old one has its end, and may still be on its way somewhere.
             job.attempt = next_attempt(epoch, job.id, job.attempt)
-            self._move(job, Event.RETRY, WAITS_FOR_JOBS)
+            self._move(job, LifecycleEvent.RETRY, WAITS_FOR_JOBS)
             self._clear(job)
             job.ready_ms, job.failures, job.lost = None, 0, 0
-        self._move_run(Event.RETRY, "retried")
+        self._move_run(LifecycleEvent.RETRY, "retried")
         self.run.finished_ms, self.run.allowed_failures = None, 0
         timeout = self.graph.pipeline.timeout
         self.run.deadline_ms = None if timeout is None else self._steady_ms + round(timeout * 1000)
@@ -191,7 +191,7 @@ class Advance:
         self._start(job, None, None, self.now_ms)
         job.finished_ms = self.now_ms
         job.error = reason
-        self._move(job, Event.FAIL, reason)
+        self._move(job, LifecycleEvent.FAIL, reason)
         self.released.remove(job)
 
     def publish_again(self, reach: Reach) -> None:
@@ -216,7 +216,7 @@ class Advance:
     def _reissue(self, job: JobRow, attempt: int, why: str) -> None:
         """Give an open job another attempt, at once unless it waits for its retry."""
         if job.state == State.IN_PROGRESS:
-            self._move(job, Event.REPEAT, f"{why}; {WAITS}")
+            self._move(job, LifecycleEvent.REPEAT, f"{why}; {WAITS}")
             self._clear(job)
             job.ready_ms = self.now_ms
         job.attempt = attempt
@@ -259,7 +259,7 @@ class Advance:
         if not open_jobs:
             self._conclude(good)
 
-    def _break_off(self, event: Event, reason: str) -> None:
+    def _break_off(self, event: LifecycleEvent, reason: str) -> None:
         """Cancel what has not ended. The first time clean-up jobs stay; the run waits for them."""
         ending, specs = self.run.ending, self.graph.pipeline.jobs
         stay = False
@@ -271,7 +271,7 @@ class Advance:
             else:
                 self._cancel(job, reason)
         if not stay:
-            self._end(event if ending is None else Event(ending), reason)
+            self._end(event if ending is None else LifecycleEvent(ending), reason)
             return
         self.run.ending, self.run.reason = event.value, reason
         self.run.deadline_ms = None  # It has passed, or no longer matters.
@@ -305,34 +305,34 @@ class Advance:
         failed = [job for job in jobs if job.state == State.ERROR]
         self.run.allowed_failures = sum(specs[job.idx].allow_failure for job in failed)
         if self.run.ending is not None:
-            self._end(Event(self.run.ending), self.run.reason)
+            self._end(LifecycleEvent(self.run.ending), self.run.reason)
             return
         fatal = [job for job in failed if not specs[job.idx].allow_failure]
         if fatal:
             more = f" (and {len(fatal) - 1} more)" if len(fatal) > 1 else ""
-            self._end(Event.FAIL, f"{specs[fatal[0].idx].name}: {fatal[0].reason}{more}")
+            self._end(LifecycleEvent.FAIL, f"{specs[fatal[0].idx].name}: {fatal[0].reason}{more}")
             return
         stopped = [job for job in jobs if job.state == State.CANCELLED and not good[job.idx]]
         if stopped:
-            self._end(Event.CANCEL, f"{specs[stopped[0].idx].name}: {stopped[0].reason}")
+            self._end(LifecycleEvent.CANCEL, f"{specs[stopped[0].idx].name}: {stopped[0].reason}")
         else:
-            self._end(Event.SUCCEED, "done")
+            self._end(LifecycleEvent.SUCCEED, "done")
 
     def _start(
         self, job: JobRow, worker: str | None, partition: int | None, started_ms: int
     ) -> None:
         started_ms = max(started_ms, job.ready_ms or 0)
         job.worker, job.partition, job.started_ms = worker, partition, started_ms
-        self._move(job, Event.START, f"runs on {worker}" if worker else "starts")
+        self._move(job, LifecycleEvent.START, f"runs on {worker}" if worker else "starts")
         if self.run.state == State.READY:
             self.run.started_ms = started_ms
             why = "in progress" if self.run.ending is None else self.run.reason
-            self._move_run(Event.START, why)
+            self._move_run(LifecycleEvent.START, why)
 
     def _again(self, job: JobRow, message: Finished | ChildEnded, delay_ms: int, why: str) -> None:
         self._archive(job, message.outcome)
         when = f"next attempt in {delay_ms / 1000:g} s" if delay_ms else WAITS
-        self._move(job, Event.REPEAT, f"{why}; {when}")
+        self._move(job, LifecycleEvent.REPEAT, f"{why}; {when}")
         self._clear(job)
         job.attempt += 1
         job.delayed = delay_ms > 0
@@ -368,7 +368,7 @@ class Advance:
         self._ends(job, self.now_ms)
         if job.state == State.READY:
             self.skipped.append(job)
-        self._move(job, Event.CANCEL, reason)
+        self._move(job, LifecycleEvent.CANCEL, reason)
 
     def _ends(self, job: JobRow, at_ms: int) -> None:
         """Not before it was ready or began, and what follows from it not before its end."""
@@ -377,10 +377,10 @@ class Advance:
 
     def _skip(self, job: JobRow, reason: str) -> None:
         job.finished_ms = self.now_ms
-        self._move(job, Event.CANCEL, reason)
+        self._move(job, LifecycleEvent.CANCEL, reason)
         self.skipped.append(job)
 
-    def _move(self, job: JobRow, event: Event, reason: str) -> None:
+    def _move(self, job: JobRow, event: LifecycleEvent, reason: str) -> None:
         before = job.state
         job.state = after(JOB, before, event)
         job.delayed = False
@@ -388,12 +388,12 @@ class Advance:
         self.waiting_delta += (job.state == State.READY) - (before == State.READY)
         self.changed[job.idx] = job
 
-    def _move_run(self, event: Event, reason: str) -> None:
+    def _move_run(self, event: LifecycleEvent, reason: str) -> None:
         self.run.state = after(RUN, self.run.state, event)
         self.run.reason = reason
         self.run_changed = True
 
-    def _end(self, event: Event, reason: str) -> None:
+    def _end(self, event: LifecycleEvent, reason: str) -> None:
         self._move_run(event, reason)
         self.run.ending = None
         self.run.finished_ms = max(self.now_ms, *(job.finished_ms or 0 for job in self.run.jobs))

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta, Raw
 
 from control.core.runs.advance import Advance
+from control.core.runs.identity import identity_of, subject_of
 from control.model import limits
 from control.model import outputs as outputs_rules
 from control.model.bus.child_messages import ChildEnded, StartChild
@@ -25,7 +26,7 @@ from control.model.raw import NULL
 from control.model.state_rows import JobRow, RunRow
 from control.model.states import FINAL, Outcome, State
 from control.model.templates import render
-from control.model.this import Subject, this_of, with_this
+from control.model.this import this_of, with_this
 
 
 class PipelineParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -61,21 +62,13 @@ def params_of(step: Advance, job: JobRow, job_input: Raw) -> PipelineParams:
     """The params of a job that may start, with its templates filled in; raises `JobFailed`."""
     run, graph = step.run, step.graph
     spec = graph.pipeline.jobs[job.idx]
-    subject = Subject(
-        pipeline=run.pipeline,
-        stage=spec.stage,
-        trigger=run.trigger,
-        created_ms=run.created_ms,
-        revision=graph.revision,
-        scheduled_ms=run.scheduled_for_ms,
-    )
     this = this_of(
         run_id=run.id,
         job_id=job.id,
         attempt=job.attempt,
         job=spec.name,
         client=run.client,
-        subject=subject,
+        subject=subject_of(run, graph, spec.stage),
     )
     try:
         data = msgspec.json.decode(with_this(bytes(job_input), this))
@@ -179,15 +172,7 @@ def child_ended(
     spec = graph.pipeline.jobs[job.idx]
     may_be_tried = end.outcome in {Outcome.FAILED, Outcome.TIMED_OUT}
     return ChildEnded(
-        run_id=run.id,
-        job_id=job.id,
-        attempt=attempt,
-        pipeline=run.pipeline,
-        name=spec.name,
-        stage=spec.stage,
-        client=run.client,
-        kind=spec.kind,
-        version=spec.version,
+        **identity_of(run, graph, job, attempt),
         outcome=end.outcome,
         final=end.final or not may_be_tried or job.failures >= spec.retry_attempt,
         ready_ms=min(job.ready_ms or started_ms, started_ms),

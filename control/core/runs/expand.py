@@ -7,6 +7,7 @@ from msgspec import Raw
 
 from control.core.runs.advance import WAITS_FOR_JOBS, Advance
 from control.core.runs.graph import Graph
+from control.core.runs.identity import identity_of
 from control.model.bus.child_messages import StartChild, StopChild
 from control.model.bus.messages import ENCODER, CancelJob, JobReady, Message, PriorityKey, Skipped
 from control.model.bus.records import Record
@@ -89,15 +90,7 @@ def job_ready(
     spec = graph.pipeline.jobs[job.idx]
     assert job.ready_ms is not None
     return JobReady(
-        run_id=run.id,
-        job_id=job.id,
-        attempt=job.attempt,
-        pipeline=run.pipeline,
-        name=spec.name,
-        stage=spec.stage,
-        client=run.client,
-        kind=spec.kind,
-        version=spec.version,
+        **identity_of(run, graph, job),
         order=order_of(run, graph, job),
         created_ms=run.created_ms,
         ready_ms=job.ready_ms,

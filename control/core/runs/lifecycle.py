@@ -7,7 +7,7 @@ from control.model.errors import IllegalTransition
 from control.model.states import State
 
 
-class Event(StrEnum):
+class LifecycleEvent(StrEnum):
     """What can happen to a job or a run."""
 
     START = "start"
@@ -18,37 +18,39 @@ class Event(StrEnum):
     RETRY = "retry"  # By hand.
 
 
-JOB: Final[dict[State, dict[Event, State]]] = {
-    State.READY: {Event.START: State.IN_PROGRESS, Event.CANCEL: State.CANCELLED},
+JOB: Final[dict[State, dict[LifecycleEvent, State]]] = {
+    State.READY: {LifecycleEvent.START: State.IN_PROGRESS, LifecycleEvent.CANCEL: State.CANCELLED},
     State.IN_PROGRESS: {
-        Event.SUCCEED: State.DONE,
-        Event.FAIL: State.ERROR,
-        Event.REPEAT: State.READY,
-        Event.CANCEL: State.CANCELLED,
+        LifecycleEvent.SUCCEED: State.DONE,
+        LifecycleEvent.FAIL: State.ERROR,
+        LifecycleEvent.REPEAT: State.READY,
+        LifecycleEvent.CANCEL: State.CANCELLED,
     },
     State.DONE: {},  # Final: nothing may follow.
-    State.ERROR: {Event.RETRY: State.READY},
-    State.CANCELLED: {Event.RETRY: State.READY},
+    State.ERROR: {LifecycleEvent.RETRY: State.READY},
+    State.CANCELLED: {LifecycleEvent.RETRY: State.READY},
 }
 
-RUN: Final[dict[State, dict[Event, State]]] = {
+RUN: Final[dict[State, dict[LifecycleEvent, State]]] = {
     State.READY: {
-        Event.START: State.IN_PROGRESS,
-        Event.SUCCEED: State.DONE,  # Every job was skipped.
-        Event.FAIL: State.ERROR,  # It timed out before anything began.
-        Event.CANCEL: State.CANCELLED,
+        LifecycleEvent.START: State.IN_PROGRESS,
+        LifecycleEvent.SUCCEED: State.DONE,  # Every job was skipped.
+        LifecycleEvent.FAIL: State.ERROR,  # It timed out before anything began.
+        LifecycleEvent.CANCEL: State.CANCELLED,
     },
     State.IN_PROGRESS: {
-        Event.SUCCEED: State.DONE,
-        Event.FAIL: State.ERROR,
-        Event.CANCEL: State.CANCELLED,
+        LifecycleEvent.SUCCEED: State.DONE,
+        LifecycleEvent.FAIL: State.ERROR,
+        LifecycleEvent.CANCEL: State.CANCELLED,
     },
-    State.ERROR: {Event.RETRY: State.IN_PROGRESS},
-    State.CANCELLED: {Event.RETRY: State.IN_PROGRESS},
+    State.ERROR: {LifecycleEvent.RETRY: State.IN_PROGRESS},
+    State.CANCELLED: {LifecycleEvent.RETRY: State.IN_PROGRESS},
 }
 
 
-def after(table: dict[State, dict[Event, State]], state: State, event: Event) -> State:
+def after(
+    table: dict[State, dict[LifecycleEvent, State]], state: State, event: LifecycleEvent
+) -> State:
     """The state that follows; raises `IllegalTransition` and changes nothing."""
     try:
         return table[state][event]

@@ -1,8 +1,12 @@
-"""Decides which pipelines a run's end starts."""
+"""Decides which pipelines a run starts, and how those runs begin."""
 
+from msgspec import Raw
+
+from control.core.runs.advance import Advance
 from control.model import limits
-from control.model.pipelines import NotifySpec, TriggerSpec
-from control.model.states import State, When
+from control.model.pipelines import NotifySpec, Pipeline, TriggerSpec
+from control.model.state_rows import NewRun
+from control.model.states import State, Trigger, When
 
 
 def fires(spec: TriggerSpec | NotifySpec, state: State) -> bool:
@@ -26,3 +30,25 @@ def start_problem(*, depth: int, family: int, input_bytes: int) -> str | None:
         allowed = limits.JOB_INPUT_BYTES_MAX // limits.MIB
         return f"its input would be more than {allowed} MiB"
     return None
+
+
+def started_by(
+    step: Advance, revision_id: int, target: Pipeline, value: Raw, *, of_job: bool
+) -> NewRun:
+    """The run of `target` that a run starts, for the same client; `value`: its input.
+
+    `of_job`: a job of the run waits for it, so it is at least as urgent as the run.
+    """
+    run = step.run
+    return NewRun(
+        revision_id=revision_id,
+        client=run.client,
+        client_priority=run.client_priority,
+        max_running=run.max_running,
+        trigger=Trigger.PIPELINE,
+        created_ms=step.now_ms,
+        priority=min(run.priority, target.priority) if of_job else None,
+        input=value,
+        depth=run.depth + 1,
+        root_run_id=run.root_run_id,
+    )

@@ -18,7 +18,7 @@ from control.core.balancer.estimates import Estimates
 from control.core.balancer.policy import Assignment, Policy
 from control.core.balancer.slots import WINDOW_S
 from control.core.fleet.partition_classes import slot_partitions
-from control.core.simulation.workload import Farm, Fault, Played, PlayedJob
+from control.core.simulation.workload import Farm, Played, PlayedJob, WorkerFault
 from control.model import limits
 from control.model.bus.messages import Finished, JobReady, WorkerUp
 from control.model.states import Outcome
@@ -28,7 +28,7 @@ _VERSION: Final = "1"
 _DISPATCHER: Final = "dispatcher"
 
 
-class _Worker:
+class _SimulatedWorker:
     """A worker's slots. `era`: counts its lives, so that what an earlier one began ends nowhere."""
 
     __slots__ = ("era", "free", "has", "info", "name", "queue", "slowness", "there")
@@ -75,7 +75,7 @@ class _Player:
                 self._followers.setdefault(job.after, []).append(place)
         self._workers = self._connect()
 
-    def _connect(self) -> dict[str, _Worker]:
+    def _connect(self) -> dict[str, _SimulatedWorker]:
         classes = self._balancer.classes
         taken = [0] * len(classes)
         workers = {}
@@ -94,7 +94,7 @@ class _Player:
                 draining=False,
                 connected_ms=0,
             )
-            workers[info.worker] = _Worker(info)
+            workers[info.worker] = _SimulatedWorker(info)
             self._balancer.worker_up(info)
         return workers
 
@@ -171,15 +171,7 @@ class _Player:
     def _finished(self, made: Assignment, seconds: float, outcome: Outcome) -> None:
         job, now_ms = made.job, round(self._now * 1000)
         message = Finished(
-            run_id=job.run_id,
-            job_id=job.job_id,
-            attempt=job.attempt,
-            pipeline=job.pipeline,
-            name=job.name,
-            stage="",
-            client=job.client,
-            kind=_KIND,
-            version=_VERSION,
+            **job.identity(),
             worker=made.worker,
             partition=made.partition,
             speed=made.speed,
@@ -204,7 +196,7 @@ class _Player:
         self._balancer.worker_down(name, _DISPATCHER)
         self._told_something = True
 
-    def _give_up(self, worker: _Worker) -> None:
+    def _give_up(self, worker: _SimulatedWorker) -> None:
         lost, worker.has = list(worker.has.values()), {}
         for made in lost:
             self._finished(made, 0.0, Outcome.LOST)
@@ -221,7 +213,7 @@ class _Player:
         else:
             worker.queue.append(made)
 
-    def _start(self, worker: _Worker, made: Assignment) -> None:
+    def _start(self, worker: _SimulatedWorker, made: Assignment) -> None:
         worker.free -= 1
         place = made.job.job_id
         job = self._jobs[place]
@@ -231,7 +223,7 @@ class _Player:
         if made.expected_s <= WINDOW_S and seconds > limits.OVERRUN_S:
             self._at(self._now + limits.OVERRUN_S, partial(self._overrun, worker, made, worker.era))
 
-    def _end(self, worker: _Worker, made: Assignment, era: int, seconds: float) -> None:
+    def _end(self, worker: _SimulatedWorker, made: Assignment, era: int, seconds: float) -> None:
         if era != worker.era or not worker.there:
             return
         place = made.job.job_id
@@ -242,7 +234,7 @@ class _Player:
         if worker.queue:
             self._start(worker, worker.queue.popleft())
 
-    def _overrun(self, worker: _Worker, made: Assignment, era: int) -> None:
+    def _overrun(self, worker: _SimulatedWorker, made: Assignment, era: int) -> None:
         if era != worker.era or not worker.there:
             return
         self._balancer.overran(worker.name, (made.job.job_id,))
@@ -252,7 +244,7 @@ class _Player:
             del worker.has[back.job.job_id]
             self._balancer.submit(back.job, back.place)
 
-    def _fault(self, fault: Fault) -> None:
+    def _fault(self, fault: WorkerFault) -> None:
         worker = self._workers[f"worker-{fault.worker}"]
         if fault.slowness is not None:
             worker.slowness = fault.slowness

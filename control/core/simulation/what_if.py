@@ -30,7 +30,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     policy: Policy
 
 
-class Changes(msgspec.Struct, frozen=True, kw_only=True):
+class Overrides(msgspec.Struct, frozen=True, kw_only=True):
     """What shall be otherwise; None: as it is. `slots`: of each worker."""
 
     workers: int | None = None
@@ -88,7 +88,7 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     what_if: Scenario | None
 
 
-def changed(setup: Setup, changes: Changes) -> Setup:
+def changed(setup: Setup, changes: Overrides) -> Setup:
     """The same with these changes. New workers are like those that are there, in their order."""
     farm, policy = setup.farm, setup.policy
     count = len(farm.slots) if changes.workers is None else changes.workers

@@ -36,7 +36,7 @@ class PlayedJob(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     fails: bool = False  # It ends in an error after its seconds.
 
 
-class Fault(msgspec.Struct, frozen=True, kw_only=True):
+class WorkerFault(msgspec.Struct, frozen=True, kw_only=True):
     """From `at_s` on a worker takes `slowness` times as long; None: it is gone, with all it had.
 
     1.0 makes it well again, or brings it back. What it runs when it turns slow is not affected.
@@ -57,7 +57,7 @@ class Farm(msgspec.Struct, frozen=True, kw_only=True):
     partitions: int = 10
     delay_s: float = 0.002
     grace_s: float = 3.0
-    faults: tuple[Fault, ...] = ()
+    faults: tuple[WorkerFault, ...] = ()
 
     @property
     def total(self) -> int:

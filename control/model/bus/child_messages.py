@@ -5,21 +5,18 @@ from typing import Annotated, ClassVar
 import msgspec
 from msgspec import Meta, Raw
 
-from control.model.bus.reports import Versioned
-from control.model.numbers import Attempt, Id, Instant
+from control.model.bus.job_identity import AttemptMessage, JobIdentity
+from control.model.numbers import Instant
 from control.model.raw import null
 from control.model.states import Outcome
 
 
-class StartChild(Versioned, frozen=True, kw_only=True, tag="start_child"):
+class StartChild(AttemptMessage, frozen=True, kw_only=True, tag="start_child"):
     """A job that is a run of another pipeline may start; the trigger starts that run.
 
     `input` as of `JobReady`. `ended_attempt`: the last one of which an end is known; 0: none.
     """
 
-    run_id: Id
-    job_id: Id
-    attempt: Attempt
     pipeline: str
     name: str
     kind: str
@@ -28,12 +25,9 @@ class StartChild(Versioned, frozen=True, kw_only=True, tag="start_child"):
     ended_attempt: Annotated[int, Meta(ge=0)] = 0
 
 
-class StopChild(Versioned, frozen=True, kw_only=True, tag="stop_child"):
+class StopChild(AttemptMessage, frozen=True, kw_only=True, tag="stop_child"):
     """A job that is a run of another pipeline was cancelled, so that run is."""
 
-    run_id: Id
-    job_id: Id
-    attempt: Attempt
     pipeline: str
     name: str
     kind: str
@@ -41,7 +35,7 @@ class StopChild(Versioned, frozen=True, kw_only=True, tag="stop_child"):
     reason: str
 
 
-class ChildEnded(Versioned, frozen=True, kw_only=True, tag="child_ended"):
+class ChildEnded(JobIdentity, frozen=True, kw_only=True, tag="child_ended"):
     """How an attempt at a job ended that is a run of another pipeline. It had no worker."""
 
     worker: ClassVar[None] = None
@@ -51,15 +45,6 @@ class ChildEnded(Versioned, frozen=True, kw_only=True, tag="child_ended"):
     exit_code: ClassVar[None] = None
     log_bytes: ClassVar[int] = 0
 
-    run_id: Id
-    job_id: Id
-    attempt: Attempt
-    pipeline: str
-    name: str
-    stage: str
-    client: str
-    kind: str
-    version: str
     outcome: Outcome
     final: bool
     ready_ms: Instant

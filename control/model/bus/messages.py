@@ -12,6 +12,7 @@ from msgspec import UNSET, Meta, Raw, UnsetType
 from control.model.api.balancer import LoadOfPartition, Rules, Waits
 from control.model.api.queues import Queues
 from control.model.bus.child_messages import ChildMessage
+from control.model.bus.job_identity import AttemptMessage, JobIdentity
 from control.model.bus.reports import DeadLetter, RecordsLost, Versioned
 from control.model.names import Service
 from control.model.numbers import (
@@ -39,22 +40,13 @@ PriorityKey = tuple[Priority, Priority, Priority, Priority]
 """Client, run, stage, and job priority: docs/contract.md, "The order of waiting jobs"."""
 
 
-class JobReady(Versioned, frozen=True, kw_only=True, tag="job_ready"):
+class JobReady(JobIdentity, frozen=True, kw_only=True, tag="job_ready"):
     """A job whose predecessors have ended: it may run as soon as a slot is free.
 
     `work` is what only the worker reads: `{"params": …, "env": …}`. `input` is
     `{"run": …, "jobs": …}`. Times are UTC milliseconds, durations seconds.
     """
 
-    run_id: Id
-    job_id: Id
-    attempt: Attempt
-    pipeline: str
-    name: str
-    stage: str
-    client: str
-    kind: str
-    version: str
     order: PriorityKey
     created_ms: Instant  # Of the run: later stages keep the place of their run.
     ready_ms: Instant
@@ -97,48 +89,30 @@ class Placed(Versioned, frozen=True, kw_only=True, tag="placed"):
         return self.epoch if self.epoch is not None else self.nonce or place
 
 
-class Started(Versioned, frozen=True, kw_only=True, tag="started"):
+class Started(AttemptMessage, frozen=True, kw_only=True, tag="started"):
     """An attempt began to execute."""
 
-    run_id: Id
-    job_id: Id
-    attempt: Attempt
     worker: str
     partition: Partition
     started_ms: Instant
 
 
-class Unstarted(Versioned, frozen=True, kw_only=True, tag="unstarted"):
+class Unstarted(AttemptMessage, frozen=True, kw_only=True, tag="unstarted"):
     """An attempt that had been said to begin did not: its worker has handed it back."""
 
-    run_id: Id
-    job_id: Id
-    attempt: Attempt
     worker: str
     reason: str
 
 
-class Progressed(Versioned, frozen=True, kw_only=True, tag="progressed"):
+class Progressed(AttemptMessage, frozen=True, kw_only=True, tag="progressed"):
     """An attempt says how much is done: from 0 to 1."""
 
-    run_id: Id
-    job_id: Id
-    attempt: Attempt
     progress: Share
 
 
-class Finished(Versioned, frozen=True, kw_only=True, tag="finished"):
+class Finished(JobIdentity, frozen=True, kw_only=True, tag="finished"):
     """How one attempt ended. Published together with the receipt of its `Placed`, so only once."""
 
-    run_id: Id
-    job_id: Id
-    attempt: Attempt
-    pipeline: str
-    name: str
-    stage: str
-    client: str
-    kind: str
-    version: str
     worker: str
     partition: Partition
     speed: Speed
@@ -158,12 +132,9 @@ class Finished(Versioned, frozen=True, kw_only=True, tag="finished"):
     details: Raw | UnsetType = UNSET  # Of its kind, on that kind's topic of results only.
 
 
-class Skipped(Versioned, frozen=True, kw_only=True, tag="skipped"):
+class Skipped(AttemptMessage, frozen=True, kw_only=True, tag="skipped"):
     """A job ended without an attempt: it was cancelled before it began."""
 
-    run_id: Id
-    job_id: Id
-    attempt: Attempt
     pipeline: str
     name: str
     kind: str

@@ -50,7 +50,7 @@ def _problems(text: str) -> Sequence[Misplaced]:
         return ()
 
 
-class _Reading(NamedTuple):
+class _ShellReading(NamedTuple):
     """A command with expansions instead of templates, and the templates that are refused."""
 
     command: str
@@ -58,13 +58,15 @@ class _Reading(NamedTuple):
 
 
 @lru_cache(limits.COMMANDS_CACHED_MAX)
-def _read(text: str) -> _Reading:
+def _read(text: str) -> _ShellReading:
     try:
         templates = references(text)
     except Invalid:
-        return _Reading(text, ())  # What cannot be read is refused where templates are checked.
+        return _ShellReading(
+            text, ()
+        )  # What cannot be read is refused where templates are checked.
     if len(templates) > limits.COMMAND_TEMPLATES_MAX:
-        return _Reading(text, (_too_much(text, templates),))
+        return _ShellReading(text, (_too_much(text, templates),))
     positions = Positions(text, templates)
     pieces: list[str] = []
     problems: list[Misplaced] = []
@@ -76,7 +78,7 @@ def _read(text: str) -> _Reading:
             problems.append(_problem(text, reference, position))
         else:
             pieces.append(position.replace("NAME", variable_name(reference)))
-    return _Reading("".join((*pieces, text[at:])), tuple(problems))
+    return _ShellReading("".join((*pieces, text[at:])), tuple(problems))
 
 
 def _list_problems(value: list[Json]) -> Iterator[Misplaced]:

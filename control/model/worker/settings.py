@@ -67,7 +67,7 @@ class Tables(
         return [Path(each.password_file) for each in tables if each.password_file is not None]
 
 
-class Address(msgspec.Struct, frozen=True):
+class SecretUrl(msgspec.Struct, frozen=True):
     """A connection or a target. Its `repr` shows neither: a URL may have a password in it."""
 
     url: str
@@ -81,8 +81,8 @@ class Address(msgspec.Struct, frozen=True):
 class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What the kinds of a worker are configured with; secrets are read."""
 
-    connections: Mapping[str, Address] = {}
-    targets: Mapping[str, Address] = {}
+    connections: Mapping[str, SecretUrl] = {}
+    targets: Mapping[str, SecretUrl] = {}
     container: ContainerTable = ContainerTable()
     kubernetes: KubernetesTable = KubernetesTable()
 
@@ -103,18 +103,18 @@ def settings_of(tables: Tables, environ: Mapping[str, str]) -> WorkerSettings:
     )
 
 
-def _address(path: str, table: AddressTable, environ: Mapping[str, str]) -> Address:
+def _address(path: str, table: AddressTable, environ: Mapping[str, str]) -> SecretUrl:
     if table.password_env is not None and table.password_file is not None:
         raise ConfigError(f"{path}: give password_env or password_file, not both")
     if table.password_env is not None:
         secret = environ.get(table.password_env)
         if secret is None:
             raise ConfigError(f"{path}: the environment has no {table.password_env}")
-        return Address(table.url, secret)
+        return SecretUrl(table.url, secret)
     if table.password_file is None:
-        return Address(table.url)
+        return SecretUrl(table.url)
     try:
         text = Path(table.password_file).read_text("utf-8")
     except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: cannot read {table.password_file}: {error}") from error
-    return Address(table.url, text.removesuffix("\n").removesuffix("\r"))
+    return SecretUrl(table.url, text.removesuffix("\n").removesuffix("\r"))

@@ -11,7 +11,7 @@ from control.model.config import Config
 from control.model.names import Topic
 from control.process import data_directory
 from control.transactions import split
-from store.state import open_state
+from store.database.state import open_state
 from tests.api.serving import NOW_MS, Serving, serving
 
 

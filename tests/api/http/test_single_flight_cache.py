@@ -4,7 +4,7 @@ import pytest
 import trio
 
 from control.api.endpoints.stats import kept_s
-from control.api.http.single_flight_cache import Kept
+from control.api.http.single_flight_cache import SingleFlightCache
 
 
 class _Find:
@@ -21,7 +21,7 @@ class _Find:
 
 
 async def test_it_is_given_again_until_its_time_is_over(autojump_clock: object) -> None:
-    kept, find = Kept[str, int](2), _Find(10.0)
+    kept, find = SingleFlightCache[str, int](2), _Find(10.0)
     assert (await kept.get("a", find)).value == 1
     await trio.sleep(9.9)
     found = await kept.get("a", find)
@@ -35,7 +35,7 @@ async def test_it_is_given_again_until_its_time_is_over(autojump_clock: object) 
 async def test_who_asks_meanwhile_gets_it_if_it_is_kept(
     keep_s: float, expected: list[int], autojump_clock: object
 ) -> None:
-    kept, find, answers = Kept[str, int](2), _Find(keep_s), list[int]()
+    kept, find, answers = SingleFlightCache[str, int](2), _Find(keep_s), list[int]()
 
     async def ask() -> None:
         answers.append((await kept.get("a", find)).value)
@@ -47,12 +47,12 @@ async def test_who_asks_meanwhile_gets_it_if_it_is_kept(
 
 
 async def test_those_asked_for_least_lately_are_dropped(autojump_clock: object) -> None:
-    kept, find = Kept[str, int](2), _Find(100.0)
+    kept, find = SingleFlightCache[str, int](2), _Find(100.0)
     assert [(await kept.get(each, find)).value for each in "abacab"] == [1, 2, 1, 3, 1, 4]
 
 
 async def test_a_failure_is_told_and_not_kept(autojump_clock: object) -> None:
-    kept, find = Kept[str, int](2), _Find(10.0)
+    kept, find = SingleFlightCache[str, int](2), _Find(10.0)
 
     async def fail() -> tuple[int, float]:
         await trio.sleep(1.0)

@@ -11,7 +11,7 @@ import trio.lowlevel
 import trio.testing
 from trio_websocket import ConnectionClosed, WebSocketConnection
 
-from control.api.auth.authentication import Identity
+from control.api.auth.authentication import Caller
 from control.api.live.subscriber import Listener
 from control.model import limits
 from control.model.api.live import Frame
@@ -285,7 +285,7 @@ async def test_many_at_once_are_read_in_portions(server: Serving) -> None:
 
 async def test_equal_frames_are_made_once(server: Serving) -> None:
     events = server.api.events
-    who = Identity(client_id="viewer", role=Role.VIEWER)
+    who = Caller(client_id="viewer", role=Role.VIEWER)
     listeners = [events.join(who) for _ in range(3)]
     for listener in listeners:
         await events.next_frame(listener)
@@ -307,7 +307,7 @@ async def _until_told(listener: Listener, what: bytes) -> list[bytes]:
 
 async def test_who_reads_too_slowly_gets_a_snapshot(server: Serving) -> None:
     events = server.api.events
-    listener = events.join(Identity(client_id="viewer", role=Role.VIEWER))
+    listener = events.join(Caller(client_id="viewer", role=Role.VIEWER))
     assert b'"gap":false' in await events.next_frame(listener)
     for number in range(9):
         listener.offer(b'{"seq":0,"n":%d}' % number)
@@ -354,7 +354,7 @@ async def test_only_the_pulse_goes_on_while_nobody_listens(server: Serving) -> N
 
 
 async def test_what_comes_while_a_snapshot_is_made_is_not_noted_twice() -> None:
-    listener = Listener(Identity(client_id="ann", role=Role.VIEWER))
+    listener = Listener(Caller(client_id="ann", role=Role.VIEWER))
     assert await listener.ready() is None
     share = listener.share([], frozenset(), [], runs_more=0, fleet=True, notes=2)
     assert (share.notes_after, share.notes_until) == (2, 2)

@@ -11,7 +11,7 @@ import pytest
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_client_stream
 
-from control.api.auth.authentication import Identity
+from control.api.auth.authentication import Caller
 from control.model import limits
 from control.model.bus.messages import (
     DispatcherUp,
@@ -255,12 +255,12 @@ async def test_a_listener_needs_the_role_and_room(server: Serving) -> None:
             assert refused.status_code == status
             assert refused.json()["status"] == status
     for _ in range(limits.EVENT_STREAMS_EACH):
-        server.api.events.join(Identity(client_id="viewer", role=Role.VIEWER))
+        server.api.events.join(Caller(client_id="viewer", role=Role.VIEWER))
     async with server.as_client("viewer", **UPGRADE) as client:
         refused = await client.get("/v1/events")  # Its share; others have room.
         assert (refused.status_code, refused.headers["retry-after"]) == (429, "5")
     for _ in range(limits.EVENT_STREAMS_MAX - limits.EVENT_STREAMS_EACH):
-        server.api.events.join(Identity(client_id="admin", role=Role.ADMIN))
+        server.api.events.join(Caller(client_id="admin", role=Role.ADMIN))
     async with server.as_client("viewer", **UPGRADE) as client:
         refused = await client.get("/v1/events")
         assert (refused.status_code, refused.headers["retry-after"]) == (429, "5")

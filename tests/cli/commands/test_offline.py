@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from store.state import open_state
+from store.database.state import open_state
 from tests.cli.calling import PIPELINE, TPCTL, Tpctl
 
 _BAD = """\

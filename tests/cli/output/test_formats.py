@@ -4,19 +4,19 @@ import msgspec
 import pytest
 import yaml
 
-from control.cli.output.formats import Column, Format, Look, Output
+from control.cli.output.formats import Format, Look, Output, OutputColumn
 from control.model.json_values import Json
 
 _NOW_MS = 1_700_000_000_000
 _COLUMNS = (
-    Column("ID", "id", Look.ID),
-    Column("STATE", "state", Look.STATE),
-    Column("WAIT p95", "wait.p95", Look.SECONDS),
-    Column("AGE", "at", Look.AGE),
-    Column("TOOK", "", Look.TOOK),
-    Column("KINDS", "kinds", Look.KEYS),
-    Column("JOBS", "jobs", Look.COUNT),
-    Column("REASON", "reason"),
+    OutputColumn("ID", "id", Look.ID),
+    OutputColumn("STATE", "state", Look.STATE),
+    OutputColumn("WAIT p95", "wait.p95", Look.SECONDS),
+    OutputColumn("AGE", "at", Look.AGE),
+    OutputColumn("TOOK", "", Look.TOOK),
+    OutputColumn("KINDS", "kinds", Look.KEYS),
+    OutputColumn("JOBS", "jobs", Look.COUNT),
+    OutputColumn("REASON", "reason"),
 )
 _ROW: dict[str, Json] = {
     "id": 7,

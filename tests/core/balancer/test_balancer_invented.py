@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from control.core.balancer.balancer import Balancer
-from control.core.balancer.job_queue import Waiting
+from control.core.balancer.job_queue import WaitingJob
 from control.core.balancer.policy import Assignment, Policy
 from control.core.balancer.slots import WINDOW_S
 from control.model.bus.messages import Finished, Hold, JobReady
@@ -270,7 +270,7 @@ class Invented(RuleBasedStateMachine):
             for waiting in balancer.waiting.jobs.values():
                 assert not self.is_passed_over(waiting, made)
 
-    def is_passed_over(self, waiting: Waiting, made: Assignment) -> bool:
+    def is_passed_over(self, waiting: WaitingJob, made: Assignment) -> bool:
         """Whether a job stayed behind that is before the one placed and needs no more than that."""
         balancer, job = self.balancer, waiting.job
         expected_s = balancer.estimates.expected(job.key)

@@ -6,7 +6,7 @@ import pytest
 from control.core.balancer.balancer import Balancer
 from control.core.balancer.partition_loads import loads
 from control.core.balancer.policy import Policy
-from control.core.balancer.slots import Worker
+from control.core.balancer.slots import WorkerSlots
 from control.model.bus.messages import WorkerUp
 from control.model.states import Speed
 from tests.core.balancer.balancing import ready, worker
@@ -25,16 +25,16 @@ INFO = WorkerUp(
 )
 
 
-def windows(worker: Worker) -> list[float]:
+def windows(worker: WorkerSlots) -> list[float]:
     return [load.window_s for load in loads(CLASSES, [worker], [])]
 
 
 def test_to_who_leaves_or_straggles_nothing_is_sent_ahead() -> None:
-    well = windows(Worker(INFO, CLASSES))
+    well = windows(WorkerSlots(INFO, CLASSES))
     assert well[0] == pytest.approx(2 * well[1]) != 0.0
-    leaving = Worker(msgspec.structs.replace(INFO, draining=True), CLASSES)
+    leaving = WorkerSlots(msgspec.structs.replace(INFO, draining=True), CLASSES)
     assert windows(leaving) == [0.0, 0.0]
-    straggler = Worker(INFO, CLASSES)
+    straggler = WorkerSlots(INFO, CLASSES)
     straggler.slowness = 3.0
     assert windows(straggler) == [0.0, 0.0]
 

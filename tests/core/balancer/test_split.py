@@ -3,16 +3,16 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from control.core.balancer.split import Split
+from control.core.balancer.split import PartitionSplit
 from control.model.states import Speed
 
 
-def slow(split: Split) -> int:
+def slow(split: PartitionSplit) -> int:
     return split.classes.count(Speed.SLOW)
 
 
 def test_a_share_that_is_set_stays() -> None:
-    split = Split(10, 0.6, 0.6)
+    split = PartitionSplit(10, 0.6, 0.6)
     for _ in range(100):
         assert not split.follow([(60.0, 100.0)], 1.0)
     assert slow(split) == 6
@@ -21,7 +21,7 @@ def test_a_share_that_is_set_stays() -> None:
 
 
 def test_auto_starts_where_it_was_and_goes_where_the_work_is() -> None:
-    split = Split(10, None, 0.6)
+    split = PartitionSplit(10, None, 0.6)
     assert (slow(split), split.auto) == (6, True)
     mix = [(0.1, 100.0), (10.0, 9.0)]  # 10 s of fast work, 90 s of slow.
     changes = sum(split.follow(mix, 1.0) for _ in range(100))
@@ -36,14 +36,14 @@ def test_auto_starts_where_it_was_and_goes_where_the_work_is() -> None:
 
 
 def test_without_news_nothing_moves() -> None:
-    split = Split(10, None, 0.6)
+    split = PartitionSplit(10, None, 0.6)
     assert not split.follow([], 1.0)
     assert slow(split) == 6
 
 
 @given(share=st.floats(0, 1), noise=st.lists(st.floats(-0.04, 0.04), min_size=50, max_size=50))
 def test_a_mix_that_wavers_moves_nothing_for_long(share: float, noise: list[float]) -> None:
-    split = Split(10, None, 0.6)
+    split = PartitionSplit(10, None, 0.6)
 
     def look(at: float) -> bool:
         slow_work = min(max(at, 0.0), 1.0)
@@ -57,7 +57,7 @@ def test_a_mix_that_wavers_moves_nothing_for_long(share: float, noise: list[floa
 
 @given(partitions=st.integers(2, 40), work=st.lists(st.floats(0, 1), max_size=40))
 def test_each_class_keeps_a_partition(partitions: int, work: list[float]) -> None:
-    split = Split(partitions, None, 0.6)
+    split = PartitionSplit(partitions, None, 0.6)
     for each in work:
         before = split.classes
         changed = split.follow([(0.1, 1 - each), (10.0, each)], 1.0)

@@ -7,19 +7,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from control.core.balancer.stragglers import Health
+from control.core.balancer.stragglers import StragglerDetector
 
 FIVE = math.log(5.0)
 
 
-def all_end(health: Health, workers: dict[str, float], times: int, now_ms: int = 0) -> None:
+def all_end(
+    health: StragglerDetector, workers: dict[str, float], times: int, now_ms: int = 0
+) -> None:
     for _ in range(times):
         for name, log_ratio in workers.items():
             health.ended(name, log_ratio, 0.3, now_ms)
 
 
 def test_a_worker_five_times_slower_is_found_within_ten_ends_of_its_own() -> None:
-    health = Health()
+    health = StragglerDetector()
     workers = dict.fromkeys("abcd", 0.0)
     all_end(health, workers, 20)
     assert not health.slowness
@@ -29,7 +31,7 @@ def test_a_worker_five_times_slower_is_found_within_ten_ends_of_its_own() -> Non
 
 
 def test_how_slow_it_is_is_told_again_as_it_becomes_clear() -> None:
-    health = Health()
+    health = StragglerDetector()
     workers = dict.fromkeys("abcd", 0.0)
     all_end(health, workers, 20)
     told: list[float] = []
@@ -46,7 +48,7 @@ def test_how_slow_it_is_is_told_again_as_it_becomes_clear() -> None:
 
 
 def test_it_is_forgiven_once_it_is_plainly_well() -> None:
-    health = Health()
+    health = StragglerDetector()
     workers = dict.fromkeys("abcd", 0.0)
     all_end(health, {**workers, "a": FIVE}, 20)
     assert health.slowness["a"] == pytest.approx(5.0, rel=0.15)  # Told to a tenth.
@@ -55,7 +57,7 @@ def test_it_is_forgiven_once_it_is_plainly_well() -> None:
 
 
 def test_what_is_known_of_it_fades_so_that_it_is_tried_again() -> None:
-    health = Health()
+    health = StragglerDetector()
     workers = dict.fromkeys("abcd", 0.0)
     all_end(health, {**workers, "a": FIVE}, 20)
     others = {name: ratio for name, ratio in workers.items() if name != "a"}
@@ -65,13 +67,13 @@ def test_what_is_known_of_it_fades_so_that_it_is_tried_again() -> None:
 
 @pytest.mark.parametrize("workers", ["a", "abcd"])
 def test_a_pipeline_that_is_slower_everywhere_makes_nobody_a_straggler(workers: str) -> None:
-    health = Health()
+    health = StragglerDetector()
     all_end(health, dict.fromkeys(workers, FIVE), 40)
     assert not health.slowness
 
 
 def test_one_that_wavers_between_the_limits_stays_what_it_was() -> None:
-    health = Health()
+    health = StragglerDetector()
     workers = dict.fromkeys("abcd", 0.0)
     all_end(health, {**workers, "a": 0.8}, 40)
     assert not health.slowness
@@ -81,7 +83,7 @@ def test_one_that_wavers_between_the_limits_stays_what_it_was() -> None:
 
 
 def test_few_ends_prove_nothing() -> None:
-    health = Health()
+    health = StragglerDetector()
     all_end(health, dict.fromkeys("bcd", 0.0), 20)
     for _ in range(5):
         health.ended("a", 5.0, 0.3, 0)
@@ -90,7 +92,7 @@ def test_few_ends_prove_nothing() -> None:
 
 
 def test_one_that_is_gone_is_forgotten() -> None:
-    health = Health()
+    health = StragglerDetector()
     all_end(health, {"a": FIVE, "b": 0.0, "c": 0.0}, 20)
     assert set(health.slowness) == {"a"}
     health.forget("a")
@@ -111,7 +113,7 @@ def test_one_that_is_gone_is_forgotten() -> None:
 def test_at_most_half_are_stragglers_and_all_of_them_are_slower(
     ends: list[tuple[str, float, float, int]],
 ) -> None:
-    health = Health()
+    health = StragglerDetector()
     for name, log_ratio, sd, now_ms in ends:
         before = dict(health.slowness)
         changed = health.ended(name, log_ratio, sd, now_ms)

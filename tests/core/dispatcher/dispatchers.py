@@ -6,7 +6,7 @@ it answers each record once, and only records of partitions that are its own.
 
 from collections.abc import Iterator
 
-from control.core.dispatcher.effects import Outbox
+from control.core.dispatcher.effects import StepEffects
 from control.core.dispatcher.leases import Leases
 from control.model import limits
 from control.model.bus.messages import CancelJob, Finished, JobReady, Message, Placed, Started
@@ -111,7 +111,7 @@ class World:
         messages, commands = self.news[member.news :], member.commands
         if not messages and not commands:
             return False
-        out = Outbox()
+        out = StepEffects()
         member.news, member.commands = len(self.news), []
         for message in messages:
             member.leases.heard(message, out, self.now_ms)
@@ -128,7 +128,7 @@ class World:
     def hear(self, member: Dispatcher) -> bool:
         """What workers say."""
         arrivals, member.arrivals = member.arrivals, []
-        out = Outbox()
+        out = StepEffects()
         for connection, frames in arrivals:
             self._heard(member, connection, frames, out)
         self._carry_out(member, out)
@@ -139,7 +139,7 @@ class World:
         member: Dispatcher,
         connection: Connection,
         frames: list[wire.FromWorker] | None,
-        out: Outbox,
+        out: StepEffects,
     ) -> None:
         worker, leases, now_ms = connection.worker.name, member.leases, self.now_ms
         known = member.links.get(worker) is connection
@@ -173,7 +173,7 @@ class World:
         come = {
             at for at in PARTITIONS if self.wanted[at] == member.name and self.owners[at] is None
         }
-        out = Outbox()
+        out = StepEffects()
         if gone or come:
             member.partitions = member.partitions - gone | come
             member.releasing = gone
@@ -192,7 +192,7 @@ class World:
         self._carry_out(member, out)
         return bool(gone or come or out.receipts or out.frames)
 
-    def _carry_out(self, member: Dispatcher, out: Outbox) -> None:
+    def _carry_out(self, member: Dispatcher, out: StepEffects) -> None:
         for name, frames in out.frames.items():
             self._send(member, name, frames)
         if member.lost and (out.records or out.receipts):
@@ -311,7 +311,7 @@ class World:
         self._note_strays(step_ms)
         for member in self.members.values():
             if member.alive and not member.paused:
-                out = Outbox()
+                out = StepEffects()
                 member.leases.expire(out, self.now_ms)
                 try:
                     self._carry_out(member, out)

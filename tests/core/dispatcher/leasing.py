@@ -1,6 +1,6 @@
 """What the tests of leases share: jobs, workers, and what a dispatcher said."""
 
-from control.core.dispatcher.effects import Outbox
+from control.core.dispatcher.effects import StepEffects
 from control.core.dispatcher.leases import Leases
 from control.core.fleet.partition_classes import partition_classes
 from control.model import limits
@@ -72,21 +72,21 @@ def ended(lease: Lease, outcome: Outcome = Outcome.DONE) -> wire.Ended:
     return wire.Ended(lease=lease, outcome=outcome, started_ms=1, finished_ms=2, duration=0.001)
 
 
-def assigned(out: Outbox, worker: str) -> list[Lease]:
+def assigned(out: StepEffects, worker: str) -> list[Lease]:
     return [frame.lease for frame in out.frames[worker] if isinstance(frame, wire.Assign)]
 
 
-def results(out: Outbox) -> list[Finished]:
+def results(out: StepEffects) -> list[Finished]:
     return [r.message for r in out.records if isinstance(r.message, Finished)]
 
 
-def connect(leases: Leases, worker: str, *holding: Lease, now_ms: int = 0) -> Outbox:
-    out = Outbox()
+def connect(leases: Leases, worker: str, *holding: Lease, now_ms: int = 0) -> StepEffects:
+    out = StepEffects()
     leases.connected(hello(worker, *holding, now_ms=now_ms), out, now_ms)
     return out
 
 
-def place(leases: Leases, job_id: int, worker: str, offset: int, now_ms: int = 0) -> Outbox:
-    out = Outbox()
+def place(leases: Leases, job_id: int, worker: str, offset: int, now_ms: int = 0) -> StepEffects:
+    out = StepEffects()
     leases.place(placed(job_id, worker), place_of(offset), out, now_ms)
     return out

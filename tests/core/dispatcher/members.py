@@ -7,7 +7,8 @@ from control.model.worker import wire
 from control.model.worker.wire import Lease
 from tests.core.dispatcher.leasing import CLASSES
 from workers.logs import LogBuffer
-from workers.protocol import Identity, Stop, WorkerProtocol
+from workers.protocol import WorkerIdentity, WorkerProtocol
+from workers.protocol_events import Stop
 from workers.wakeup import Doorbell
 
 
@@ -33,7 +34,7 @@ class Worker:
         self.start()
 
     def start(self) -> None:
-        identity = Identity(
+        identity = WorkerIdentity(
             worker=self.name, host="h", slots=2, labels=(), kinds={"Sleep": ("1.0.0",)}
         )
         self.protocol = WorkerProtocol(identity, LogBuffer(Doorbell()), self.disk)

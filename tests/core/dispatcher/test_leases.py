@@ -7,7 +7,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from control.core.dispatcher.effects import Outbox
+from control.core.dispatcher.effects import StepEffects
 from control.core.dispatcher.leases import Leases
 from control.model import limits
 from control.model.bus.messages import CancelJob, Overran, Started, Unstarted, WorkerUp
@@ -34,7 +34,7 @@ def test_a_result_counts_once_and_is_acknowledged_each_time() -> None:
     leases = Leases("d", CLASSES, 0)
     connect(leases, "w")
     (lease,) = assigned(place(leases, 5, "w", 0), "w")
-    out = Outbox()
+    out = StepEffects()
     leases.ended("w", ended(lease), out, 10)
     leases.ended("w", ended(lease), out, 11)
     assert len(results(out)) == 1
@@ -46,7 +46,7 @@ def test_a_result_counts_once_and_is_acknowledged_each_time() -> None:
 def test_what_may_have_begun_began_after_it_was_ready_wherever_the_clock_was_set() -> None:
     leases = Leases("d", CLASSES, 0)
     leases.ahead_ms = -5_000  # Set back since.
-    out = Outbox()
+    out = StepEffects()
     waits = placed(1, "w")
     waits = msgspec.structs.replace(waits, job=msgspec.structs.replace(waits.job, ready_ms=900))
     leases.place(waits, place_of(0), out, 100)
@@ -58,7 +58,7 @@ def test_what_may_have_begun_began_after_it_was_ready_wherever_the_clock_was_set
 
 
 def test_whose_job_it_is_only_those_are_told_who_know_the_field() -> None:
-    leases, out = Leases("d", CLASSES, 0), Outbox()
+    leases, out = Leases("d", CLASSES, 0), StepEffects()
     connect(leases, "old")
     leases.connected(msgspec.structs.replace(hello("new"), isolation=Isolation()), out, 0)
     told = {}
@@ -75,7 +75,7 @@ def test_only_the_holder_is_believed() -> None:
     connect(leases, "w")
     connect(leases, "thief")
     (lease,) = assigned(place(leases, 5, "w", 0), "w")
-    out = Outbox()
+    out = StepEffects()
     leases.ended("thief", ended(lease), out, 10)
     assert not results(out)
     assert leases.refused == 1
@@ -85,7 +85,7 @@ def test_a_worker_that_comes_back_in_time_goes_on() -> None:
     leases = Leases("d", CLASSES, 0)
     connect(leases, "w")
     (lease,) = assigned(place(leases, 5, "w", 0), "w")
-    out = Outbox()
+    out = StepEffects()
     leases.began("w", wire.Began(lease=lease, started_ms=1), out, 50)
     leases.disconnected("w", "closed", out, 100)
     again = connect(leases, "w", lease, now_ms=200)
@@ -100,7 +100,7 @@ def test_what_had_begun_is_lost_and_what_had_not_goes_back() -> None:
     connect(leases, "w")
     (begun,) = assigned(place(leases, 5, "w", 0), "w")
     place(leases, 6, "w", 1)
-    out = Outbox()
+    out = StepEffects()
     leases.began("w", wire.Began(lease=begun, started_ms=1), out, 50)
     leases.disconnected("w", "closed", out, 100)
     assert leases.next_ms() == 100 + round(limits.RECONNECT_GRACE_S * 1000)
@@ -109,7 +109,7 @@ def test_what_had_begun_is_lost_and_what_had_not_goes_back() -> None:
     back = msgspec.structs.replace(placed(6, "w").job, returned=1)
     assert [r.message for r in out.records if r.topic == Topic.TASK_RUNS] == [back]
     assert sorted(out.receipts) == [place_of(0), place_of(1)]
-    late = Outbox()
+    late = StepEffects()
     leases.connected(hello("w", begun), late, 5_000)
     welcome = late.frames["w"][0]
     assert isinstance(welcome, wire.Welcome)
@@ -138,7 +138,7 @@ def test_after_a_restart_a_result_may_come_before_its_record() -> None:
     lease = Lease(5, 1, 0)
     leases = Leases("d", CLASSES, 0)
     connect(leases, "w", lease)
-    out = Outbox()
+    out = StepEffects()
     leases.ended("w", ended(lease), out, 1)
     assert not out.acks["w"]
     leases.place(placed(5, "w"), 0, out, 2)
@@ -149,7 +149,7 @@ def test_after_a_restart_a_result_may_come_before_its_record() -> None:
 def test_after_a_restart_what_nobody_claims_is_tried_again() -> None:
     leases = Leases("d", CLASSES, 0)
     place(leases, 5, "gone", 0)
-    out = Outbox()
+    out = StepEffects()
     leases.expire(out, LATER)
     assert [result.outcome for result in results(out)] == [Outcome.LOST]
 
@@ -165,7 +165,7 @@ def test_a_cancelled_job_is_stopped_where_it_is() -> None:
     leases = Leases("d", CLASSES, 0)
     connect(leases, "w")
     (lease,) = assigned(place(leases, 5, "w", 0), "w")
-    out = Outbox()
+    out = StepEffects()
     leases.cancel(CancelJob(job_id=5, attempt=2, reason="another attempt"), out)
     assert not out.frames["w"]
     leases.cancel(CancelJob(job_id=5, attempt=1, reason="by ann"), out)
@@ -179,7 +179,7 @@ def test_a_job_cancelled_while_its_worker_is_away_is_stopped_when_it_is_back() -
     leases = Leases("d", CLASSES, 0)
     connect(leases, "w")
     (lease,) = assigned(place(leases, 5, "w", 0), "w")
-    out = Outbox()
+    out = StepEffects()
     leases.began("w", wire.Began(lease=lease, started_ms=1), out, 1)
     leases.disconnected("w", "closed", out, 2)
     leases.cancel(STOP, out)
@@ -193,7 +193,7 @@ def test_what_runs_after_a_restart_is_told_as_started_again(order: tuple[str, ..
     """Whoever cancelled it meanwhile says so again then."""
     if order.index("began") < order.index("hello"):
         return
-    leases, lease, out = Leases("d", CLASSES, 0), Lease(5, 1, 0), Outbox()
+    leases, lease, out = Leases("d", CLASSES, 0), Lease(5, 1, 0), StepEffects()
     steps = {
         "read": lambda: leases.place(placed(5, "w"), 0, out, 60),
         "hello": lambda: leases.connected(hello("w", lease), out, 0),
@@ -217,7 +217,7 @@ def test_a_claim_ends_when_its_worker_comes_back_without_it() -> None:
 
 
 def test_two_attempts_of_a_job_are_stopped_one_by_one() -> None:
-    leases, out = Leases("d", CLASSES, 0), Outbox()
+    leases, out = Leases("d", CLASSES, 0), StepEffects()
     connect(leases, "w")
     for attempt in (1, 2):
         leases.place(placed(5, "w", attempt=attempt), place_of(attempt), out, 0)
@@ -232,14 +232,14 @@ def test_what_waits_behind_a_long_job_is_called_back_once() -> None:
     leases = Leases("d", CLASSES, 0)
     connect(leases, "w")
     made = [assigned(place(leases, job, "w", job), "w")[0] for job in range(4)]
-    out = Outbox()
+    out = StepEffects()
     leases.began("w", wire.Began(lease=made[0], started_ms=1), out, 50)
     assert leases.next_ms() is not None
     leases.expire(out, 1_000)
     (frame,) = [f for f in out.frames["w"] if isinstance(f, wire.TakeBack)]
     assert frame.leases == tuple(made[1:])
     assert [r.message.job_ids for r in out.records if isinstance(r.message, Overran)] == [(0,)]
-    again = Outbox()
+    again = StepEffects()
     leases.expire(again, 2_000)
     assert not again.frames["w"]
     leases.handed_back("w", made[2:], again)
@@ -267,7 +267,7 @@ class OneAnswer(RuleBasedStateMachine):
         self.open: dict[int, int] = {}  # Place to job.
         self.answered: list[int] = []
 
-    def absorb(self, out: Outbox) -> None:
+    def absorb(self, out: StepEffects) -> None:
         for worker, frames in out.frames.items():
             for frame in frames:
                 if isinstance(frame, wire.Assign):
@@ -280,7 +280,7 @@ class OneAnswer(RuleBasedStateMachine):
 
     @rule(worker=st.sampled_from("ab"))
     def place(self, worker: str) -> None:
-        out = Outbox()
+        out = StepEffects()
         self.open[place_of(self.offset)] = self.offset
         self.leases.place(placed(self.offset, worker), place_of(self.offset), out, self.now_ms)
         self.offset += 1
@@ -290,7 +290,7 @@ class OneAnswer(RuleBasedStateMachine):
     def connect(self, worker: str, *, remembers: bool) -> None:
         if not remembers:
             self.known[worker].clear()
-        out = Outbox()
+        out = StepEffects()
         held = tuple(self.known[worker])
         self.leases.connected(hello(worker, *held, now_ms=self.now_ms), out, self.now_ms)
         self.online.add(worker)
@@ -298,7 +298,7 @@ class OneAnswer(RuleBasedStateMachine):
 
     @rule(worker=st.sampled_from("ab"))
     def disconnect(self, worker: str) -> None:
-        out = Outbox()
+        out = StepEffects()
         self.leases.disconnected(worker, "closed", out, self.now_ms)
         self.online.discard(worker)
         self.absorb(out)
@@ -308,7 +308,7 @@ class OneAnswer(RuleBasedStateMachine):
     def report(self, data: st.DataObject, *, forget: bool) -> None:
         worker = data.draw(st.sampled_from(sorted(w for w in self.online if self.known[w])))
         lease = data.draw(st.sampled_from(sorted(self.known[worker], key=lambda le: le.epoch)))
-        out = Outbox()
+        out = StepEffects()
         self.leases.ended(worker, ended(lease), out, self.now_ms)
         if forget:
             self.known[worker].discard(lease)
@@ -317,7 +317,7 @@ class OneAnswer(RuleBasedStateMachine):
     @rule(step_ms=st.integers(0, 3_000))
     def time_passes(self, step_ms: int) -> None:
         self.now_ms += step_ms
-        out = Outbox()
+        out = StepEffects()
         self.leases.expire(out, self.now_ms)
         self.absorb(out)
 
@@ -340,7 +340,7 @@ def test_a_result_that_counted_before_a_restart_is_acknowledged_in_the_end() -> 
     leases = Leases("d", CLASSES, 0)
     lease = Lease(5, 1, 10_000)  # Its receipt was committed; only the acknowledgement was lost.
     connect(leases, "w", lease, now_ms=100)
-    out = Outbox()
+    out = StepEffects()
     leases.ended("w", ended(lease), out, 200)
     assert not out.acks
     assert leases.next_ms() == round(limits.RESTART_GRACE_S * 1000)
@@ -352,7 +352,7 @@ def test_a_result_that_counted_before_a_restart_is_acknowledged_in_the_end() -> 
 
 def test_a_worker_cannot_say_that_it_began_before_the_job_was_there() -> None:
     leases = Leases("d", CLASSES, 0)
-    out = Outbox()
+    out = StepEffects()
     leases.connected(hello("w", now_ms=0), out, limits.TIME_MS_MAX)
     (lease,) = assigned(place(leases, 5, "w", 0), "w")
     leases.began("w", wire.Began(lease=lease, started_ms=limits.TIME_MS_MAX), out, 1_000)
@@ -363,7 +363,7 @@ def test_a_worker_cannot_say_that_it_began_before_the_job_was_there() -> None:
 
 def test_a_clock_is_judged_by_the_message_that_was_fastest() -> None:
     leases = Leases("d", CLASSES, 0)
-    out = Outbox()
+    out = StepEffects()
     leases.connected(hello("w", now_ms=100_000), out, 101_900)  # Its hello took 1.8 s.
     (lease,) = assigned(place(leases, 1, "w", 1), "w")
     leases.beat("w", 104_000, 104_100)
@@ -380,8 +380,8 @@ def test_what_a_sick_worker_hands_back_has_not_begun() -> None:
     leases = Leases("d", CLASSES, 0)
     connect(leases, "w")
     begun, waiting = (assigned(place(leases, job, "w", job), "w")[0] for job in (1, 2))
-    leases.began("w", wire.Began(lease=begun, started_ms=1), Outbox(), 50)
-    out = Outbox()
+    leases.began("w", wire.Began(lease=begun, started_ms=1), StepEffects(), 50)
+    out = StepEffects()
     leases.sick("w", "no space left", out)
     leases.handed_back("w", [begun, waiting], out)
     (news,) = [r.message for r in out.records if isinstance(r.message, WorkerUp)]
@@ -390,7 +390,7 @@ def test_what_a_sick_worker_hands_back_has_not_begun() -> None:
     assert len([r for r in out.records if r.topic == Topic.TASK_RUNS]) == 2
     (unstarted,) = [r.message for r in out.records if isinstance(r.message, Unstarted)]
     assert (unstarted.job_id, unstarted.worker, unstarted.reason) == (1, "w", "no space left")
-    well = Outbox()
+    well = StepEffects()
     leases.sick("w", "", well)
     (news,) = [r.message for r in well.records if isinstance(r.message, WorkerUp)]
     assert news.takes_new

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from control.core.dispatcher.effects import Outbox
+from control.core.dispatcher.effects import StepEffects
 from control.core.dispatcher.leases import Leases
 from control.model import limits
 from control.model.bus.messages import DispatcherUp, Placed, Started, WorkerDown, WorkerUp
@@ -48,12 +48,12 @@ def some(*partitions: int) -> Leases:
     return Leases("d", CLASSES, 0, frozenset(partitions))
 
 
-def sent_on(out: Outbox) -> list[Placed]:
+def sent_on(out: StepEffects) -> list[Placed]:
     return [r.message for r in out.records if isinstance(r.message, Placed)]
 
 
 def test_a_job_of_a_worker_elsewhere_is_sent_on_with_its_epoch() -> None:
-    leases, out = some(0, 1), Outbox()
+    leases, out = some(0, 1), StepEffects()
     leases.heard(other(up("w")), out, 0)
     out = place(leases, 5, "w", 7, now_ms=LATER)
     (message,) = sent_on(out)
@@ -65,7 +65,7 @@ def test_a_job_of_a_worker_elsewhere_is_sent_on_with_its_epoch() -> None:
 
 
 def test_a_record_that_lies_about_its_partition_is_answered_where_it_is() -> None:
-    leases, out = some(0, 1), Outbox()
+    leases, out = some(0, 1), StepEffects()
     connect(leases, "w")
     leases.place(placed(5, "w", partition=9_999), place_of(3, 1), out, 0)
     (lease,) = assigned(out, "w")
@@ -75,7 +75,7 @@ def test_a_record_that_lies_about_its_partition_is_answered_where_it_is() -> Non
 
 
 def test_a_lease_follows_its_worker() -> None:
-    leases, out = some(0, 1), Outbox()
+    leases, out = some(0, 1), StepEffects()
     connect(leases, "w")
     (lease,) = assigned(place(leases, 5, "w", 0), "w")
     leases.disconnected("w", "closed", out, 100)
@@ -87,7 +87,7 @@ def test_a_lease_follows_its_worker() -> None:
 
 
 def test_a_worker_is_where_it_connected_last() -> None:
-    leases, out = some(0, 1), Outbox()
+    leases, out = some(0, 1), StepEffects()
     connect(leases, "w", now_ms=100)
     place(leases, 5, "w", 0, now_ms=100)
     leases.heard(other(up("w", connected_ms=99)), out, 200)
@@ -98,7 +98,7 @@ def test_a_worker_is_where_it_connected_last() -> None:
 
 
 def test_the_newest_word_may_be_taken_back() -> None:
-    leases, out = some(0), Outbox()
+    leases, out = some(0), StepEffects()
     leases.heard(other(up("w", connected_ms=100)), out, 100)
     leases.heard(up("w", "f", connected_ms=200), out, 200)
     leases.heard(WorkerDown(worker="w", dispatcher="f", reason="silence"), out, 300)
@@ -106,7 +106,7 @@ def test_the_newest_word_may_be_taken_back() -> None:
 
 
 def test_nothing_is_sent_to_partitions_that_are_not_there_or_ours() -> None:
-    leases, out = some(0, 1), Outbox()
+    leases, out = some(0, 1), StepEffects()
     leases.heard(other(up("w"), partitions=(-1, 3, 9_999)), out, 0)
     leases.repartition(frozenset({0, 1, 3}), out, LATER)
     out = place(leases, 5, "w", 0, now_ms=2 * LATER)
@@ -114,11 +114,11 @@ def test_nothing_is_sent_to_partitions_that_are_not_there_or_ours() -> None:
 
 
 def test_a_partition_goes_without_a_receipt_and_its_leases_come_back() -> None:
-    leases, out = some(0, 1), Outbox()
+    leases, out = some(0, 1), StepEffects()
     connect(leases, "w")
     (lease,) = assigned(place(leases, 5, "w", 0), "w")
     leases.began("w", wire.Began(lease=lease, started_ms=40), out, 50)
-    out = Outbox()
+    out = StepEffects()
     leases.repartition(frozenset({1}), out, 100)
     assert not out.receipts
     (told,) = [r.message for r in out.records if isinstance(r.message, DispatcherUp)]
@@ -126,7 +126,7 @@ def test_a_partition_goes_without_a_receipt_and_its_leases_come_back() -> None:
     leases.ended("w", ended(lease), out, 200)
     assert not out.acks
     back = placed(5, "w", partition=1)
-    out = Outbox()
+    out = StepEffects()
     leases.place(msgspec.structs.replace(back, epoch=lease.epoch), place_of(8, 1), out, 300)
     assert [result.outcome for result in results(out)] == [Outcome.DONE]
     assert (out.receipts, out.acks["w"]) == ([place_of(8, 1)], [lease])
@@ -144,7 +144,7 @@ def test_without_partitions_nothing_can_be_placed() -> None:
 def test_a_claim_is_matched_late_and_started_is_told_again() -> None:
     leases, lease = some(1), Lease(5, 1, place_of(0))
     connect(leases, "w", lease, now_ms=LATER)
-    out = Outbox()
+    out = StepEffects()
     leases.began("w", wire.Began(lease=lease, started_ms=LATER), out, LATER)
     leases.repartition(frozenset({0, 1}), out, LATER + CLAIM_MS - 1)
     leases.place(placed(5, "w"), place_of(0), out, LATER + CLAIM_MS - 1)
@@ -154,7 +154,7 @@ def test_a_claim_is_matched_late_and_started_is_told_again() -> None:
 
 @pytest.mark.parametrize("has_ended", [True, False])
 def test_a_claim_ends(*, has_ended: bool) -> None:
-    leases, lease, out = some(1), Lease(5, 1, place_of(0)), Outbox()
+    leases, lease, out = some(1), Lease(5, 1, place_of(0)), StepEffects()
     connect(leases, "w", lease, now_ms=LATER)
     if has_ended:
         leases.ended("w", ended(lease), out, LATER)
@@ -168,7 +168,7 @@ def test_a_claim_ends(*, has_ended: bool) -> None:
 
 
 def test_what_was_sent_on_waits_for_its_worker() -> None:
-    leases, out = some(0), Outbox()
+    leases, out = some(0), StepEffects()
     moved = msgspec.structs.replace(placed(5, "w"), epoch=77)
     leases.place(moved, place_of(9), out, LATER)
     assert not out.receipts
@@ -181,21 +181,21 @@ def test_what_was_sent_on_waits_for_its_worker() -> None:
 def test_workers_of_a_process_that_was_frozen_keep_their_jobs_as_long_as_silent_ones() -> None:
     """They come back once it has closed their sockets, which may take longer than its start."""
     leases = Leases("d", CLASSES, 0, frozenset(), returning=["w", "gone"])
-    out = Outbox()
+    out = StepEffects()
     leases.repartition(frozenset({0, 1}), out, 100)
     for number, worker in enumerate(("w", "gone", "other"), 1):
         leases.place(placed(number, worker), place_of(number), out, 100)
-    leases.expire(out := Outbox(), 100 + LATER)
+    leases.expire(out := StepEffects(), 100 + LATER)
     assert [each.job_id for each in results(out)] == [3]  # It was not here before.
 
     connect(leases, "w", Lease(1, 1, place_of(1)), now_ms=9_000)
-    leases.expire(out := Outbox(), 10_001)
+    leases.expire(out := StepEffects(), 10_001)
     assert [each.job_id for each in results(out)] == [2]
     assert Lease(1, 1, place_of(1)) in leases.links["w"].holds
 
 
 def test_a_worker_that_a_dispatcher_lists_as_anothers_is_nowhere() -> None:
     """A foreign record: nothing that it names is looked up."""
-    leases, out = some(0, 1), Outbox()
+    leases, out = some(0, 1), StepEffects()
     leases.heard(other(up("w", dispatcher="nobody")), out, 0)
     assert not sent_on(place(leases, 5, "w", 7, now_ms=LATER))

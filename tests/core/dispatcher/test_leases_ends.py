@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from control.core.dispatcher.effects import Outbox
+from control.core.dispatcher.effects import StepEffects
 from control.core.dispatcher.leases import Leases
 from control.model.bus.messages import CancelJob, WorkerDown
 from control.model.states import Outcome
@@ -25,7 +25,7 @@ def test_a_worker_that_drained_and_leaves_is_not_lost(said_by: str) -> None:
     leases = Leases("d", CLASSES, 0)
     connect(leases, "w")
     (lease,) = assigned(place(leases, 5, "w", 0), "w")
-    out = Outbox()
+    out = StepEffects()
     if said_by == "worker":
         leases.leaving("w", out)
     else:
@@ -39,7 +39,7 @@ def test_a_worker_that_leaves_with_a_job_in_its_hands_is_lost() -> None:
     leases = Leases("d", CLASSES, 0)
     connect(leases, "w")
     place(leases, 5, "w", 0)
-    out = Outbox()
+    out = StepEffects()
     leases.leaving("w", out)
     leases.disconnected("w", "closed", out, 100)
     connect(leases, "v")
@@ -51,7 +51,7 @@ def test_a_worker_that_leaves_with_a_job_in_its_hands_is_lost() -> None:
 def test_no_attempt_comes_after_one_of_a_cancelled_job(how: str) -> None:
     leases = Leases("d", CLASSES, 0)
     connect(leases, "w")
-    given, out = placed(5, "w"), Outbox()
+    given, out = placed(5, "w"), StepEffects()
     job = msgspec.structs.replace(given.job, retries_left=2)
     leases.place(msgspec.structs.replace(given, job=job), place_of(0), out, 0)
     (lease,) = assigned(out, "w")
@@ -66,7 +66,7 @@ def test_no_attempt_comes_after_one_of_a_cancelled_job(how: str) -> None:
     assert (result.outcome, result.final) == (Outcome(how), True)
 
 
-def gone(out: Outbox) -> list[tuple[str, bool]]:
+def gone(out: StepEffects) -> list[tuple[str, bool]]:
     """What is said of the workers that are gone."""
     found = [record.message for record in out.records]
     return [(each.reason, each.drained) for each in found if isinstance(each, WorkerDown)]

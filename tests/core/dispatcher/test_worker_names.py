@@ -4,9 +4,15 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from control.core.dispatcher.effects import Outbox
+from control.core.dispatcher.effects import StepEffects
 from control.core.dispatcher.leases import Leases
-from control.core.dispatcher.worker_names import Admissions, Admitted, Refusal, Verdict, Waits
+from control.core.dispatcher.worker_names import (
+    Admissions,
+    Admitted,
+    NamePending,
+    NameRefusal,
+    Verdict,
+)
 from control.model import limits
 from control.model.bus.messages import (
     DECODER,
@@ -41,7 +47,7 @@ class House:
     def connect(
         self, client: str, instance: str, *holding: wire.Lease, now_ms: int = 0
     ) -> wire.Welcome:
-        out = Outbox()
+        out = StepEffects()
         said = hello("w", *holding, now_ms=now_ms, instance=instance)
         self.leases.connected(said, out, now_ms, client)
         welcome = out.frames["w"][0]
@@ -49,7 +55,7 @@ class House:
         return welcome
 
     def close(self, now_ms: int = 0) -> None:
-        self.leases.disconnected("w", "closed", Outbox(), now_ms)
+        self.leases.disconnected("w", "closed", StepEffects(), now_ms)
 
 
 def test_a_name_that_is_free_is_anybodys() -> None:
@@ -67,14 +73,14 @@ def test_another_client_never_gets_it(instance: str) -> None:
     house = House()
     house.apply("wk", "a")
     verdict = house.apply("wk2", instance, quiet=True)
-    assert isinstance(verdict, Refusal)
+    assert isinstance(verdict, NameRefusal)
     assert "another client" in verdict.reason
 
 
 def test_another_process_is_refused_once_the_first_speaks() -> None:
     house = House()
     house.apply("wk", "a")
-    assert house.apply("wk", "b") == Waits()
+    assert house.apply("wk", "b") == NamePending()
     assert house.admissions.due(LATER) == []
     refusal = house.admissions.message_received("w")
     assert refusal is not None
@@ -85,9 +91,9 @@ def test_another_process_is_refused_once_the_first_speaks() -> None:
 def test_another_process_gets_in_once_the_first_is_silent_or_gone() -> None:
     house = House()
     house.apply("wk", "a")
-    assert house.apply("wk", "b") == Waits()
+    assert house.apply("wk", "b") == NamePending()
     assert house.apply("wk", "b", quiet=True) == Admitted()
-    assert house.apply("wk", "c") == Waits()
+    assert house.apply("wk", "c") == NamePending()
     house.close()
     assert house.admissions.due(0) == [("w", Admitted())]
 
@@ -96,33 +102,33 @@ def test_only_one_waits_for_a_name() -> None:
     house = House()
     house.apply("wk", "a")
     house.apply("wk", "b")
-    assert isinstance(house.apply("wk", "c"), Refusal)
+    assert isinstance(house.apply("wk", "c"), NameRefusal)
     house.admissions.withdraw("w")
-    assert house.apply("wk", "c") == Waits()
+    assert house.apply("wk", "c") == NamePending()
 
 
 def test_workers_of_an_earlier_version_wait_for_proof() -> None:
     house = House()
     house.apply("wk", "")
-    assert house.apply("wk", "") == Waits()
+    assert house.apply("wk", "") == NamePending()
     assert house.apply("wk", "", quiet=True) == Admitted()
 
 
 def test_a_name_is_kept_while_leases_wait_for_their_worker() -> None:
-    house, out = House(), Outbox()
+    house, out = House(), StepEffects()
     house.apply("wk", "a")
     job = placed(5, "w", owner="wk", nonce=77)
     house.leases.place(job, 0, out, 0)
     house.close(100)
-    assert isinstance(house.apply("wk2", "b", now_ms=101), Refusal)
+    assert isinstance(house.apply("wk2", "b", now_ms=101), NameRefusal)
     assert house.apply("wk", "b", now_ms=102) == Admitted()
 
 
 def test_nobody_else_claims_a_lease_after_a_restart() -> None:
     """The record was read back, and its worker is still on the way."""
-    house, out = House(), Outbox()
+    house, out = House(), StepEffects()
     house.leases.place(placed(5, "w", owner="wk", nonce=77), 0, out, 0)
-    assert isinstance(house.apply("wk2", "x"), Refusal)
+    assert isinstance(house.apply("wk2", "x"), NameRefusal)
     for guess in (0, 1, 76, 78, 10_000):
         house.connect("wk", "y", wire.Lease(5, 1, guess))
         held = house.leases.holdings.held[wire.Lease(5, 1, 77)]
@@ -130,7 +136,7 @@ def test_nobody_else_claims_a_lease_after_a_restart() -> None:
 
 
 def test_a_claim_of_another_client_is_void_when_the_record_comes() -> None:
-    house, out, lease = House(), Outbox(), wire.Lease(5, 1, 77)
+    house, out, lease = House(), StepEffects(), wire.Lease(5, 1, 77)
     house.connect("wk2", "x", lease)  # Before anything was read back.
     ended = wire.Ended(lease=lease, outcome="done", finished_ms=1, duration=0.1)  # type: ignore[arg-type]
     house.leases.ended("w", ended, out, 1)
@@ -141,7 +147,7 @@ def test_a_claim_of_another_client_is_void_when_the_record_comes() -> None:
 
 
 def test_a_lease_of_the_version_before_is_still_claimed() -> None:
-    house, out, lease = House(), Outbox(), wire.Lease(5, 1, 0)
+    house, out, lease = House(), StepEffects(), wire.Lease(5, 1, 0)
     house.leases.place(placed(5, "w"), 0, out, 0)
     assert house.connect("wk", "a", lease).drop == ()
     assert house.leases.holdings.held[lease].worker == "w"
@@ -173,25 +179,25 @@ def house_beside(info: WorkerUp) -> House:
 
 
 def hear(house: House, message: DispatcherUp | WorkerDown | WorkerQuiet | WorkerUp) -> None:
-    house.leases.heard(message, Outbox(), 0)
+    house.leases.heard(message, StepEffects(), 0)
     house.admissions.apply_announcement(message)
 
 
 def test_elsewhere_the_same_process_may_move_and_another_client_may_not() -> None:
     house = house_beside(up())
-    assert isinstance(house.apply("wk2", "b"), Refusal)
+    assert isinstance(house.apply("wk2", "b"), NameRefusal)
     assert house.apply("wk", "a") == Admitted()
 
 
 def test_elsewhere_a_worker_that_is_confirmed_keeps_its_name() -> None:
     house = house_beside(up())
-    assert house.apply("wk", "b", now_ms=10) == Waits(ask=True)
+    assert house.apply("wk", "b", now_ms=10) == NamePending(ask=True)
     hear(house, DispatcherUp(dispatcher="d2", partitions=(1, 2), workers=(up(),), adrift=()))
     assert house.admissions.due(10 + ANSWER_MS - 1) == []
     assert house.admissions.next_ms() == 10 + ANSWER_MS
     ((name, verdict),) = house.admissions.due(10 + ANSWER_MS)
     assert name == "w"
-    assert isinstance(verdict, Refusal)
+    assert isinstance(verdict, NameRefusal)
     assert "from far" in verdict.reason
 
 
@@ -236,7 +242,7 @@ def test_a_process_that_moves_is_where_its_newest_connection_is() -> None:
 
 def test_a_lease_does_not_follow_a_name_to_another_client() -> None:
     for client, follows in (("wk", True), ("wk2", False)):
-        house, out = house_beside(up(client)), Outbox()
+        house, out = house_beside(up(client)), StepEffects()
         house.leases.place(placed(5, "w", owner="wk", nonce=77), 0, out, LATER)
         moved = [each for each in out.records if isinstance(each.message, Placed)]
         assert bool(moved) == follows
@@ -245,13 +251,13 @@ def test_a_lease_does_not_follow_a_name_to_another_client() -> None:
 def test_who_waits_here_for_one_that_moves_elsewhere_is_decided_in_time() -> None:
     house = house_beside(up(connected_ms=5))
     house.connect("wk", "a", now_ms=10)
-    assert house.apply("wk", "b", now_ms=20) == Waits()
+    assert house.apply("wk", "b", now_ms=20) == NamePending()
     hear(house, up("wk", "a", connected_ms=30))
     assert house.admissions.due(40) == []
     hear(house, up("wk", "a", connected_ms=30))
     assert house.admissions.next_ms() == 40 + ANSWER_MS
     ((_, verdict),) = house.admissions.due(40 + ANSWER_MS)
-    assert isinstance(verdict, Refusal)
+    assert isinstance(verdict, NameRefusal)
 
 
 def test_a_placement_that_the_version_before_wrote_is_still_read() -> None:
@@ -284,7 +290,7 @@ class Lives(RuleBasedStateMachine):
             self.client, self.instance = client, instance
             if self.applicant == (client, instance):
                 self.applicant = None
-        elif isinstance(verdict, Waits):
+        elif isinstance(verdict, NamePending):
             self.applicant = (client, instance)
 
     @rule()
@@ -310,7 +316,7 @@ class Lives(RuleBasedStateMachine):
     @rule(step_ms=st.integers(0, 5_000))
     def time_passes(self, step_ms: int) -> None:
         self.now_ms += step_ms
-        self.house.leases.expire(Outbox(), self.now_ms)
+        self.house.leases.expire(StepEffects(), self.now_ms)
 
     @invariant()
     def it_is_known_whose_the_name_is(self) -> None:

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from control.core.fair_use.connections import Connections
-from control.core.fair_use.frame_meter import FrameMeter, Verdict
+from control.core.fair_use.frame_meter import FrameMeter, FrameVerdict
 from control.core.fair_use.hosts import Hosts
 from control.core.fair_use.rates import Rates, network_of
 from control.core.fair_use.shares import Ask, Shares
@@ -169,25 +169,25 @@ def test_the_meter_knows_messages_however_their_bytes_arrive(
         message += length
         too_large = too_large or message > 200
         message = 0 if final else message
-    meter, verdict = FrameMeter(200), Verdict.FINE
+    meter, verdict = FrameMeter(200), FrameVerdict.FINE
     for cut in [*cuts, len(data)]:
         verdict = meter.feed(data[:cut])
         data = data[cut:]
-    assert (verdict is Verdict.TOO_LARGE) == too_large
+    assert (verdict is FrameVerdict.TOO_LARGE) == too_large
     if not too_large:
         assert meter.announced == message
 
 
 def test_the_header_of_a_frame_is_enough_to_refuse_it() -> None:
-    assert FrameMeter(65_536).feed(frame(65_536)) is Verdict.FINE
-    assert FrameMeter(65_536).feed(frame(16 * 2**30)) is Verdict.TOO_LARGE
-    assert FrameMeter(65_536).feed(frame(2**63)) is Verdict.TOO_LARGE
-    assert FrameMeter(65_536, 4_096).feed(frame(5_000, first=0xC2)) is Verdict.TOO_LARGE
-    assert FrameMeter(65_536).feed(frame(1, first=0xC2)) is Verdict.TOO_LARGE
+    assert FrameMeter(65_536).feed(frame(65_536)) is FrameVerdict.FINE
+    assert FrameMeter(65_536).feed(frame(16 * 2**30)) is FrameVerdict.TOO_LARGE
+    assert FrameMeter(65_536).feed(frame(2**63)) is FrameVerdict.TOO_LARGE
+    assert FrameMeter(65_536, 4_096).feed(frame(5_000, first=0xC2)) is FrameVerdict.TOO_LARGE
+    assert FrameMeter(65_536).feed(frame(1, first=0xC2)) is FrameVerdict.TOO_LARGE
     ping = FrameMeter(65_536)
-    assert ping.feed(frame(60_000, first=0x02) + bytes(60_000)) is Verdict.FINE
-    assert ping.feed(frame(5, first=0x89) + bytes(5)) is Verdict.FINE
-    assert ping.feed(frame(60_000, first=0x80)) is Verdict.TOO_LARGE
+    assert ping.feed(frame(60_000, first=0x02) + bytes(60_000)) is FrameVerdict.FINE
+    assert ping.feed(frame(5, first=0x89) + bytes(5)) is FrameVerdict.FINE
+    assert ping.feed(frame(60_000, first=0x80)) is FrameVerdict.TOO_LARGE
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from control.api.metrics import Metrics
 from control.core.balancer.balancer import Balancer
 from control.core.balancer.policy import Policy
 from control.core.balancer.queue_survey import Survey
-from control.core.dispatcher.effects import Outbox
+from control.core.dispatcher.effects import StepEffects
 from control.core.dispatcher.leases import Leases
 from control.core.dispatcher.worker_names import Admissions
 from control.core.fleet.partition_classes import partition_classes
@@ -170,7 +170,7 @@ class Cores:
         survey.result(10, NOW_MS)
 
     def dispatch(self, message: Message) -> None:
-        out, leases = Outbox(), self.leases
+        out, leases = StepEffects(), self.leases
         match message:
             case Placed():
                 leases.place(message, self.place, out, NOW_MS)

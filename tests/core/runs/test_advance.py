@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from control.core.runs.expand import job_ready
-from control.core.runs.lifecycle import Event
+from control.core.runs.lifecycle import LifecycleEvent
 from control.core.runs.lost_records import Reach
 from control.model import limits
 from control.model.bus.messages import Started, Unstarted
@@ -219,7 +219,7 @@ def test_an_illegal_move_changes_nothing() -> None:
     step = end(start(job("a1")), "a1")
     before = msgspec.json.encode(step.run)
     with pytest.raises(IllegalTransition):
-        step._move(row(step, "a1"), Event.START, "no")  # noqa: SLF001
+        step._move(row(step, "a1"), LifecycleEvent.START, "no")  # noqa: SLF001
     assert msgspec.json.encode(step.run) == before
 
 

@@ -13,7 +13,7 @@ from bench.balancer.central import play_fifo
 from control.core.balancer.estimates import Estimates
 from control.core.balancer.policy import Policy
 from control.core.simulation.simulator import play
-from control.core.simulation.workload import Farm, Fault, Played, PlayedJob
+from control.core.simulation.workload import Farm, Played, PlayedJob, WorkerFault
 from control.model import limits
 from tests.core.simulation.playing import Stream, is_fast, p99, times_longer, usual, waits, workload
 
@@ -35,8 +35,8 @@ def check_all_ended_once(jobs: list[PlayedJob], played: Played) -> None:
 def test_half_of_the_workers_killed_and_back(seed: int) -> None:
     gone_s, back_s, settled_s = 500.0, 620.0, 740.0
     jobs = workload(usual(1000.0, load=0.65, slots=FARM.total), seed)
-    faults = [Fault(at_s=gone_s, worker=each, slowness=None) for each in range(5)]
-    faults += [Fault(at_s=back_s, worker=each, slowness=1.0) for each in range(5)]
+    faults = [WorkerFault(at_s=gone_s, worker=each, slowness=None) for each in range(5)]
+    faults += [WorkerFault(at_s=back_s, worker=each, slowness=1.0) for each in range(5)]
     hurt = msgspec.structs.replace(FARM, faults=tuple(faults))
     with_fault, without = play(jobs, hurt, Policy()), play(jobs, FARM, Policy())
     fifo = play_fifo(jobs, hurt)
@@ -60,8 +60,8 @@ def test_a_worker_that_turns_five_times_slower_and_is_well_again(seed: int) -> N
     mark = 1.001  # It is as good as well, and what it ran can be told.
     jobs = workload(usual(1200.0, load=0.6, slots=FARM.total), seed)
     faults = (
-        Fault(at_s=slow_s, worker=0, slowness=5.0),
-        Fault(at_s=well_s, worker=0, slowness=mark),
+        WorkerFault(at_s=slow_s, worker=0, slowness=5.0),
+        WorkerFault(at_s=well_s, worker=0, slowness=mark),
     )
     played = play(jobs, msgspec.structs.replace(FARM, faults=faults), Policy())
     dropped = play(jobs, Farm(slots=FARM.slots[1:]), Policy())
@@ -194,9 +194,9 @@ def test_a_flood_by_one_client_is_its_own_affair(seed: int) -> None:
 
 def test_the_same_seed_gives_the_same_play() -> None:
     faults = (
-        Fault(at_s=40.0, worker=1, slowness=5.0),
-        Fault(at_s=60.0, worker=2, slowness=None),
-        Fault(at_s=90.0, worker=2, slowness=1.0),
+        WorkerFault(at_s=40.0, worker=1, slowness=5.0),
+        WorkerFault(at_s=60.0, worker=2, slowness=None),
+        WorkerFault(at_s=90.0, worker=2, slowness=1.0),
     )
     farm = msgspec.structs.replace(FARM, faults=faults)
     jobs = workload(usual(150.0, load=0.8, slots=FARM.total), 1)

@@ -4,7 +4,7 @@ import pytest
 
 from control.core.balancer.policy import Policy
 from control.core.balancer.slow_threshold import THRESHOLD_MAX_S
-from control.core.simulation.what_if import Changes, Comparison, Setup, changed, compare, spread
+from control.core.simulation.what_if import Comparison, Overrides, Setup, changed, compare, spread
 from control.core.simulation.workload import Farm, PlayedJob
 from control.model.states import Speed
 
@@ -16,12 +16,12 @@ def job(at_s: float, seconds: float, pipeline: str = "p", **fields: object) -> P
     return PlayedJob(at_s=at_s, seconds=seconds, pipeline=pipeline, **(values | fields))  # type: ignore[arg-type]
 
 
-def played(jobs: list[PlayedJob], changes: Changes, late_s: float = 60.0) -> Comparison:
+def played(jobs: list[PlayedJob], changes: Overrides, late_s: float = 60.0) -> Comparison:
     return compare(jobs, NOW, changed(NOW, changes), late_s=late_s)
 
 
 def test_more_slots_end_a_wait() -> None:
-    found = played([job(0.0, 100.0), job(0.0, 100.0, "q")], Changes(slots=3))
+    found = played([job(0.0, 100.0), job(0.0, 100.0, "q")], Overrides(slots=3))
     assert found.what_if is not None
     # Of three slots, slow jobs leave one free.
     for play, waited, late, used in ((found.now, 100.0, 1, 1.0), (found.what_if, 0.0, 0, 2 / 3)):
@@ -36,7 +36,7 @@ def test_more_slots_end_a_wait() -> None:
 
 def test_the_latest_pipelines_are_named() -> None:
     jobs = [job(0.0, 10.0, "first"), *(job(0.0, 10.0, "many") for _ in range(3))]
-    found = played(jobs, Changes(), late_s=9.0)
+    found = played(jobs, Overrides(), late_s=9.0)
     assert found.what_if is None  # Nothing was to be otherwise.
     late = {each.pipeline: (each.jobs, each.late) for each in found.now.pipelines}
     assert sum(count for _, count in late.values()) == found.now.late == 3
@@ -46,7 +46,7 @@ def test_the_latest_pipelines_are_named() -> None:
 
 def test_a_class_is_that_of_the_name_in_both_plays() -> None:
     jobs = [job(0.0, 1.0, "bimodal"), job(0.0, 99.0, "bimodal"), job(0.0, 1.0, "short")]
-    found = played(jobs, Changes(slow_threshold=0.5, workers=2))
+    found = played(jobs, Overrides(slow_threshold=0.5, workers=2))
     assert found.what_if is not None
     for play in (found.now, found.what_if):
         assert [(each.speed, each.jobs) for each in play.classes] == [
@@ -58,17 +58,17 @@ def test_a_class_is_that_of_the_name_in_both_plays() -> None:
 
 def test_only_what_is_asked_for_changes() -> None:
     now = Setup(farm=Farm(slots=(4, 2), partitions=10), policy=Policy())
-    assert changed(now, Changes()) == now
-    assert changed(now, Changes(workers=5)).farm.slots == (4, 2, 4, 2, 4)
-    assert changed(now, Changes(workers=1)).farm.slots == (4,)
-    assert changed(now, Changes(slots=3)).farm.slots == (3, 3)
-    more = changed(now, Changes(partitions=20))
+    assert changed(now, Overrides()) == now
+    assert changed(now, Overrides(workers=5)).farm.slots == (4, 2, 4, 2, 4)
+    assert changed(now, Overrides(workers=1)).farm.slots == (4,)
+    assert changed(now, Overrides(slots=3)).farm.slots == (3, 3)
+    more = changed(now, Overrides(partitions=20))
     assert (more.farm.partitions, more.policy.partitions) == (20, 20)
-    auto = changed(now, Changes(slow="auto", lend=False)).policy
+    auto = changed(now, Overrides(slow="auto", lend=False)).policy
     assert (auto.slow_share, auto.lend) == (None, False)
-    fixed = changed(now, Changes(slow=0.25, slow_threshold=5.0)).policy
+    fixed = changed(now, Overrides(slow=0.25, slow_threshold=5.0)).policy
     assert (fixed.slow_share, fixed.slow_threshold_s) == (0.25, 5.0)
-    learned = changed(Setup(farm=now.farm, policy=fixed), Changes(slow_threshold="auto"))
+    learned = changed(Setup(farm=now.farm, policy=fixed), Overrides(slow_threshold="auto"))
     assert learned.policy == Policy(slow_share=0.25)
 
 
@@ -81,7 +81,7 @@ def test_percentiles_are_interpolated() -> None:
 
 def test_what_is_slow_is_learned_from_the_jobs_unless_it_is_fixed() -> None:
     mix = [job(0.0, 0.01, "short") for _ in range(90)] + [job(0.0, 1.0, "long") for _ in range(10)]
-    assert 0.01 < played(mix, Changes()).threshold_seconds < 1.0
-    assert played([job(0.0, 0.001)], Changes()).threshold_seconds == THRESHOLD_MAX_S
-    fixed = changed(NOW, Changes(slow_threshold=7.0))
+    assert 0.01 < played(mix, Overrides()).threshold_seconds < 1.0
+    assert played([job(0.0, 0.001)], Overrides()).threshold_seconds == THRESHOLD_MAX_S
+    fixed = changed(NOW, Overrides(slow_threshold=7.0))
     assert compare(mix, fixed, fixed, late_s=1.0).threshold_seconds == 7.0

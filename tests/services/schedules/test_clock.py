@@ -13,11 +13,11 @@ from control.model.pipelines import ScheduleSpec
 from control.model.states import Missed, Outcome, State
 from control.model.times import from_rfc3339
 from control.services.pruner import Pruner
-from control.worker_channel import Disconnected, Said
+from control.worker_channel import Disconnected, WorkerFrames
 from store import catalog
+from store.database.writer import Tx
 from store.revision_cache import Outlines
 from store.views import Views
-from store.writer import Tx
 from tests.services.hands import Hands
 from tests.services.plane import Plane, job, now_ms, opened, pipeline
 from tests.services.test_dispatcher import assigned, connect, ended, start
@@ -112,12 +112,12 @@ async def test_a_worker_has_its_grace_and_no_more(
         (run_id,) = await plane.submit(pipeline("p"))
         peer = await connect(plane)
         lease = await assigned(peer)
-        await plane.arrivals.send(Said(peer, []))
+        await plane.arrivals.send(WorkerFrames(peer, []))
         plane.stepped_ms += step_ms
         await plane.arrivals.send(Disconnected(peer, "closed"))
         await trio.sleep(limits.RECONNECT_GRACE_S / 2)
         back = await connect(plane, lease)
-        await plane.arrivals.send(Said(back, [ended(lease)]))
+        await plane.arrivals.send(WorkerFrames(back, [ended(lease)]))
         await trio.sleep(1)
         (done,) = plane.run(run_id).jobs
         assert (done.state, done.attempt) == (State.DONE, 1)

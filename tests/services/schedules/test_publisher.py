@@ -13,7 +13,7 @@ from control.model.pipelines import ScheduleSpec
 from control.model.states import Missed, Overlap, State
 from control.services.publisher import Publisher
 from store import schedules
-from store.writer import Tx
+from store.database.writer import Tx
 from tests.services.plane import EPOCH_MS, Plane, job, now_ms, opened, pipeline
 
 MINUTE_MS = 60_000

@@ -13,7 +13,7 @@ from control.model.pipelines import ScheduleSpec
 from control.model.state_rows import NewRun, RunRow
 from control.model.states import Missed, Outcome, Overlap, State, Trigger
 from store import schedules
-from store.writer import Tx
+from store.database.writer import Tx
 from tests.services.hands import Hands
 from tests.services.plane import EPOCH_MS, Plane, now_ms, opened, pipeline
 

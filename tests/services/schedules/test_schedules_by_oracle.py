@@ -23,7 +23,7 @@ from control.model.pipelines import Dst, Pipeline, ScheduleSpec
 from control.model.state_rows import NewRun
 from control.model.states import Fold, Gap, Missed, Overlap, State, Trigger
 from store import schedules
-from store.writer import Tx
+from store.database.writer import Tx
 from tests.core.schedules.schedule_oracle import NAMES, Life, Run, fires
 from tests.services.plane import EPOCH_MS, Plane, opened, pipeline
 

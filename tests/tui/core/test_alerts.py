@@ -23,8 +23,8 @@ from tests.tui.samples import (
 )
 from tui.core.alerts import Concern, attention
 from tui.core.failing import Failing, failing
-from tui.core.tables.fleet import Fleet, workers
-from tui.core.tables.work import Clock
+from tui.core.tables.fleet import FleetContext, workers
+from tui.core.tables.work import ServerTime
 
 
 def found(**given: Any) -> list[Concern]:  # noqa: ANN401 - whatever attention takes.
@@ -112,7 +112,7 @@ def test_a_worker_that_fails_far_more_than_the_others() -> None:
 
 
 def test_who_needs_to_be_looked_at() -> None:
-    fleet = Fleet(Clock())
+    fleet = FleetContext(ServerTime())
     fleet.time.now_ms = NOW
     fleet.failing = {"fails": Failing(part=0.5, elsewhere=0.0)}
     found = [

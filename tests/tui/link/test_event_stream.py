@@ -6,7 +6,7 @@ import msgspec
 
 from control.model.api.live import Frame
 from tests.tui.sources import Canned, changes, snapshot
-from tui.core.store import Link
+from tui.core.store import ConsoleLink
 from tui.link.event_stream import Follower
 
 
@@ -14,7 +14,7 @@ def test_a_replay_that_is_told_to_begin_anew_goes_on_where_it_was() -> None:
     async def run() -> None:
         source = Canned()
         source.tell(msgspec.json.encode(changes(seq=7)))
-        links: list[Link] = []
+        links: list[ConsoleLink] = []
         taken: list[int] = []
         last = asyncio.Event()
 
@@ -44,7 +44,7 @@ def test_a_frame_that_is_missing_has_everything_taken_anew() -> None:
         source.tell(msgspec.json.encode(changes(seq=3)))
         source.tell(snapshot(version="2"))
         taken: list[Frame] = []
-        links: list[Link] = []
+        links: list[ConsoleLink] = []
         again = asyncio.Event()
 
         def take(frame: Frame) -> None:

@@ -24,12 +24,12 @@ from bench.servers.system import System, start_control, start_worker
 from tests.cli.calling import TPCTL
 from tests.tui.sources import drawn, drive, picture, press, snapshot
 from tui.app import Console
-from tui.link.server import Server
-from tui.link.source import Target
+from tui.link.server import ServerSource
+from tui.link.source import ConsoleTarget
 from tui.screens.run import RunDetail
 from tui.screens.runs import Runs
 from tui.starting import now_ms
-from tui.widgets.reader import Reader
+from tui.widgets.reader import TextReader
 from tui.widgets.table import Table
 
 _TRIES: Final = 3_000
@@ -47,9 +47,9 @@ _READS: Final = 500
 _ON: Final = b"\x1b[?1049h"
 
 
-def _target(system: System, secret: str | None = None) -> Target:
+def _target(system: System, secret: str | None = None) -> ConsoleTarget:
     name, own = system.auth
-    return Target(
+    return ConsoleTarget(
         name="here", url=system.url, client_id=name, client_secret=secret or own, direct=True
     )
 
@@ -97,15 +97,15 @@ def test_a_run_is_seen_with_its_log_while_it_goes_on(tmp_path: Path) -> None:
             await eventually(app, pilot, lambda: table.rows.order, "the run")
             await press(pilot, "enter")
             await eventually(app, pilot, lambda: isinstance(app.screen, RunDetail), "its screen")
-            await eventually(app, pilot, lambda: app.screen.query(Reader), "its log")
-            reader = app.screen.query_one(Reader)
+            await eventually(app, pilot, lambda: app.screen.query(TextReader), "its log")
+            reader = app.screen.query_one(TextReader)
             await eventually(app, pilot, lambda: "first" in reader.text, "the log's begin")
             assert "second" not in reader.text
             go.touch()
             await eventually(app, pilot, lambda: "second" in reader.text, "the log's end")
             await eventually(app, pilot, lambda: "DONE" in _text(app), "the run's end")
 
-        drive(Server(_target(system), "1"), body, now_ms=now_ms)
+        drive(ServerSource(_target(system), "1"), body, now_ms=now_ms)
 
 
 @pytest.mark.e2e
@@ -140,7 +140,7 @@ def test_a_server_that_is_killed_and_comes_back(
             assert "STALE" not in _text(app)
             await eventually(app, pilot, lambda: "│▸● one" in _text(app), "its row, live")
 
-        drive(Server(_target(system), "1"), body, now_ms=now_ms)
+        drive(ServerSource(_target(system), "1"), body, now_ms=now_ms)
 
 
 @pytest.mark.e2e
@@ -156,7 +156,7 @@ def test_a_wrong_secret_is_said_with_what_to_do(tmp_path: Path) -> None:
             assert "401" in lines[0]
             assert "ctrl+r tries again" in _text(app)
 
-        drive(Server(target, "1"), body, now_ms=now_ms)
+        drive(ServerSource(target, "1"), body, now_ms=now_ms)
 
 
 def test_nobody_there_is_said_with_what_to_do() -> None:
@@ -174,7 +174,7 @@ def test_nobody_there_is_said_with_what_to_do() -> None:
         await press(pilot, "ctrl+r")
         await eventually(app, pilot, lambda: app.store.link.next_try_ms != before, "a try")
 
-    drive(Server(Target(name="here", url=url, direct=True), "1"), body, now_ms=now_ms)
+    drive(ServerSource(ConsoleTarget(name="here", url=url, direct=True), "1"), body, now_ms=now_ms)
 
 
 _OLD: Final = msgspec.json.encode(snapshot(version=None))
@@ -198,8 +198,8 @@ def test_an_older_or_another_server_is_said_with_what_to_do(frame: bytes, words:
     async def run() -> None:
         async with serve(answer, "127.0.0.1", 0) as server:
             port = next(iter(server.sockets)).getsockname()[1]
-            target = Target(name="here", url=f"http://127.0.0.1:{port}", direct=True)
-            app = Console(Server(target, "1"), now_ms=now_ms, version="1")
+            target = ConsoleTarget(name="here", url=f"http://127.0.0.1:{port}", direct=True)
+            app = Console(ServerSource(target, "1"), now_ms=now_ms, version="1")
             async with app.run_test(size=(120, 36)) as pilot:
                 link = asyncio.create_task(app.session.run())
                 try:

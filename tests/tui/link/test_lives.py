@@ -16,7 +16,7 @@ from tests.tui.hostile import drawn
 from tests.tui.lives import Life
 from tests.tui.samples import a_run
 from tui.core.formatting import count, part
-from tui.core.store import Answer, Store
+from tui.core.store import FetchedAnswer, Store
 from tui.panes import bars, lanes, tiles
 
 _WIDTH = 60
@@ -33,7 +33,7 @@ def test_other_data_clear_what_was_shown() -> None:
     store.take(snapshot("a.1", 1, 2), 0)
     store.take(snapshot("a.1", 3), 0)  # The link was lost for a moment.
     assert set(store.runs) == {1, 2, 3}
-    store.answers["open.READY"] = Answer(value=[1])
+    store.answers["open.READY"] = FetchedAnswer(value=[1])
     store.take(snapshot("a.2", 2_000_000_001), 0)  # A backup was restored.
     assert set(store.runs) == {2_000_000_001}
     assert not store.answers

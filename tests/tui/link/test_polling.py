@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 from control.model.json_values import Json
 from tests.tui.sources import Canned
-from tui.core.store import Link, Store
-from tui.link.polling import Asker, Question
+from tui.core.store import ConsoleLink, Store
+from tui.link.polling import Asker, PolledCall
 
 
 class _Counting(Canned):
@@ -39,11 +39,11 @@ class _Counting(Canned):
 def test_a_cursor_that_is_held_down_does_not_ask_of_every_object() -> None:
     async def run() -> None:
         store, source = Store(), _Counting()
-        store.link = Link(state="live")
+        store.link = ConsoleLink(state="live")
         asker = Asker(source, store, lambda: 0)
         asking = asyncio.create_task(asker.run())
         for number in range(100):
-            asker.want([Question(key="it", path=f"/{number}", shape=int)])
+            asker.want([PolledCall(key="it", path=f"/{number}", shape=int)])
             for _ in range(5):
                 await asyncio.sleep(0)  # It could ask now.
         await source.until("/99")

@@ -18,8 +18,8 @@ from control.model.api.live import Frame, Watch
 from control.model.json_values import Json
 from tui.link import recording
 from tui.link.recording import Recorder
-from tui.link.replay import RecordingInvalid, Replay, Running
-from tui.link.source import Away, LinkError, Refused, Source, Target
+from tui.link.replay import RecordingInvalid, Replay, RunningPace
+from tui.link.source import Away, ConsoleTarget, LinkError, RequestRefused, Source
 
 T = TypeVar("T")
 SECRET: Final = "s3cr3t-of-ann"
@@ -41,8 +41,8 @@ class Told:
         self.ends = ends
 
     @property
-    def target(self) -> Target:
-        return Target(
+    def target(self) -> ConsoleTarget:
+        return ConsoleTarget(
             name="prod",
             url="http://ann:pw-of-ann@prod:8700",
             client_id="ann",
@@ -200,7 +200,7 @@ def test_nothing_comes_before_its_time(tmp_path: Path) -> None:
 
 def test_time_runs_with_the_speed_from_the_first_question_on(tmp_path: Path) -> None:
     passed = [100.0]
-    source = Replay(written(tmp_path / "session.jsonl"), Running(4.0, lambda: passed[0]))
+    source = Replay(written(tmp_path / "session.jsonl"), RunningPace(4.0, lambda: passed[0]))
     begin = source.now_ms()
     passed[0] += 2.5
     assert begin == NOW
@@ -212,15 +212,15 @@ def test_a_link_that_broke_breaks_again_in_the_same_words(tmp_path: Path) -> Non
     path = tmp_path / "session.jsonl"
 
     async def work(recorder: Recorder, clock: Hand) -> None:
-        with pytest.raises(Refused):
+        with pytest.raises(RequestRefused):
             await heard(recorder, 99)
 
-    record(path, Told(ends=Refused("wrong secret (401)", 401)), work)
+    record(path, Told(ends=RequestRefused("wrong secret (401)", 401)), work)
 
     async def follow(source: Replay) -> None:
         await heard(source, 99)
 
-    with pytest.raises(Refused, match="wrong secret") as refused:
+    with pytest.raises(RequestRefused, match="wrong secret") as refused:
         replayed(path, 0, follow)
     assert refused.value.status == 401
 
@@ -291,13 +291,13 @@ def test_another_query_is_better_than_nothing_but_no_more_pages_are_made_up(
         assert await source.ask("GET", "/v1/runs", query={"limit": "5"}) == b'{"items":[1]}'
         page = await source.ask("GET", "/v1/runs", query={"limit": "9", "cursor": "3"})
         assert msgspec.json.decode(page) == {"items": [], "next_cursor": None}
-        with pytest.raises(Refused, match="no run 7"):
+        with pytest.raises(RequestRefused, match="no run 7"):
             await source.ask("GET", "/v1/runs/7")
         with pytest.raises(Away, match="cannot reach it"):
             await source.ask("GET", "/v1/runs/8")
-        with pytest.raises(Refused, match="not in this recording"):
+        with pytest.raises(RequestRefused, match="not in this recording"):
             await source.ask("GET", "/v1/workers")
-        with pytest.raises(Refused, match="nothing can be changed"):
+        with pytest.raises(RequestRefused, match="nothing can be changed"):
             await source.ask("POST", "/v1/runs/7/cancel")
 
     replayed(path, 0, work)

@@ -5,7 +5,7 @@ import asyncio
 from control.model.api.live import Watch
 from tests.tui.sources import Canned
 from tui.core.store import Store
-from tui.link.session import Session
+from tui.link.session import ConsoleSession
 
 
 class _Listening(Canned):
@@ -34,7 +34,7 @@ async def _settle() -> None:
 def test_of_rows_that_come_and_go_the_last_are_watched() -> None:
     async def run() -> None:
         source = _Listening()
-        session = Session(source, Store(), lambda: 0, lambda: None)
+        session = ConsoleSession(source, Store(), lambda: 0, lambda: None)
         running = asyncio.create_task(session.run())
         for number in (1, 2, 3):
             session.want([], Watch(runs=[number]))
@@ -50,7 +50,7 @@ def test_of_rows_that_come_and_go_the_last_are_watched() -> None:
 def test_another_view_is_said_at_once() -> None:
     async def run() -> None:
         source = _Listening()
-        session = Session(source, Store(), lambda: 0, lambda: None)
+        session = ConsoleSession(source, Store(), lambda: 0, lambda: None)
         running = asyncio.create_task(session.run())
         shown = [Watch(runs=[1]), Watch(runs=[], jobs_of=7), Watch(runs=[], jobs_of=8)]
         for watch in shown:

@@ -23,7 +23,7 @@ from tests.tui.worst import FORBIDDEN, TURNING, WORST, checked
 from tui.app import Console
 from tui.screens.logs import LogFeed
 from tui.screens.run import RunDetail
-from tui.widgets.reader import Reader
+from tui.widgets.reader import TextReader
 
 _LOG: Final = (
     WORST.encode("utf-8", "surrogatepass")
@@ -98,7 +98,7 @@ def test_a_hostile_log_on_the_screen() -> None:
 
         def has_come() -> bool:
             app.flush_view()
-            return len(app.screen.query_one(Reader).lines) >= len(_read_lines)
+            return len(app.screen.query_one(TextReader).lines) >= len(_read_lines)
 
         _read_lines = ["one", "two", "three", "four", "five"]
         await until(pilot, has_come, "the log")

@@ -7,7 +7,7 @@ from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 
 from tui.core.spans import line
-from tui.widgets.reader import LINES_MAX, Reader
+from tui.widgets.reader import LINES_MAX, TextReader
 
 _WIDTH, _HEIGHT = 22, 7  # With the frame: 20 cells in 5 rows.
 _LONG = "".join(f"<{number:04}>" for number in range(40))
@@ -16,13 +16,15 @@ _LONG = "".join(f"<{number:04}>" for number in range(40))
 class _App(App[None]):
     def __init__(self, *, follows: bool) -> None:
         super().__init__()
-        self.reader = Reader(id="text", follows=follows)
+        self.reader = TextReader(id="text", follows=follows)
 
     def compose(self) -> ComposeResult:
         yield self.reader
 
 
-def _read(body: Callable[[Reader, Pilot[None]], Awaitable[None]], *, follows: bool = False) -> None:
+def _read(
+    body: Callable[[TextReader, Pilot[None]], Awaitable[None]], *, follows: bool = False
+) -> None:
     async def run() -> None:
         app = _App(follows=follows)
         async with app.run_test(size=(_WIDTH, _HEIGHT)) as pilot:
@@ -31,18 +33,18 @@ def _read(body: Callable[[Reader, Pilot[None]], Awaitable[None]], *, follows: bo
     asyncio.run(run())
 
 
-def _rows(reader: Reader) -> list[str]:
+def _rows(reader: TextReader) -> list[str]:
     """What is in view."""
     found = reader.content(_WIDTH - 2, _HEIGHT - 2)
     return ["".join(text for text, _ in spans) for spans, _ in found]
 
 
-def _follows(reader: Reader) -> bool:
+def _follows(reader: TextReader) -> bool:
     return reader.following
 
 
 def test_every_row_of_a_line_longer_than_the_pane_can_be_scrolled_to() -> None:
-    async def body(reader: Reader, _: Pilot[None]) -> None:
+    async def body(reader: TextReader, _: Pilot[None]) -> None:
         reader.replace([line("begin"), line(_LONG), line("end")])
         seen = _rows(reader)
         while not _follows(reader):
@@ -61,7 +63,7 @@ def test_every_row_of_a_line_longer_than_the_pane_can_be_scrolled_to() -> None:
 
 
 def test_what_is_sought_is_shown_where_it_is_in_its_line() -> None:
-    async def body(reader: Reader, _: Pilot[None]) -> None:
+    async def body(reader: TextReader, _: Pilot[None]) -> None:
         reader.replace([line("<0031>"), line(_LONG), *[line("x")] * 9])
         reader.seek("<0032>")  # As no row begins with it, it is in the middle of one.
         assert "<0032>" in _rows(reader)[0]
@@ -70,7 +72,7 @@ def test_what_is_sought_is_shown_where_it_is_in_its_line() -> None:
 
 
 def test_the_next_and_the_last_hit_are_found_even_where_the_text_ends() -> None:
-    async def body(reader: Reader, _: Pilot[None]) -> None:
+    async def body(reader: TextReader, _: Pilot[None]) -> None:
         reader.replace(line(f"{'hit' if at in {0, 3, 17, 19} else 'no'} {at}") for at in range(20))
         reader.seek("hit")
         found = [_hit(reader)]
@@ -84,7 +86,7 @@ def test_the_next_and_the_last_hit_are_found_even_where_the_text_ends() -> None:
         reader.action_hit(1)
         assert _hit(reader) == 3
 
-    def _hit(reader: Reader) -> int | None:
+    def _hit(reader: TextReader) -> int | None:
         assert any(over == "mark" for _, over in reader.content(_WIDTH - 2, _HEIGHT - 2))
         return reader._hit  # noqa: SLF001 - Near the end, more than one hit is in view.
 
@@ -92,7 +94,7 @@ def test_the_next_and_the_last_hit_are_found_even_where_the_text_ends() -> None:
 
 
 def test_what_is_followed_stays_at_its_end_and_what_is_not_stays_where_it_is() -> None:
-    async def body(reader: Reader, _: Pilot[None]) -> None:
+    async def body(reader: TextReader, _: Pilot[None]) -> None:
         reader.extend([line(_LONG)])
         assert _rows(reader)[-1].endswith("<0039>")
         reader.extend([line("more")])
@@ -110,7 +112,7 @@ def test_what_is_followed_stays_at_its_end_and_what_is_not_stays_where_it_is() -
 
 
 def test_another_width_keeps_the_end_in_view() -> None:
-    async def body(reader: Reader, pilot: Pilot[None]) -> None:
+    async def body(reader: TextReader, pilot: Pilot[None]) -> None:
         reader.extend([line(_LONG), line("last")])
         assert _rows(reader)[0] == _LONG[160:180]
         await pilot.resize_terminal(32, _HEIGHT)
@@ -123,7 +125,7 @@ def test_another_width_keeps_the_end_in_view() -> None:
 
 
 def test_a_line_that_is_cut_and_wrapped_again_stays_in_view() -> None:
-    async def body(reader: Reader, _: Pilot[None]) -> None:
+    async def body(reader: TextReader, _: Pilot[None]) -> None:
         reader.replace([line("begin"), line(_LONG), *[line("x")] * 30])
         for _row in range(9):
             reader.action_scroll_by(1)
@@ -137,7 +139,7 @@ def test_a_line_that_is_cut_and_wrapped_again_stays_in_view() -> None:
 
 
 def test_what_is_emptied_has_nothing_to_scroll_to() -> None:
-    async def body(reader: Reader, _: Pilot[None]) -> None:
+    async def body(reader: TextReader, _: Pilot[None]) -> None:
         reader.extend([line(f"hit {number}") for number in range(100)])
         reader.seek("hit")
         reader.action_scroll_end()
@@ -154,7 +156,7 @@ def test_what_is_emptied_has_nothing_to_scroll_to() -> None:
 
 
 def test_a_hit_over_two_rows_is_shown_where_it_begins() -> None:
-    async def body(reader: Reader, _: Pilot[None]) -> None:
+    async def body(reader: TextReader, _: Pilot[None]) -> None:
         reader.replace([line(_LONG), *[line("x")] * 9])
         reader.seek(_LONG[95:105])
         assert _rows(reader)[0] == _LONG[80:100]
@@ -163,7 +165,7 @@ def test_a_hit_over_two_rows_is_shown_where_it_begins() -> None:
 
 
 def test_after_following_the_next_hit_is_sought_from_what_is_in_view() -> None:
-    async def body(reader: Reader, _: Pilot[None]) -> None:
+    async def body(reader: TextReader, _: Pilot[None]) -> None:
         reader.extend(line(f"{'hit' if at in {3, 40, 98} else 'no'} {at}") for at in range(100))
         reader.seek("hit")
         reader.action_hit(-1)

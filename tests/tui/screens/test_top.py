@@ -11,8 +11,8 @@ from tests.tui.made_up import as_text, made_up, opened
 from tests.tui.samples import a_run, a_task, a_worker
 from tests.tui.sources import Canned, changes, drawn, drive, press, snapshot, until
 from tui.app import Console
-from tui.core.store import Answer
-from tui.core.tables.rows import Column, Rows
+from tui.core.store import FetchedAnswer
+from tui.core.tables.rows import TableColumn, TableRows
 from tui.widgets.table import Table
 
 
@@ -88,7 +88,7 @@ def test_another_choice_of_rows_or_another_order_begins_at_the_top(key: str) -> 
 
 
 def test_rows_that_wait_for_the_next_order_are_not_hidden() -> None:
-    rows = Rows[str]([Column("X", 0, str, field="x")], sort="x")
+    rows = TableRows[str]([TableColumn("X", 0, str, field="x")], sort="x")
     rows.arrange({1: "a"})
     rows.refreshed({1: "a", 2: "b"})
     assert rows.hidden == 0
@@ -120,7 +120,7 @@ def test_an_answer_that_comes_between_two_orders_is_shown() -> None:
         view = await opened(app, pilot, "3")
         table = view.query_one("#tasks", Table)
         assert not table.rows.order
-        app.session.store.answers["tasks"] = Answer(value=Page(items=[a_task()]))
+        app.session.store.answers["tasks"] = FetchedAnswer(value=Page(items=[a_task()]))
         view.flush(order=False)
         assert len(table.rows.order) == 1
 

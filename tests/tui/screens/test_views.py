@@ -13,13 +13,13 @@ from control.model.json_values import Json
 from tests.tui.samples import a_partition, a_run, a_worker, at
 from tests.tui.sources import Canned, Obedient, drawn, drive, press, snapshot, typed, until
 from tui.app import Console
-from tui.core.history import History
+from tui.core.history import ViewHistory
 from tui.widgets.prompt import Prompt
 from tui.widgets.table import Table
 
 
 def test_back_and_forward() -> None:
-    history = History("a")
+    history = ViewHistory("a")
     assert history.other is None
     assert history.step(-1) is None
     for name in "bcd":
@@ -33,7 +33,7 @@ def test_back_and_forward() -> None:
 
 
 def test_only_the_last_ones_are_kept() -> None:
-    history = History("a")
+    history = ViewHistory("a")
     for number in range(1_000):
         history.visit(str(number))
     back = 0

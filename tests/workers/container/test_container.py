@@ -15,7 +15,7 @@ from control.model.errors import ConfigError, JobFailed
 from control.model.worker.settings import ContainerTable, WorkerSettings
 from tests.workers.kind_runs import Runs
 from workers.kinds.container import Container, _check
-from workers.kinds.container_engine import State
+from workers.kinds.container_engine import EngineState
 
 pytestmark = pytest.mark.e2e
 
@@ -146,9 +146,9 @@ async def test_failures_in_words(
 def test_an_end_for_want_of_memory() -> None:
     """What an engine says then; where tests run there are no limits that would cause it."""
     with pytest.raises(JobFailed, match=r"exit code 137 .*: its memory ran out") as caught:
-        _check(State(status="exited", exit_code=137, oom_killed=True))
+        _check(EngineState(status="exited", exit_code=137, oom_killed=True))
     assert caught.value.exit_code == 137
-    _check(State(status="exited", exit_code=0, oom_killed=True))  # A child's memory.
+    _check(EngineState(status="exited", exit_code=0, oom_killed=True))  # A child's memory.
 
 
 async def test_its_labels_say_whose_it_is(container: Runs, podman: Podman) -> None:

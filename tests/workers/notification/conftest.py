@@ -10,7 +10,7 @@ import pytest
 import trustme
 from aiosmtpd.controller import Controller
 
-from control.model.worker.settings import Address, WorkerSettings
+from control.model.worker.settings import SecretUrl, WorkerSettings
 from tests.workers.kind_runs import Runs
 from tests.workers.notification.receivers import Mail, Web, handler
 from workers.kinds.notification import Notification
@@ -65,10 +65,10 @@ def mail() -> Iterator[Mail]:
 def notify(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Runs]:
     """Runs the kind with these targets: names, and their URLs or addresses."""
 
-    def made(**targets: str | Address) -> Runs:
+    def made(**targets: str | SecretUrl) -> Runs:
         kind = Notification()
         addresses = {
-            name: each if isinstance(each, Address) else Address(each)
+            name: each if isinstance(each, SecretUrl) else SecretUrl(each)
             for name, each in targets.items()
         }
         kind.configure(WorkerSettings(targets=addresses))

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 from control.model.errors import JobFailed
-from control.model.worker.settings import Address
+from control.model.worker.settings import SecretUrl
 from tests.workers.kind_runs import Runs, details
 from tests.workers.notification.receivers import Mail, Web
 
@@ -31,9 +31,9 @@ async def failure(runs: Runs, **params: object) -> JobFailed:
     return caught.value
 
 
-def to_mail(mail: Mail, password: str = "s3cret") -> Address:
+def to_mail(mail: Mail, password: str = "s3cret") -> SecretUrl:
     url = f"mailto://ann@127.0.0.1:{mail.port}/?to=ops@example.com&from=ann@example.com&smtp=127.0.0.1"
-    return Address(url, password)
+    return SecretUrl(url, password)
 
 
 async def test_an_email_with_files(notify: Notify, mail: Mail) -> None:
@@ -106,7 +106,9 @@ async def test_a_refusal_says_whether_to_try_again(
 async def test_slack_gets_its_own_shape_and_no_mention(notify: Notify, web: Web) -> None:
     token = "TIiajkdnlazkcOXrIdevi7FQ"
     url = "slack://T1JJ3T3L2/A1BRTD4JD/{secret}"
-    await notify(ops=Address(url, token))(target="ops", title="Report", body="<!channel> done & ok")
+    await notify(ops=SecretUrl(url, token))(
+        target="ops", title="Report", body="<!channel> done & ok"
+    )
     (request,) = web.requests
     assert (request.host, request.path) == (
         "hooks.slack.com",
@@ -116,7 +118,7 @@ async def test_slack_gets_its_own_shape_and_no_mention(notify: Notify, web: Web)
     assert attachment["title"] == "Report"
     assert attachment["text"] == "&lt;!channel&gt; done &amp; ok"
     web.status = 404
-    error = await failure(notify(ops=Address(url, token)))
+    error = await failure(notify(ops=SecretUrl(url, token)))
     assert error.final
     assert token not in str(error)
 
@@ -124,7 +126,7 @@ async def test_slack_gets_its_own_shape_and_no_mention(notify: Notify, web: Web)
 async def test_teams_gets_an_adaptive_card(notify: Notify, web: Web) -> None:
     host = "prod-1.westeurope.logic.azure.com"
     url = f"workflows://{host}:443/0123456789abcdef0123456789abcdef/{{secret}}/"
-    runs = notify(ops=Address(url, "sIgnaturE-s3cret"))
+    runs = notify(ops=SecretUrl(url, "sIgnaturE-s3cret"))
     await runs(target="ops", title="Report", body="done [x](http://y)")
     (request,) = web.requests
     assert request.host == host
@@ -204,12 +206,12 @@ async def test_a_message_of_a_killed_worker_is_sent_again(
 @pytest.mark.parametrize(
     ("address", "words"),
     [
-        (Address("nothing://x"), "the URL of the target ops is none that Apprise knows"),
-        (Address("slack://"), "the URL of the target ops is none that Apprise knows"),
-        (Address("json://127.0.0.1/", "s3cret"), "its URL has no place for it; write {secret}"),
+        (SecretUrl("nothing://x"), "the URL of the target ops is none that Apprise knows"),
+        (SecretUrl("slack://"), "the URL of the target ops is none that Apprise knows"),
+        (SecretUrl("json://127.0.0.1/", "s3cret"), "its URL has no place for it; write {secret}"),
     ],
 )
-async def test_an_address_that_is_none(notify: Notify, address: Address, words: str) -> None:
+async def test_an_address_that_is_none(notify: Notify, address: SecretUrl, words: str) -> None:
     error = await failure(notify(ops=address))
     assert words in str(error)
     assert "s3cret" not in str(error)

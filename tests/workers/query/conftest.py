@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 
-from bench.servers.databases import MariaDBServer, NoDatabase, PostgreSQLServer, Server
-from control.model.worker.settings import Address, WorkerSettings
+from bench.servers.databases import DatabaseServer, MariaDBServer, NoDatabase, PostgreSQLServer
+from control.model.worker.settings import SecretUrl, WorkerSettings
 from tests.workers.kind_runs import Runs
 from workers.kinds.query.kind import Query
 
 
-def _started(server: Callable[[], Server]) -> Server:
+def _started(server: Callable[[], DatabaseServer]) -> DatabaseServer:
     """A started server. Where it cannot be had the test is skipped; on CI that is a failure."""
     try:
         return server().__enter__()
@@ -47,11 +47,11 @@ async def query(
     """Runs the kind with these connections: names, and their URLs or addresses."""
     kinds: list[Query] = []
 
-    def made(**connections: str | Address) -> Runs:
+    def made(**connections: str | SecretUrl) -> Runs:
         kind = Query()
         kinds.append(kind)
         addresses = {
-            name: each if isinstance(each, Address) else Address(each)
+            name: each if isinstance(each, SecretUrl) else SecretUrl(each)
             for name, each in connections.items()
         }
         kind.configure(WorkerSettings(connections=addresses))

@@ -11,7 +11,7 @@ from control.core.pipelines.validate import parse_pipeline
 from control.core.schedules.cron import check_schedule
 from control.model.errors import Invalid, JobFailed
 from control.model.kinds import installed_kinds
-from control.model.worker.settings import Address
+from control.model.worker.settings import SecretUrl
 from tests.workers.kind_runs import Runs
 
 ROOT = Path(__file__).parents[3]
@@ -38,7 +38,7 @@ async def test_an_unknown_connection_is_final_and_names_the_known(
     query: Callable[..., Runs],
 ) -> None:
     with pytest.raises(JobFailed, match='no connection "other"; it has a, b') as caught:
-        await query(b="sqlite://", a=Address("sqlite://"))(connection="other", sql="SELECT 1")
+        await query(b="sqlite://", a=SecretUrl("sqlite://"))(connection="other", sql="SELECT 1")
     assert caught.value.final
     with pytest.raises(JobFailed, match="it has no connection at all"):
         await query()(connection="other", sql="SELECT 1")

@@ -9,7 +9,7 @@ import trio
 
 from control.model import limits
 from control.model.errors import JobFailed
-from control.model.worker.settings import Address
+from control.model.worker.settings import SecretUrl
 from tests.workers.kind_runs import Runs
 
 CRASHES = "SELECT json_contains(repeat('[', 400000) || '1' || repeat(']', 400000), '2')"
@@ -61,7 +61,7 @@ async def test_an_output_of_quotes_has_its_whole_size(query: Callable[..., Runs]
 
 
 async def test_no_password_leaves_the_worker(query: Callable[..., Runs]) -> None:
-    runs = query(sales=Address("sqlite://ann:s3cret@host/x.db", "0ther"))
+    runs = query(sales=SecretUrl("sqlite://ann:s3cret@host/x.db", "0ther"))
     with pytest.raises(JobFailed, match="Invalid SQLite URL") as caught:
         await rows(runs, "SELECT 1")
     for words in (str(caught.value), runs.report.text):

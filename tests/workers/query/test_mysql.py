@@ -11,13 +11,13 @@ import trio
 
 from bench.servers.databases import MariaDBServer
 from control.model.errors import JobFailed
-from control.model.worker.settings import Address
+from control.model.worker.settings import SecretUrl
 from tests.workers.kind_runs import Runs
 
 
 @pytest.fixture
 def sales(query: Callable[..., Runs], mariadb: MariaDBServer) -> Runs:
-    return query(sales=Address(mariadb.url, mariadb.password))
+    return query(sales=SecretUrl(mariadb.url, mariadb.password))
 
 
 async def ask(sales: Runs, sql: str, **more: object) -> dict[str, object]:
@@ -83,7 +83,7 @@ async def test_an_error_says_whether_to_try_again(
     syntax = await failure(sales, "SELECT 1;\n SELECT 2")
     assert "at line 2 (error 1064)" in str(syntax)
     assert syntax.final
-    denied = await failure(query(sales=Address(mariadb.url, "wr0ng-s3cret")), "SELECT 1")
+    denied = await failure(query(sales=SecretUrl(mariadb.url, "wr0ng-s3cret")), "SELECT 1")
     assert str(denied).startswith("no connection to sales: Access denied for user 'ann'")
     assert denied.final
     lost = await failure(query(sales="mysql://ann:s3cret@127.0.0.1:1/sales"), "SELECT 1")
@@ -174,7 +174,7 @@ async def test_a_server_that_vanished_holds_neither_job_nor_connection(
     sql = "SELECT count(*) FROM information_schema.processlist WHERE state = 'User sleep'"
     with relay(mariadb.port) as between, trio.fail_after(60):
         url = mariadb.url.replace(str(mariadb.port), str(between.port))
-        runs = query(sales=Address(url, mariadb.password))
+        runs = query(sales=SecretUrl(url, mariadb.password))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(runs.raw, {"connection": "sales", "sql": "SELECT sleep(20)"})
             while (await ask(sales, sql))["rows"] != [[1]]:

@@ -16,7 +16,7 @@ import trio
 from bench.servers.databases import PostgreSQLServer
 from control.model import limits
 from control.model.errors import JobFailed
-from control.model.worker.settings import Address
+from control.model.worker.settings import SecretUrl
 from tests.workers.kind_runs import Runs, details
 
 ROOT = Path(__file__).parents[3]
@@ -44,7 +44,7 @@ def ask(postgresql: PostgreSQLServer) -> Iterator[Callable[..., Rows]]:
 
 @pytest.fixture
 def sales(query: Callable[..., Runs], postgresql: PostgreSQLServer) -> Runs:
-    return query(sales=Address(postgresql.url, postgresql.password))
+    return query(sales=SecretUrl(postgresql.url, postgresql.password))
 
 
 async def rows(sales: Runs, sql: str, **more: object) -> list[list[object]]:
@@ -269,7 +269,7 @@ async def test_a_broken_constraint_has_its_detail(sales: Runs) -> None:
 async def test_bad_credentials_are_final_and_stay_secret(
     query: Callable[..., Runs], postgresql: PostgreSQLServer
 ) -> None:
-    wrong = query(sales=Address(postgresql.url, "wr0ng-s3cret"))
+    wrong = query(sales=SecretUrl(postgresql.url, "wr0ng-s3cret"))
     error = await failure(wrong, "SELECT 1")
     assert str(error).startswith("no connection to sales: ")
     assert 'password authentication failed for user "ann"' in str(error)

@@ -5,7 +5,7 @@ import datetime
 import pytest
 
 from control.model.errors import JobFailed
-from workers.kinds.query.statement import Position, Statement
+from workers.kinds.query.statement import Statement, StatementPosition
 from workers.kinds.query.values import clock_form, json_form, timestamp_form
 
 
@@ -31,7 +31,7 @@ def test_every_character_has_its_position() -> None:
         index = sql.index(character)
         line, column = sql.count("\n", 0, index), index - sql.rfind("\n", 0, index)
         position = statement.position(statement.numbered.index(character))
-        assert position == Position(line + 1, column)
+        assert position == StatementPosition(line + 1, column)
     assert statement.position(len(statement.numbered)).line == 3
 
 

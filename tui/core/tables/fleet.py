@@ -8,8 +8,8 @@ from tui.core.alerts import OLDEST_S, is_over
 from tui.core.failing import Failing
 from tui.core.formatting import part, roughly, took
 from tui.core.spans import Span, bar, cut
-from tui.core.tables.rows import Column, figure, length
-from tui.core.tables.work import Clock
+from tui.core.tables.rows import TableColumn, figure, length
+from tui.core.tables.work import ServerTime
 
 _PICTURED_MAX: Final = 4
 _KINDS_MAX: Final = 2
@@ -18,10 +18,10 @@ _WELL: Final = 6
 _LEFT: Final = 7
 
 
-class Fleet:
+class FleetContext:
     """What is known of workers besides what they say: set before rows are drawn."""
 
-    def __init__(self, time: Clock) -> None:
+    def __init__(self, time: ServerTime) -> None:
         self.time = time
         self.errors: Mapping[str, float] = {}  # What part of the attempts failed at each.
         self.failing: Mapping[str, Failing] = {}
@@ -31,7 +31,7 @@ class Fleet:
         return _need(worker, self) < _WELL
 
 
-def workers(fleet: Fleet) -> Sequence[Column[WorkerView]]:
+def workers(fleet: FleetContext) -> Sequence[TableColumn[WorkerView]]:
     """The columns of the list of workers."""
     time = fleet.time
 
@@ -61,18 +61,18 @@ def workers(fleet: Fleet) -> Sequence[Column[WorkerView]]:
 
     return (
         figure("NEED", 4, lambda worker: _need(worker, fleet), wide=True),
-        Column("", 1, _worker_sign, field="state", value=lambda worker: worker.state),
-        Column("WORKER", 14, lambda worker: worker.id),
-        Column("HOST", 10, lambda worker: worker.host),
+        TableColumn("", 1, _worker_sign, field="state", value=lambda worker: worker.state),
+        TableColumn("WORKER", 14, lambda worker: worker.id),
+        TableColumn("HOST", 10, lambda worker: worker.host),
         figure("SLOTS", 10, lambda worker: worker.slots, _slots, align="left"),
-        Column("LABELS", 8, lambda worker: " ".join(worker.labels)),
-        Column("KINDS", 15, _kinds),
-        Column(
+        TableColumn("LABELS", 8, lambda worker: " ".join(worker.labels)),
+        TableColumn("KINDS", 15, _kinds),
+        TableColumn(
             "PARTS",
             6,
             lambda worker: ",".join(f"p{each}" for each in sorted(set(worker.partitions))),
         ),
-        Column("DISPATCHER", 12, lambda worker: worker.dispatcher, wide=True),
+        TableColumn("DISPATCHER", 12, lambda worker: worker.dispatcher, wide=True),
         figure("ERR", 5, lambda worker: fleet.errors.get(worker.id), errors, field="error_rate"),
         figure(
             "ATTEMPTS (longest first)",
@@ -92,7 +92,7 @@ def workers(fleet: Fleet) -> Sequence[Column[WorkerView]]:
     )
 
 
-def _need(worker: WorkerView, fleet: Fleet) -> int:
+def _need(worker: WorkerView, fleet: FleetContext) -> int:
     """Who needs to be looked at comes first, those that are well and those that left last."""
     if worker.state in GONE:
         return _LOST if worker.state == "lost" else _LEFT
@@ -130,7 +130,7 @@ def _kinds(worker: WorkerView) -> str:
     return " ".join(names[:_KINDS_MAX]) + more
 
 
-def partitions(time: Clock) -> Sequence[Column[PartitionView]]:
+def partitions(time: ServerTime) -> Sequence[TableColumn[PartitionView]]:
     """The columns of one class's lanes."""
 
     def head(lane: PartitionView) -> Span:
@@ -151,8 +151,8 @@ def partitions(time: Clock) -> Sequence[Column[PartitionView]]:
         length("OLDEST", 7, lambda lane: lane.oldest_age_seconds, _oldest),
         length("AHEAD", 6, lambda lane: lane.ahead_seconds, wide=True),
         length("WINDOW", 6, lambda lane: lane.window_seconds, wide=True),
-        Column("WORKERS", 8, _served),
-        Column("HEAD OF LINE", 0, head, field="head"),
+        TableColumn("WORKERS", 8, _served),
+        TableColumn("HEAD OF LINE", 0, head, field="head"),
     )
 
 

@@ -14,7 +14,7 @@ _NUMBERED: Final = re.compile(r"(?P<stem>.*?[^\d_./:-])[_./:-]*\d+\Z", re.DOTALL
 _MEMBERS_MIN: Final = 2
 
 
-class Group(msgspec.Struct, frozen=True, kw_only=True):
+class JobGroup(msgspec.Struct, frozen=True, kw_only=True):
     """Jobs of one stage in one row: one job, or several whose names differ by a number."""
 
     name: str
@@ -39,9 +39,9 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
         return any(job.id == job_id for job in self.jobs)
 
 
-def grouped(jobs: Sequence[JobView], rows: int, selected: int | None) -> list[Group]:
+def grouped(jobs: Sequence[JobView], rows: int, selected: int | None) -> list[JobGroup]:
     """Rows for jobs in their order; the selected job always has a row of its own."""
-    alone = [Group(name=job.name, stage=job.stage, jobs=(job,)) for job in jobs]
+    alone = [JobGroup(name=job.name, stage=job.stage, jobs=(job,)) for job in jobs]
     if len(alone) <= rows:
         return alone
     found: dict[tuple[str, str, int], list[JobView]] = {}
@@ -49,10 +49,10 @@ def grouped(jobs: Sequence[JobView], rows: int, selected: int | None) -> list[Gr
         match = _NUMBERED.match(job.name) if job.id != selected else None
         key = (job.stage, job.name, job.id) if match is None else (job.stage, match["stem"], 0)
         found.setdefault(key, []).append(job)
-    made: list[Group] = []
+    made: list[JobGroup] = []
     for (stage, stem, _), members in found.items():
         name = stem if len(members) >= _MEMBERS_MIN else members[0].name
-        made.append(Group(name=name, stage=stage, jobs=tuple(members)))
+        made.append(JobGroup(name=name, stage=stage, jobs=tuple(members)))
     return made
 
 

@@ -20,7 +20,7 @@ _FLEXIBLE_MIN: Final = 12
 _LAST: Final = (1, "")  # What has no value comes last, whichever way a table is sorted.
 
 
-class Column(Generic[Row]):
+class TableColumn(Generic[Row]):
     """One column: its title, width in cells (0: all that is left), and what its cells say.
 
     `cell` draws; `value` is what it is sorted and filtered by. `wide` ones are only drawn on
@@ -64,10 +64,10 @@ def figure(
     field: str = "",
     align: Align = "right",
     wide: bool = False,
-) -> Column[Row]:
+) -> TableColumn[Row]:
     """A column of numbers; `words` draws them where digits alone do not do."""
     cell = words or (lambda row: "" if (found := value(row)) is None else str(found))
-    return Column(
+    return TableColumn(
         title, width, cell, field=field, value=value, align=align, kind="number", wide=wide
     )
 
@@ -80,20 +80,20 @@ def length(
     *,
     field: str = "",
     wide: bool = False,
-) -> Column[Row]:
+) -> TableColumn[Row]:
     """A column of lengths of time, in seconds."""
     cell = words or (lambda row: took(value(row)))
-    return Column(
+    return TableColumn(
         title, width, cell, field=field, value=value, align="right", kind="seconds", wide=wide
     )
 
 
-class Rows(Generic[Row]):
+class TableRows(Generic[Row]):
     """The rows of one table; `arrange` decides which are shown, in which order."""
 
     def __init__(
         self,
-        columns: Sequence[Column[Row]],
+        columns: Sequence[TableColumn[Row]],
         *,
         faulty: Callable[[Row], bool] | None = None,
         sort: str = "",
@@ -173,7 +173,9 @@ def _rank(value: Value) -> tuple[int, float | str]:
     return (0, value) if isinstance(value, str) else (-1, float(value))
 
 
-def header(columns: Sequence[Column[Row]], widths: Sequence[int], sort: str, down: bool) -> Line:
+def header(
+    columns: Sequence[TableColumn[Row]], widths: Sequence[int], sort: str, down: bool
+) -> Line:
     """The titles, with the arrow at the one that the table is sorted by."""
     made: list[Span] = []
     for column, width in zip(columns, widths, strict=True):
@@ -184,7 +186,7 @@ def header(columns: Sequence[Column[Row]], widths: Sequence[int], sort: str, dow
     return tuple(made)
 
 
-def fitting(columns: Sequence[Column[Row]], width: int) -> Sequence[Column[Row]]:
+def fitting(columns: Sequence[TableColumn[Row]], width: int) -> Sequence[TableColumn[Row]]:
     """The columns that fit: whole ones are left out, from the right end."""
     kept = list(columns)
 
@@ -200,7 +202,7 @@ def fitting(columns: Sequence[Column[Row]], width: int) -> Sequence[Column[Row]]
     return kept
 
 
-def widths_of(columns: Sequence[Column[Row]], width: int) -> list[int]:
+def widths_of(columns: Sequence[TableColumn[Row]], width: int) -> list[int]:
     """Cells for each column; those of width 0 share what is left, 8 at least."""
     fixed = sum(column.width for column in columns) + len(columns)
     flexible = [column for column in columns if not column.width]
@@ -210,7 +212,7 @@ def widths_of(columns: Sequence[Column[Row]], width: int) -> list[int]:
     return [column.width or next(taken) for column in columns]
 
 
-def drawn(columns: Sequence[Column[Row]], widths: Sequence[int], row: Row) -> Line:
+def drawn(columns: Sequence[TableColumn[Row]], widths: Sequence[int], row: Row) -> Line:
     """One row's cells."""
     made: list[Span] = []
     for column, width in zip(columns, widths, strict=True):
@@ -223,7 +225,7 @@ def drawn(columns: Sequence[Column[Row]], widths: Sequence[int], row: Row) -> Li
     return tuple(made)
 
 
-def csv_of(columns: Sequence[Column[Row]], rows: Sequence[Row]) -> str:
+def csv_of(columns: Sequence[TableColumn[Row]], rows: Sequence[Row]) -> str:
     """Rows as CSV: the fields, then their values."""
     written = io.StringIO()
     table = csv.writer(written)

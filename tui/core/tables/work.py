@@ -10,14 +10,14 @@ from control.model.states import FINAL, Speed, State
 from tui.core.formatting import brief, clock, count, moved, part, roughly
 from tui.core.spans import Look, Span, bar, trend
 from tui.core.state_symbols import done_of, ends_of, look_of, sign, stage_signs
-from tui.core.tables.rows import Column, Key, figure, length
+from tui.core.tables.rows import Key, TableColumn, figure, length
 from tui.core.timestamps import between, instant, run_seconds
 
 _GROWN: Final = 0.25
 _DOUBLED: Final = 1.0
 
 
-class Clock:
+class ServerTime:
     """What time it is at the server: set before rows are drawn, read by their cells."""
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ def time_of(at: str) -> str:
     return "–" if at_ms is None else clock(at_ms)
 
 
-def runs(time: Clock) -> Sequence[Column[RunView]]:
+def runs(time: ServerTime) -> Sequence[TableColumn[RunView]]:
     """The columns of a list of runs."""
 
     def lasted(run: RunView) -> float | None:
@@ -64,13 +64,13 @@ def runs(time: Clock) -> Sequence[Column[RunView]]:
         return run.pipeline + ("" if run.revision is None else f"@{run.revision}")
 
     return (
-        Column("", 1, lambda run: sign(run.state), field="state", value=lambda run: run.state),
+        TableColumn("", 1, lambda run: sign(run.state), field="state", value=lambda run: run.state),
         figure("RUN", 7, lambda run: run.id, align="left"),
-        Column("PIPELINE@REV", 0, named, field="pipeline"),
-        Column("CLIENT", 9, lambda run: run.client),
-        Column("TRIGGER", 8, lambda run: run.trigger.value),
+        TableColumn("PIPELINE@REV", 0, named, field="pipeline"),
+        TableColumn("CLIENT", 9, lambda run: run.client),
+        TableColumn("TRIGGER", 8, lambda run: run.trigger.value),
         figure("PRIO", 4, lambda run: run.priority),
-        Column("STAGES", 7, stages),
+        TableColumn("STAGES", 7, stages),
         figure("JOBS", 9, lambda run: done_of(run)[1], done, align="left"),
         figure("DONE", 9, lambda run: _part(*done_of(run)), progress, align="left"),
         length("TOOK", 7, lasted),
@@ -78,9 +78,9 @@ def runs(time: Clock) -> Sequence[Column[RunView]]:
         figure(
             "CREATED", 8, lambda run: instant(run.created_at), lambda run: time_of(run.created_at)
         ),
-        Column("SCHEDULED FOR", 24, lambda run: run.scheduled_for or "–", wide=True),
-        Column("FINISHED", 24, lambda run: run.finished_at or "–", wide=True),
-        Column("REASON", 0, lambda run: (run.reason, look_of(run.state))),
+        TableColumn("SCHEDULED FOR", 24, lambda run: run.scheduled_for or "–", wide=True),
+        TableColumn("FINISHED", 24, lambda run: run.finished_at or "–", wide=True),
+        TableColumn("REASON", 0, lambda run: (run.reason, look_of(run.state))),
     )
 
 
@@ -98,25 +98,27 @@ def group_key(group: WaitingGroup) -> Key:
     return "\n".join((group.reason, group.client, group.pipeline, group.job))
 
 
-def groups() -> Sequence[Column[WaitingGroup]]:
+def groups() -> Sequence[TableColumn[WaitingGroup]]:
     """The columns of what the balancer has not placed."""
     return (
         figure("JOBS", 6, lambda group: group.jobs, lambda group: count(group.jobs)),
-        Column("CLIENT", 8, lambda group: group.client),
+        TableColumn("CLIENT", 8, lambda group: group.client),
         figure("PRIO", 4, lambda group: group.order[0]),
         figure("RUN", 7, lambda group: group.run_id, align="left"),
-        Column(
+        TableColumn(
             "PIPELINE / STAGE / JOB",
             0,
             lambda group: f"{group.pipeline} / {group.stage} / {group.job}",
             field="pipeline",
         ),
-        Column("CLASS", 5, lambda group: speed(group.speed)),
+        TableColumn("CLASS", 5, lambda group: speed(group.speed)),
         length("EXPECTED", 8, lambda group: group.expected_seconds),
         length("READY", 6, lambda group: group.ready_seconds),
         figure("JOB", 8, lambda group: group.job_id, align="left", wide=True),
-        Column("ORDER", 14, lambda group: ".".join(str(each) for each in group.order), wide=True),
-        Column("WHY NOT YET", 0, lambda group: group.reason, field="reason"),
+        TableColumn(
+            "ORDER", 14, lambda group: ".".join(str(each) for each in group.order), wide=True
+        ),
+        TableColumn("WHY NOT YET", 0, lambda group: group.reason, field="reason"),
     )
 
 
@@ -130,7 +132,7 @@ def speed(value: Speed) -> Span:
     return (value.value, look_of_speed(value))
 
 
-def tasks() -> Sequence[Column[TaskStats]]:
+def tasks() -> Sequence[TableColumn[TaskStats]]:
     """The columns of where the slots' time goes."""
 
     def delta(task: TaskStats) -> Span:
@@ -144,17 +146,19 @@ def tasks() -> Sequence[Column[TaskStats]]:
         return (part(task.error_rate), "bad" if task.error_rate else "")
 
     return (
-        Column("PIPELINE / JOB", 0, lambda task: f"{task.pipeline}/{task.job}", field="pipeline"),
-        Column("KIND", 8, lambda task: task.kind),
-        Column("CLASS", 5, lambda task: speed(task.speed)),
+        TableColumn(
+            "PIPELINE / JOB", 0, lambda task: f"{task.pipeline}/{task.job}", field="pipeline"
+        ),
+        TableColumn("KIND", 8, lambda task: task.kind),
+        TableColumn("CLASS", 5, lambda task: speed(task.speed)),
         figure("N", 6, lambda task: task.n, lambda task: count(task.n)),
         length("MEAN", 7, lambda task: task.mean, wide=True),
         length("P50", 7, lambda task: task.p50),
         length("P95", 7, lambda task: task.p95),
         length("P99", 7, lambda task: task.p99),
         length("MAX", 7, lambda task: task.max),
-        Column("P95 OVER TIME", 16, lambda task: trend(task.trend, 16), field="trend"),
-        Column("", 7, lambda task: bar(task.share, 7), field="share_bar"),
+        TableColumn("P95 OVER TIME", 16, lambda task: trend(task.trend, 16), field="trend"),
+        TableColumn("", 7, lambda task: bar(task.share, 7), field="share_bar"),
         figure("SHARE", 6, lambda task: task.share, lambda task: part(task.share)),
         length("Δ", 6, lambda task: task.p95_delta, delta, field="p95_delta"),
         figure("ERR", 5, lambda task: task.error_rate, errors, field="error_rate"),

@@ -2,14 +2,14 @@
 
 from control.model.errors import JobFailed
 from workers.kinds.kubernetes.api import EVENTS, KubernetesApi
-from workers.kinds.kubernetes.objects import Event
+from workers.kinds.kubernetes.objects import ObjectEvent
 from workers.kinds.kubernetes.watch import ObjectWatch
 from workers.trouble import WorkerTrouble
 
 
 async def with_reason(api: KubernetesApi, uid: str, words: str) -> str:
     """The words, and after them the last warning about the object of this uid, if it can be had."""
-    watch = ObjectWatch(api, EVENTS, Event, {"fieldSelector": f"involvedObject.uid={uid}"})
+    watch = ObjectWatch(api, EVENTS, ObjectEvent, {"fieldSelector": f"involvedObject.uid={uid}"})
     try:
         events = await watch.list()
     except (JobFailed, WorkerTrouble):  # A Role need not allow it.

@@ -105,7 +105,7 @@ class Resources(_Part, frozen=True):
     limits: Mapping[str, str | int | float] = {}
 
 
-class Container(_Part, frozen=True):
+class PodContainer(_Part, frozen=True):
     """One container of a pod, as it was asked for."""
 
     name: str = ""
@@ -117,8 +117,8 @@ class PodSpec(_Part, frozen=True):
     """What a pod consists of."""
 
     node_name: str = ""
-    init_containers: tuple[Container, ...] = ()
-    containers: tuple[Container, ...] = ()
+    init_containers: tuple[PodContainer, ...] = ()
+    containers: tuple[PodContainer, ...] = ()
 
 
 class PodStatus(_Part, frozen=True):
@@ -223,7 +223,7 @@ class ReplicaSet(_Part, frozen=True):
     spec: ReplicaSetSpec = ReplicaSetSpec()
 
 
-class Event(_Part, frozen=True):
+class ObjectEvent(_Part, frozen=True):
     """What a controller or a node says of an object."""
 
     metadata: Metadata

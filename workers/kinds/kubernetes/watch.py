@@ -18,15 +18,15 @@ from workers.kinds.kubernetes.objects import (
     BatchJob,
     Bookmark,
     Deployment,
-    Event,
     ListMetadata,
+    ObjectEvent,
     Pod,
     ReplicaSet,
     WatchEvent,
     read,
 )
 
-T = TypeVar("T", BatchJob, Pod, Deployment, ReplicaSet, Event)
+T = TypeVar("T", BatchJob, Pod, Deployment, ReplicaSet, ObjectEvent)
 Note = Callable[[str], Awaitable[None]]
 # The second: of a version that an API server restored from a backup has not reached yet.
 _EXPIRED: Final = frozenset({HTTPStatus.GONE, HTTPStatus.GATEWAY_TIMEOUT})

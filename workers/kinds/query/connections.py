@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from control.model.errors import JobFailed
-from control.model.worker.settings import Address
+from control.model.worker.settings import SecretUrl
 from workers.kinds.extras import needs_extra
 from workers.kinds.query.embedded_child import ENGINES
 from workers.kinds.query.postgresql import PostgreSQL
@@ -21,14 +21,14 @@ _SERVERS: Final[dict[str, type[PostgreSQL | MySQL]]] = {
 }
 
 
-class Server(NamedTuple):
+class ServerAddress(NamedTuple):
     """A database that is a server."""
 
     kind: type[ServerSession]
     open: Callable[[], ServerSession]  # Blocks; raises the driver's errors.
 
 
-def read_url(name: str, address: Address) -> "URL":
+def read_url(name: str, address: SecretUrl) -> "URL":
     """Read the URL of the connection of this name; raises JobFailed."""
     with needs_extra("query", "the kind Query"):
         from sqlalchemy import make_url  # noqa: PLC0415 - Loaded when a job needs it.
@@ -48,10 +48,10 @@ def read_url(name: str, address: Address) -> "URL":
     return url
 
 
-def server_of(url: "URL", label: str) -> Server | None:
+def server_of(url: "URL", label: str) -> ServerAddress | None:
     """The server that a URL leads to, which sees the label; None: an engine without one."""
     kind = _SERVERS.get(url.get_backend_name())
     if kind is None:
         return None
     driver = "postgresql+psycopg" if kind is PostgreSQL else "mysql+pymysql"
-    return Server(kind, lambda: kind(url.set(drivername=driver), label))
+    return ServerAddress(kind, lambda: kind(url.set(drivername=driver), label))

@@ -13,7 +13,7 @@ import msgspec
 
 from control.model import limits
 from control.model.bus.details import Column
-from workers.kinds.query.session import Changed, Failure, Rows
+from workers.kinds.query.session import Changed, Failure, ResultRows
 from workers.kinds.query.statement import Statement
 from workers.kinds.query.values import timestamp_form
 
@@ -73,7 +73,7 @@ class DuckDB:
         name = type(error).__name__
         return Failure(str(error), code=name, final=name not in _AGAIN)
 
-    def execute(self, statement: Statement) -> Rows | Changed:
+    def execute(self, statement: Statement) -> ResultRows | Changed:
         """Execute it; rows stay with DuckDB until they are read."""
         import duckdb  # noqa: PLC0415 - Loaded when a job needs it.
 
@@ -86,7 +86,7 @@ class DuckDB:
         if parsed[0].type == duckdb.StatementType.SELECT and (columns := self._probe(statement)):
             sql = _losslessly(statement.numbered, columns)
             result = self._connection.execute(sql, values)
-            return Rows(columns, _rows(result, columns))
+            return ResultRows(columns, _rows(result, columns))
         result = self._connection.execute(statement.numbered, values)
         columns = [Column(str(each[0]), str(each[1])) for each in result.description or ()]
         answers = parsed[0].expected_result_type
@@ -95,7 +95,7 @@ class DuckDB:
         if duckdb.ExpectedResultType.CHANGED_ROWS in answers and _is_count(columns, statement.sql):
             row = result.fetchone()
             return Changed(int(row[0]) if row else None)
-        return Rows(columns, _rows(result, columns))
+        return ResultRows(columns, _rows(result, columns))
 
     def _probe(self, statement: Statement) -> list[Column] | None:
         """The columns of a query; None: it cannot be part of another one, or is wrong."""

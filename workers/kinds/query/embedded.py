@@ -30,7 +30,7 @@ _ROOT: Final = str(Path(__file__).resolve().parents[3])
 _REPLY_BYTES_MAX: Final = 2 * (limits.OUTPUT_BYTES_MAX + 64 * limits.KIB)
 
 
-class Embedded:
+class EmbeddedEngines:
     """Executes statements of jobs in child interpreters."""
 
     def __init__(self) -> None:

@@ -7,15 +7,15 @@ import msgspec
 
 from control.model.clock import system_clock
 from control.model.errors import JobFailed
-from workers.kinds.query.output import Answer, read
-from workers.kinds.query.session import Session
+from workers.kinds.query.output import QueryOutput, read
+from workers.kinds.query.session import QuerySession
 from workers.kinds.query.statement import Statement
 
 
 class Answered(msgspec.Struct, frozen=True, kw_only=True):
     """An answer, and the seconds from sending the statement until its last row."""
 
-    answer: Answer
+    answer: QueryOutput
     seconds: float
 
 
@@ -23,7 +23,7 @@ class Execution:
     """One statement over the connection of this name."""
 
     def __init__(
-        self, connection: str, kind: type[Session], statement: Statement, limit: int
+        self, connection: str, kind: type[QuerySession], statement: Statement, limit: int
     ) -> None:
         self._connection = connection
         self._kind = kind
@@ -32,7 +32,7 @@ class Execution:
         self._sent = False
         self._steady_ms = system_clock().steady_ms
 
-    def use(self, session: Session) -> Answered:
+    def use(self, session: QuerySession) -> Answered:
         """Execute it; raises the driver's errors."""
         self._sent = True
         began_ms = self._steady_ms()

@@ -13,10 +13,10 @@ from control.model.surroundings.base import Code, Surroundings
 from control.model.worker.settings import WorkerSettings
 from workers.kinds.addresses import hide, unknown
 from workers.kinds.query.connections import read_url, server_of
-from workers.kinds.query.embedded import Embedded
+from workers.kinds.query.embedded import EmbeddedEngines
 from workers.kinds.query.execution import Answered, Execution
-from workers.kinds.query.output import Answer, details
-from workers.kinds.query.running import Running
+from workers.kinds.query.output import QueryOutput, details
+from workers.kinds.query.running import RunningSession
 from workers.kinds.query.statement import Statement
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Query(Kind[QueryParams]):
 
     def __init__(self) -> None:
         self._settings = WorkerSettings()
-        self._embedded = Embedded()
+        self._embedded = EmbeddedEngines()
 
     def configure(self, settings: WorkerSettings) -> None:
         """Take the connections of the worker's config."""
@@ -94,7 +94,7 @@ class Query(Kind[QueryParams]):
         try:
             answered = await self._execute(url, job, params, report)
         except JobFailed as error:
-            more = details(params.connection, params.sql, Answer(row_count=None), 0.0)
+            more = details(params.connection, params.sql, QueryOutput(row_count=None), 0.0)
             raise JobFailed(
                 hide(str(error), (str(url.password),) if url.password else ()),
                 final=error.final,
@@ -122,10 +122,10 @@ class Query(Kind[QueryParams]):
         statement = Statement(params.sql, params.parameters)
         execution = Execution(params.connection, server.kind, statement, params.limit)
         with execution.in_words():
-            return await Running(server.open, execution.use).run()
+            return await RunningSession(server.open, execution.use).run()
 
 
-def _summary(connection: str, answer: Answer, seconds: float) -> str:
+def _summary(connection: str, answer: QueryOutput, seconds: float) -> str:
     count = "an unknown number of" if answer.row_count is None else answer.row_count
     what = "rows" if answer.columns else "rows changed"
     cut = "; there are more, which the output lacks" if answer.truncated else ""

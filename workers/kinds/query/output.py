@@ -8,13 +8,13 @@ from msgspec import Raw
 from control.model import limits
 from control.model.bus.details import Column, QueryDetails
 from control.model.errors import JobFailed
-from workers.kinds.query.session import Changed, Rows
+from workers.kinds.query.session import Changed, ResultRows
 from workers.kinds.query.values import json_form
 
 _FRAME_BYTES: Final = 128  # Of the output, around its columns and rows.
 
 
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
+class QueryOutput(msgspec.Struct, frozen=True, kw_only=True):
     """The output of a job of this kind."""
 
     columns: list[Column] = []
@@ -23,10 +23,10 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     truncated: bool = False
 
 
-def read(result: Rows | Changed, limit: int) -> Answer:
+def read(result: ResultRows | Changed, limit: int) -> QueryOutput:
     """Read rows until there are enough; raises JobFailed when not even one fits into an output."""
     if isinstance(result, Changed):
-        return Answer(row_count=result.count)
+        return QueryOutput(row_count=result.count)
     rows: list[Raw] = []
     size = _FRAME_BYTES + len(msgspec.json.encode(result.columns))
     truncated = False
@@ -46,10 +46,10 @@ def read(result: Rows | Changed, limit: int) -> Answer:
             truncated = True
             break
         rows.append(Raw(encoded))
-    return Answer(columns=result.columns, rows=rows, row_count=len(rows), truncated=truncated)
+    return QueryOutput(columns=result.columns, rows=rows, row_count=len(rows), truncated=truncated)
 
 
-def details(connection: str, statement: str, answer: Answer, seconds: float) -> QueryDetails:
+def details(connection: str, statement: str, answer: QueryOutput, seconds: float) -> QueryDetails:
     """The additional information about an answer."""
     first: list[Raw] = []
     size = 0

@@ -15,7 +15,7 @@ from workers.kinds.extras import needs_extra
 from workers.kinds.query.session import (
     Changed,
     Failure,
-    Rows,
+    ResultRows,
     shut_down,
 )
 from workers.kinds.query.statement import Statement
@@ -110,7 +110,7 @@ class PostgreSQL:
             final=final,
         )
 
-    def execute(self, statement: Statement) -> Rows | Changed:
+    def execute(self, statement: Statement) -> ResultRows | Changed:
         """Describe it, which also refuses several statements at once, then send it."""
         from psycopg import RawCursor  # noqa: PLC0415 - As above.
 
@@ -126,7 +126,7 @@ class PostgreSQL:
         stream = cursor.stream(statement.numbered.encode(), values, size=_chunk())
         assert isinstance(stream, Generator)  # Closing it cancels the statement.
         self._stream = stream
-        return Rows(columns, stream)
+        return ResultRows(columns, stream)
 
     def _describe(
         self, sql: str, values: Sequence[object]

@@ -14,7 +14,7 @@ from control.model import limits
 from control.model.bus.details import Column
 from workers.kinds.extras import needs_extra
 from workers.kinds.keepalive import KEEPALIVE
-from workers.kinds.query.session import Changed, Failure, Rows, shut_down
+from workers.kinds.query.session import Changed, Failure, ResultRows, shut_down
 from workers.kinds.query.statement import Statement
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class _Engine:
         """The driver's connection."""
         return self._connection.connection.driver_connection
 
-    def execute(self, statement: Statement) -> Rows | Changed:
+    def execute(self, statement: Statement) -> ResultRows | Changed:
         """Execute it; rows stay with the server until they are read."""
         self._reads_only = statement.reads_only
         streaming = self._connection.execution_options(stream_results=True)
@@ -69,7 +69,7 @@ class _Engine:
         assert result.cursor is not None
         return self._rows(result, result.cursor.description)
 
-    def _rows(self, result: "CursorResult[Any]", description: Sequence[Any]) -> Rows:
+    def _rows(self, result: "CursorResult[Any]", description: Sequence[Any]) -> ResultRows:
         raise NotImplementedError
 
     def finish(self, *, truncated: bool) -> None:
@@ -111,10 +111,10 @@ class MySQL(_Engine):
         connection: socket.socket = self.driver._sock  # noqa: SLF001 - PyMySQL offers no other way.
         return connection
 
-    def _rows(self, result: "CursorResult[Any]", description: Sequence[Any]) -> Rows:
+    def _rows(self, result: "CursorResult[Any]", description: Sequence[Any]) -> ResultRows:
         columns = [Column(str(each[0]), _mysql_type(each[1])) for each in description]
         json = [at for at, each in enumerate(description) if each[1] == _MYSQL_JSON]
-        return Rows(columns, _with_json(_each(result), json) if json else _each(result))
+        return ResultRows(columns, _with_json(_each(result), json) if json else _each(result))
 
     @staticmethod
     def failure(error: Exception, statement: Statement | None) -> Failure | None:  # noqa: ARG004 - The interface of all sessions.
@@ -174,9 +174,9 @@ class SQLite(_Engine):
         code: str | None = getattr(error, "sqlite_errorname", None)
         return Failure(str(error), code=code, final=not (code or "").startswith(_SQLITE_AGAIN))
 
-    def _rows(self, result: "CursorResult[Any]", description: Sequence[Any]) -> Rows:
+    def _rows(self, result: "CursorResult[Any]", description: Sequence[Any]) -> ResultRows:
         columns = [Column(str(each[0]), "") for each in description]
-        return Rows(columns, _observed(_each(result), columns))
+        return ResultRows(columns, _observed(_each(result), columns))
 
 
 def _engine(url: "URL", options: dict[str, Any]) -> "Engine":

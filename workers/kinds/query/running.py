@@ -24,7 +24,7 @@ class Stopped(Exception):
     """The job of this statement was cancelled."""
 
 
-class Running(Generic[T]):
+class RunningSession(Generic[T]):
     """A session from its opening to its end. `use` gets it, in a thread."""
 
     def __init__(

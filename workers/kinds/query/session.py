@@ -8,10 +8,10 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from control.model.bus.details import Column
-from workers.kinds.query.statement import Position, Statement
+from workers.kinds.query.statement import Statement, StatementPosition
 
 
-class Rows(NamedTuple):
+class ResultRows(NamedTuple):
     """A result that is being read."""
 
     columns: list[Column]  # Where only values have types, complete when all are read.
@@ -24,7 +24,7 @@ class Changed(msgspec.Struct, frozen=True):
     count: int | None
 
 
-class Session(Protocol):
+class QuerySession(Protocol):
     """One connection of one job. It raises the driver's errors; `failure` makes ours of them."""
 
     @staticmethod
@@ -34,7 +34,7 @@ class Session(Protocol):
         `statement` None: none was sent.
         """
 
-    def execute(self, statement: Statement) -> Rows | Changed:
+    def execute(self, statement: Statement) -> ResultRows | Changed:
         """Execute one statement; its rows are read afterwards, some at once."""
 
     def finish(self, *, truncated: bool) -> None:
@@ -47,7 +47,7 @@ class Session(Protocol):
         """Undo what is not lasting, and release everything."""
 
 
-class ServerSession(Session, Protocol):
+class ServerSession(QuerySession, Protocol):
     """A connection to a server, used in a thread; `cancel` and `sever` are called in another."""
 
     def cancel(self) -> None:
@@ -69,7 +69,7 @@ class Failure(NamedTuple):
     message: str
     sqlstate: str | None = None
     code: str | None = None  # The database's own, where it has no SQLSTATE.
-    position: Position | None = None
+    position: StatementPosition | None = None
     detail: str | None = None
     hint: str | None = None
     final: bool = False  # Trying again cannot help.

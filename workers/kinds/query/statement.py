@@ -25,7 +25,7 @@ _READS: Final = re.compile(
 _WRITES: Final = re.compile(r"(?i)\b(?:insert|update|delete|merge|replace|into|for|call)\b")
 
 
-class Position(NamedTuple):
+class StatementPosition(NamedTuple):
     """A place in `sql`; both count from 1."""
 
     line: int
@@ -54,7 +54,7 @@ class Statement:
         """Whether its text changes nothing; functions that it calls may."""
         return bool(_READS.match(self.sql)) and not _WRITES.search(self.sql)
 
-    def position(self, index: int) -> Position:
+    def position(self, index: int) -> StatementPosition:
         """Where a character of `numbered` (from 0) stands in `sql`."""
         at = sent = 0
         while sent < index and at < len(self.sql):
@@ -70,7 +70,7 @@ class Statement:
             else:
                 at += 1  # A backslash that was removed.
         line_start = self.sql.rfind("\n", 0, at) + 1
-        return Position(self.sql.count("\n", 0, at) + 1, at - line_start + 1)
+        return StatementPosition(self.sql.count("\n", 0, at) + 1, at - line_start + 1)
 
 
 def _check_names(names: list[str], parameters: Mapping[str, Json]) -> None:

@@ -10,7 +10,7 @@ import trio
 
 from control.model import limits
 from control.model.errors import StoreFailed
-from store.writer import Offload
+from store.database.writer import Offload
 
 T = TypeVar("T")
 

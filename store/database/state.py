@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from control.model.errors import StoreFailed
-from store.migrations import migrate
+from store.database.migrations import migrate
 
 _CACHED_STATEMENTS: Final = 512  # Bulk statements have one text for each chunk size.
 _PRAGMAS: Final = (

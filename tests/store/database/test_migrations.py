@@ -6,11 +6,11 @@ from pathlib import Path
 import sqlite_utils
 
 from control.model.pipelines import ScheduleSpec
-from control.model.state_rows import Standing
+from control.model.state_rows import ClientStanding
 from control.model.states import Role
 from control.transactions import replace_schedules
 from store import catalog, runs, schedules
-from store.migrations import STATE, migrate
+from store.database.migrations import STATE, migrate
 from tests.services.plane import EPOCH_MS, pipeline
 
 _OLD = """
@@ -48,7 +48,7 @@ def test_a_database_of_before_there_were_families_and_counters(tmp_path: Path) -
     replace_schedules.sync(conn, "q", (spec,), now_ms=EPOCH_MS)
     old, new = schedules.listing(conn, after=0, limit=10)
     assert (old.id, new.id) == (3, 8)  # A run remembers 7.
-    assert old.owner == Standing(client_id="ann", role=Role.SUBMITTER, enabled=False)
+    assert old.owner == ClientStanding(client_id="ann", role=Role.SUBMITTER, enabled=False)
     assert catalog.add_hook(conn, "q", "ann", token="t", now_ms=EPOCH_MS).id == 6
     conn.close()
 

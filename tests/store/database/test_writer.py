@@ -20,8 +20,8 @@ from control.model.bus.records import Delivery, Receipts, Record
 from control.model.errors import Conflict, StoreFailed, Unavailable
 from control.model.names import Change, Group, Topic
 from store.bus_log import SqliteLogRows
-from store.state import open_state
-from store.writer import Tx, Writer
+from store.database.state import open_state
+from store.database.writer import Tx, Writer
 
 T = TypeVar("T")
 
