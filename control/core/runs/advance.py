@@ -36,8 +36,7 @@ class Advance:
     def __init__(
         self, run: RunRow, graph: Graph, now_ms: int, steady_ms: int | None = None
     ) -> None:
-        self.run = run
-        self.graph = graph
+        self.run, self.graph = run, graph
         # The wall clock may have been set back since: a run's times never are.
         self.now_ms = max(now_ms, run.created_ms, run.started_ms or 0)
         self._steady_ms = now_ms if steady_ms is None else steady_ms  # What timers go by.
