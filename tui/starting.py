@@ -16,8 +16,7 @@ from typing import Final
 import msgspec
 
 from control.model.clock import system_clock
-from tui.app import Console
-from tui.base import ContextSwitch
+from tui.app import Console, ContextSwitch
 from tui.link.contexts import Colours
 from tui.link.recording import Recorder
 from tui.link.source import ConsoleTarget, Source
@@ -121,9 +120,9 @@ async def _prepare(app: Console) -> None:
 
     Views are made; and the garbage collector is told what stays, which it would look at each time.
     """
-    while app.unmade:
+    while app.navigation.unmade:
         await asyncio.sleep(_PREPARE_S)
-        app.call_later(app.make_view)
+        app.call_later(app.navigation.make_view)
     gc.collect()
     gc.freeze()
 

@@ -102,7 +102,7 @@ def _take(view: Workers, step: _Step) -> None:
 def test_cursor_marks_and_view_stay_on_their_objects(stage: Held, steps: list[_Step]) -> None:
     async def body() -> None:
         app = stage.app
-        app.open_view("workers")
+        app.navigation.open_view("workers")
         await until(stage.pilot, lambda: isinstance(app.screen, Workers) and app.screen.is_mounted)
         view = app.screen
         assert isinstance(view, Workers)
@@ -188,7 +188,7 @@ def test_what_the_question_names_is_what_is_done(
         app.store.runs.clear()
         runs = [a_run(id=number, pipeline=f"p{number * 7 % 30}") for number in range(1, 31)]
         app.store.take(snapshot(runs=runs), app.now_ms())
-        app.open_view("runs")
+        app.navigation.open_view("runs")
         await until(pilot, lambda: isinstance(app.screen, Runs) and app.screen.is_mounted)
         view = app.screen
         assert isinstance(view, Runs)
@@ -264,7 +264,7 @@ def test_groups_of_one_run_are_one_order(stage: Held) -> None:
         source.sent.clear()
         groups = [a_group(reason=f"no free slot {number}") for number in range(3)]
         app.store.answers["queues"] = FetchedAnswer(value=some_queues(*groups))
-        app.open_view("partitions")
+        app.navigation.open_view("partitions")
         await until(pilot, lambda: app.screen.is_mounted and bool(app.screen.query("#groups")))
         table = app.screen.query_one("#groups", Table)
         table.focus()

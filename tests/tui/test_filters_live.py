@@ -59,10 +59,10 @@ def test_a_filter_that_cannot_be_read_is_said_in_words() -> None:
         table = view.query_one("#runs", Table)
         before = list(table.rows.order)
         await press(pilot, "/", *"took:>banana")
-        assert not app.messages
+        assert not app.notices.all
         await press(pilot, "enter")
-        assert "banana" in app.messages[-1].text
-        assert app.messages[-1].look == "bad"
+        assert "banana" in app.notices.all[-1].text
+        assert app.notices.all[-1].look == "bad"
         assert table.rows.order == before
 
     drive(made_up(), body)
@@ -189,8 +189,8 @@ def test_what_is_opened_in_a_frozen_picture_is_answered() -> None:
         await opened(app, pilot, "1")
         await press(pilot, "f")
         for show, word in (
-            (partial(app.explain, 81190), "because"),
-            (partial(app.open_run, 90412), "clone-it"),
+            (partial(app.navigation.explain, 81190), "because"),
+            (partial(app.navigation.open_run, 90412), "clone-it"),
         ):
             show()
             await until(pilot, partial(_shows, app, word), word)
@@ -290,8 +290,8 @@ def test_a_lost_link_keeps_the_picture_and_dates_it() -> None:
 
 def test_an_unknown_theme_and_unknown_keys_are_said() -> None:
     async def body(app: Console, pilot: Pilot[Any]) -> None:
-        await until(pilot, lambda: bool(app.messages))
-        assert "no theme chartreuse" in app.messages[0].text
+        await until(pilot, lambda: bool(app.notices.all))
+        assert "no theme chartreuse" in app.notices.all[0].text
         for text in (
             ":theme",
             ":theme nord",

@@ -153,7 +153,7 @@ async def _look_everywhere(app: Console, held: Held) -> None:
     """All views; what can be opened from them; the palette, and the messages."""
     pilot = held.pilot
     for name in VIEWS:
-        app.open_view(name)
+        app.navigation.open_view(name)
         await checked(app, pilot)
         for table in app.screen.query(Table):
             if table.focusable and table.display:
@@ -169,7 +169,7 @@ async def _look_everywhere(app: Console, held: Held) -> None:
                 while not isinstance(app.screen, Framed):
                     await press(pilot, "escape")
     app.flash(WORST, "bad", WORST)
-    app.open_run(1)
+    app.navigation.open_run(1)
     await checked(app, pilot)
     for _ in range(5):
         await press(pilot, "t")
@@ -252,7 +252,7 @@ def test_the_palette_and_what_is_offered(stage: Held) -> None:
     async def body() -> None:
         app, pilot = stage.app, stage.pilot
         _fill(app, _all_worst())
-        app.open_view("overview")
+        app.navigation.open_view("overview")
         await checked(app, pilot)
         for word in ("run", "worker", "schedule"):
             await press(pilot, "ctrl+p", *word)

@@ -67,7 +67,7 @@ async def _go(app: Console, pilot: Pilot[Any], name: str) -> View:
     app.window = "1h"
     first, *rest = _SCREENS[name]
     await press(pilot, first)
-    app.open_view(app.current_mode)  # Down to its root.
+    app.navigation.open_view(app.current_mode)  # Down to its root.
     await until(pilot, lambda: len(app.screen_stack) == 1)
     for table in app.screen.query(Table):
         table.rows.only_faults = False
@@ -100,7 +100,7 @@ def _seen(app: Console, folder: Path) -> tuple[object, ...]:
         picture(app),
         id(app.screen),
         id(app.focused),
-        len(app.messages),
+        len(app.notices.all),
         app.clipboard,
         app.window,
         sorted(folder.iterdir()),
@@ -206,10 +206,10 @@ def test_nobody_changes_what_they_may_not(recording: Path) -> None:
         await typed(pilot, ":rw")
         clock.ms += 15 * 60_000 - 1
         app.flush_view()
-        assert app.messages[-1].text != "read-only again"
+        assert app.notices.all[-1].text != "read-only again"
         clock.ms += 1
         app.flush_view()
-        assert app.messages[-1].text == "read-only again"
+        assert app.notices.all[-1].text == "read-only again"
         assert await _tries_all(app, pilot, clock) == 0
         assert not source.sent
 
@@ -228,7 +228,7 @@ def test_what_was_asked_is_not_done_when_the_time_is_over(recording: Path) -> No
         assert isinstance(app.screen, Confirm)
         clock.ms += 15 * 60_000
         await press(pilot, "y")
-        assert "read-only: nothing was done" in {each.text for each in app.messages}
+        assert "read-only: nothing was done" in {each.text for each in app.notices.all}
         assert not source.sent
 
     drive(source, body, now_ms=clock)
@@ -245,7 +245,7 @@ def test_a_viewer_and_a_replay_cannot_ask_for_more(
         await until(pilot, lambda: app.store.role is not None)
         await typed(pilot, ":rw")
         assert not app.may_write
-        assert ("recording" if replayed else "may only look") in app.messages[-1].text
+        assert ("recording" if replayed else "may only look") in app.notices.all[-1].text
         assert await _tries_all(app, pilot, clock) == 0
         assert not source.sent
 
@@ -326,7 +326,7 @@ def test_q_does_not_cut_off_actions_that_are_on_their_way(recording: Path) -> No
         await sent.wait()
         await press(pilot, "ctrl+q")
         assert app.return_code is None
-        assert "actions on their way: 1" in app.messages[-1].text
+        assert "actions on their way: 1" in app.notices.all[-1].text
         go.set()
         await until(pilot, lambda: source.sent, "the action")
         await press(pilot, "q")

@@ -77,13 +77,13 @@ def test_no_size_crashes() -> None:
         await until(pilot, lambda: app.store.frame_ms is not None)
         sizes = [(20, 5), (1, 1), (200, 60), (80, 24), (79, 23), (40, 60), (200, 6), (120, 36)]
         for number, name in enumerate(VIEWS):
-            app.open_view(name)
+            app.navigation.open_view(name)
             await until(pilot, lambda: app.screen.is_mounted)
             for size in [*sizes[number % 2 :: 2], (20, 5)]:
                 await pilot.resize_terminal(*size)
                 lines = await drawn(app, pilot)
                 assert len(lines) == size[1]
-        app.open_run(90412)
+        app.navigation.open_run(90412)
         for size in sizes:
             await pilot.resize_terminal(*size)
             await drawn(app, pilot)

@@ -21,7 +21,7 @@ def test_a_theme_of_ones_own_is_taken_and_a_wrong_one_is_said(tmp_path: Path) ->
         assert app.current_theme.secondary == "hotpink"
         assert app.current_theme.success == app.available_themes["taskplane-dark"].success
         assert "theirs" not in app.available_themes
-        assert "themes.toml: theirs: [/x] is no colour" in {each.text for each in app.messages}
+        assert "themes.toml: theirs: [/x] is no colour" in {each.text for each in app.notices.all}
 
     drive(Canned(snapshot()), body, theme="mine", themes=themes(tmp_path))
 

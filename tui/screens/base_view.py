@@ -52,7 +52,7 @@ class View(Framed):
 
     def describe(self, title: str, record: object) -> None:
         """Show a whole record."""
-        self.console.show_record(title, record)
+        self.console.navigation.show_record(title, record)
 
     def with_table(self, work: Callable[[Table[Any]], None]) -> None:
         """Do something with the table in focus, if there is one."""
@@ -143,7 +143,7 @@ class View(Framed):
         """Choose what to sort by."""
         table = self.table
         if table is not None:
-            self.console.choose_order(table)
+            self.console.navigation.choose_order(table)
 
     def action_describe(self) -> None:
         """The whole record under the cursor."""
@@ -153,11 +153,14 @@ class View(Framed):
 
     def action_explain(self) -> None:
         """Why the job under the cursor waits, runs, or has ended."""
-        self._with_job(self.console.explain, self.console.explain_run)
+        self._with_job(self.console.navigation.explain, self.console.navigation.explain_run)
 
     def action_log(self) -> None:
         """The log of the job under the cursor."""
-        self._with_job(lambda job: self.console.open_object("job", job), self.console.open_worst)
+        self._with_job(
+            lambda job: self.console.navigation.open_object("job", job),
+            self.console.navigation.open_worst,
+        )
 
     def _with_job(self, job: Callable[[int], None], run: Callable[[int], None]) -> None:
         """Do this with the job under the cursor, or that with the run."""
@@ -171,7 +174,7 @@ class View(Framed):
 
     def action_copy(self) -> None:
         """Copy the line that was just said, or else the id."""
-        line = self.console.line_now()
+        line = self.console.notices.line()
         if line:
             self.console.copy(line, line)
             return
@@ -199,7 +202,7 @@ class View(Framed):
 
     def order(self, command: str) -> None:
         """Ask before something is changed."""
-        self.console.confirm(command, self.things(command))
+        self.console.sender.confirm(command, self.things(command))
 
     def action_retry(self) -> None:
         """Run what failed again."""
@@ -211,7 +214,7 @@ class View(Framed):
         if len({thing.paused for thing in things}) > 1:
             self.console.flash("some of these are paused and some are not: mark either", "bad")
         else:
-            self.console.confirm("pause", things)
+            self.console.sender.confirm("pause", things)
 
     def action_drain(self) -> None:
         """Let workers leave."""
@@ -237,7 +240,7 @@ class View(Framed):
         """Make up for the times of the last day."""
         now_ms = self.clock.now_ms
         since, until = to_rfc3339(now_ms - _DAY_MS), to_rfc3339(now_ms)
-        self.console.confirm("backfill", self.things("backfill"), since=since, until=until)
+        self.console.sender.confirm("backfill", self.things("backfill"), since=since, until=until)
 
     def action_command(self) -> None:
         """Type a command."""
@@ -245,15 +248,15 @@ class View(Framed):
 
     def action_history(self, way: int) -> None:
         """The view before, or after."""
-        self.console.step(way)
+        self.console.navigation.step(way)
 
     def action_last_view(self) -> None:
         """Between two views."""
-        self.console.last_view()
+        self.console.navigation.last_view()
 
     def action_view(self, name: str) -> None:
         """One of the six."""
-        self.console.open_view(name)
+        self.console.navigation.open_view(name)
 
     def action_help(self) -> None:
         """The keys of this screen."""
@@ -261,7 +264,7 @@ class View(Framed):
 
     def action_palette(self) -> None:
         """Every command by name."""
-        self.console.show_palette()
+        self.console.navigation.show_palette()
 
     def action_window(self, way: int) -> None:
         """A shorter or longer window of time."""

@@ -194,11 +194,11 @@ class Overview(View):
         event.stop()
         found = event.table.rows.by_key.get(event.key)
         if isinstance(found, RunView):
-            self.console.open_run(found.id)
+            self.console.navigation.open_run(found.id)
         elif isinstance(found, Concern):
-            self.console.open_object(*found.about)
+            self.console.navigation.open_object(*found.about)
         elif isinstance(found, WaitingReason):
-            self.console.open_view("partitions")
+            self.console.navigation.open_view("partitions")
 
     def action_acknowledge(self) -> None:
         """Have what is wrong leave the list for an hour."""

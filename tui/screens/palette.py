@@ -46,10 +46,10 @@ class Palette(Provider):
         console = cast("ConsoleProtocol", self.app)
         for run in list(console.store.runs.values())[-_OBJECTS_MAX:]:
             text = shown(f"run {run.id} {run.pipeline}  {run.state}")
-            yield text, None, partial(console.open_run, run.id)
+            yield text, None, partial(console.navigation.open_run, run.id)
         for worker in list(console.store.workers)[:_OBJECTS_MAX]:
             text = shown(f"worker {worker}")
-            yield text, None, partial(console.open_object, "worker", worker)
+            yield text, None, partial(console.navigation.open_object, "worker", worker)
         for schedule in console.store.schedules():
             text = shown(f"schedule {schedule.id} {schedule.pipeline}  {schedule.spec.cron}")
-            yield text, None, partial(console.open_object, "schedule", schedule.id)
+            yield text, None, partial(console.navigation.open_object, "schedule", schedule.id)

@@ -112,9 +112,9 @@ class Partitions(View):
         event.stop()
         found = event.table.rows.by_key.get(event.key)
         if isinstance(found, WaitingGroup):
-            self.console.open_run(found.run_id, found.job_id)
+            self.console.navigation.open_run(found.run_id, found.job_id)
         elif isinstance(found, PartitionView) and found.head is not None:
-            self.console.open_object("job", found.head.job_id)
+            self.console.navigation.open_object("job", found.head.job_id)
 
     def job_id(self) -> int | None:
         """The job under the cursor: a group's first, or a lane's longest."""

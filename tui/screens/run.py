@@ -187,13 +187,13 @@ class RunDetail(View):
         """The run that the job under the cursor is."""
         job = self.job
         if job is not None and job.child_run_id is not None:
-            self.console.open_run(job.child_run_id)
+            self.console.navigation.open_run(job.child_run_id)
 
     def action_parent(self) -> None:
         """The run that this one is a job of, with the cursor on that job."""
         run = self.run_shown
         if run is not None and run.parent_run_id is not None:
-            self.console.open_run(run.parent_run_id, run.parent_job_id)
+            self.console.navigation.open_run(run.parent_run_id, run.parent_job_id)
 
     def action_attempt(self, way: int) -> None:
         """The log of the attempt before, or after."""

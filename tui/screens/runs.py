@@ -134,7 +134,7 @@ class Runs(View):
     def on_table_opened(self, event: Table.Opened) -> None:
         """The run's own screen."""
         event.stop()
-        self.console.open_run(int(event.key))
+        self.console.navigation.open_run(int(event.key))
 
     def pointed_run(self) -> int | None:
         """The run under the cursor."""

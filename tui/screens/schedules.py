@@ -125,8 +125,8 @@ class Schedules(View):
         event.stop()
         schedule = self._schedule()
         if schedule is not None:
-            self.console.open_root("runs")
-            self.console.filter_view(f"pipeline:{schedule.pipeline} trigger:schedule")
+            self.console.navigation.open_root("runs")
+            self.console.navigation.filter_view(f"pipeline:{schedule.pipeline} trigger:schedule")
 
     def action_zone(self) -> None:
         """Times in the schedule's own zone, or in UTC."""

@@ -145,7 +145,7 @@ class Framed(Screen[None]):
         problems = [
             problem for each in self.questions() if (problem := self.store.problem(each.key))
         ]
-        said = console.flash_now() or ((f"▲ {problems[0]}", "warn") if problems else None)
+        said = console.notices.flash() or ((f"▲ {problems[0]}", "warn") if problems else None)
         self.query_one("#crumbs", Bar).show([bars.crumbs(path, said, width)])
         self.query_one("#keys", Bar).show([bars.keys(keys, width)])
         size = self.size

@@ -94,10 +94,10 @@ class SlowTasks(View):
         event.stop()
         found = event.table.rows.by_key.get(event.key)
         if isinstance(found, SlowAttempt):
-            self.console.open_run(found.run_id, found.job_id)
+            self.console.navigation.open_run(found.run_id, found.job_id)
         elif isinstance(found, TaskStats):
-            self.console.open_root("runs")
-            self.console.filter_view(f"pipeline:{found.pipeline}")
+            self.console.navigation.open_root("runs")
+            self.console.navigation.filter_view(f"pipeline:{found.pipeline}")
 
     def job_id(self) -> int | None:
         """The attempt's job under the cursor."""

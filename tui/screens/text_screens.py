@@ -130,7 +130,7 @@ class Messages(TextView):
 
     def text(self) -> list[Line]:
         """The newest first."""
-        said = reversed(self.console.messages)
+        said = reversed(self.console.notices.all)
         lines = [
             line(
                 (f" {clock(each.at_ms)}Z  ", "dim"),

@@ -112,7 +112,7 @@ class Workers(View):
         if job is None:
             self.console.flash(f"{event.key} runs nothing now")
         else:
-            self.console.open_object("job", job.job_id)
+            self.console.navigation.open_object("job", job.job_id)
 
     def action_lane(self) -> None:
         """The partition that most of its slots serve."""
@@ -120,7 +120,7 @@ class Workers(View):
         if worker is None or not worker.partitions:
             self.console.flash("no worker with partitions is under the cursor", "bad")
         else:
-            self.console.open_object("partition", mode(worker.partitions))
+            self.console.navigation.open_object("partition", mode(worker.partitions))
 
     def job_id(self) -> int | None:
         """The job that the worker under the cursor has run for longest."""

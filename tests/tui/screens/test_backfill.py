@@ -35,12 +35,14 @@ def _asked(planned: int | None, *keys: str) -> tuple[Canned, list[str]]:
         await until(pilot, there)
         await typed(pilot, ":rw")
         await until(pilot, lambda: app.may_write)
-        messages = len(app.messages)
+        messages = len(app.notices.all)
         await press(pilot, "B")
-        await until(pilot, lambda: isinstance(app.screen, Confirm) or len(app.messages) > messages)
+        await until(
+            pilot, lambda: isinstance(app.screen, Confirm) or len(app.notices.all) > messages
+        )
         if isinstance(app.screen, Confirm):
             await until(pilot, lambda: "the same in a shell" in as_text(picture(app)))
-        seen.append(as_text(await drawn(app, pilot)) + app.messages[-1].text)
+        seen.append(as_text(await drawn(app, pilot)) + app.notices.all[-1].text)
         await press(pilot, *keys)
         await rest(pilot)
 

@@ -28,7 +28,7 @@ def test_one_walks_between_a_job_and_its_run() -> None:
 
     async def body(app: Console, pilot: Pilot[Any]) -> None:
         await opened(app, pilot, "1")
-        app.open_run(90412, 5)
+        app.navigation.open_run(90412, 5)
         await until(pilot, partial(shows, app, "is run 90413"), "the job says so")
         await press(pilot, "enter")
         await until(pilot, partial(shows, app, "of run 90412"), "the child says so")

@@ -93,7 +93,7 @@ def test_a_hostile_log_on_the_screen() -> None:
 
     async def body(app: Console, pilot: Pilot[Any]) -> None:
         await until(pilot, lambda: app.store.role is not None)
-        app.open_run(1)
+        app.navigation.open_run(1)
         await until(pilot, lambda: isinstance(app.screen, RunDetail) and app.screen.is_mounted)
 
         def has_come() -> bool:

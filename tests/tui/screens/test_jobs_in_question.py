@@ -86,7 +86,7 @@ def test_what_is_explained(view: str, pane: str, words: str) -> None:
         assert any(words in each for each in await drawn(app, pilot))
         await press(pilot, "escape", "l")
         await until(pilot, lambda: isinstance(app.screen, RunDetail) or view == "1", "the log")
-        assert not any("no job" in each.text for each in app.messages)
+        assert not any("no job" in each.text for each in app.notices.all)
 
     drive(_source(), body, now_ms=clock)
 

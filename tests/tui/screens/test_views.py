@@ -50,8 +50,8 @@ def test_views_that_are_made_early_change_nothing_on_the_screen(recording: Path)
         before = await drawn(app, pilot)
         focused = app.focused
         for left in (4, 3, 2, 1, 0, 0):
-            app.make_view()
-            assert len(app.unmade) == left
+            app.navigation.make_view()
+            assert len(app.navigation.unmade) == left
         assert app.current_mode == "overview"
         assert app.focused is focused
         assert await drawn(app, pilot) == before
@@ -69,13 +69,13 @@ def test_nothing_is_made_under_a_dialog_or_while_something_is_typed(recording: P
         await until(pilot, lambda: app.store.role is not None)
         await press(pilot, "ctrl+p")
         dialog = app.screen
-        app.make_view()
+        app.navigation.make_view()
         await pilot.pause()
         assert app.screen is dialog
-        assert len(app.unmade) == 5
+        assert len(app.navigation.unmade) == 5
         await press(pilot, "escape", ":", "r")
-        app.make_view()
-        assert len(app.unmade) == 5
+        app.navigation.make_view()
+        assert len(app.navigation.unmade) == 5
         await press(pilot, "u", "n")
         assert app.screen.query_one(Prompt).value == "run"
 
@@ -124,7 +124,7 @@ def test_from_a_worker_to_the_partition_that_it_serves() -> None:
         await typed(pilot, ":worker idle")
         await drawn(app, pilot)
         await press(pilot, "P")
-        assert "no worker with partitions" in app.messages[-1].text
+        assert "no worker with partitions" in app.notices.all[-1].text
         await typed(pilot, ":worker w-45")
         await drawn(app, pilot)
         await press(pilot, "P")
