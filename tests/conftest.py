@@ -12,7 +12,7 @@ import structlog
 from hypothesis import settings
 
 from bench.servers import containers
-from bench.servers.broker import Broker, NoBroker, obtain
+from bench.servers.broker import SHORT_LIVED, Broker, NoBroker, obtain
 from bench.servers.cluster import build
 from bench.servers.cluster.simulated import SimulatedCluster
 from control.model.names import ENV_STATE_HOME
@@ -90,14 +90,15 @@ def broker_jars() -> Path:
 @pytest.fixture(scope="session")
 def broker(broker_jars: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     """One broker for all tests, which nobody may stop; `prefix` keeps their topics apart."""
-    with Broker(broker_jars, tmp_path_factory.mktemp("kafka")) as broker:
+    directory = tmp_path_factory.mktemp("kafka")
+    with Broker(broker_jars, directory, java_options=SHORT_LIVED) as broker:
         yield broker
 
 
 @pytest.fixture
 def own_broker(broker_jars: Path, tmp_path: Path) -> Iterator[Broker]:
     """A started broker that this test may stop, kill or pause."""
-    with Broker(broker_jars, tmp_path / "kafka") as broker:
+    with Broker(broker_jars, tmp_path / "kafka", java_options=SHORT_LIVED) as broker:
         yield broker
 
 

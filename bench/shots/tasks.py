@@ -1,7 +1,8 @@
 """Owns the made-up system's statistics, schedules, and what they foretell."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from itertools import pairwise
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -206,12 +207,12 @@ def _schedule(number: int) -> ScheduleView:
 def plans(stretch_s: int | None = None) -> list[SchedulePlan]:
     """What each schedule plans for two days; with how much is due in stretches of this length."""
     return [
-        _plan(number, [] if name == "import-crm" else _fires(cron), stretch_s)
+        _plan(number, () if name == "import-crm" else _fires(cron), stretch_s)
         for number, (name, cron, *_) in enumerate(_SCHEDULES, 1)
     ]
 
 
-def _plan(number: int, fires: list[str], stretch_s: int | None) -> SchedulePlan:
+def _plan(number: int, fires: Sequence[str], stretch_s: int | None) -> SchedulePlan:
     name, _, _, takes, _ = _SCHEDULES[number - 1]
     moments = [from_rfc3339(fire) for fire in fires]
     apart = [(after - before) / 1000 for before, after in pairwise(moments)]
@@ -241,7 +242,8 @@ def _plan(number: int, fires: list[str], stretch_s: int | None) -> SchedulePlan:
     )
 
 
-def _fires(cron: str) -> list[str]:
+@cache
+def _fires(cron: str) -> tuple[str, ...]:
     """When this fires in two days: minute, hour, and weekday are looked at."""
     minute, hour, _, _, weekday = cron.split()
     begin = datetime.fromtimestamp(NOW_MS / 1000, UTC).replace(second=0)
@@ -255,7 +257,7 @@ def _fires(cron: str) -> list[str]:
             and _matches(weekday, local.isoweekday() % 7)
         ):
             found.append(to_rfc3339(round(moment.timestamp() * 1000)))
-    return found
+    return tuple(found)
 
 
 def _matches(field: str, value: int) -> bool:

@@ -339,8 +339,14 @@ def m009_notices(db: sqlite_utils.Database) -> None:
 
 
 def migrate(conn: sqlite3.Connection) -> None:
-    """Bring the database up to date; each migration is one transaction."""
-    STATE.apply(sqlite_utils.Database(conn))
+    """Bring the database up to date, in one transaction: all migrations that are due, or none.
+
+    So the version before can go on where an upgrade fails; and the disk is waited for once.
+    """
+    db = sqlite_utils.Database(conn)
+    if STATE.pending(db):
+        with db.atomic():
+            STATE.apply(db)
 
 
 def unknown_migrations(conn: sqlite3.Connection) -> list[str]:

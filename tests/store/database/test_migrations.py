@@ -3,6 +3,7 @@
 import sqlite3
 from pathlib import Path
 
+import pytest
 import sqlite_utils
 
 from control.model.numbers import RunId
@@ -66,4 +67,17 @@ def test_in_a_new_database_ids_begin_at_one(tmp_path: Path) -> None:
     replace_schedules.sync(conn, "q", (spec,), now_ms=EPOCH_MS)
     assert [each.id for each in schedules.listing(conn, after=0, limit=10)] == [2]
     assert catalog.add_hook(conn, "q", "ann", token="t", now_ms=EPOCH_MS).id == 1
+    conn.close()
+
+
+def test_an_upgrade_that_fails_changes_nothing(tmp_path: Path) -> None:
+    conn = opened(tmp_path / "state.db")
+    db = sqlite_utils.Database(conn)
+    STATE.apply(db, stop_before="m003_owners")
+    conn.execute("CREATE TABLE notices (mine)")  # Which the last migration makes.
+    before = conn.execute("SELECT name, sql FROM sqlite_schema").fetchall()
+    with pytest.raises(sqlite3.OperationalError, match="notices already exists"):
+        migrate(conn)
+    assert conn.execute("SELECT name, sql FROM sqlite_schema").fetchall() == before
+    assert [each.name for each in STATE.applied(db)] == ["m001_first", "m002_kafka"]
     conn.close()
