@@ -2,8 +2,10 @@
 
 import ast
 import functools
+import io
 import os
 import re
+import tokenize
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
@@ -204,6 +206,71 @@ def test_no_path_of_one_machine() -> None:
 def test_nothing_says_to_install_us_from_a_package_index() -> None:
     # We publish to none; what another publishes under our name must not be installed by our advice.
     assert not lines_matching(FROM_AN_INDEX)
+
+
+def glossary(section: str) -> list[list[str]]:
+    """Return the rows of the table of a section of the glossary, as cells."""
+    text = text_files()["docs/glossary.md"].partition(f"## {section}\n")[2].partition("\n## ")[0]
+    rows = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in row] for row in rows[1:]]
+
+
+def written_words(path: str) -> Iterator[tuple[int, str]]:
+    """Yield the line and the words, in lower case, of names, comments, and documentation."""
+    documentation = {
+        node.lineno
+        for node in ast.walk(modules()[path])
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
+    for token in tokenize.generate_tokens(io.StringIO(text_files()[path]).readline):
+        row, text = token.start[0], token.string
+        is_text = token.type == tokenize.COMMENT or row in documentation
+        if token.type == tokenize.NAME:
+            parts = re.split(r"_|(?<=[a-z0-9])(?=[A-Z])", text)
+        elif is_text and token.type in {tokenize.COMMENT, tokenize.STRING}:
+            parts = re.findall(r"[A-Za-z]+", re.sub(r"`[^`]*`", "", text))
+        else:
+            continue
+        yield from ((row, part.lower()) for part in parts)
+
+
+def test_code_has_no_word_that_the_glossary_bans() -> None:
+    banned = {
+        word.strip() for row in glossary("Words that we do not use") for word in row[0].split(",")
+    }
+    assert len(banned) > 20
+    released = {row[0].strip("`") for row in glossary("Released names")}
+    lines = {path: text_files()[path].splitlines() for path in modules()}
+    faults = {
+        f"{path}:{row}: {word}"
+        for path in modules()
+        if in_packages(path) or path.startswith("bench/")
+        for row, word in written_words(path)
+        if word in banned and not any(name in lines[path][row - 1] for name in released)
+    }
+    assert not faults
+
+
+def test_no_word_has_two_senses() -> None:
+    sections = re.findall(r"(?m)^## (.*)$", text_files()["docs/glossary.md"])[:-2]
+    rows = [row for name in sections for row in glossary(name)]
+    words = [word.strip() for row in rows for word in row[0].split(",")]
+        word.strip() for name in sections for row in glossary(name) for word in row[0].split(",")
+    ]
+    assert not [word for word, count in Counter(words).items() if count > 1]
+
+
+def test_no_class_name_stands_twice() -> None:
+    """A name means one thing in the whole product; classes within a class have its name, too."""
+    released = {row[0].strip("`") for row in glossary("Released names")}
+    names = Counter(
+        node.name
+        for path, tree in modules().items()
+        if in_packages(path) or path.startswith("bench/")
+        for node in tree.body
+        if isinstance(node, ast.ClassDef)
+    )
+    assert not {name for name, count in names.items() if count > 1} - released
 
 
 def references(tree: ast.Module) -> Iterator[str]:
