@@ -108,8 +108,8 @@ class Worker:
             self._spool.close()
         if refusals:
             raise refusals[0]
-        kept = len(self._spool.results)
-        _log.info("worker.stopped", worker=self._name, results_kept=kept, killed=self._killed)
+        unsent = len(self._spool.results)
+        _log.info("worker.stopped", worker=self._name, results_stored=unsent, killed=self._killed)
         return not self._killed
 
     def _deliver(self, event: ProtocolEvent) -> None:
@@ -234,7 +234,7 @@ def chosen_kinds(config: WorkerConfig, registry: KindRegistry) -> dict[tuple[str
 
 
 def _versions(kinds: dict[tuple[str, str], AnyKind]) -> dict[str, tuple[str, ...]]:
-    found: dict[str, tuple[str, ...]] = {}
+    versions: dict[str, tuple[str, ...]] = {}
     for name, version in kinds:
-        found[name] = (*found.get(name, ()), version)
-    return found
+        versions[name] = (*versions.get(name, ()), version)
+    return versions

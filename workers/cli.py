@@ -60,7 +60,8 @@ DataDir = Annotated[
 StateDir = Annotated[
     Path | None,
     typer.Option(
-        readable=False, help="Where unsent results are kept. Default: in the user's XDG_STATE_HOME."
+        readable=False,
+        help="Where unsent results are stored. Default: in the user's XDG_STATE_HOME.",
     ),
 ]
 ConfigFile = Annotated[

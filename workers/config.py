@@ -1,4 +1,4 @@
-"""Decides what a worker is told: flags over environment over the control plane's data directory."""
+"""Decides a worker's settings: flags over environment over the control plane's data directory."""
 
 import hashlib
 import os
@@ -20,7 +20,7 @@ from control.model.worker.isolation import IsolationMode
 from control.model.worker.settings import Tables, WorkerSettings, settings_of
 
 _STDIN: Final = Path("-")
-_MARK_CHARS: Final = 8  # Two data directories of one name are told apart by this much of a hash.
+_MARK_CHARS: Final = 8  # Two data directories of one name differ in this much of a hash.
 _WORKER_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
@@ -67,7 +67,7 @@ class WorkerConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Flags(msgspec.Struct, frozen=True, kw_only=True):
-    """What was said on the command line; None where nothing was."""
+    """The options of the command line; None where there are none."""
 
     urls: Sequence[str] = ()
     slots: int | None = None

@@ -74,7 +74,7 @@ def _unlinked(name: str, folder: int) -> bool:
 
 
 def _free_name(folder: int, numbers: "count[int]") -> str:
-    """A name that nothing in the directory has: a job may have taken those that come first."""
+    """A name that nothing in the directory has: a job may have used the first ones."""
     for number in numbers:
         name = f".removing-{number}"
         try:

@@ -41,7 +41,7 @@ class _Slot:
     def __init__(self) -> None:
         self.scope = trio.CancelScope()
         self.spent = False  # The scope was cancelled, so it cannot serve another attempt.
-        self.stopped: str | None = None  # Why somebody ordered it to stop.
+        self.stopped: str | None = None  # Why it was ordered to stop.
         self.assign: Assign | None = None
         self.log: AttemptLog | None = None
         self.began = 0.0
@@ -49,7 +49,7 @@ class _Slot:
 
 
 class _Reporter:
-    """What a kind may tell about the attempt that it executes."""
+    """What a kind may report of the attempt that it executes."""
 
     __slots__ = ("_bell", "_log", "_protocol")
 
@@ -124,7 +124,7 @@ class Executor:
                 slot.scope.cancel()
 
     def pulse(self) -> bool:
-        """Tell whether the job loop moved since the last call, or had no reason to."""
+        """Return whether the job loop moved since the last call, or had no reason to."""
         stuck = self._protocol.waiting and self._resting and self._begun == self._begun_at_pulse
         self._begun_at_pulse = self._begun
         return not stuck
@@ -192,11 +192,11 @@ class Executor:
         self._end(slot, outcome, result, error, final=final)
 
     async def _execute(self, assign: Assign, log: AttemptLog) -> Result:
-        found = self._kinds.get((assign.kind, assign.version))
-        if found is None:
+        entry = self._kinds.get((assign.kind, assign.version))
+        if entry is None:
             msg = f"this worker has no kind {assign.kind} {assign.version}"
             raise JobFailed(msg)
-        kind, reader = found
+        kind, reader = entry
         lease = assign.lease
         directory = self._directory
         if kind.wants_directory:
@@ -230,7 +230,7 @@ class Executor:
             await remove_directory(directory)
 
     def _give_back(self, slot: _Slot, assign: Assign, trouble: str) -> None:
-        """The worker is to blame: the attempt goes to another, and more are taken a while later."""
+        """The worker is to blame: another gets the attempt, and this one pauses for a while."""
         slot.spent = True  # Its deadline may be set.
         slot.assign = slot.log = None
         if not self._protocol.sick:

@@ -74,7 +74,7 @@ class GatewayConnection:
         self._headers = [(b"Authorization", b"Basic " + token)]
         self._protocol = protocol
         self._spool = spool
-        self._bell = bell  # Rung by whoever has something to say.
+        self._bell = bell  # Notified when there is something to send.
         self._log_bell = log_bell  # Rung for log text, which may wait a little for more of it.
         self._deliver = deliver
         self._pulse = pulse
@@ -212,7 +212,7 @@ class GatewayConnection:
         while True:
             while (message := self._protocol.take()) is not None:
                 await _send(socket, message)
-                self._sent = self._protocol.logs.taken
+                self._sent = self._protocol.logs.batches
                 if self._protocol.logs.is_under_way or self._protocol.is_untried:
                     self._to_confirm.ring()
             self._look_whether_done(sent=True)
@@ -229,7 +229,7 @@ class GatewayConnection:
             self._look_whether_done(sent=True)
 
     async def _beat(self, stream: LiveStream) -> None:
-        """Tell the gateway that the job loop lives, and find out whether the gateway does."""
+        """Report to the gateway that the job loop lives, and notice whether the gateway does."""
         while True:
             await trio.sleep(limits.HEARTBEAT_S)
             if stream.silent_s() > limits.SILENCE_S:

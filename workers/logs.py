@@ -1,4 +1,4 @@
-"""Decides what of an attempt's log is kept, and owns the log text that is not sent yet.
+"""Decides what of an attempt's log is stored, and owns the log text that is not sent yet.
 
 Nothing is dropped in silence: a cut line says how much it lost, a log over its limit where and how
 much, and offsets count what was dropped while the link was slow, so that gaps show.
@@ -36,7 +36,7 @@ class LogTrimmer:
         self._tail_bytes_max = tail_bytes_max
         self._line_bytes = 0  # Of the line being written.
         self._line_cut = 0
-        self._tail: deque[bytes] = deque()  # What came after the head, as much as is kept of it.
+        self._tail: deque[bytes] = deque()  # What came after the head, as much as is stored of it.
         self._tail_bytes = 0
         self._cut = 0  # Between the two.
 
@@ -91,10 +91,10 @@ class LogTrimmer:
         ending = line[-1:] if line.endswith(("\n", "\r")) else ""
         body = line.removesuffix(ending)
         room = 0 if self._line_cut else max(0, self._line_bytes_max - self._line_bytes)
-        kept = _first_bytes(body, room)
-        self._line_bytes += len(kept.encode())
-        self._line_cut += len(body.encode()) - len(kept.encode())
-        return kept + (self._end_line(ending) if ending else "")
+        trimmed = _first_bytes(body, room)
+        self._line_bytes += len(trimmed.encode())
+        self._line_cut += len(body.encode()) - len(trimmed.encode())
+        return trimmed + (self._end_line(ending) if ending else "")
 
     def _end_line(self, ending: str) -> str:
         note = f" [… {self._line_cut} more bytes of this line were dropped]"
@@ -112,7 +112,7 @@ class LogBuffer:
         self._waiting: dict[Lease, list[Log]] = {}
         self._under_way: dict[Lease, list[tuple[int, Log]]] = {}  # With the number of its taking.
         self._room = trio.lowlevel.ParkingLot()
-        self.taken = 0  # How often something was taken.
+        self.batches = 0  # How many batches were removed to be sent.
 
     def __contains__(self, lease: Lease) -> bool:
         """Whether text of it waits to be sent."""
@@ -128,7 +128,7 @@ class LogBuffer:
         return bool(self._under_way)
 
     def has_room(self, size: int) -> bool:
-        """Tell whether so many bytes fit."""
+        """Return whether so many bytes fit."""
         return self._bytes + size <= self._bytes_max
 
     async def wait_for_room(self) -> None:
@@ -146,32 +146,32 @@ class LogBuffer:
 
     def take(self, frames_max: int, bytes_max: int) -> list[Log]:
         """Return frames to send, merged where they follow each other; they wait for `arrived`."""
-        taken: list[Log] = []
+        chunks: list[Log] = []
         size = 0
-        self.taken += bool(self._waiting)
-        while self._waiting and len(taken) < frames_max and size < bytes_max:
+        self.batches += bool(self._waiting)
+        while self._waiting and len(chunks) < frames_max and size < bytes_max:
             lease = next(iter(self._waiting))
             frames = _merge(self._waiting.pop(lease))
-            while frames and len(taken) < frames_max and size < bytes_max:
-                taken.append(frames.pop(0))
-                self._under_way.setdefault(lease, []).append((self.taken, taken[-1]))
-                size += len(taken[-1].text.encode())
+            while frames and len(chunks) < frames_max and size < bytes_max:
+                chunks.append(frames.pop(0))
+                self._under_way.setdefault(lease, []).append((self.batches, chunks[-1]))
+                size += len(chunks[-1].text.encode())
             if frames:
                 self._waiting[lease] = frames
-        return taken
+        return chunks
 
-    def all_arrived(self, taken: int) -> None:
-        """What was taken up to this number has arrived."""
+    def all_arrived(self, batch: int) -> None:
+        """All batches up to this number have arrived."""
         for lease, frames in list(self._under_way.items()):
-            later = [each for each in frames if each[0] > taken]
-            self._release(frame for number, frame in frames if number <= taken)
+            later = [each for each in frames if each[0] > batch]
+            self._release(frame for number, frame in frames if number <= batch)
             if later:
                 self._under_way[lease] = later
             else:
                 del self._under_way[lease]
 
     def arrived(self, lease: Lease) -> None:
-        """What was taken of an attempt has arrived."""
+        """What was sent of an attempt has arrived."""
         if frames := self._under_way.pop(lease, None):
             self._release(frame for _, frame in frames)
 
@@ -209,15 +209,15 @@ class AttemptLog:
     async def write(self, text: str) -> None:
         """Add text; wait a moment when the buffer is full, then drop and go on."""
         self._trimmer = self._trimmer or LogTrimmer()
-        kept = self._trimmer.feed(text)
-        size = len(kept.encode())
+        trimmed = self._trimmer.feed(text)
+        size = len(trimmed.encode())
         if not size:
             return
         if not self._buffer.has_room(size):
             with trio.move_on_after(0 if self._dropped else limits.LOG_WAIT_S):
                 while not self._buffer.has_room(size):
                     await self._buffer.wait_for_room()
-        self._add(kept, size)
+        self._add(trimmed, size)
 
     def finish(self) -> None:
         """Say what was dropped; nothing may be written afterwards."""

@@ -1,4 +1,4 @@
-"""Decides the worker's half of the protocol: what is held, what is said, what a frame changes.
+"""Decides the worker's half of the protocol: what is held, what is sent, what a frame changes.
 
 The owner of the socket passes messages to `receive` and sends what `take` returns; a job loop calls
 `begin` and `end`. `unkept` results go to disk before `take` returns them, until acknowledged.
@@ -98,7 +98,7 @@ class WorkerProtocol:
 
     @property
     def finished(self) -> bool:
-        """Idle, everything was said, and the gateway has acknowledged every result."""
+        """Idle, everything was sent, and the gateway has acknowledged every result."""
         return self.idle and not (self._results or self.logs or self._other)
 
     # The job loop's side.
@@ -186,7 +186,7 @@ class WorkerProtocol:
             slots=self._identity.slots,
             labels=self._identity.labels,
             kinds=dict(self._identity.kinds),
-            # A result that was not acknowledged is held too, or its job would be given away.
+            # A result that was not acknowledged is held too, or its job would go to another worker.
             holding=(*self._running, *self._queued, *self._results),
             draining=self.draining,
             now_ms=now_ms,
@@ -322,7 +322,7 @@ class WorkerProtocol:
             self.logs.forget(lease)
         if frame.drop:
             events.append(Forgotten(frame.drop))
-        # This gateway may be another than before, and may have missed what the last one was told.
+        # This gateway may be another than before, and may have missed what the last one received.
         self._untold = dict(self._running)
         unkept = {lease for lease, _ in self._unkept}
         self._to_send = deque(lease for lease in self._results if lease not in unkept)
@@ -335,7 +335,7 @@ class WorkerProtocol:
     def _assigned(self, frame: Assign) -> None:
         lease = frame.lease
         if lease in self._running or lease in self._queued:
-            return  # Said twice; we are at it.
+            return  # Ordered twice; it is being stopped.
         if lease in self._results:
             self._to_send.append(lease)  # The gateway does not know that it is done.
             if self._parted is not None:
@@ -364,10 +364,10 @@ class WorkerProtocol:
         self._unkept.append((ended.lease, frame))
 
     def _hand_back(self, leases: Iterable[Lease]) -> None:
-        for lease in (given := tuple(leases)):
+        for lease in (returned := tuple(leases)):
             del self._queued[lease]
-        if given:
-            self._say(HandedBack(leases=given))
+        if returned:
+            self._say(HandedBack(leases=returned))
 
     def _say(self, frame: wire.FromWorker) -> None:
         if self.phase is Phase.OPEN:

@@ -1,9 +1,9 @@
 """Owns the results on disk that no gateway has acknowledged yet.
 
 One file, appended to once per batch: a line per result, exactly as it is sent, and a line per
-acknowledgement. It survives the worker's death (kill -9 included), because what `write` was given
-is the kernel's; it is not synced, so a host that loses power may lose the last lines, whose jobs
-are then executed again like any lost worker's.
+acknowledgement. It survives the worker's death (kill -9 included), because what is passed to
+`write` is the kernel's; it is not synced, so a host that loses power may lose the last lines, whose
+jobs are then executed again like any lost worker's.
 """
 
 import os
@@ -23,7 +23,7 @@ _log = structlog.get_logger()
 
 
 class Spool:
-    """Results kept until they are acknowledged. One process at a time may open a directory."""
+    """Stores results until they are acknowledged. One process at a time may open a directory."""
 
     def __init__(self, directory: Path) -> None:
         self._path = directory / RESULTS_FILE
@@ -73,13 +73,13 @@ class Spool:
             _log.error("spool.write_failed", path=str(self._path), error=str(error))
 
     def _shrink(self) -> None:
-        kept = sum(map(len, self.results.values()))
-        if self._size > 2 * kept:
+        stored = sum(map(len, self.results.values()))
+        if self._size > 2 * stored:
             os.close(self._file)
             self._rewrite()
 
     def _rewrite(self) -> None:
-        """Start a file with nothing but the results kept; the old one stays until it is whole."""
+        """Start a file with nothing but the stored results; the old one stays until it is whole."""
         fresh = self._path.with_suffix(".new")
         self._file = os.open(
             fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600
@@ -90,7 +90,7 @@ class Spool:
 
 
 def _load(path: Path) -> dict[Lease, bytes]:
-    """Read what an earlier process kept, without lines it could not finish."""
+    """Read what an earlier process stored, without lines it could not finish."""
     results: dict[Lease, bytes] = {}
     try:
         lines = path.read_bytes().split(b"\n")

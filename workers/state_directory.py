@@ -1,6 +1,6 @@
 """Owns the directory where one worker keeps its state, and thereby the name it goes by.
 
-Whoever holds the lock is the worker of that name; a restarted worker finds its results again.
+The process that holds the lock is the worker of that name; a restarted worker has its results.
 """
 
 import fcntl
@@ -34,7 +34,7 @@ class Home:
         self.jobs = directory / "jobs"
         self._lock = lock
         self._passing = passing
-        # Of the processes of this directory's workers: a job's environment tells nothing else.
+        # Of the processes of this directory's workers: a job's environment shows nothing else.
         self.mark = hashlib.sha256(os.fsencode(directory)).hexdigest()[:_MARK_CHARS]
         # What runs, and what is in there, belonged to attempts of a worker that is dead.
         if sys.platform == "linux":
@@ -65,7 +65,7 @@ def open_home(
 ) -> Home:
     """Lock the directory of the worker of this name, or of the first name that is free.
 
-    Results that version 0.1 left in `former_dir` are taken along. Raises ConfigError.
+    Results that version 0.1 left in `former_dir` are moved along. Raises ConfigError.
     """
     for candidate in [name] if name else _candidates(default_name):
         directory = state_dir or workers_dir / candidate

@@ -1,4 +1,4 @@
-"""Owns the one way our tasks wake each other: a bell that stays rung until somebody comes."""
+"""Owns the one way our tasks wake each other: a bell that stays rung until a task waits for it."""
 
 import trio
 

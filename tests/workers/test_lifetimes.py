@@ -197,7 +197,7 @@ async def test_a_spawner_that_stands_still_is_killed_and_started_again(
     former = launcher._spawner  # noqa: SLF001 - As above.
     await shell(command="true")
     former.send_signal(signal.SIGSTOP)
-    monkeypatch.setattr(limits, "ORDER_TAKEN_S", 0.1)
+    monkeypatch.setattr(limits, "SPAWNER_READS_S", 0.1)
     with trio.fail_after(60):
         with pytest.raises(WorkerTrouble, match=r"took no order for 0\.1 s"):
             await shell(command="true")
@@ -234,7 +234,7 @@ async def test_a_spawner_whose_worker_died_with_an_answer_unread(
 ) -> None:
     launcher = shell.launcher
     assert isinstance(launcher, GuardedLauncher)
-    monkeypatch.setattr("workers.isolation.launcher.TAKEN", b"")
+    monkeypatch.setattr("workers.isolation.launcher.READ", b"")
     await shell(command="true")
     launcher.close()
     assert launcher._spawner.returncode == 0  # noqa: SLF001 - It has waited for its guards.

@@ -78,7 +78,7 @@ def test_a_progress_bar_is_many_lines() -> None:
 def taken(buffer: LogBuffer) -> list[Log]:
     """What is sent now, and arrives."""
     frames = buffer.take(1000, limits.FRAME_BYTES_MAX)
-    buffer.all_arrived(buffer.taken)
+    buffer.all_arrived(buffer.batches)
     return frames
 
 
@@ -155,7 +155,7 @@ async def test_what_has_not_arrived_is_sent_again_in_order() -> None:
         (frame,) = buffer.take(1, 1)
         assert frame.text == f"{number}\n"
         if number == 1:
-            buffer.all_arrived(buffer.taken)
+            buffer.all_arrived(buffer.batches)
     await log.write("4\n")
     buffer.take_back()
     assert taken(buffer) == [Log(lease=lease(1), offset=4, text="2\n3\n4\n")]

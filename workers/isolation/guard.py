@@ -23,7 +23,7 @@ from workers.isolation import landlock, mounts, seccomp
 _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
 _CANNOT_START: Final = 127
-_SIGNALS_MAX: Final = 64  # Taken from the channel at once.
+_SIGNALS_MAX: Final = 64  # Read from the channel at once.
 # Python ignores or handles these; a program shall find them as any other does.
 _RESTORED: Final = ("SIGPIPE", "SIGXFSZ", "SIGINT", "SIGTERM", "SIGHUP", "SIGCHLD")
 
@@ -98,15 +98,15 @@ def report_failure(channel: socket.socket, error: BaseException) -> None:
         channel.sendall(_described(error))
 
 
-def end_descendants(wakeups: int, kept: set[int]) -> None:
+def end_descendants(wakeups: int, spared: set[int]) -> None:
     """Kill all processes below this one, however they are nested, but not these children.
 
     `wakeups`: readable when a child has ended. What no signal ends is left alone after a while.
-    Children that are buried here are removed from `kept`: their numbers are free for others.
+    Children that are buried here are removed from `spared`: their numbers are free for others.
     """
-    while _reap(kept):
+    while _reap(spared):
         stopped: set[_Process] = set()
-        while fresh := set(_descendants(kept)) - stopped:
+        while fresh := set(_descendants(spared)) - stopped:
             _signal_all(fresh, signal.SIGSTOP)  # What is stopped starts nothing new meanwhile.
             stopped |= fresh
         _signal_all(stopped, signal.SIGKILL)
@@ -133,11 +133,11 @@ def drain(wakeups: int) -> None:
         os.read(wakeups, 4096)
 
 
-def _reap(kept: set[int]) -> bool:
+def _reap(spared: set[int]) -> bool:
     """Bury dead children. False: there are no others."""
     with suppress(ChildProcessError):
         while pid := os.waitpid(-1, os.WNOHANG)[0]:
-            kept.discard(pid)
+            spared.discard(pid)
         return True
     return False
 
@@ -227,14 +227,14 @@ def _described(error: BaseException, *, of_job: bool = False) -> bytes:
     return json.dumps(report).encode() + b"\n"
 
 
-def _descendants(kept: Collection[int]) -> Iterator[_Process]:
+def _descendants(spared: Collection[int]) -> Iterator[_Process]:
     """All processes below this one, but not these children and what is below them."""
     children: dict[int, list[_Process]] = {}
     for name in os.listdir("/proc"):
-        if name.isdigit() and (found := _stat(int(name))) is not None:
-            parent, process = found
+        if name.isdigit() and (stat := _stat(int(name))) is not None:
+            parent, process = stat
             children.setdefault(parent, []).append(process)
-    below = [process for process in children.get(os.getpid(), ()) if process.pid not in kept]
+    below = [process for process in children.get(os.getpid(), ()) if process.pid not in spared]
     while below:
         process = below.pop()
         yield process
@@ -266,8 +266,8 @@ def _signal(process: _Process, number: signal.Signals) -> None:
         return
     try:
         # Its parent may have buried it meanwhile, and the number be another's.
-        found = _stat(process.pid)
-        if found is not None and found[1] == process:
+        stat = _stat(process.pid)
+        if stat is not None and stat[1] == process:
             signal.pidfd_send_signal(descriptor, number)
     finally:
         os.close(descriptor)

@@ -36,12 +36,12 @@ class HiddenPaths:
 
     def current(self) -> list[str]:
         """Where those that exist are now, without what is inside another one of them."""
-        found: set[str] = set()
+        paths: set[str] = set()
         with self._lock:
             for path in self._paths:
-                found |= self._places(path)
+                paths |= self._locations(path)
         outermost: list[str] = []
-        for place in sorted(found):
+        for place in sorted(paths):
             if any(place.startswith(f"{outer}/") for outer in outermost) or place == "/":
                 continue
             with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
@@ -54,7 +54,7 @@ class HiddenPaths:
         while self._held:
             os.close(self._held.popitem()[1].descriptor)
 
-    def _places(self, path: Path) -> set[str]:
+    def _locations(self, path: Path) -> set[str]:
         """The path's current locations: by name, and by the open descriptor after a rename."""
         places: set[str] = set()
         held = self._held.get(path)
@@ -130,10 +130,10 @@ class OpenEntries:
         known = self._read.get(directory)
         if known is not None and known.changed_ns == changed_ns and known.is_settled:
             return known.entries
-        with os.scandir(folder) as found:
+        with os.scandir(folder) as listing:
             entries = [
                 (entry.name, entry.is_dir(follow_symlinks=False))
-                for entry in found
+                for entry in listing
                 if not entry.is_symlink()
             ]
         # One tick of the clock may see two changes, so a directory is read once more.

@@ -1,7 +1,7 @@
-"""Decides how a job's process is kept apart from the worker, its secrets, and other jobs.
+"""Decides how a job's process is isolated from the worker, its secrets, and other jobs.
 
 On Linux a small process starts them (`spawner.py`), each under a guard that outlives what it guards
-(`guard.py`). Rights are given up between fork and exec there.
+(`guard.py`). It drops rights between fork and exec there.
 """
 
 import errno
@@ -28,7 +28,7 @@ from control.model.worker.isolation import ALWAYS_OPEN, Isolation, IsolationMode
 from workers.isolation import landlock, mounts, seccomp, spawner
 from workers.isolation.child import GuardedProcess
 from workers.isolation.hidden import HiddenPaths, directories_above
-from workers.isolation.spawner import HEADER, TAKEN
+from workers.isolation.spawner import HEADER, READ
 
 T = TypeVar("T")
 # What the process that starts processes needs of the worker's environment.
@@ -126,7 +126,7 @@ class GuardedLauncher:
     """
 
     def __init__(self, settings: Mapping[str, object] | None = None, *, mark: str = "") -> None:
-        """`settings`: of the spawner; None: nothing is hidden, nothing given up.
+        """`settings`: of the spawner; None: nothing is hidden, no right given up.
 
         `mark`: by which processes are known as this worker's in their environment.
         """
@@ -188,7 +188,7 @@ class GuardedLauncher:
         rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", descriptors))
         async with self._lock:
             # Half an order would spoil the next one.
-            with trio.move_on_after(limits.ORDER_TAKEN_S, shield=True) as scope:
+            with trio.move_on_after(limits.SPAWNER_READS_S, shield=True) as scope:
                 if self._spawner.poll() is not None:
                     self._orders.close()
                     self._begin()
@@ -196,11 +196,11 @@ class GuardedLauncher:
                 await orders.sendmsg([HEADER.pack(len(data))], [rights])
                 while data:
                     data = data[await orders.send(data) :]
-                await orders.recv(len(TAKEN))
+                await orders.recv(len(READ))
             if scope.cancelled_caught:
                 self._spawner.kill()  # It was stopped, say. The next order starts another.
                 self._spawner.wait()
-                words = f"what starts processes took no order for {limits.ORDER_TAKEN_S:g} s"
+                words = f"what starts processes took no order for {limits.SPAWNER_READS_S:g} s"
                 raise OSError(errno.ECONNRESET, words)
 
     def _begin(self) -> None:

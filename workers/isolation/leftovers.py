@@ -23,11 +23,11 @@ _ROUNDS_MAX: Final = 100  # What ends may have started others meanwhile.
 def end_leftovers(mark: str) -> None:
     """Kill every process with this mark that this user may kill; logs what does not end."""
     for _ in range(_ROUNDS_MAX):
-        found = _marked(f"{ENV_MARK}={mark}".encode())
-        if not found:
+        marked = _marked(f"{ENV_MARK}={mark}".encode())
+        if not marked:
             return
-        _log.warning("worker.leftovers", processes=sorted(found))
-        ended = [_killed(descriptor) for descriptor in found.values()]
+        _log.warning("worker.leftovers", processes=sorted(marked))
+        ended = [_killed(descriptor) for descriptor in marked.values()]
         if not all(ended):
             break
     _log.error("worker.leftovers_stay", mark=mark)
@@ -35,7 +35,7 @@ def end_leftovers(mark: str) -> None:
 
 def _marked(entry: bytes) -> dict[int, int]:
     """The marked processes, each with a descriptor that stays the same process's."""
-    found: dict[int, int] = {}
+    descriptors: dict[int, int] = {}
     for folder in Path("/proc").glob("[0-9]*"):
         pid = int(folder.name)
         if pid == os.getpid():
@@ -46,11 +46,11 @@ def _marked(entry: bytes) -> dict[int, int]:
             descriptor = os.pidfd_open(pid)
             try:
                 if entry in (folder / "environ").read_bytes().split(b"\0"):
-                    found[pid], descriptor = descriptor, -1
+                    descriptors[pid], descriptor = descriptor, -1
             finally:
                 if descriptor >= 0:
                     os.close(descriptor)
-    return found
+    return descriptors
 
 
 def _killed(descriptor: int) -> bool:

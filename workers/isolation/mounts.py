@@ -41,7 +41,7 @@ def cover(hidden: Sequence[str], own: Path) -> None:
     Only after `leave_shared_mounts`; raises OSError.
     """
     here = os.getcwd()
-    kept = os.open(own, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    own_folder = os.open(own, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for path in hidden:
             if not os.path.isdir(path):
@@ -49,7 +49,7 @@ def cover(hidden: Sequence[str], own: Path) -> None:
             elif own.is_relative_to(path):
                 _mount("tmpfs", path, "tmpfs", _QUIET, _OPTIONS)
                 own.mkdir(mode=0o700, parents=True)
-                _mount(f"/proc/self/fd/{kept}", str(own), None, _MS_BIND)
+                _mount(f"/proc/self/fd/{own_folder}", str(own), None, _MS_BIND)
                 _mount(None, path, None, _MS_REMOUNT | _MS_BIND | _MS_RDONLY | _QUIET)
             else:
                 _mount("tmpfs", path, "tmpfs", _QUIET | _MS_RDONLY, _OPTIONS)
@@ -59,7 +59,7 @@ def cover(hidden: Sequence[str], own: Path) -> None:
         except OSError:
             os.chdir("/")
     finally:
-        os.close(kept)
+        os.close(own_folder)
 
 
 def _mount(

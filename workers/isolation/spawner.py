@@ -34,7 +34,7 @@ from workers.isolation.guard import (
 from workers.isolation.hidden import HiddenPaths, OpenEntries, directories_above
 
 HEADER: Final = struct.Struct("=Q")  # The size of the order that follows.
-TAKEN: Final = b"\n"  # What answers an order that was read.
+READ: Final = b"\n"  # What answers an order that was read.
 DESCRIPTORS_MAX: Final = 16  # With one order.
 _TEMPORARY: Final = "TMPDIR"
 # They end with their worker, and so do their jobs: not by a signal that a whole group gets.
@@ -113,7 +113,7 @@ class _Spawner:
             if not more:
                 return False
             data += more
-        self._orders.send(TAKEN)
+        self._orders.send(READ)
         channel_end, output, *rest = passed
         with socket.socket(fileno=channel_end) as channel:
             self._start(json.loads(data), output, rest, channel)

@@ -36,7 +36,7 @@ class Conditions:
     async def holds(
         self, expression: str, names: dict[str, Any], job: Job, report: Reporter
     ) -> bool:
-        """Tell whether it holds; raises JobFailed, in words, where that cannot be said."""
+        """Return whether it holds; raises JobFailed, which says why, where that is not known."""
         call = f"{judge.__module__}:{judge.__name__}"
         params = PythonParams(
             call=call, args=[expression, names], python=sys.executable, path=_ROOT

@@ -72,7 +72,7 @@ _state: Final = msgspec.json.Decoder(EngineState)
 
 
 class Engine:
-    """One engine, with the arguments that the worker's operator has given it."""
+    """One engine, with the arguments that the worker's operator has set."""
 
     def __init__(self, name: str, program: str, arguments: Sequence[str] = ()) -> None:
         """`arguments`: before the engine's command, and behind the word `create` for that one."""
@@ -104,11 +104,11 @@ class Engine:
         """
         command = ["start", "--attach", "--sig-proxy=false", name]
         _, tail = await self._logged(command, report, container=name)
-        found = await self.call("inspect", "--type=container", "--format={{json .State}}", name)
+        shown = await self.call("inspect", "--type=container", "--format={{json .State}}", name)
         try:
-            state = _state.decode(found.stdout)
+            state = _state.decode(shown.stdout)
         except msgspec.DecodeError as error:
-            words = _last_line(found.stderr.decode(errors="replace"))
+            words = _last_line(shown.stderr.decode(errors="replace"))
             raise JobFailed(f"how the container ended is not known: {words}") from error
         if state.running:
             raise JobFailed(
@@ -122,9 +122,9 @@ class Engine:
 
     async def remove(self, *names: str) -> str | None:
         """Kill and remove containers; returns in words why that was not possible, if it was not."""
-        found = await self.call("rm", "--force", "--volumes", *names)
-        words = found.stderr.decode(errors="replace")
-        return _last_line(words) if found.returncode and not _NO_CONTAINER.search(words) else None
+        shown = await self.call("rm", "--force", "--volumes", *names)
+        words = shown.stderr.decode(errors="replace")
+        return _last_line(words) if shown.returncode and not _NO_CONTAINER.search(words) else None
 
     async def call(self, *arguments: str) -> "subprocess.CompletedProcess[bytes]":
         """Carry out one of its commands within `ENGINE_CALL_S`.
@@ -242,8 +242,8 @@ def _meaning(line: str, *, image: str, engine: str) -> str:
 def _last_line(text: str) -> str:
     """The last line of what an engine wrote that says something, without ornaments."""
     lines = [line.strip() for line in text.splitlines()]
-    said = [line for line in lines if not _HINTS.match(line)]
-    return _cut(clean(_NOISE.sub("", said[-1]))) if said else "it gives no reason"
+    reasons = [line for line in lines if not _HINTS.match(line)]
+    return _cut(clean(_NOISE.sub("", reasons[-1]))) if reasons else "it gives no reason"
 
 
 def _cut(text: str) -> str:

@@ -111,7 +111,7 @@ class Leftovers:
         self._save()
 
     def _save(self) -> None:
-        """Write for the next worker of this directory what it has to ask whom, in one step."""
+        """Write, in one step, which engines the next worker here has to ask for what."""
         if self._file is None:
             return
         if not self._engines:
@@ -126,11 +126,11 @@ class Leftovers:
         fresh.replace(self._file)
 
     async def _remove(self, engine: Engine) -> bool:
-        found = await engine.call(
+        shown = await engine.call(
             "ps", "--all", "--quiet", f"--filter=label={_WORKER}={self._worker}"
         )
-        trouble = found.stderr.decode(errors="replace") if found.returncode else None
-        containers = found.stdout.decode().split()
+        trouble = shown.stderr.decode(errors="replace") if shown.returncode else None
+        containers = shown.stdout.decode().split()
         if containers:
             _log.warning("container.leftovers", engine=engine.name, containers=containers)
             trouble = await engine.remove(*containers)

@@ -133,28 +133,28 @@ def create_arguments(
     more: Sequence[str],
 ) -> list[str]:
     """The arguments of an engine's `create`. `more`: the operator's own, which win."""
-    found = [
+    options = [
         f"--pull={pull}",
         "--log-driver=none",  # The attempt's log is the only one.
         "--security-opt=no-new-privileges",
         f"--env-file={exchange.env_file}",
     ]
     for name in exchange.passed:
-        found += ["--env", name]
+        options += ["--env", name]
     for name, value in labels.items():
-        found += ["--label", f"{name}={value}"]
+        options += ["--label", f"{name}={value}"]
     for mount in (*exchange.mounts(), *mounts):
-        found += ["--volume", f"{mount.source}:{mount.target}:{mount.mode}"]
+        options += ["--volume", f"{mount.source}:{mount.target}:{mount.mode}"]
     if workdir is not None:
-        found.append(f"--workdir={workdir}")
+        options.append(f"--workdir={workdir}")
     if network is not None:
-        found.append(f"--network={network}")
+        options.append(f"--network={network}")
     if isinstance(command, str):
         # The first command that fails ends it, as with the kind `Shell`.
-        return [*found, "--entrypoint=/bin/sh", *more, image, "-e", "-c", command]
+        return [*options, "--entrypoint=/bin/sh", *more, image, "-e", "-c", command]
     if command is not None:
-        return [*found, f"--entrypoint={command[0]}", *more, image, *command[1:]]
-    return [*found, *more, image]
+        return [*options, f"--entrypoint={command[0]}", *more, image, *command[1:]]
+    return [*options, *more, image]
 
 
 def _needs_passing(name: str, value: str) -> bool:

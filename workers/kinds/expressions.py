@@ -15,11 +15,11 @@ def syntax_problem(expression: str) -> str | None:
     try:
         cel.compile(expression)
     except ValueError as error:
-        found = _SYNTAX.search(str(error))
-        if found is None:
+        match = _SYNTAX.search(str(error))
+        if match is None:
             return cut(str(error))
-        words = found[3].partition(" expecting ")[0]
-        return f"line {found[1]}, column {found[2]}: {cut(words)}"
+        words = match[3].partition(" expecting ")[0]
+        return f"line {match[1]}, column {match[2]}: {cut(words)}"
     return None
 
 

@@ -1,6 +1,6 @@
 """Owns the kind `HTTP`: a request, its answer as the output, and no surprises in between.
 
-Redirects are not followed, and no cookie is kept, since one client serves the jobs of everybody.
+Redirects are not followed, and no cookie is stored, since one connection pool serves all jobs.
 """
 
 import zlib
@@ -123,7 +123,7 @@ class HTTP(Kind[HTTPParams]):
         return Result(output=Raw(output))
 
     async def aclose(self) -> None:
-        """Close the connections kept for the next request, and end what evaluates conditions."""
+        """Close the idle connections, and end what evaluates conditions."""
         await self._conditions.aclose()
         if self._client is not None:
             await self._client.aclose()
@@ -206,14 +206,14 @@ def describe_failure(error: Exception) -> str:
 
 
 def _content(params: HTTPParams) -> tuple[bytes | None, dict[str, str]]:
-    """Return the body to send, and the headers with its type unless one is given."""
+    """Return the body to send, and the headers with its type unless it has one."""
     if params.body is None:
         return None, params.headers
     text = isinstance(params.body, str)
     content = params.body.encode() if text else msgspec.json.encode(params.body)
     content_type = "text/plain; charset=utf-8" if text else "application/json"
-    given = {name.lower() for name in params.headers}
-    added = {} if "content-type" in given else {"content-type": content_type}
+    named = {name.lower() for name in params.headers}
+    added = {} if "content-type" in named else {"content-type": content_type}
     return content, params.headers | added
 
 
@@ -249,12 +249,12 @@ def _decoded(body: bytes, coding: str) -> bytes:
         raise JobFailed(f"the answer's body has the coding {coding!r}, for which it was not asked")
     decoder = zlib.decompressobj(_GZIP_OR_ZLIB)
     try:
-        found = decoder.decompress(body, limits.OUTPUT_BYTES_MAX + 1)
+        content = decoder.decompress(body, limits.OUTPUT_BYTES_MAX + 1)
     except zlib.error as error:
         raise JobFailed(f"the answer's body is no {coding}: {error}") from error
-    if len(found) > limits.OUTPUT_BYTES_MAX:
+    if len(content) > limits.OUTPUT_BYTES_MAX:
         raise JobFailed(_TOO_LARGE)
-    return found
+    return content
 
 
 def _json(response: httpx.Response, body: bytes) -> Raw | None:

@@ -37,7 +37,7 @@ FileName = Annotated[str, Meta(pattern=r"^[^/\\\x00-\x1f]{1,128}$")]
 
 
 class NotificationParams(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What to say, and to whom."""
+    """The text, and its receivers."""
 
     target: Annotated[
         str,

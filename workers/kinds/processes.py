@@ -19,7 +19,7 @@ _INHERITED: Final = frozenset(
     {"PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "TZ", "TMPDIR"}
 )
 _READ_BYTES: Final = 64 * limits.KIB
-_LAST_READS_MAX: Final = 16  # As much as a pipe holds; whoever still writes is not ours any more.
+_LAST_READS_MAX: Final = 16  # As much as a pipe holds; who writes later is not ours.
 _GROUP_POLL_S: Final = 0.05
 _SIGNAL_BASE: Final = 128  # A shell's exit code after a signal is this and its number.
 
@@ -58,7 +58,7 @@ class OutputPump:
         self._report = report
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._stopping = False
-        self.ended = False  # Nobody has the pipe's other end open any more.
+        self.ended = False  # No process has the pipe's other end open any more.
         self._waiting = trio.CancelScope()
 
     async def run(self) -> None:
@@ -101,14 +101,14 @@ class OutputPump:
 async def end_group(process: Process, pump: OutputPump) -> None:
     """Leave nothing of a process and what it started: ask if it still runs, then kill.
 
-    Children that were asked have time to end until the output is closed: a dead child that nobody
-    has buried yet still counts as a member of its group.
+    Children that were asked have time to end until the output is closed: a dead child that no
+    process has buried yet still counts as a member of its group.
     """
     if process.returncode is None:
         process.signal(signal.SIGTERM)
         with trio.move_on_after(limits.SHELL_KILL_S):
             await process.wait()
-            while _group_lives(process.pid) and not pump.ended:  # noqa: ASYNC110 - Nothing tells when a group is gone.
+            while _group_lives(process.pid) and not pump.ended:  # noqa: ASYNC110 - There is no signal for the end of a group.
                 await trio.sleep(_GROUP_POLL_S)
     await process.settle()
 

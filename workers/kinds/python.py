@@ -1,4 +1,4 @@
-"""Owns the kind `Python`: calls a function in a child interpreter, kept for the next call.
+"""Owns the kind `Python`: calls a function in a child interpreter, which the next call uses, too.
 
 A child in which a call has left a thread, a process, or another environment is ended.
 

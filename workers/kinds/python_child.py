@@ -1,6 +1,6 @@
 """Decides nothing of ours: this file runs in the user's interpreter (3.8 or newer, stdlib only).
 
-It calls one function after another, as it is told through a pipe, and writes how each ended into
+It calls one function after another, as a pipe orders it, and writes how each ended into
 another pipe; stdout and stderr belong to the user's code. When the worker is gone, so is it. What a
 job may say of itself is in the module `taskplane_job`, which is made here.
 
@@ -97,7 +97,7 @@ def _surroundings() -> tuple[object, ...]:
 
 
 def _still_runs() -> bool:
-    """Tell whether something of the call still runs: a thread of Python's, or a process.
+    """Return whether something of the call still runs: a thread of Python's, or a process.
 
     Processes that have lost their parent are our children: see `adopts` of the worker's launchers.
     """
@@ -112,7 +112,7 @@ def _still_runs() -> bool:
 
 
 def _changed() -> bool:
-    """Tell whether the source of a loaded module is not what it was, so that we run old code."""
+    """Return whether the source of a loaded module is not what it was, so that we run old code."""
     for file, modified in _times.items():
         try:
             if os.stat(file).st_mtime != modified:
@@ -159,7 +159,7 @@ def _offer_progress(pipe: str) -> None:
         finally:
             os.close(writer)
 
-    module = types.ModuleType("taskplane_job", "What a job can tell its worker.")
+    module = types.ModuleType("taskplane_job", "What a job can report to its worker.")
     module.progress = progress  # type: ignore[attr-defined]
     sys.modules[module.__name__] = module
 

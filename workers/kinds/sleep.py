@@ -1,4 +1,4 @@
-"""Owns the kind `Sleep`: waits, and fails if told to; for tests and measurements."""
+"""Owns the kind `Sleep`: waits, and fails on request; for tests and measurements."""
 
 from typing import Annotated, ClassVar
 

@@ -27,12 +27,12 @@ _OWN_HOST: Final = "KUBERNETES_SERVICE_HOST"
 
 
 class ClusterCredentials(NamedTuple):
-    """How to talk to one API server, and as whom. Not for logs."""
+    """How to talk to one API server, and as which user. Not for logs."""
 
     server: str
     namespace: str  # Where the context is at home.
     tls: ssl.SSLContext
-    authorization: str | None  # The header's value; None: a client certificate, or nobody.
+    authorization: str | None  # The header's value; None: a client certificate, or anonymous.
     server_name: str | None  # In its certificate, where it is not the host of `server`.
     proxy: str | None
 

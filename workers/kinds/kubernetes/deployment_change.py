@@ -1,6 +1,6 @@
 """Decides what is applied to a Deployment: all that Taskplane owns of it, and what a job asks for.
 
-A field that a manager has applied once and then leaves out is taken away from the object. So a job
+A field that a manager has applied once and then leaves out is removed from the object. So a job
 that changes just the image applies again what earlier jobs have applied.
 """
 

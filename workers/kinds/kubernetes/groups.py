@@ -16,8 +16,8 @@ def first_failure() -> Iterator[None]:
     try:
         yield
     except BaseExceptionGroup as group:
-        failures, others = group.split((JobFailed, WorkerTrouble))
-        if failures is None or others is not None:
+        failures, rest = group.split((JobFailed, WorkerTrouble))
+        if failures is None or rest is not None:
             raise
         first: BaseException = failures
         while isinstance(first, BaseExceptionGroup):

@@ -1,4 +1,4 @@
-"""Decides what a Job is called and marked with, so that it is started once and found again.
+"""Decides what a Job is called and marked with, so that it is started once and recognized later.
 
 All attempts that follow lost ones share a name, so the API server itself refuses a second Job.
 """
@@ -22,7 +22,7 @@ JOB_NAME: Final = "taskplane/job-name"  # Annotations: a label's value may not b
 PIPELINE: Final = "taskplane/pipeline"
 MANAGER: Final = "taskplane"  # Of fields.
 
-_PREFIX_CHARS: Final = 30  # Of at most 63: the controller adds to it what tells pods apart.
+_PREFIX_CHARS: Final = 30  # Of at most 63: the controller adds to it what makes pods differ.
 _DIGEST_CHARS: Final = 6
 _NOT_IN_NAMES: Final = re.compile(r"[^a-z0-9]+")
 

@@ -108,7 +108,7 @@ class Query(Kind[QueryParams]):
         )
 
     async def aclose(self) -> None:
-        """End the processes of engines that are kept for the next job."""
+        """End the processes of engines that wait for the next job."""
         await self._embedded.aclose()
 
     async def _execute(

@@ -193,7 +193,7 @@ def _chunk() -> int:
 
 
 def _load_losslessly(connection: "psycopg.Connection[tuple[object, ...]]") -> None:
-    """What Python's types cannot hold (infinity, BC, months) is taken as the server writes it."""
+    """What Python's types cannot hold (infinity, BC, months) is read as the server writes it."""
     from psycopg.adapt import Loader  # noqa: PLC0415 - As above.
     from psycopg.types.string import TextLoader  # noqa: PLC0415 - As above.
 
