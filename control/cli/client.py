@@ -53,7 +53,7 @@ def options(login: Login) -> Options:
 
 
 def asked(query: Query) -> dict[str, str]:
-    """Query parameters without those that were not given."""
+    """Query parameters without those that have no value."""
     spelled = {True: "true", False: "false"}
     return {
         name: spelled[value] if isinstance(value, bool) else str(value)
@@ -176,9 +176,9 @@ class Listing:
     def __iter__(self) -> Iterator[Row]:
         left = self._limit
         while left is None or left > 0:
-            portion = limits.PAGE_MAX if left is None else min(left, limits.PAGE_MAX)
+            limit = limits.PAGE_MAX if left is None else min(left, limits.PAGE_MAX)
             cursor = self.next_cursor
-            page = self._client.get(self._path, **self._query, limit=portion, cursor=cursor)
+            page = self._client.get(self._path, **self._query, limit=limit, cursor=cursor)
             items, following = page.get("items"), page.get("next_cursor")
             self.next_cursor = following if isinstance(following, str) else None
             for item in items if isinstance(items, list) else ():

@@ -49,7 +49,7 @@ OutputFormat = Annotated[
 
 
 class CommandEnvironment(msgspec.Struct, frozen=True, kw_only=True):
-    """What comes in at the top: clocks, the environment, and options given before the command."""
+    """What a program starts with: clocks, the environment, and the options before the command."""
 
     now_s: Callable[[], float]
     environ: Mapping[str, str]
@@ -73,7 +73,7 @@ class CommandContext:
 
     @functools.cached_property
     def login(self) -> Login:
-        """Which server, and as whom; raises `ConfigError`."""
+        """Which server, and as which client; raises `ConfigError`."""
         world = self.world
         return load_login(url=world.url, data_dir=world.data_dir, environ=world.environ)
 
@@ -93,7 +93,7 @@ class CommandContext:
 
     @property
     def attended(self) -> bool:
-        """Whether somebody is there to answer."""
+        """Whether a person at a terminal can answer."""
         return sys.stdin.isatty() and sys.stderr.isatty()
 
     def require_answer(self, *, yes: bool) -> None:
@@ -154,7 +154,7 @@ def command(
                 ("output", OutputFormat),
             )
         ]
-        taken = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
+        parameters = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
 
         def called(
             *,
@@ -162,7 +162,7 @@ def command(
             url: str | None,
             data_dir: Path | None,
             output: Format | None,
-            **given: object,
+            **arguments: object,
         ) -> None:
             before: CommandEnvironment = context.obj
             world = msgspec.structs.replace(
@@ -171,11 +171,11 @@ def command(
                 data_dir=data_dir or before.data_dir,
                 output=output or before.output,
             )
-            carry_out(world, lambda session: function(session, **given))  # type: ignore[arg-type,call-arg]
+            carry_out(world, lambda session: function(session, **arguments))  # type: ignore[arg-type,call-arg]
 
-        called.__signature__ = inspect.Signature([context, *taken, *shared])  # type: ignore[attr-defined]
+        called.__signature__ = inspect.Signature([context, *parameters, *shared])  # type: ignore[attr-defined]
         called.__annotations__ = {
-            parameter.name: parameter.annotation for parameter in (context, *taken, *shared)
+            parameter.name: parameter.annotation for parameter in (context, *parameters, *shared)
         }
         parent.command(name, help=paragraphs(function.__doc__ or ""), epilog=f"Example: {example}")(
             called

@@ -1,4 +1,4 @@
-"""Decides which server is asked, and as whom: flag, environment, then credentials.toml."""
+"""Decides which server is asked, and as which client: flag, environment, then credentials.toml."""
 
 import tomllib
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ class _CredentialsFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Login(msgspec.Struct, frozen=True, kw_only=True):
-    """Which server, and as whom; without credentials the server will say what it thinks of it."""
+    """Which server, and as which client; without credentials the server decides what it answers."""
 
     url: str
     client_id: str | None
@@ -48,10 +48,10 @@ def load_login(*, url: str | None, data_dir: Path | None, environ: Mapping[str, 
             here, missing = missing, here
         message = f"{here} is set, but {missing} is not; set both or neither"
         raise ConfigError(message)
-    said_url = url or environ.get(names.ENV_URL)
-    stored = _CredentialsFile() if said_url and client_id else _read(file)
+    named_url = url or environ.get(names.ENV_URL)
+    stored = _CredentialsFile() if named_url and client_id else _read(file)
     return Login(
-        url=_checked(said_url or stored.url or DEFAULT_URL),
+        url=_checked(named_url or stored.url or DEFAULT_URL),
         client_id=client_id or stored.client_id,
         client_secret=secret or stored.client_secret,
         file=file,

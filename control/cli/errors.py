@@ -81,7 +81,7 @@ _RETRY_AFTER_S: Final = 5
 _STRANGE: Final = "is this a control plane's API? It answered with status"
 
 
-class _Said(msgspec.Struct, frozen=True, kw_only=True):
+class _ProblemBody(msgspec.Struct, frozen=True, kw_only=True):
     """What a server says of an error (RFC 9457)."""
 
     detail: str | None = None
@@ -97,23 +97,23 @@ def exit_code(error: TaskplaneError) -> ExitCode:
 def error_of(status: int, body: bytes, retry_after: str | None = None) -> TaskplaneError:
     """The error that an answer stands for; its class decides the exit code."""
     try:
-        said = msgspec.json.decode(body, type=_Said)
+        problem = msgspec.json.decode(body, type=_ProblemBody)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        said = _Said()  # A proxy, or something that is no control plane.
-    message = said.detail or said.title or f"{_STRANGE} {status}"
+        problem = _ProblemBody()  # A proxy, or something that is no control plane.
+    message = problem.detail or problem.title or f"{_STRANGE} {status}"
     if status in _INVALID:
-        return Invalid(said.problems, message)
+        return Invalid(problem.problems, message)
     if status == _TOO_MANY:
         wait = int(retry_after) if retry_after and retry_after.isdecimal() else _RETRY_AFTER_S
         return QueueFull(f"{message}; try again in {wait} s", wait)
-    found = _BY_STATUS.get(status)
-    if found is not None:
-        return found(message)
+    error_class = _BY_STATUS.get(status)
+    if error_class is not None:
+        return error_class(message)
     return Conflict(message) if status in _REFUSED else ServerFailed(message)
 
 
 def in_words(error: TaskplaneError) -> list[str]:
-    """The lines that tell of an error: the sentence, then each problem."""
+    """The lines that describe an error: the sentence, then each problem."""
     if not isinstance(error, Invalid) or not error.problems:
         return [str(error)]
     if len(error.problems) == 1:

@@ -21,6 +21,8 @@ PACKAGES: Final = ("control", "store", "tui", "workers")
 MEANT: Final = (
     # For people: the file with the table has moved.
     ("control/api/roles.py", "control/api/auth/permissions.py"),
+    # For people: words of `--help`.
+    ("With --slow they are divided anew,", "With --slow they are divided again,"),
 )
 
 

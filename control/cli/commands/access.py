@@ -10,7 +10,7 @@ from control.cli.errors import UsageError
 from control.cli.output import columns
 from control.cli.output.columns import Columns
 from control.cli.output.formats import Format, Row
-from control.cli.output.row_filter import Wanted, kept
+from control.cli.output.row_filter import Wanted, filtered
 from control.model.api.views import ClientView, HookView
 from control.model.pipelines import PRIORITY_DEFAULT
 from control.model.states import Role
@@ -61,8 +61,8 @@ def create(
 
 def list_clients(session: CommandContext, wanted: Wanted = None) -> None:
     """List clients by name."""
-    found = session.api.items("/v1/clients")
-    rows = kept(session.out, found, columns.CLIENTS, ClientView, wanted)
+    items = session.api.items("/v1/clients")
+    rows = filtered(session.out, items, columns.CLIENTS, ClientView, wanted)
     session.out.list(rows, columns.CLIENTS, "client_id", empty="there are no clients")
 
 
@@ -108,9 +108,9 @@ def create_hook(
     pipeline: Annotated[str, typer.Argument(help="The pipeline it starts.")],
 ) -> None:
     """Make a hook. Its URL holds the token, and is shown this once."""
-    found = session.api.post(place("pipelines", pipeline, "hooks"))
-    url = f"{session.login.url}{found.get('path')}"
-    _show_once(session, {**found, "url": url}, columns.HOOK_URL, "id", "URL")
+    response = session.api.post(place("pipelines", pipeline, "hooks"))
+    url = f"{session.login.url}{response.get('path')}"
+    _show_once(session, {**response, "url": url}, columns.HOOK_URL, "id", "URL")
 
 
 def list_hooks(
@@ -119,8 +119,8 @@ def list_hooks(
     wanted: Wanted = None,
 ) -> None:
     """List a pipeline's hooks, without their tokens."""
-    found = session.api.items(place("pipelines", pipeline, "hooks"))
-    rows = kept(session.out, found, columns.HOOKS, HookView, wanted)
+    items = session.api.items(place("pipelines", pipeline, "hooks"))
+    rows = filtered(session.out, items, columns.HOOKS, HookView, wanted)
     session.out.list(rows, columns.HOOKS, "id", empty=f"{pipeline} has no hooks")
 
 
@@ -139,7 +139,7 @@ def delete_hook(
 def _terms(
     max_queued: str | None, max_running: str | None, enabled: bool | None
 ) -> dict[str, str | int | None]:
-    """What was said of a client's terms; a limit of null is none."""
+    """The options about a client's terms; a limit of null is none."""
     terms: dict[str, str | int | None] = {}
     for name, text in (("max_queued", max_queued), ("max_running", max_running)):
         if text is None:

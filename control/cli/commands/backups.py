@@ -84,17 +84,19 @@ def restore(
     from store import archive  # noqa: PLC0415
 
     if check:
-        found = archive.read(file)
+        manifest = archive.read(file)
         session.out.say(
-            f"{file} is whole: of {found.created_at}, up to run {found.last_run_id}, "
-            f"{len(found.files)} files, by version {found.version}"
+            f"{file} is whole: of {manifest.created_at}, up to run {manifest.last_run_id}, "
+            f"{len(manifest.files)} files, by version {manifest.version}"
         )
         return
     directory = session.world.data_dir or default_data_dir(session.world.environ)
     os.umask(_PRIVATE)
     session.confirm(f"Replace the data in {directory} by {file}?", yes=yes)
-    found, aside = backups.restore(file.absolute(), directory, now_ms=session.now_ms())
-    session.out.say(f"restored {directory}: of {found.created_at}, up to run {found.last_run_id}")
+    manifest, aside = backups.restore(file.absolute(), directory, now_ms=session.now_ms())
+    session.out.say(
+        f"restored {directory}: of {manifest.created_at}, up to run {manifest.last_run_id}"
+    )
     if aside is not None:
         session.out.say(f"what was there is in {aside}")
     session.out.say("start it as before: `tpctl up`; `tpctl doctor` says what a restore means")

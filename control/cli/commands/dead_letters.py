@@ -43,8 +43,8 @@ def list_letters(
 
     Needs no control plane, but the settings it has: they come from where `tpctl up` takes them.
     """
-    found = _read(_letters(session, bus, topic_prefix, config))
-    rows = [_row(each) for each in found]
+    letters = _read(_letters(session, bus, topic_prefix, config))
+    rows = [_row(each) for each in letters]
     session.out.list(rows, columns.DEAD_LETTERS, "id", "no record was set aside")
 
 
@@ -56,8 +56,8 @@ def show_letter(
     config: ConfigFile = None,
 ) -> None:
     """Show one, with what is left of its text."""
-    found = _read(_letters(session, bus, topic_prefix, config))
-    for each in found:
+    letters = _read(_letters(session, bus, topic_prefix, config))
+    for each in letters:
         if each.id == letter:
             session.out.details(_row(each), columns.DEAD_LETTER, "id")
             return

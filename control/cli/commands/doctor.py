@@ -174,7 +174,7 @@ def _inside(session: CommandContext) -> Iterator[DoctorCheck]:
         yield from map(_isolation, workers)
         yield from _unfit(session)
     try:
-        found = session.api.get("/v1/doctor")
+        response = session.api.get("/v1/doctor")
     except NotFound:
         yield DoctorCheck(check="stored data", ok=None, detail="this server has no check of it")
     except Forbidden as error:
@@ -182,22 +182,22 @@ def _inside(session: CommandContext) -> Iterator[DoctorCheck]:
     except TaskplaneError as error:
         yield DoctorCheck(check="stored data", ok=False, detail=str(error))
     else:
-        yield from msgspec.convert(found, _Answer).items
+        yield from msgspec.convert(response, _Answer).items
 
 
 def _unfit(session: CommandContext) -> Iterator[DoctorCheck]:
     """Jobs that no connected worker can run: they would wait for ever."""
     try:
-        found = msgspec.convert(session.api.get("/v1/queues", limit=1), Queues)
+        response = msgspec.convert(session.api.get("/v1/queues", limit=1), Queues)
     except TaskplaneError as error:
         yield DoctorCheck(check="waiting jobs", ok=None, detail=str(error))
         return
-    unfit = [each for each in found.reasons if is_for_ever(each.reason)]
+    unfit = [each for each in response.reasons if is_for_ever(each.reason)]
     for each in unfit:
         jobs = "1 job waits" if each.jobs == 1 else f"{each.jobs} jobs wait"
         yield DoctorCheck(check="waiting jobs", ok=False, detail=f"{jobs}: {each.reason}")
     if not unfit:
-        jobs_waiting = sum(each.jobs for each in found.reasons)
+        jobs_waiting = sum(each.jobs for each in response.reasons)
         yield DoctorCheck(
             check="waiting jobs", ok=True, detail=f"{jobs_waiting}; workers can run them"
         )

@@ -9,7 +9,7 @@ from control.cli.commands import simulate
 from control.cli.commands.pipelines import Yes
 from control.cli.output import columns
 from control.cli.output.formats import Row
-from control.cli.output.row_filter import Wanted, kept
+from control.cli.output.row_filter import Wanted, filtered
 from control.model.api.fleet import PartitionView, WorkerView
 from control.model.errors import NotFound, Unavailable
 
@@ -32,8 +32,8 @@ def add_to(app: typer.Typer) -> None:
 
 def list_workers(session: CommandContext, wanted: Wanted = None) -> None:
     """List workers, and those lost in the last ten minutes."""
-    found = session.api.items("/v1/workers")
-    rows = kept(session.out, found, columns.WORKERS, WorkerView, wanted)
+    items = session.api.items("/v1/workers")
+    rows = filtered(session.out, items, columns.WORKERS, WorkerView, wanted)
     session.out.list(rows, columns.WORKERS, "id", empty="no worker is connected")
 
 
@@ -41,17 +41,17 @@ def drain(
     session: CommandContext, worker: Annotated[str, typer.Argument(help="The worker's name.")]
 ) -> None:
     """Let a worker finish what it runs and leave."""
-    found = session.api.post(place("workers", worker, "drain"))
+    response = session.api.post(place("workers", worker, "drain"))
     if session.out.is_table:
         session.out.write_safely(f"{worker}: draining")
     else:
-        session.out.one(found, columns.WORKERS, "id")
+        session.out.one(response, columns.WORKERS, "id")
 
 
 def list_partitions(session: CommandContext, wanted: Wanted = None) -> None:
     """List partitions with their load."""
-    found = session.api.items("/v1/partitions")
-    rows = kept(session.out, found, columns.PARTITIONS, PartitionView, wanted)
+    items = session.api.items("/v1/partitions")
+    rows = filtered(session.out, items, columns.PARTITIONS, PartitionView, wanted)
     session.out.list(rows, columns.PARTITIONS, "partition", empty="there are no partitions here")
 
 
@@ -67,7 +67,7 @@ def split(
 ) -> None:
     """Show how the partitions are divided, and by which rules jobs are placed.
 
-    With --slow they are divided anew, after a forecast of what comes of it: the jobs of the last
+    With --slow they are divided again, after a forecast of what comes of it: the jobs of the last
     24 hours, played as it is now and with the new split.
     """
     if slow is None:
@@ -77,17 +77,17 @@ def split(
 
     wanted = forecast.parse_slow(slow)
     session.require_answer(yes=yes)
-    found = _predict(session, wanted)
-    if found is not None and session.out.is_table:
-        forecast.show(session, found)
+    predicted = _predict(session, wanted)
+    if predicted is not None and session.out.is_table:
+        forecast.show(session, predicted)
     shown = "as the mix says" if wanted == "auto" else f"{wanted:g} % of them for slow jobs"
     session.confirm(f"Divide the partitions anew, {shown}?", yes=yes)
     changed = session.api.put(_SPLIT, {"slow": wanted})
     if session.out.is_table:
         session.out.write(f"partitions: {shown}")
     else:
-        predicted = None if found is None else forecast.document(found)
-        session.out.document({**changed, "forecast": predicted})
+        document = None if predicted is None else forecast.document(predicted)
+        session.out.document({**changed, "forecast": document})
 
 
 def _predict(session: CommandContext, slow: float | Literal["auto"]) -> "Comparison | None":
@@ -112,16 +112,16 @@ def _predict(session: CommandContext, slow: float | Literal["auto"]) -> "Compari
 
 
 def _show_rules(session: CommandContext) -> None:
-    found, out = session.api.get(_SPLIT), session.out
+    rules, out = session.api.get(_SPLIT), session.out
     if not out.is_table:
-        out.document(found)
+        out.document(rules)
         return
-    out.details(found, columns.RULES, "slow")
+    out.details(rules, columns.RULES, "slow")
     for title, name, shown in (
         ("stragglers", "stragglers", columns.STRAGGLERS),
         ("last changes of class", "changes", columns.CLASS_CHANGES),
     ):
-        listed = found.get(name)
+        listed = rules.get(name)
         rows: list[Row] = (
             [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
         )

@@ -54,13 +54,13 @@ def nothing() -> Setup:
     return Setup(farm=Farm(slots=(), partitions=policy.partitions), policy=policy)
 
 
-def with_farm(now: Setup, given: Overrides) -> Setup:
-    """Where nobody is connected, the farm that is given stands for now; raises `UsageError`."""
-    if given.workers is None or given.slots is None:
+def with_farm(now: Setup, overrides: Overrides) -> Setup:
+    """Where no worker is connected, the options say which there are; raises `UsageError`."""
+    if overrides.workers is None or overrides.slots is None:
         message = "no worker is connected that jobs could be played on: give --workers and --slots"
         raise UsageError(message)
-    farm = msgspec.structs.replace(now.farm, slots=(given.slots,) * given.workers)
-    return changed(Setup(farm=farm, policy=now.policy), Overrides(partitions=given.partitions))
+    farm = msgspec.structs.replace(now.farm, slots=(overrides.slots,) * overrides.workers)
+    return changed(Setup(farm=farm, policy=now.policy), Overrides(partitions=overrides.partitions))
 
 
 def forecast(
@@ -76,17 +76,17 @@ def forecast(
     return compare(jobs, now, changed(now, changes), late_s=late_s)
 
 
-def show(session: CommandContext, found: Comparison) -> None:
+def show(session: CommandContext, comparison: Comparison) -> None:
     """The table for people: now beside what would be, then who is late."""
     out = session.out
     span, cut = (
-        display_text.seconds(found.span_seconds),
-        display_text.seconds(found.threshold_seconds),
+        display_text.seconds(comparison.span_seconds),
+        display_text.seconds(comparison.threshold_seconds),
     )
-    out.write(f"{found.jobs} jobs in {span}; slow: names whose jobs take {cut} or more\n")
-    plays = [found.now] if found.what_if is None else [found.now, found.what_if]
+    out.write(f"{comparison.jobs} jobs in {span}; slow: names whose jobs take {cut} or more\n")
+    plays = [comparison.now] if comparison.what_if is None else [comparison.now, comparison.what_if]
     titles = ("now", "what_if")[: len(plays)]
-    measures = [_measures(play, found.late_seconds) for play in plays]
+    measures = [_measures(play, comparison.late_seconds) for play in plays]
     rows: list[Row] = [
         {
             "measure": name,
@@ -101,25 +101,25 @@ def show(session: CommandContext, found: Comparison) -> None:
         out.list(late, columns.LATE[: 2 + len(plays)], "pipeline")
 
 
-def document(found: Comparison) -> Json:
+def document(comparison: Comparison) -> Json:
     """The forecast for programs."""
-    value: Json = msgspec.to_builtins(found)
+    value: Json = msgspec.to_builtins(comparison)
     return value
 
 
-def parse_slow(given: str) -> float | Literal["auto"]:
+def parse_slow(text: str) -> float | Literal["auto"]:
     """`60` (percent) or `auto`, as it is written; raises `UsageError`."""
-    if given == "auto":
+    if text == "auto":
         return "auto"
     try:
-        percent = float(given.removesuffix("%"))
+        percent = float(text.removesuffix("%"))
     except ValueError:
         percent = -1.0
     if 0 < percent < 1:
-        message = f"--slow {given}: this is percent; did you mean {percent * _PERCENT:g}?"
+        message = f"--slow {text}: this is percent; did you mean {percent * _PERCENT:g}?"
         raise UsageError(message)
     if not 0 <= percent <= _PERCENT:
-        message = f"--slow {given}: give percent of the partitions, 0 to 100, or auto"
+        message = f"--slow {text}: give percent of the partitions, 0 to 100, or auto"
         raise UsageError(message)
     return percent
 
@@ -129,22 +129,22 @@ def share(slow: float | Literal["auto"]) -> float | Literal["auto"]:
     return slow if slow == "auto" else slow / _PERCENT
 
 
-def parse_threshold(given: str) -> float | Literal["auto"]:
+def parse_threshold(text: str) -> float | Literal["auto"]:
     """Seconds or `auto`; raises `UsageError`."""
-    if given == "auto":
+    if text == "auto":
         return "auto"
     try:
-        seconds = float(given)
+        seconds = float(text)
     except ValueError:
         seconds = 0.0
     if not 0 < seconds < float("inf"):
-        message = f"--slow-threshold {given}: give seconds, or auto"
+        message = f"--slow-threshold {text}: give seconds, or auto"
         raise UsageError(message)
     return seconds
 
 
 def _measures(play: Scenario, late_s: float) -> Mapping[str, str]:
-    found = {
+    measures = {
         "workers": str(play.workers),
         "slots": str(play.slots),
         "partitions": str(play.partitions),
@@ -157,7 +157,7 @@ def _measures(play: Scenario, late_s: float) -> Mapping[str, str]:
     }
     for waited in play.classes:
         name, wait = waited.speed.value, waited.wait
-        found[f"{name} jobs"] = str(waited.jobs)
+        measures[f"{name} jobs"] = str(waited.jobs)
         for title, seconds in (
             ("p50", wait.p50),
             ("p95", wait.p95),
@@ -165,10 +165,10 @@ def _measures(play: Scenario, late_s: float) -> Mapping[str, str]:
             ("longest", wait.max),
         ):
             shown = _DASH if seconds is None else display_text.seconds(seconds)
-            found[f"{name} wait {title}"] = shown
-        found[f"{name} jobs late"] = str(waited.late)
-    found[f"late: waited over {display_text.seconds(late_s)}"] = str(play.late)
-    return found
+            measures[f"{name} wait {title}"] = shown
+        measures[f"{name} jobs late"] = str(waited.late)
+    measures[f"late: waited over {display_text.seconds(late_s)}"] = str(play.late)
+    return measures
 
 
 def _late(plays: Sequence[Scenario]) -> list[Row]:

@@ -33,9 +33,9 @@ def add_to(app: typer.Typer, run: typer.Typer) -> None:
 
 def show(session: CommandContext, job: JobId) -> None:
     """Show a job and its earlier attempts."""
-    found = session.api.get(place("jobs", job))
-    session.out.details(found, columns.JOB, "id")
-    attempts = found.get("attempts")
+    response = session.api.get(place("jobs", job))
+    session.out.details(response, columns.JOB, "id")
+    attempts = response.get("attempts")
     if session.out.is_table and isinstance(attempts, list) and attempts:
         session.out.write("\nearlier attempts:")
         rows = [each for each in attempts if isinstance(each, dict)]
@@ -56,8 +56,8 @@ def logs(
 
 def cancel(session: CommandContext, jobs: JobIds) -> None:
     """End jobs now."""
-    found = [session.api.post(place("jobs", job, "cancel")) for job in jobs]
-    session.out.list(found, columns.JOBS, "id")
+    responses = [session.api.post(place("jobs", job, "cancel")) for job in jobs]
+    session.out.list(responses, columns.JOBS, "id")
 
 
 class _Explanation(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,13 +85,13 @@ def priority(
 
 def explain(session: CommandContext, job: JobId) -> None:
     """Say why a job waits, runs, or ended."""
-    found = session.api.get(place("jobs", job, "explain"))
+    response = session.api.get(place("jobs", job, "explain"))
     if not session.out.is_table:
-        session.out.document(found)
+        session.out.document(response)
         return
-    told = msgspec.convert(found, _Explanation)
-    session.out.write_safely(f"job {job}: {told.reason}")
-    for number, step in enumerate(told.steps, 1):
+    explanation = msgspec.convert(response, _Explanation)
+    session.out.write_safely(f"job {job}: {explanation.reason}")
+    for number, step in enumerate(explanation.steps, 1):
         session.out.write_safely(f"{number:>3}. {step}")
 
 
@@ -144,8 +144,8 @@ def _stream(
 
 
 def _id(job: Row) -> int:
-    found = job.get("id")
-    if not isinstance(found, int):
+    job_id = job.get("id")
+    if not isinstance(job_id, int):
         message = "the server sent a job without an id"
         raise ServerFailed(message)
-    return found
+    return job_id

@@ -40,7 +40,7 @@ class PipelineFile(msgspec.Struct, frozen=True, kw_only=True):
         return read_yaml(self.body) if self.yaml else read_json(self.body)
 
     def pipeline(self, kinds: KindRegistry) -> Pipeline:
-        """Its pipeline; raises `Invalid` with every problem found."""
+        """Its pipeline; raises `Invalid` with every problem in it."""
         return parse_pipeline(self.body, yaml=self.yaml, kinds=kinds, check_schedule=check_schedule)
 
 

@@ -9,7 +9,7 @@ from store.doctor import Finding, examine
 
 
 def examine_file(file: Path) -> list[Finding]:
-    """Everything found wrong with a state database."""
+    """Everything that is wrong with a state database."""
     try:
         with failures(f"{file} cannot be read"), open_file(file) as conn:
             return examine(conn, lambda progress: OffsetTracker.decode(progress).watermark)

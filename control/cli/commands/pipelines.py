@@ -9,7 +9,7 @@ from control.cli.command_context import CommandContext, command, group, place, r
 from control.cli.errors import ExitCode, exit_code
 from control.cli.output import columns
 from control.cli.output.formats import Format
-from control.cli.output.row_filter import Wanted, kept
+from control.cli.output.row_filter import Wanted, filtered
 from control.model.api.views import PipelineView
 from control.model.errors import Forbidden, Invalid, NotFound, Problem, TaskplaneError
 
@@ -140,18 +140,18 @@ def _apply(session: CommandContext, file: "offline.PipelineFile") -> None:
 
 def list_pipelines(session: CommandContext, wanted: Wanted = None) -> None:
     """List pipelines by name."""
-    found = session.api.items("/v1/pipelines")
-    rows = kept(session.out, found, columns.PIPELINES, PipelineView, wanted)
+    items = session.api.items("/v1/pipelines")
+    rows = filtered(session.out, items, columns.PIPELINES, PipelineView, wanted)
     session.out.list(rows, columns.PIPELINES, "name", empty="there are no pipelines")
 
 
 def show(session: CommandContext, name: Name) -> None:
     """Show a pipeline's definition as a file that `apply` takes; with -o json, all about it."""
-    found = session.api.get(place("pipelines", name))
+    response = session.api.get(place("pipelines", name))
     if session.out.wanted in {None, Format.YAML}:
-        session.out.yaml(found.get("definition"))
+        session.out.yaml(response.get("definition"))
     else:
-        session.out.one(found, columns.PIPELINES, "name")
+        session.out.one(response, columns.PIPELINES, "name")
 
 
 def delete(session: CommandContext, name: Name, yes: Yes = False) -> None:

@@ -9,7 +9,7 @@ from control.cli.command_context import CommandContext, command, group, place
 from control.cli.errors import UsageError
 from control.cli.output import columns
 from control.cli.output.formats import Row
-from control.cli.output.row_filter import WantedRuns, kept
+from control.cli.output.row_filter import WantedRuns, filtered
 from control.cli.output.wait import Timeout, WaitCondition, wait_for_run
 from control.cli.times import duration_s, instant
 from control.model import limits
@@ -156,7 +156,7 @@ def list_runs(
     wanted: WantedRuns = None,
 ) -> None:
     """List runs, newest first."""
-    found = session.api.items(
+    items = session.api.items(
         "/v1/runs",
         limit=None if every or wanted is not None else limit,
         pipeline=pipeline,
@@ -164,9 +164,9 @@ def list_runs(
         client=client,
         since=instant(since, session.now_ms()),
     )
-    rows = kept(
+    rows = filtered(
         session.out,
-        found,
+        items,
         columns.RUNS,
         RunView,
         wanted,
@@ -174,18 +174,18 @@ def list_runs(
         looked_at_max=None if every else limits.FILTERED_ROWS_MAX,
     )
     session.out.list(rows, columns.RUNS, "id", empty="there are no such runs")
-    if session.out.is_table and wanted is None and found.next_cursor:
+    if session.out.is_table and wanted is None and items.next_cursor:
         session.out.say("there may be more: --limit or --all shows them")
 
 
 def show(session: CommandContext, run: RunId) -> None:
     """Show a run and its jobs."""
-    found = session.api.get(place("runs", run))
+    response = session.api.get(place("runs", run))
     jobs: list[Json] = list(session.api.items(place("runs", run, "jobs")))
     if not session.out.is_table:
-        session.out.one({**found, "jobs": jobs}, columns.RUN, "id")
+        session.out.one({**response, "jobs": jobs}, columns.RUN, "id")
         return
-    session.out.details(found, columns.RUN, "id")
+    session.out.details(response, columns.RUN, "id")
     session.out.write("")
     rows = [job for job in jobs if isinstance(job, dict)]
     session.out.list(rows, columns.JOBS, "id", empty="it has no jobs")
@@ -201,8 +201,8 @@ def watch(
 
 def cancel(session: CommandContext, runs: RunIds) -> None:
     """End runs now: what waits is cancelled, what runs is stopped."""
-    found = [session.api.post(place("runs", run, "cancel")) for run in runs]
-    session.out.list(found, columns.RUNS, "id")
+    responses = [session.api.post(place("runs", run, "cancel")) for run in runs]
+    session.out.list(responses, columns.RUNS, "id")
 
 
 def retry(
@@ -214,14 +214,14 @@ def retry(
 ) -> None:
     """Run the failed and cancelled jobs of a run again."""
     wanted = WaitCondition(wait=wait, logs=logs, timeout_s=duration_s(timeout))
-    found = session.api.post(place("runs", run, "retry"))
+    response = session.api.post(place("runs", run, "retry"))
     if wanted.waits:
         wait_for_run(session, run, wanted)
     else:
-        _show_started(session, found)
+        _show_started(session, response)
 
 
 def _id(run: Row) -> int:
-    found = run.get("id")
-    assert isinstance(found, int)
-    return found
+    run_id = run.get("id")
+    assert isinstance(run_id, int)
+    return run_id

@@ -7,7 +7,7 @@ import typer
 from control.cli.command_context import CommandContext, command, group, place
 from control.cli.errors import UsageError
 from control.cli.output import columns
-from control.cli.output.row_filter import Wanted, kept
+from control.cli.output.row_filter import Wanted, filtered
 from control.cli.times import duration_s, instant
 from control.model import limits
 from control.model.api.schedules import ScheduleView
@@ -48,8 +48,8 @@ def list_schedules(
     wanted: Wanted = None,
 ) -> None:
     """List schedules."""
-    found = session.api.items("/v1/schedules", pipeline=pipeline)
-    rows = kept(session.out, found, columns.SCHEDULES, ScheduleView, wanted)
+    items = session.api.items("/v1/schedules", pipeline=pipeline)
+    rows = filtered(session.out, items, columns.SCHEDULES, ScheduleView, wanted)
     session.out.list(rows, columns.SCHEDULES, "id", empty="there are no schedules")
 
 
@@ -93,24 +93,24 @@ def preview(
 
 def pause(session: CommandContext, schedule: ScheduleId) -> None:
     """Let a schedule start nothing until it is resumed."""
-    found = session.api.post(place("schedules", schedule, "pause"))
-    session.out.one(found, columns.SCHEDULES, "id")
-    if found.get("dropped"):
-        session.out.say(f"{found.get('dropped')} runs that waited will not start")
+    response = session.api.post(place("schedules", schedule, "pause"))
+    session.out.one(response, columns.SCHEDULES, "id")
+    if response.get("dropped"):
+        session.out.say(f"{response.get('dropped')} runs that waited will not start")
 
 
 def resume(session: CommandContext, schedule: ScheduleId) -> None:
     """Let a paused schedule go on; what was due meanwhile is not made up for."""
-    found = session.api.post(place("schedules", schedule, "resume"))
-    session.out.one(found, columns.SCHEDULES, "id")
+    response = session.api.post(place("schedules", schedule, "resume"))
+    session.out.one(response, columns.SCHEDULES, "id")
 
 
 def trigger(session: CommandContext, schedule: ScheduleId) -> None:
     """Start a run of a schedule now, with its input, beside those that are planned."""
-    found = session.api.post(place("schedules", schedule, "trigger"))
-    session.out.one(found, columns.RUNS, "id")
+    response = session.api.post(place("schedules", schedule, "trigger"))
+    session.out.one(response, columns.RUNS, "id")
     if session.out.is_table:
-        session.out.say(f"to see how it goes: tpctl run watch {found.get('id')}")
+        session.out.say(f"to see how it goes: tpctl run watch {response.get('id')}")
 
 
 def backfill(
@@ -126,13 +126,13 @@ def backfill(
     """Start runs for the nominal times of a stretch of the past that have none."""
     now_ms = session.now_ms()
     body = {"from": instant(start, now_ms), "until": instant(to, now_ms)}
-    found = session.api.post(place("schedules", schedule, "backfill"), body)
+    response = session.api.post(place("schedules", schedule, "backfill"), body)
     if session.out.is_table:
-        planned, times = found.get("planned"), found.get("found")
+        planned, times = response.get("planned"), response.get("found")
         rest = "" if planned == times else "; the others have their runs already"
         session.out.write(f"{planned} runs planned of {times} times{rest}")
     else:
-        session.out.document(found)
+        session.out.document(response)
 
 
 def _ahead(text: str | None, now_ms: int) -> str | None:

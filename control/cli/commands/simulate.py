@@ -96,11 +96,11 @@ def simulate(
     now = _present(session, offline=file is not None)
     if not now.farm.slots:
         now = forecast.with_farm(now, changes)
-    found = forecast.forecast(session, jobs, now, changes, late_s=late)
+    comparison = forecast.forecast(session, jobs, now, changes, late_s=late)
     if session.out.is_table:
-        forecast.show(session, found)
+        forecast.show(session, comparison)
     else:
-        session.out.document(forecast.document(found))
+        session.out.document(forecast.document(comparison))
 
 
 def _present(session: CommandContext, *, offline: bool) -> "Setup":

@@ -13,7 +13,7 @@ from control.cli.command_context import CommandContext, command, group
 from control.cli.errors import UsageError
 from control.cli.output import columns
 from control.cli.output.formats import Format, OutputColumn, Row
-from control.cli.output.row_filter import Wanted, kept
+from control.cli.output.row_filter import Wanted, filtered
 from control.model import limits
 from control.model.api.reports import Cell, PipelineStats, TaskStats
 
@@ -50,28 +50,28 @@ def add_to(app: typer.Typer) -> None:
 
 def summary(session: CommandContext, window: Window = _DAY) -> None:
     """Show all that ended in a window of time."""
-    found = session.api.get("/v1/stats/summary", window=window)
+    response = session.api.get("/v1/stats/summary", window=window)
     if not session.out.is_table:
-        session.out.document(found)
+        session.out.document(response)
         return
-    session.out.details(found, columns.SUMMARY, "window")
+    session.out.details(response, columns.SUMMARY, "window")
     session.out.write("")
-    classes = found.get("classes")
+    classes = response.get("classes")
     rows: list[Row] = (
         [each for each in classes or () if isinstance(each, dict)]
         if isinstance(classes, list)
         else []
     )
-    session.out.list([*rows, {**found, "class": "all"}], columns.SPREADS, "class")
+    session.out.list([*rows, {**response, "class": "all"}], columns.SPREADS, "class")
 
 
 def pipelines(
     session: CommandContext, window: Window = _DAY, limit: Limit = 100, wanted: Wanted = None
 ) -> None:
     """Show what ended by pipeline, the one with the most jobs first."""
-    found = session.api.items("/v1/stats/pipelines", limit=_asked(limit, wanted), window=window)
+    items = session.api.items("/v1/stats/pipelines", limit=_asked(limit, wanted), window=window)
     shown = columns.PIPELINE_STATS
-    rows = kept(session.out, found, shown, PipelineStats, wanted, limit=limit)
+    rows = filtered(session.out, items, shown, PipelineStats, wanted, limit=limit)
     session.out.list(rows, columns.PIPELINE_STATS, "pipeline", empty="nothing has ended")
 
 
@@ -79,8 +79,8 @@ def slow(
     session: CommandContext, window: Window = _DAY, limit: Limit = 20, wanted: Wanted = None
 ) -> None:
     """Show which jobs the workers' time goes to."""
-    found = session.api.items("/v1/stats/slow-tasks", limit=_asked(limit, wanted), window=window)
-    rows = kept(session.out, found, columns.SLOW_TASKS, TaskStats, wanted, limit=limit)
+    items = session.api.items("/v1/stats/slow-tasks", limit=_asked(limit, wanted), window=window)
+    rows = filtered(session.out, items, columns.SLOW_TASKS, TaskStats, wanted, limit=limit)
     session.out.list(rows, columns.SLOW_TASKS, "pipeline/job", empty="nothing has ended")
 
 
@@ -130,12 +130,12 @@ def sql(
     ] = limits.REPORT_ROWS_MAX,
 ) -> None:
     """Ask the statistics a question of your own."""
-    found = session.api.post("/v1/stats/sql", {"sql": query, "limit": limit})
+    response = session.api.post("/v1/stats/sql", {"sql": query, "limit": limit})
     out = session.out
     if out.format in {Format.JSON, Format.YAML}:
-        out.document(found)
+        out.document(response)
         return
-    result = msgspec.convert(found, _Result)
+    result = msgspec.convert(response, _Result)
     # Names of columns may repeat, and may have dots in them.
     rows: list[Row] = [{str(at): value for at, value in enumerate(row)} for row in result.rows]
     if out.format == Format.JSONL:

@@ -34,7 +34,7 @@ def serve(arguments: Sequence[str], port: int) -> None:
 def served(arguments: Sequence[str]) -> str:
     """The command line whose console is shown: this one, but in a terminal."""
     program, *rest = arguments
-    kept = [str(Path(program).absolute()) if "/" in program else program]
+    words = [str(Path(program).absolute()) if "/" in program else program]
     skipped = 0
     for each in rest:
         if skipped:
@@ -42,5 +42,5 @@ def served(arguments: Sequence[str]) -> str:
         elif each in _OWN:
             skipped = _OWN[each]
         elif not each.startswith("--port="):
-            kept.append(each)
-    return shlex.join(kept)
+            words.append(each)
+    return shlex.join(words)

@@ -1,6 +1,6 @@
 """Owns the web server of the console in a browser: textual-serve's, for pages of this host only.
 
-Imported only where textual-serve is installed. It answers whoever asks, whatever name they asked
+Imported only where textual-serve is installed. It answers every client, whatever name it asked
 for: a stranger's page could so open the console in the user's own browser. Hence the look at Host
 and Origin. Its own page asks a font server on the internet and takes no keys before a click; ours
 does neither. And when it ends, it would wait a minute for open pages: theirs are ended first.
@@ -30,7 +30,7 @@ class GuardedServer(Server):
         self._visits: set[asyncio.Task[object]] = set()
 
     def initialize_logging(self) -> None:
-        """Only what is wrong is said."""
+        """Only errors are logged."""
         logging.basicConfig(level=logging.WARNING, format="%(message)s")
 
     async def on_startup(self, app: web.Application) -> None:

@@ -23,7 +23,7 @@ __all__ = ["ContextsInvalid", "replay", "start", "targets"]
 
 def targets(login: Login, environ: Mapping[str, str]) -> dict[str, ConsoleTarget]:
     """The control planes by name: the one of the command line first, then the user's contexts."""
-    found = contexts(config_folder(environ))
+    known = contexts(config_folder(environ))
     url, user, password = apart(login.url)
     here = ConsoleTarget(
         name="default",
@@ -32,8 +32,8 @@ def targets(login: Login, environ: Mapping[str, str]) -> dict[str, ConsoleTarget
         client_secret=login.client_secret or password,
         direct=login.is_local,
     )
-    same = next((name for name, each in found.items() if each.url == here.url), None)
-    return found if same is not None and login.client_id is None else {"default": here} | found
+    same = next((name for name, each in known.items() if each.url == here.url), None)
+    return known if same is not None and login.client_id is None else {"default": here} | known
 
 
 def start(
@@ -99,7 +99,7 @@ def replay(path: Path, speed: float, *, theme: str | None, environ: Mapping[str,
 
 
 def _start(how: ConsoleStart, environ: Mapping[str, str]) -> int:
-    """Run it, where somebody can see it."""
+    """Run it, where an operator can see it."""
     _check_terminal(environ)
     return start_console(how)
 

@@ -1,6 +1,6 @@
 """Decides how data is written: tables for people, JSON, JSON lines, YAML, and names for programs.
 
-Data goes to stdout, talk to stderr. Nothing from a server is taken as markup.
+Data goes to stdout, talk to stderr. Nothing from a server is read as markup.
 """
 
 import sys
@@ -95,7 +95,7 @@ class Output:
         print(line, flush=True)  # noqa: T201 - its purpose.
 
     def write_safely(self, line: str) -> None:
-        """A line of data with words of others in it."""
+        """A line of data that has words from outside in it."""
         self.write(display_text.clean(line))
 
     def marked(self, mark: str, style: str, sentence: str) -> None:
@@ -106,7 +106,7 @@ class Output:
         self.console(sys.stdout).print(line, soft_wrap=True)
 
     def console(self, stream: TextIO, *, width: int | None = None) -> "Console":
-        """Rich, with nothing taken as markup and no colours where they do not belong."""
+        """Rich, with nothing read as markup and no colours where they do not belong."""
         from rich.console import Console  # noqa: PLC0415 - see above.
 
         return Console(
@@ -133,9 +133,9 @@ class Output:
             for row in rows:
                 self._json(row)
         elif self.format == Format.TABLE:
-            found = list(rows)
-            if found or not empty:
-                self._table(found, columns)
+            listed = list(rows)
+            if listed or not empty:
+                self._table(listed, columns)
             else:
                 # Rows may know better why there are none.
                 self.say(getattr(rows, "empty", empty))

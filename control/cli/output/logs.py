@@ -17,7 +17,7 @@ class LogWriter:
             LogCleaner(colour=out.colours(self._stream)) if self._stream.isatty() else None
         )
         self._rest = b""
-        # A job that leaves its colour on must not paint what others write.
+        # A job that leaves its colour on must not paint what other jobs write.
         self._reset = RESET.encode() if out.colours(self._stream) else b""
 
     def feed(self, piece: bytes) -> None:
@@ -27,7 +27,7 @@ class LogWriter:
         self._lines(piece)
 
     def finish(self) -> None:
-        """Write the rest; a line that was not ended is ended where others follow."""
+        """Write the rest; a line that was not ended is ended where other jobs' lines follow."""
         if self._cleaner is not None:
             self._lines(self._cleaner.finish().encode())
         if self._rest:

@@ -55,7 +55,7 @@ class FilteredRows:
 
     @property
     def empty(self) -> str:
-        """What to say when none was kept."""
+        """The note for a list that the filter left empty."""
         return f"none of {self._seen} matches the filter"
 
     def __iter__(self) -> Iterator[Row]:
@@ -70,7 +70,7 @@ class FilteredRows:
                 return
 
 
-def kept(
+def filtered(
     out: Output,
     rows: Iterable[Row],
     columns: Sequence[OutputColumn],
@@ -99,10 +99,10 @@ def kept(
 
 def fields(columns: Sequence[OutputColumn], shape: type[msgspec.Struct]) -> dict[str, Kind]:
     """What can be asked about a row: its own fields, and what its columns make of them."""
-    found = dict(_fields("", inspect.type_info(shape)))
+    fields = dict(_fields("", inspect.type_info(shape)))
     for name, column in _made(columns).items():
-        found[name] = "number" if column.look == Look.COUNT else "seconds"
-    return found
+        fields[name] = "number" if column.look == Look.COUNT else "seconds"
+    return fields
 
 
 def _made(columns: Sequence[OutputColumn]) -> dict[str, OutputColumn]:

@@ -67,7 +67,7 @@ def wait_for_run(session: CommandContext, run_id: int, wanted: WaitCondition) ->
 
 
 def log_writer(session: CommandContext, job: str) -> LogWriter:
-    """Where a job's log goes: to stdout, unless that is kept for data."""
+    """Where a job's log goes: to stdout, unless that is reserved for data."""
     return LogWriter(session.out, prefix=job, to_stderr=not session.out.is_table)
 
 

@@ -57,7 +57,7 @@ class Sink(Protocol):
 
 
 class Interest(msgspec.Struct, frozen=True, kw_only=True):
-    """What the one who waits wants to be told."""
+    """What the user who waits wants to see."""
 
     changed: Callable[[Row], None]  # The run, whenever it looks different.
     away: Callable[[str], None]  # The control plane cannot be reached; once each time.
@@ -94,7 +94,7 @@ class _Watch:
         self._last: trio.CancelScope | None = None  # Set once only logs are still to come.
         self._met = False  # Whether the control plane has ever answered.
         self._begun: dict[int, int] = {}  # Each job's last attempt whose log is being streamed.
-        self._told: dict[int, trio.Event] = {}  # Each job's: that log has been told to its end.
+        self._log_ends: dict[int, trio.Event] = {}  # By job: all of its log is written.
         self._streams = trio.CapacityLimiter(_STREAMS_MAX)
 
     async def run(self) -> Row:
@@ -127,7 +127,7 @@ class _Watch:
     async def _get(self, path: str, query: Query | None = None) -> Row:
         """A value; a control plane that has been there before is waited for."""
         deadline = trio.current_time() + _AWAY_S
-        told = False
+        noted = False
         while True:
             try:
                 answer = await self._http.get(path, params=asked(query or {}))
@@ -139,31 +139,31 @@ class _Watch:
                 gone = broken(self._login, error)
             if not self._met or not isinstance(gone, _AWAY) or trio.current_time() > deadline:
                 raise gone
-            if not told:
+            if not noted:
                 self._interest.away(str(gone))
-                told = True
+                noted = True
             await trio.sleep(_PAUSE_MAX_S)
 
     async def _jobs(self) -> list[_Job]:
         """The jobs of interest."""
-        found: list[_Job] = []
+        jobs: list[_Job] = []
         cursor: str | None = None
         while True:
             query = {"limit": limits.PAGE_MAX, "cursor": cursor}
             page = msgspec.convert(
                 await self._get(place("runs", self._run_id, "jobs"), query), _Jobs
             )
-            found += page.items
+            jobs += page.items
             cursor = page.next_cursor
             if cursor is None:
                 break
         wanted = self._interest.job
         if wanted is None:
-            return found
-        if all(job.name != wanted for job in found):
+            return jobs
+        if all(job.name != wanted for job in jobs):
             message = f"run {self._run_id} has no job {wanted}"
             raise NotFound(message)
-        return [job for job in found if job.name == wanted]
+        return [job for job in jobs if job.name == wanted]
 
     def _stream_new(self, jobs: list[_Job], nursery: trio.Nursery) -> None:
         """Begin with the logs of attempts that have started since."""
@@ -172,21 +172,21 @@ class _Watch:
             last = job.attempt if job.started_at is not None else job.attempt - 1
             for attempt in range(self._begun.get(job.id, 0) + 1, last + 1):
                 self._begun[job.id] = attempt
-                before, told = self._told.get(job.id), trio.Event()
-                self._told[job.id] = told
-                nursery.start_soon(self._stream_after, before, job, attempt, told)
+                before, written = self._log_ends.get(job.id), trio.Event()
+                self._log_ends[job.id] = written
+                nursery.start_soon(self._stream_after, before, job, attempt, written)
 
     async def _stream_after(
-        self, before: trio.Event | None, job: _Job, attempt: int, told: trio.Event
+        self, before: trio.Event | None, job: _Job, attempt: int, written: trio.Event
     ) -> None:
-        """Tell attempts in their order, though a log whose end was lost holds up nobody."""
+        """Write attempts in their order, though a log whose end was lost delays none."""
         try:
             if before is not None:
                 with trio.move_on_after(_BEFORE_S):
                     await before.wait()
             await self._stream(job, attempt)
         finally:
-            told.set()
+            written.set()
 
     async def _stream(self, job: _Job, attempt: int) -> None:
         assert self._interest.log is not None

@@ -7,7 +7,7 @@ import pytest
 from control.cli.errors import ExitCode, exit_code
 from control.cli.output import columns
 from control.cli.output.formats import Format, Output, Row
-from control.cli.output.row_filter import fields, kept
+from control.cli.output.row_filter import fields, filtered
 from control.model.api.fleet import PartitionView, WorkerView
 from control.model.api.reports import PipelineStats, TaskStats
 from control.model.api.schedules import ScheduleView
@@ -40,7 +40,7 @@ ROWS = [run(1), run(2, "ERROR", reason="exit code 2"), run(3, "IN_PROGRESS"), ru
 
 def ids(text: str | None, rows: Sequence[Row] = ROWS, **bounds: int) -> list[object]:
     out = Output(Format.TABLE, lambda: NOW_MS, colour=False)
-    found = kept(out, rows, columns.RUNS, RunView, text, **bounds)
+    found = filtered(out, rows, columns.RUNS, RunView, text, **bounds)
     return [row["id"] for row in found]
 
 
@@ -62,7 +62,7 @@ def ids(text: str | None, rows: Sequence[Row] = ROWS, **bounds: int) -> list[obj
         ("10", []),  # The priority is shown in no column.
     ],
 )
-def test_rows_are_kept_by_what_they_show_and_by_their_fields(
+def test_rows_are_filtered_by_what_they_show_and_by_their_fields(
     text: str | None, wanted: list[object]
 ) -> None:
     assert ids(text) == wanted
@@ -78,10 +78,10 @@ def test_it_stops_when_it_has_enough_or_has_looked_at_enough(
             yield run(number)
 
     out = Output(Format.TABLE, lambda: NOW_MS, colour=False)
-    found = kept(out, endless(), columns.RUNS, RunView, "nightly", limit=2, looked_at_max=10)
+    found = filtered(out, endless(), columns.RUNS, RunView, "nightly", limit=2, looked_at_max=10)
     assert [row["id"] for row in found] == [1, 3]
     assert capsys.readouterr().err == "looked at 3 rows and stopped; more may match\n"
-    found = kept(out, endless(), columns.RUNS, RunView, "monthly", limit=2, looked_at_max=10)
+    found = filtered(out, endless(), columns.RUNS, RunView, "monthly", limit=2, looked_at_max=10)
     out.list(found, columns.RUNS, "id", empty="there are no such runs")
     assert capsys.readouterr().err == (
         "looked at 10 rows and stopped; more may match\nnone of 10 matches the filter\n"
@@ -91,7 +91,7 @@ def test_it_stops_when_it_has_enough_or_has_looked_at_enough(
 def test_words_like_yes_are_those_of_the_table() -> None:
     out = Output(Format.TABLE, lambda: NOW_MS, colour=False)
     rows: list[Row] = [{"id": 1, "paused": True}, {"id": 2, "paused": False}]
-    found = kept(out, rows, columns.SCHEDULES, ScheduleView, "paused:yes")
+    found = filtered(out, rows, columns.SCHEDULES, ScheduleView, "paused:yes")
     assert [row["id"] for row in found] == [1]
 
 
@@ -99,7 +99,7 @@ def test_what_a_list_counts_is_a_number() -> None:
     out = Output(Format.TABLE, lambda: NOW_MS, colour=False)
     rows: list[Row] = [{"id": "a", "running": [{}], "labels": ["gpu"]}, {"id": "b", "running": []}]
     for text in ("running:>0", "labels:gpu", "gpu"):
-        found = kept(out, rows, columns.WORKERS, WorkerView, text)
+        found = filtered(out, rows, columns.WORKERS, WorkerView, text)
         assert [row["id"] for row in found] == ["a"]
 
 
@@ -112,7 +112,7 @@ def test_a_mistake_is_told_before_anything_is_asked_for() -> None:
 
     out = Output(Format.TABLE, lambda: NOW_MS, colour=False)
     with pytest.raises(FilterInvalid) as refused:
-        kept(out, rows(), columns.RUNS, RunView, "colour:red")
+        filtered(out, rows(), columns.RUNS, RunView, "colour:red")
     assert not asked
     assert "there is no field 'colour'; those there are: id, pipeline," in str(refused.value)
     assert exit_code(refused.value) == ExitCode.USAGE
