@@ -16,7 +16,7 @@ export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo shots test unit test-kafka test-kubernetes oracle break lint types contracts coverage format clean
+.PHONY: help setup demo shots quick test unit test-kafka test-kubernetes oracle break lint types contracts coverage format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-15s %s\n", $$1, $$2}' Makefile
@@ -43,7 +43,15 @@ shots: $(STAMP) ## Take the pictures of the console, and accept their texts (TAK
 	@$(BIN)/python -m bench.shots $(TAKES)
 
 # Processes that test side by side, each with a Kafka of its own: much of the time is waiting.
-TESTERS ?= 3
+TESTERS ?= 4
+
+# Without processes and servers, and seconds long at most: decisions, values, stores, what is drawn.
+QUICK := $(addprefix tests/,core model admission store transactions process bench api/auth api/live \
+	tui/core tui/panes cli/output test_tidy.py test_security_claims.py)
+
+quick: lint ## The inner loop: lint, and the fast tests of decisions, values, stores, and views
+	@printf '\n== Quick tests\n'
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not e2e and not kafka and not kubernetes and not slow' $(QUICK)
 
 test: lint types contracts ## Everything CI runs: lint, types, contracts, then all tests
 	@printf '\n== Tests\n'

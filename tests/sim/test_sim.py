@@ -9,6 +9,8 @@ import pytest
 
 from tests.sim.simulation import simulate
 
+pytestmark = pytest.mark.slow
+
 SEEDS = range(10)
 RESTORED_SEEDS = range(3)
 

@@ -17,6 +17,8 @@ from tui.screens.sorting import SortMenu
 from tui.widgets.prompt import Prompt
 from tui.widgets.table import Table
 
+pytestmark = pytest.mark.slow
+
 # Each letter of these is a key that does something on a list of runs.
 WORDS: Final = ("rxdRs", "jkgGq", "yyyyy", "lwzpn", "nightly", "acme", "1234", "qqq", "R y", "ctrl")
 PROMPTS: Final = ("colon", "slash", "ctrl+p")

@@ -22,6 +22,8 @@ from tui.screens.runs import Runs
 from tui.screens.workers import Workers
 from tui.widgets.table import Table
 
+pytestmark = pytest.mark.slow
+
 _NAMES: Final = [f"w-{number:02d}" for number in range(40)]
 _names = st.sampled_from(_NAMES)
 _Step = tuple[str, Any]

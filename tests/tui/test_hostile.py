@@ -43,6 +43,8 @@ from tui.core.store import FetchedAnswer
 from tui.screens.screen_frame import Framed
 from tui.widgets.table import Table
 
+pytestmark = pytest.mark.slow
+
 _TEXT: Final = WORST.replace("\ud800", "")  # No JSON with half a character is ever decoded.
 _LITERAL: Final = {"state", "kind", "speed"}  # Only known words get through the decoder.
 _SIZES: Final = ((120, 36), (80, 24))

@@ -30,6 +30,8 @@ from tui.widgets.prompt import Prompt
 from tui.widgets.reader import TextReader
 from tui.widgets.table import Table
 
+pytestmark = pytest.mark.slow
+
 _SCREENS: Final[dict[str, tuple[str, ...]]] = {
     **{name: (str(place),) for place, name in enumerate(VIEWS, 1)},
     "run": ("4", "g", "down", "enter"),

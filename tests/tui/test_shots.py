@@ -11,6 +11,8 @@ from bench.shots.camera import look
 from bench.shots.key_card import key_card
 from bench.shots.takes import COMPARED, TAKES
 
+pytestmark = pytest.mark.slow
+
 _DOCS: Final = Path(__file__).parents[2] / "docs"
 _WITHOUT: Final = {"NO_COLOR", "COLUMNS", "LINES"}
 

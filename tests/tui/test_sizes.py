@@ -16,6 +16,8 @@ from tui.app import Console
 from tui.core.commands import VIEWS
 from tui.widgets.box import Box
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("key", list("123456"))
 def test_zoom_and_back(key: str) -> None:

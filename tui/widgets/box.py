@@ -5,24 +5,24 @@ told to, compares them with those on the screen, and draws the difference.
 """
 
 from functools import lru_cache
-from typing import ClassVar, Final, get_args
+from typing import ClassVar, Final
 
 from rich.segment import Segment
 from rich.style import Style
+from textual.css.styles import RenderStyles
+from textual.dom import DOMNode
 from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
 from tui.core.spans import Line, Look, Span, fit_line, line, width_of
 
-_LOOKS: Final = tuple(look for look in get_args(Look) if look)
 FRAME_CELLS: Final = 2
 
 
 class Box(Widget, can_focus=True):
     """A framed box; subclasses say what is inside with `content`."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {f"box--{look}" for look in _LOOKS}
     DEFAULT_CSS = """
     Box {
         height: 1fr;
@@ -98,13 +98,32 @@ class Box(Widget, can_focus=True):
     def notify_style_update(self) -> None:
         """Another theme, or focus: looks are other styles now."""
         super().notify_style_update()
-        self._styles_of.clear()
+        self._forget_styles()
 
     def watch_has_focus(self, has_focus: bool) -> None:
         """The frame says where the keys go."""
         super().watch_has_focus(has_focus)
-        self._styles_of.clear()
+        self._forget_styles()
         self.refresh()
+
+    def get_component_styles(self, *names: str) -> RenderStyles:
+        """The styles of looks, which are found when they are drawn.
+
+        Textual would find those of all `COMPONENT_CLASSES` of each box whenever the focus moves: a
+        third of the time until the console shows something.
+        """
+        for name in names:
+            if name not in self._component_styles:
+                node = DOMNode(classes=name)
+                node._attach(self)  # noqa: SLF001 - As Textual does it for `COMPONENT_CLASSES`.
+                self.app.stylesheet.apply(node)
+                self._component_styles[name] = node.styles
+        return super().get_component_styles(*names)
+
+    def _forget_styles(self) -> None:
+        self._component_styles.clear()
+        self._rich_style_cache.clear()
+        self._styles_of.clear()
 
     def _all_lines(self, width: int, height: int) -> list[tuple[Line, Look]]:
         if not self.framed:

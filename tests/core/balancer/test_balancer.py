@@ -1,6 +1,7 @@
 """Decides that priority is global, slow work leaves a reserve, and what is counted is true."""
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -313,7 +314,7 @@ class Conservation(RuleBasedStateMachine):
             assert why(self.balancer, job_id) != "its turn comes next"
 
 
-TestConservation = Conservation.TestCase
+TestConservation = pytest.mark.slow(Conservation.TestCase)
 
 
 def test_an_end_that_names_another_run_ends_nothing() -> None:

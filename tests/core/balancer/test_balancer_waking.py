@@ -3,6 +3,7 @@
 import random
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -230,6 +231,7 @@ def test_without_lending_short_jobs_are_sent_ahead_in_their_own_class() -> None:
     assert {balancer.classes[each.partition] for each in made} == {Speed.FAST}
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.sampled_from((0.5, 1.0, 4.0, 8.0, 40.0)), min_size=20, max_size=60), st.randoms()
 )

@@ -1,5 +1,6 @@
 """Decides that leases survive the moves of workers and partitions between dispatchers."""
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -94,5 +95,5 @@ class Moves(RuleBasedStateMachine):
         self.world.come_to_an_end()
 
 
-TestMoves = Moves.TestCase
+TestMoves = pytest.mark.slow(Moves.TestCase)
 TestMoves.settings = settings(max_examples=250, stateful_step_count=80)

@@ -213,6 +213,7 @@ class Cores:
         msgspec.json.encode((self.crew.workers(), self.crew.heads(), self.notes.all()))
 
 
+@pytest.mark.slow
 @given(st.lists(well_formed(), max_size=20))
 def test_well_formed_records_that_are_wrong_stop_no_decision(samples: list[Sample]) -> None:
     cores = Cores()

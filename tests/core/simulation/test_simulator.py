@@ -17,6 +17,8 @@ from control.core.simulation.workload import Farm, Played, PlayedJob, WorkerFaul
 from control.model import limits
 from tests.core.simulation.playing import Stream, is_fast, p99, times_longer, usual, waits, workload
 
+pytestmark = pytest.mark.slow
+
 FARM = Farm(slots=(2,) * 10)
 FELT_S = 0.1  # A difference of less is not felt.
 

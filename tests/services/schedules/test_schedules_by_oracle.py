@@ -28,6 +28,8 @@ from store.database.writer import Tx
 from tests.core.schedules.schedule_oracle import NAMES, Life, Run, fires
 from tests.services.plane import EPOCH_MS, Plane, opened, pipeline
 
+pytestmark = pytest.mark.slow
+
 BATCHES = 10
 MINUTE_MS = 60_000
 DAY_MS = 1_440 * MINUTE_MS

@@ -80,6 +80,7 @@ def history(job_id: int) -> st.SearchStrategy[list[Fact]]:
     return attempts | st.just([skipped(job_id, pipeline="a", job="x", ago_ms=5)])
 
 
+@pytest.mark.slow
 @settings(
     max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )  # Emptied below.
