@@ -4,7 +4,6 @@ import logging
 import os
 import socket
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +15,7 @@ from control.model.display_text import clean
 from control.model.errors import ConfigError
 from control.model.kinds import installed_kinds
 from control.model.log_text import escape_values
+from control.model.names import LogLevel
 from control.model.worker.isolation import IsolationMode
 from workers.app import run_worker
 from workers.config import Flags, load_config
@@ -26,15 +26,6 @@ EXIT_NOT_ALLOWED = 3
 EXIT_INTERRUPTED = 130
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-
-
-class LogLevel(StrEnum):
-    """How much the worker says about itself."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
 
 
 Urls = Annotated[

@@ -15,19 +15,19 @@ from litestar.response.base import ASGIResponse
 from litestar.types import ControllerRouterHandler
 
 from control.api.auth.permissions import ROLES, check_role
-from control.api.endpoints.access import Access
-from control.api.endpoints.doctor import Doctor
-from control.api.endpoints.forecast import Forecasts
-from control.api.endpoints.jobs import Jobs
-from control.api.endpoints.pipelines import Pipelines
-from control.api.endpoints.queues import Queued
-from control.api.endpoints.runs import Runs
-from control.api.endpoints.schedule_plan import Plans
-from control.api.endpoints.schedules import Timetable
-from control.api.endpoints.split import Split
-from control.api.endpoints.start_runs import Starting
-from control.api.endpoints.stats import Stats
-from control.api.endpoints.workers import EVENTS_PATH, Fleet
+from control.api.endpoints.access import AccessCalls
+from control.api.endpoints.doctor import DoctorCalls
+from control.api.endpoints.forecast import ForecastCalls
+from control.api.endpoints.jobs import JobCalls
+from control.api.endpoints.pipelines import PipelineCalls
+from control.api.endpoints.queues import QueueCalls
+from control.api.endpoints.runs import RunCalls
+from control.api.endpoints.schedule_plan import SchedulePlanCalls
+from control.api.endpoints.schedules import ScheduleCalls
+from control.api.endpoints.split import SplitCalls
+from control.api.endpoints.start_runs import StartRunCalls
+from control.api.endpoints.stats import StatsCalls
+from control.api.endpoints.workers import EVENTS_PATH, WorkerCalls
 from control.api.http import problems
 from control.api.http.openapi import document
 from control.api.http.request import GET, ApiResponse, Call, Operation, Route
@@ -77,7 +77,7 @@ def all_routes(
 
 def _of_runs(parts: Parts, live: Live) -> list[Route]:
     return [
-        *Pipelines(
+        *PipelineCalls(
             reader=parts.reader,
             writer=parts.writer,
             kinds=parts.kinds,
@@ -85,7 +85,7 @@ def _of_runs(parts: Parts, live: Live) -> list[Route]:
             fair=parts.fair,
             crew=live.crew,
         ).routes(),
-        *Starting(
+        *StartRunCalls(
             reader=parts.reader,
             writer=parts.writer,
             ledger=parts.ledger,
@@ -94,7 +94,7 @@ def _of_runs(parts: Parts, live: Live) -> list[Route]:
             clock=parts.clock,
             fair=parts.fair,
         ).routes(),
-        *Runs(
+        *RunCalls(
             reader=parts.reader,
             writer=parts.writer,
             ledger=parts.ledger,
@@ -103,7 +103,7 @@ def _of_runs(parts: Parts, live: Live) -> list[Route]:
             logs=parts.logs,
             clock=parts.clock,
         ).routes(),
-        *Jobs(
+        *JobCalls(
             reader=parts.reader,
             writer=parts.writer,
             ledger=parts.ledger,
@@ -118,7 +118,7 @@ def _of_runs(parts: Parts, live: Live) -> list[Route]:
 
 def _of_schedules(parts: Parts) -> list[Route]:
     return [
-        *Timetable(
+        *ScheduleCalls(
             reader=parts.reader,
             writer=parts.writer,
             ledger=parts.ledger,
@@ -127,10 +127,10 @@ def _of_schedules(parts: Parts) -> list[Route]:
             balancing=parts.balancing,
             clock=parts.clock,
         ).routes(),
-        *Plans(
+        *SchedulePlanCalls(
             reader=parts.reader, views=parts.views, balancing=parts.balancing, clock=parts.clock
         ).routes(),
-        *Forecasts(
+        *ForecastCalls(
             reader=parts.reader,
             views=parts.views,
             offload=parts.offload,
@@ -144,7 +144,7 @@ def _of_the_system(
     parts: Parts, live: Live, events: Events, metrics: Metrics, version: str
 ) -> list[Route]:
     return [
-        *Fleet(
+        *WorkerCalls(
             reader=parts.reader,
             writer=parts.writer,
             bus=parts.bus,
@@ -157,11 +157,11 @@ def _of_the_system(
             metrics=metrics,
             version=version,
         ).routes(),
-        *Split(writer=parts.writer, balancing=parts.balancing).routes(),
-        *Queued(balancing=parts.balancing).routes(),
-        *Doctor(health=parts.health).routes(),
-        *Stats(reports=parts.reports, clock=parts.clock, fair=parts.fair).routes(),
-        *Access(
+        *SplitCalls(writer=parts.writer, balancing=parts.balancing).routes(),
+        *QueueCalls(balancing=parts.balancing).routes(),
+        *DoctorCalls(health=parts.health).routes(),
+        *StatsCalls(reports=parts.reports, clock=parts.clock, fair=parts.fair).routes(),
+        *AccessCalls(
             reader=parts.reader,
             writer=parts.writer,
             gate=parts.gate,

@@ -132,3 +132,12 @@ class BoundEffect(StrEnum):
 
 BACKUPS_FOLDER: Final = "backups"
 LOGS_FOLDER: Final = "logs"
+
+
+class LogLevel(StrEnum):
+    """The lowest level of the log lines that a program writes to stderr."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"

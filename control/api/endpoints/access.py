@@ -53,7 +53,7 @@ class HookWithToken(HookView, frozen=True, kw_only=True):
     path: Annotated[str, Meta(description="Where to POST to.", examples=["/v1/hooks/c2VjcmV0"])]
 
 
-class Access:
+class AccessCalls:
     """Carries out the calls about clients and hooks."""
 
     def __init__(

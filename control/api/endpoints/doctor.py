@@ -5,7 +5,7 @@ from control.api.ports import ProcessHealth
 from control.model.api.views import CheckView, Page
 
 
-class Doctor:
+class DoctorCalls:
     """Carries out the call."""
 
     def __init__(self, *, health: ProcessHealth) -> None:

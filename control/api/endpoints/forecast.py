@@ -23,7 +23,7 @@ from store.views import Views
 Outlined = Mapping[int, Outline | None]  # By revision.
 
 
-class Forecasts:
+class ForecastCalls:
     """Carries out the call for the forecast."""
 
     def __init__(

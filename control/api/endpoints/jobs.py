@@ -36,7 +36,7 @@ LogBytes: TypeAlias = Callable[[], Awaitable[int | None]]
 _CHANGE: Final = msgspec.json.Decoder(ChangeJob)
 
 
-class Jobs:
+class JobCalls:
     """Carries out the calls about jobs."""
 
     def __init__(

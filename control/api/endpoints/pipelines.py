@@ -66,7 +66,7 @@ class _Stored(msgspec.Struct, frozen=True, kw_only=True):
         return StoredPipeline(**msgspec.structs.asdict(self.put.pipeline), warnings=self.warnings)
 
 
-class Pipelines:
+class PipelineCalls:
     """Carries out the calls about pipelines."""
 
     def __init__(

@@ -23,7 +23,7 @@ class QueuesQuery(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ] = limits.QUEUES_DEFAULT
 
 
-class Queued:
+class QueueCalls:
     """Carries out the call. However many ask, the balancer gathers it once a second."""
 
     def __init__(self, *, balancing: Balancing) -> None:

@@ -37,7 +37,7 @@ from store.views import OpenJob, RunFilter, Views
 TAG: Final = "runs"
 
 
-class Runs:
+class RunCalls:
     """Carries out the calls about runs."""
 
     def __init__(

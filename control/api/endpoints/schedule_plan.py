@@ -42,7 +42,7 @@ class _Read(msgspec.Struct, frozen=True, kw_only=True):
     outlined: Outlined
 
 
-class Plans:
+class SchedulePlanCalls:
     """Carries out the call. However many ask, the database is read once in a while."""
 
     def __init__(self, *, reader: Reader, views: Views, balancing: Balancing, clock: Clock) -> None:

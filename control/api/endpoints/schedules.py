@@ -54,7 +54,7 @@ class Backfilled(msgspec.Struct, frozen=True, kw_only=True):
     found: Annotated[int, Meta(description="Nominal times in that stretch.", examples=[24])]
 
 
-class Timetable:
+class ScheduleCalls:
     """Carries out the calls about schedules."""
 
     def __init__(

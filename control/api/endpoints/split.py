@@ -88,7 +88,7 @@ class RulesView(msgspec.Struct, frozen=True, kw_only=True):
     changes: Annotated[list[ClassChangeView], Meta(description="The last ones, newest first.")]
 
 
-class Split:
+class SplitCalls:
     """Carries out the calls about the split."""
 
     def __init__(self, *, writer: Writer, balancing: Balancing) -> None:

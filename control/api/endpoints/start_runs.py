@@ -77,7 +77,7 @@ class _Repeat(msgspec.Struct, frozen=True):
         catalog.remember(conn, self.client, self.key, self.digest, run_id=run_id, now_ms=now_ms)
 
 
-class Starting:
+class StartRunCalls:
     """Carries out the calls that start runs."""
 
     def __init__(

@@ -53,7 +53,7 @@ class _Rows(Protocol[_Row_co]):
     def __call__(self, window_ms: int, now_ms: int, limit: int) -> Sequence[_Row_co]: ...
 
 
-class Stats:
+class StatsCalls:
     """Carries out the calls for reports."""
 
     def __init__(self, *, reports: Reports, clock: Clock, fair: FairUse) -> None:

@@ -54,7 +54,7 @@ class Drained(msgspec.Struct, frozen=True, kw_only=True):
     state: Annotated[str, Meta(description="It leaves when it is done.", examples=["draining"])]
 
 
-class Fleet:
+class WorkerCalls:
     """Carries out the calls about workers, partitions, and this process."""
 
     def __init__(

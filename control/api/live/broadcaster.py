@@ -13,7 +13,7 @@ import structlog
 import trio
 
 from control.api.auth.authentication import Caller
-from control.api.live.dirty_set import Wanted
+from control.api.live.dirty_set import WantedChanges
 from control.api.live.fleet_delta import Differences
 from control.api.live.projection import Live
 from control.api.live.subscriber import Listener, Share
@@ -278,7 +278,7 @@ class Events:
     def _want(self) -> None:
         """Say which changes are worth looking at."""
         watches = [listener.watch for listener in self._listeners]
-        self._live.marks.wanted = Wanted(
+        self._live.marks.wanted = WantedChanges(
             watched=frozenset[RunId]().union(*(each.watched for each in self._listeners)),
             all_runs=any(watch.runs is None for watch in watches),
             new_above=min((listener.new_above for listener in self._listeners), default=0),

@@ -18,7 +18,7 @@ K = TypeVar("K", bound=int)
 _NEVER: Final = 2**63 - 1
 
 
-class Wanted(NamedTuple):
+class WantedChanges(NamedTuple):
     """What those who listen want, all together. `new_above`: runs with a larger id are new."""
 
     watched: frozenset[RunId] = frozenset()
@@ -87,7 +87,7 @@ class Marks:
     """What has changed, as far as somebody wants it."""
 
     def __init__(self) -> None:
-        self.wanted = Wanted()
+        self.wanted = WantedChanges()
         self._watched = _Changed[RunId](_WATCHED_MAX)
         self._others = _Changed[RunId](limits.CHANGED_RUNS_MAX)
         self._jobs = _Changed[JobId](limits.CHANGED_JOBS_MAX)
@@ -138,6 +138,6 @@ class Marks:
 
     def clear(self) -> None:
         """Nobody listens any more."""
-        self.wanted = Wanted()
+        self.wanted = WantedChanges()
         for changed in (self._watched, self._others, self._jobs):
             changed.clear()

@@ -11,7 +11,7 @@ from control.cli.errors import exit_code
 from control.model import limits
 from control.model.config import Config, load_config
 from control.model.errors import TaskplaneError
-from control.model.names import Service
+from control.model.names import LogLevel, Service
 from control.model.worker.isolation import IsolationMode
 
 
@@ -20,15 +20,6 @@ class OnOff(StrEnum):
 
     ON = "on"
     OFF = "off"
-
-
-class LogLevel(StrEnum):
-    """How much the control plane says about itself."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"
 
 
 Listen = Annotated[

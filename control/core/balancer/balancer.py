@@ -15,7 +15,7 @@ import msgspec
 from control.core.balancer import wait_reasons
 from control.core.balancer.dedup import Past, owner_of
 from control.core.balancer.estimates import Estimates, Key
-from control.core.balancer.in_flight import InFlight, Placed
+from control.core.balancer.in_flight import InFlight, InFlightJob
 from control.core.balancer.job_queue import Cause, Queue, WaitingJobs
 from control.core.balancer.learning import Learning
 from control.core.balancer.partition_loads import loads
@@ -244,7 +244,7 @@ class Balancer:
                 self.waiting.park(queue, lane, now_ms)
                 continue
             self.waiting.remove(waiting)
-            placed = Placed(job.attempt, job.key, job.client, speed, expected_s, lane, now_ms)
+            placed = InFlightJob(job.attempt, job.key, job.client, speed, expected_s, lane, now_ms)
             placed.put_back_s, placed.run_id = waiting.put_back_s, job.run_id
             self.outstanding.add(job.job_id, placed)
             to = lane.worker.info

@@ -21,7 +21,7 @@ T = TypeVar("T")
 OVERRUN_EXPECTED_S: Final = 1.0  # Of a short job that has overrun; nothing better is known.
 
 
-class Placed(msgspec.Struct):
+class InFlightJob(msgspec.Struct):
     """A job that somebody has. `lane`: None while its dispatcher waits for its worker."""
 
     attempt: int
@@ -47,14 +47,14 @@ class InFlight:
         """`is_over`: whether what a dispatcher reports that a worker holds is old news."""
         self._slots = slots
         self._is_over = is_over
-        self.jobs: dict[JobId, Placed] = {}
+        self.jobs: dict[JobId, InFlightJob] = {}
         self.slow = 0
         self.expected_s = 0.0
         self.clients: dict[str, int] = {}
         self._workers: dict[str, dict[JobId, None]] = {}
         self._keys: dict[Key, int] = {}
 
-    def add(self, job_id: JobId, placed: Placed) -> None:
+    def add(self, job_id: JobId, placed: InFlightJob) -> None:
         """A job was placed, in a lane if one is known. It must not be placed already."""
         assert job_id not in self.jobs
         self.jobs[job_id] = placed
@@ -65,7 +65,7 @@ class InFlight:
         if placed.lane is not None:
             self._enter(placed.lane, job_id, placed)
 
-    def remove(self, job_id: JobId) -> Placed | None:
+    def remove(self, job_id: JobId) -> InFlightJob | None:
         """It ended or came back; None: nobody knew that it was placed."""
         placed = self.jobs.pop(job_id, None)
         if placed is None:
@@ -147,7 +147,7 @@ class InFlight:
         if lane is not None:
             self._enter(lane, job_id, placed)
 
-    def _enter(self, lane: Lane, job_id: JobId, placed: Placed) -> None:
+    def _enter(self, lane: Lane, job_id: JobId, placed: InFlightJob) -> None:
         self._workers.setdefault(lane.worker.info.worker, {})[job_id] = None
         self._slots.take(lane, placed.expected_s)
 
@@ -159,10 +159,10 @@ class InFlight:
             del self._workers[name]
 
 
-def _held(hold: Hold, lane: Lane | None) -> Placed:
+def _held(hold: Hold, lane: Lane | None) -> InFlightJob:
     """What is known of a job from its dispatcher's announcement."""
     key, placed_ms = (hold.pipeline, hold.name), hold.started_ms or 0
-    return Placed(hold.attempt, key, hold.client, hold.speed, hold.expected, lane, placed_ms)
+    return InFlightJob(hold.attempt, key, hold.client, hold.speed, hold.expected, lane, placed_ms)
 
 
 def _less(counts: dict[T, int], name: T) -> None:

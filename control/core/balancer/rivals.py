@@ -7,7 +7,7 @@ executed, one after the other, and neither is taken for the other.
 from collections import defaultdict
 
 from control.core.balancer.dedup import owner_of
-from control.core.balancer.in_flight import Placed
+from control.core.balancer.in_flight import InFlightJob
 from control.core.balancer.job_queue import WaitingJob
 from control.model.bus.messages import JobReady
 from control.model.numbers import JobId
@@ -20,7 +20,7 @@ class Rivals:
         self._held: defaultdict[int, list[tuple[JobReady, int]]] = defaultdict(list)
 
     def hold(
-        self, job: JobReady, place: int, waiting: WaitingJob | None, placed: Placed | None
+        self, job: JobReady, place: int, waiting: WaitingJob | None, placed: InFlightJob | None
     ) -> bool:
         """Hold the job back if its id is another one's, by what waits and what is placed."""
         owner = owner_of(waiting.job) if waiting is not None else placed and placed.owner

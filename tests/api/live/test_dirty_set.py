@@ -1,6 +1,6 @@
 """Decides which changes are read, how many at once, and when they are looked at again."""
 
-from control.api.live.dirty_set import Marks, Taken, Wanted
+from control.api.live.dirty_set import Marks, Taken, WantedChanges
 from control.model import limits
 from control.model.numbers import JobId, RunId
 
@@ -11,7 +11,7 @@ def test_only_what_is_wanted_is_marked() -> None:
     marks = Marks()
     marks.mark(RunId(1), JobId(1), 0.0)
     assert marks.take(0.0) == Taken([], [], 0)
-    marks.wanted = Wanted(
+    marks.wanted = WantedChanges(
         watched=frozenset({RunId(1)}), new_above=10, jobs_of=frozenset({RunId(2)})
     )
     for run in (1, 2, 10, 11):
@@ -25,7 +25,7 @@ def test_only_what_is_wanted_is_marked() -> None:
 
 def test_what_has_not_ended_is_looked_at_once_more() -> None:
     marks = Marks()
-    marks.wanted = Wanted(all_runs=True, all_jobs=True)
+    marks.wanted = WantedChanges(all_runs=True, all_jobs=True)
     for run in (1, 2):
         marks.mark(RunId(run), JobId(10 * run), 0.0)
     assert marks.take(0.1) == Taken([RunId(2), RunId(1)], [JobId(20), JobId(10)], 0)
@@ -39,7 +39,7 @@ def test_what_has_not_ended_is_looked_at_once_more() -> None:
 
 def test_of_many_the_newest_come_first_and_those_that_are_watched_have_their_room() -> None:
     marks = Marks()
-    marks.wanted = Wanted(watched=frozenset(map(RunId, range(180))), new_above=1_000)
+    marks.wanted = WantedChanges(watched=frozenset(map(RunId, range(180))), new_above=1_000)
     for run in range(1_001, 1_201):
         marks.mark(RunId(run), JobId(run), 0.0)
     for run in range(180):
@@ -55,7 +55,7 @@ def test_of_many_the_newest_come_first_and_those_that_are_watched_have_their_roo
 
 def test_what_nobody_could_read_is_dropped_and_counted() -> None:
     marks = Marks()
-    marks.wanted = Wanted(all_runs=True)
+    marks.wanted = WantedChanges(all_runs=True)
     for run in range(1, 100_001):
         marks.mark(RunId(run), JobId(run), 0.0)
     taken = marks.take(0.0)
