@@ -51,7 +51,7 @@ QUICK := $(addprefix tests/,core model admission store transactions process benc
 
 quick: lint ## The inner loop: lint, and the fast tests of decisions, values, stores, and views
 	@printf '\n== Quick tests\n'
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m 'not e2e and not kafka and not kubernetes and not slow' $(QUICK)
+	@$(BIN)/python -m pytest -q -n 3 --dist loadfile -m 'not e2e and not kafka and not kubernetes and not slow' $(QUICK)
 
 test: lint types contracts ## Everything CI runs: lint, types, contracts, then all tests
 	@printf '\n== Tests\n'
