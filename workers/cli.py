@@ -11,11 +11,11 @@ import structlog
 import typer
 
 from control.model import limits
+from control.model.config import LogLevel
 from control.model.display_text import clean
 from control.model.errors import ConfigError
 from control.model.kinds import installed_kinds
 from control.model.log_text import escape_values
-from control.model.names import LogLevel
 from control.model.worker.isolation import IsolationMode
 from workers.app import run_worker
 from workers.config import Flags, load_config
@@ -52,7 +52,7 @@ StateDir = Annotated[
     Path | None,
     typer.Option(
         readable=False,
-        help="Where unsent results are stored. Default: in the user's XDG_STATE_HOME.",
+        help="Where unsent results are kept. Default: in the user's XDG_STATE_HOME.",
     ),
 ]
 ConfigFile = Annotated[

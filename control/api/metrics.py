@@ -7,7 +7,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from control.model.bus.messages import Finished
-from control.model.names import Bound, BoundEffect, Metric
+from control.model.names import Bound, Effect, Metric
 
 MEDIA: Final = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS: Final = (0.005, 0.02, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14400.0)
@@ -85,7 +85,7 @@ class Metrics:
         self,
         gauges: Mapping[Metric, float],
         counts: Mapping[Metric, float],
-        limited: Mapping[tuple[Bound, BoundEffect], int],
+        limited: Mapping[tuple[Bound, Effect], int],
         lags: Lags,
     ) -> bytes:
         """Everything, as Prometheus reads it."""
@@ -102,7 +102,7 @@ class _Counts:
 
     def __init__(self) -> None:
         self.now: dict[Metric, float] = {}
-        self.limited: dict[tuple[Bound, BoundEffect], int] = {}
+        self.limited: dict[tuple[Bound, Effect], int] = {}
         self.lags: Lags = {}
 
     def collect(self) -> Iterable[CounterMetricFamily | GaugeMetricFamily]:
@@ -112,7 +112,7 @@ class _Counts:
             Metric.LIMITED, "What a bound delayed or refused.", labels=("bound", "effect")
         )
         for bound in Bound:
-            for effect in BoundEffect:
+            for effect in Effect:
                 limited.add_metric((bound, effect), self.limited.get((bound, effect), 0))
         yield limited
         for name in (Metric.LEASES, Metric.OUTBOX):

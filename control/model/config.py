@@ -9,6 +9,7 @@ client stand in the file's table `kafka` as the client names them, or in the env
 
 import tomllib
 from collections.abc import Mapping
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -37,6 +38,15 @@ _DERIVED = frozenset({"secret_file"})  # No settings.
 _WORKER_TABLE = "worker"
 # Lists; in flags and the environment: comma-separated.
 _SEVERAL = frozenset({"services", "allowed_hosts"})
+
+
+class LogLevel(StrEnum):
+    """The lowest level of the log lines that a program writes to stderr."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
 
 
 class Address(msgspec.Struct, frozen=True):

@@ -123,7 +123,7 @@ class Bound(StrEnum):
     ORIGINS = "origins"
 
 
-class BoundEffect(StrEnum):
+class Effect(StrEnum):
     """What a bound did to a request or connection."""
 
     DELAYED = "delayed"
@@ -132,12 +132,3 @@ class BoundEffect(StrEnum):
 
 BACKUPS_FOLDER: Final = "backups"
 LOGS_FOLDER: Final = "logs"
-
-
-class LogLevel(StrEnum):
-    """The lowest level of the log lines that a program writes to stderr."""
-
-    DEBUG = "debug"
-    INFO = "info"
-    WARNING = "warning"
-    ERROR = "error"

@@ -15,7 +15,7 @@ from control.admission.tally import LimitCounters
 from control.api.auth.authentication import Gate, hash_secret
 from control.model import limits
 from control.model.errors import Busy, Unauthenticated
-from control.model.names import Bound, BoundEffect
+from control.model.names import Bound, Effect
 from control.model.states import Role
 from store.clients import StoredSecret
 
@@ -29,8 +29,8 @@ async def test_waiting_ends_with_a_share_or_a_refusal(autojump_clock: MockClock)
     first = await pool.acquire("a")
     with pytest.raises(Busy, match="a client may hold 1 of 2"):
         await pool.acquire("a")
-    assert tally.counts[Bound.QUERIES, BoundEffect.DELAYED] == 1
-    assert tally.counts[Bound.QUERIES, BoundEffect.REFUSED] == 1
+    assert tally.counts[Bound.QUERIES, Effect.DELAYED] == 1
+    assert tally.counts[Bound.QUERIES, Effect.REFUSED] == 1
     async with trio.open_nursery() as nursery:
         nursery.start_soon(pool.acquire, "a")
         await wait_all_tasks_blocked()

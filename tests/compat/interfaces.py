@@ -34,7 +34,8 @@ def helps(app: typer.Typer, command: str) -> Iterator[tuple[str, str]]:
     def visit(found: object, words: tuple[str, ...]) -> Iterator[tuple[str, str]]:
         shown = runner.invoke(app, [*words, "--help"], prog_name=command, terminal_width=100)
         assert shown.exit_code == 0, shown.output
-        yield " ".join((command, *words)), shown.output
+        # Where lines break and how they are filled up follows from the words.
+        yield " ".join((command, *words)), " ".join(shown.output.replace("│", " ").split())
         for name, child in getattr(found, "commands", {}).items():
             yield from visit(child, (*words, name))
 

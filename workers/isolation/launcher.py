@@ -126,7 +126,7 @@ class GuardedLauncher:
     """
 
     def __init__(self, settings: Mapping[str, object] | None = None, *, mark: str = "") -> None:
-        """`settings`: of the spawner; None: nothing is hidden, no right given up.
+        """`settings`: of the spawner; None: nothing is hidden, no right dropped.
 
         `mark`: by which processes are known as this worker's in their environment.
         """
