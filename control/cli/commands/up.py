@@ -9,8 +9,9 @@ import typer
 from control.cli.command_context import CommandEnvironment, report
 from control.cli.errors import exit_code
 from control.model import limits
-from control.model.config import Config, LogLevel, Service, load_config
+from control.model.config import Config, LogLevel, load_config
 from control.model.errors import TaskplaneError
+from control.model.names import Service
 from control.model.worker.isolation import IsolationMode
 
 
