@@ -22,6 +22,7 @@ pytestmark = [
 ]
 
 ROOT = Path(__file__).parents[3]
+_PATIENCE_S = 60
 Notify = Callable[..., Runs]
 
 
@@ -180,11 +181,11 @@ async def test_a_large_body_is_delivered_whole(notify: Notify, web: Web) -> None
 
 KILLED = """
 import pathlib, sys, trio
-from control.model.worker.settings import Address, WorkerSettings
+from control.model.worker.settings import SecretUrl, WorkerSettings
 from tests.workers.kind_runs import Runs, details
 from workers.kinds.notification import Notification
 kind = Notification()
-kind.configure(WorkerSettings(targets={"ops": Address(sys.argv[1])}))
+kind.configure(WorkerSettings(targets={"ops": SecretUrl(sys.argv[1])}))
 trio.run(Runs(kind, pathlib.Path(sys.argv[2])).raw, {"target": "ops", "body": "Hello"})
 """
 
@@ -196,7 +197,7 @@ async def test_a_message_of_a_killed_worker_is_sent_again(
     url = f"{web.url}?rto=30"
     command = [sys.executable, "-c", KILLED, url, str(tmp_path)]
     with subprocess.Popen(command, cwd=ROOT) as worker:  # noqa: ASYNC220 - It returns at once.
-        await trio.to_thread.run_sync(web.arrived.wait)
+        assert await trio.to_thread.run_sync(web.arrived.wait, _PATIENCE_S)
         worker.kill()
     web.may_answer.set()
     await notify(ops=url)(target="ops", body="Hello")

@@ -370,11 +370,11 @@ async def test_a_job_that_is_cancelled_while_it_connects_ends(query: Callable[..
 
 KILLED = """
 import pathlib, sys, tempfile, trio
-from control.model.worker.settings import Address, WorkerSettings
+from control.model.worker.settings import SecretUrl, WorkerSettings
 from tests.workers.kind_runs import Runs, details
 from workers.kinds.query.kind import Query
 kind = Query()
-kind.configure(WorkerSettings(connections={"sales": Address(sys.argv[1], sys.stdin.readline())}))
+kind.configure(WorkerSettings(connections={"sales": SecretUrl(sys.argv[1], sys.stdin.readline())}))
 runs = Runs(kind, pathlib.Path(sys.argv[2]))
 trio.run(runs.raw, {"connection": "sales", "sql": "SELECT pg_sleep(600)"})
 """
